@@ -1,0 +1,1 @@
+"""From raw files or the Hub to prepared folders of token ids and labels."""

@@ -1,0 +1,105 @@
+"""Prepares every dataset that a run config names.
+
+    python -m data_prep --config mtl_all.json [--source hub|DIR] [--out data] [--jobs N] [--set key.path=value ...]
+
+Each (dataset, length) is prepared once, into data/NAME/FINGERPRINT/, and reused as long as input, tokenizer and
+encoding are the same. Prints a table at the end; progress goes to stderr. Exit code 2 with one line for wrong input.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
+    parser.add_argument("--source", default="hub", help="`hub`, or a folder with downloaded datasets (default: hub)")
+    parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a field of the config")
+    options = parser.parse_args(arguments)
+    try:
+        if options.jobs < 1:
+            raise InputError(f"--jobs {options.jobs}: expected 1 or more")
+        run(options.config, options.set, options.source, options.out, options.jobs)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was finished stays, the rest was removed", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(config_name: str, overrides: list[str], source: str, out: str | None, jobs: int) -> None:
+    """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
+    from data_prep.prepare import Encoder, Job, prepare
+    from data_prep.sources import DATASETS, Located, locate, own
+    from mtl.config import RandomEncoder, load
+
+    config = load(config_name, overrides)
+    wanted: dict[Job, tuple[str | None, str | None]] = {}
+    files: dict[str, tuple[str | None, str | None]] = {}
+    for index, task in enumerate(config.resolved_tasks()):
+        for dataset in task.datasets:
+            if files.setdefault(dataset, (task.train, task.dev)) != (task.train, task.dev):
+                raise InputError(f"tasks: dataset {dataset} is to be read from two places; give the files in every task with it")
+            job = Job(dataset, task.kind, task.labels, task.language, config.length_of(index))
+            wanted[job] = files[dataset]
+
+    # All inputs are looked for before hours of work start.
+    located: dict[Job, Located] = {}
+    for job, (train, dev) in wanted.items():
+        if train is not None and dev is not None:
+            located[job] = own(job.kind, train, dev, job.dataset)
+        else:
+            located[job] = locate(DATASETS[job.dataset], source)
+
+    name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
+    lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]
+    remarks = []
+    with Encoder(name, jobs) as encoder:
+        for job in wanted:
+            prepared, built = prepare(job, located[job], Path(out or config.data), encoder)
+            train_split, dev_split = prepared.manifest["splits"]["train"], prepared.manifest["splits"]["dev"]
+            remarks += _remarks(job.dataset, prepared.manifest["splits"])
+            lines.append([
+                job.dataset, str(job.max_length), f"{train_split['rows']:,}", f"{dev_split['rows']:,}",
+                f"{train_split['tokens']:,}", f"{train_split['tokens'] / train_split['rows']:.1f}",
+                f"{_sum(train_split['dropped'], dev_split['dropped']):,}",
+                f"{_sum(train_split['truncated'], dev_split['truncated']):,}",
+                str(prepared.path), "built" if built else "reused",
+            ])  # fmt: skip
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for line in lines:
+        cells = [cell.rjust(w) if 0 < i < 8 else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
+        print("  ".join(cells).rstrip())
+    print("train, dev: rows; tokens, mean: of the training rows; dropped, cut: examples of both splits")
+    for remark in dict.fromkeys(remarks):
+        print(remark)
+
+
+def _remarks(dataset: str, splits: dict[str, Any]) -> list[str]:
+    """What was left out or cut, by reason, one line a split."""
+    remarks = []
+    for split, info in splits.items():
+        found = [f"{n:,} dropped: {reason}" for reason, n in info["dropped"].items()]
+        found += [f"{n:,} cut: {reason}" for reason, n in info["truncated"].items()]
+        if info["unknown_labels"]:
+            found.append(f"{info['unknown_labels']:,} words with a tag that the training split lacks (label -1)")
+        if found:
+            remarks.append(f"{dataset} {split}: {'; '.join(found)}")
+    return remarks
+
+
+def _sum(*counts: dict[str, int]) -> int:
+    return sum(sum(count.values()) for count in counts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

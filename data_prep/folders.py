@@ -1,0 +1,93 @@
+"""A user's folder of downloaded files: walked once, searched by path ends.
+
+Deterministic: files are looked at in sorted order, and when two different files could be meant the user decides.
+Hidden folders are passed over; symbolic links are followed once.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files below `path`, absolute and sorted."""
+
+    path: Path
+    files: tuple[Path, ...]
+
+    @staticmethod
+    def open(path: Path) -> "Folder":
+        if not path.is_dir():
+            raise InputError(f"--source {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+        path = path.absolute()
+        return Folder(path, tuple(_walk(path)))
+
+    def find(self, ends: Sequence[str], within: str, dataset: str) -> list[Path] | None:
+        """One file for each path end, or None if one of them is not there.
+
+        Several different files for one end: if exactly one folder holds all of them together it is taken, else
+        `InputError` names them. Byte-identical copies count as one.
+        """
+        matches = [[file for file in self.files if _matches(file, end, within, self.path)] for end in ends]
+        if not all(matches):
+            return None
+        roots = [{_root(file, end): file for file in found} for end, found in zip(ends, matches, strict=True)]
+        common = [root for root in roots[0] if all(root in more for more in roots)]
+        plain = not any(end.startswith("*") for end in ends)
+        if plain and len(common) == 1:
+            return [more[common[0]] for more in roots]
+        chosen = []
+        for end, found in zip(ends, matches, strict=True):
+            distinct = {_digest(file): file for file in reversed(found)} if len(found) > 1 else {}
+            if len(distinct) > 1:
+                names = ", ".join(str(file) for file in sorted(distinct.values()))
+                raise InputError(f"dataset {dataset}: several different files could be {end}: {names}; give a narrower --source")
+            chosen.append(found[0])
+        return chosen
+
+    def ccgbank(self) -> dict[str, list[Path]]:
+        """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""
+        sections: dict[str, list[Path]] = {}
+        for file in self.files:
+            if file.suffix == ".auto" and re.fullmatch(r"\d\d", file.parent.name):
+                sections.setdefault(file.parent.name, []).append(file)
+        return sections
+
+
+def _walk(path: Path) -> list[Path]:
+    seen: set[tuple[int, int]] = set()
+    files: list[Path] = []
+    for folder, folders, names in os.walk(path, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files.extend(Path(folder, name) for name in names if not name.startswith("."))
+    return sorted(files)
+
+
+def _matches(file: Path, end: str, within: str, top: Path) -> bool:
+    if end.startswith("*"):
+        fits = file.name.endswith(end[1:])
+    else:
+        fits = file.name == end.rpartition("/")[2] and file.as_posix().endswith(f"/{end}")
+    return fits and (not within or any(part.lower().startswith(within) for part in file.relative_to(top.parent).parts[:-1]))
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _root(file: Path, end: str) -> Path:
+    for _ in range(end.count("/") + 1):
+        file = file.parent
+    return file

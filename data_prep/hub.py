@@ -1,0 +1,39 @@
+"""Splits of the Hugging Face Hub, through `datasets.load_dataset`.
+
+Downloads are cached by `datasets` (HF_HOME); rows come in Arrow batches, so memory stays flat. Since datasets 4 a
+repository that still holds a loading script cannot be loaded from its main branch; the Hub's own conversion,
+revision refs/convert/parquet, has the same rows and columns and is used then.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_prep.errors import InputError
+from data_prep.readers import BATCH, Rows, batch_rows
+
+CONVERTED = "refs/convert/parquet"
+
+
+def load_split(name: str, config: str, split: str, revision: str | None) -> tuple[Any, str | None]:
+    """The split as a `datasets.Dataset`, and the revision it came from (None: main). `InputError` in one line."""
+    import datasets  # seconds to import, and needed for the Hub only
+
+    try:
+        return datasets.load_dataset(name, config, split=split, revision=revision), revision
+    except Exception as error:  # the client raises a dozen unrelated classes when the Hub cannot be reached
+        if revision is None and isinstance(error, RuntimeError) and "script" in str(error):
+            return load_split(name, config, split, CONVERTED)
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"Hub: {name}, {config}, {split}: cannot be loaded ({type(error).__name__}: {reason}); check the connection,"
+            " or give --source DIR with the Hub's Parquet files or the upstream files (see data_prep/sources.py)"
+        ) from None
+
+
+def split_rows(data: Any, place: str, columns: Sequence[str]) -> Rows:
+    """The named columns of a `datasets.Dataset`; ClassLabel numbers become their names."""
+    names = {name: feature.names for name, feature in data.features.items() if type(feature).__name__ == "ClassLabel"}
+    first = 0
+    for table in data.select_columns(list(columns)).with_format("arrow").iter(BATCH):
+        yield from batch_rows(place, table, names, first)
+        first += table.num_rows

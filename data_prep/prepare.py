@@ -1,0 +1,401 @@
+"""Builds one prepared folder: locate, read, validate, encode in parallel, write, rename.
+
+Examples are cut into shards of SHARD in reading order; worker processes encode shards, the main process writes them
+in order, so the files have the same bytes whatever the number of workers. At most a few shards per worker are in
+flight: memory does not grow with the dataset. A file lock per dataset makes a second `data_prep` wait for the first;
+it is released by the kernel when its holder dies, so temporary folders found under the lock are leftovers.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from data_prep import store
+from data_prep.convert import Dropped
+from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE, encode
+from data_prep.errors import InputError
+from data_prep.examples import Classify, EmptyText, Example, Span, Tag, shorten, validate
+from data_prep.sources import Located, Part
+from data_prep.tokenizer import fingerprint, load
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+SHARD = 1024
+# A worker needs seconds to start; fewer shards than this are encoded in the main process.
+POOL_FROM = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data)."""
+
+    dataset: str
+    kind: str
+    labels: tuple[str, ...] | None
+    language: str
+    max_length: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one split holds."""
+
+    rows: int = 0
+    examples: int = 0
+    tokens: int = 0
+    units: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    truncated: Counter[str] = field(default_factory=Counter)
+    unknown_labels: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+
+
+class Encoder:
+    """The tokenizer and its pool of `jobs` worker processes, started when the first large dataset needs it."""
+
+    def __init__(self, tokenizer_name: str, jobs: int) -> None:
+        self.tokenizer_name = tokenizer_name
+        self.tokenizer = load(tokenizer_name)
+        self.fingerprint = fingerprint(self.tokenizer)
+        self.jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Encoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, Counter[str]]]:
+        """`encode_shard(tokenizer, *item)` of each item, in order."""
+        work = iter(work)
+        head = list(islice(work, POOL_FROM))
+        if self.jobs == 1 or len(head) < POOL_FROM:
+            for item in _chain(head, work):
+                yield encode_shard(self.tokenizer, *item)
+            return
+        if self._pool is None:
+            # spawn: the Rust threads of the tokenizer do not survive a fork.
+            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (self.tokenizer_name,))
+        waiting: deque[Future[tuple[bytes, Counter[str]]]] = deque()
+        try:
+            for item in _chain(head, work):
+                waiting.append(self._pool.submit(_work, *item))
+                if len(waiting) > 3 * self.jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise InputError("a worker process died (killed for memory?); try again with fewer: --jobs 1") from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _chain(head: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    while head:
+        yield head.pop(0)
+    yield from rest
+
+
+_worker_tokenizer: "PreTrainedTokenizerFast"
+
+
+def _start_worker(tokenizer_name: str) -> None:
+    global _worker_tokenizer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _worker_tokenizer = load(tokenizer_name)
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for its next shard for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(*item: Any) -> tuple[bytes, Counter[str]]:
+    return encode_shard(_worker_tokenizer, *item)
+
+
+def encode_shard(
+    tokenizer: "PreTrainedTokenizerFast",
+    job: Job,
+    labels: tuple[str, ...] | None,
+    split: str,
+    first: int,
+    examples: list[Example],
+) -> tuple[bytes, Counter[str]]:
+    """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
+    truncated: Counter[str] = Counter()
+    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated)
+    for row in rows:
+        row["example"] += first
+    batch = store.to_batch(rows, store.schema(job.kind, split))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes(), truncated
+
+
+def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[store.Prepared, bool]:
+    """The prepared folder of `job` below `out`, and whether it was built now (False: reused).
+
+    Raises `InputError` for bad input; nothing with the folder's final name is left behind then.
+    """
+    if job.max_length > encoder.tokenizer.model_max_length:
+        limit = encoder.tokenizer.model_max_length
+        raise InputError(f"dataset {job.dataset}: max_length {job.max_length} is more than the tokenizer's {limit}")
+    home = out / job.dataset
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        (home / ".lock").touch()
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
+    with _lock(home), _disk(home):
+        for leftover in home.glob(".tmp-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        sources = _hashes(job, located)
+        key = store.encoding_key(job.dataset, job.kind, job.labels, job.max_length, encoder.fingerprint)
+        final = home / f"{key}-{store.short_hash([sources, located.known])}"
+        if final.exists():
+            try:
+                found = store.Prepared(final)
+                found.verify()
+                os.utime(final / store.MANIFEST)
+                return found, False
+            except InputError as error:
+                print(f"{error} - preparing it again", file=sys.stderr)
+                shutil.rmtree(final)
+        temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=home))
+        try:
+            manifest = _build(job, located, encoder, temporary)
+            manifest["source"] = {"from": located.origin, "files": sources}
+            manifest["licence"] = located.licence
+            manifest["fingerprint"] = store.short_hash([key, sources, manifest["files"]])
+            _finish(temporary, manifest)
+            temporary.rename(final)
+            _sync(home)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return store.Prepared(final), True
+
+
+def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[str, Any]:
+    """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
+    labels = job.labels
+    if job.kind == "tag" and labels is None:
+        tags: set[str] = set()
+        for example in _examples(job, located, "train", Tally()):
+            assert isinstance(example, Tag)
+            tags.update(example.tags)
+        labels = tuple(sorted(tags))
+    splits = {}
+    for split in store.SPLITS:
+        tally = Tally()
+        spans: list[dict[str, Any]] = []
+        examples = _seen(_examples(job, located, split, tally), job, split, labels, tally, spans)
+        total = _total(located.train if split == "train" else located.dev)
+        with tqdm(desc=f"{job.dataset} {split}", total=total, unit=" examples", file=sys.stderr) as bar:
+            _write_split(job, labels, split, examples, tally, encoder, folder, bar)
+            bar.update(sum(tally.dropped.values()))
+        if tally.rows == 0:
+            dropped = ", ".join(f"{n} {reason}" for reason, n in tally.dropped.items())
+            raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{f' ({dropped})' if dropped else ''}")
+        if job.kind == "span" and split == "dev":
+            batch = pa.RecordBatch.from_pylist(spans, schema=store.EXAMPLES_SCHEMA)
+            store.write_table(folder / "dev_examples.arrow", [batch], store.EXAMPLES_SCHEMA)
+        file = f"{split}.arrow"
+        splits[split] = {
+            "rows": tally.rows, "examples": tally.examples, "tokens": tally.tokens, "units": tally.units,
+            "dropped": dict(sorted(tally.dropped.items())), "truncated": dict(sorted(tally.truncated.items())),
+            "unknown_labels": tally.unknown_labels,
+            "length_histogram": _histogram(tally.lengths), "file": file, "sha256": store.file_sha256(folder / file),
+        }  # fmt: skip
+    files = {
+        path.name: {"bytes": path.stat().st_size, "sha256": store.file_sha256(path)} for path in sorted(folder.iterdir())
+    }
+    return {
+        "dataset": job.dataset, "kind": job.kind, "labels": list(labels) if labels is not None else None,
+        "language": job.language, "max_length": job.max_length, "tokenizer": encoder.fingerprint, "splits": splits,
+        "files": files, "encoding": {
+            "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
+            "mlm_probability": MLM_PROBABILITY,
+        },
+    }  # fmt: skip
+
+
+def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[Example]:
+    """Validated examples of a split; drops are counted in `tally.dropped`."""
+    parts = located.train if split == "train" else located.dev
+    count = job.labels if job.kind == "classify" else None
+    for part in parts:
+        for where, row in part.rows():
+            try:
+                example = part.convert(row, where, job.labels or ())
+                validate(example, where, len(count) if count else None)
+            except Dropped as reason:
+                tally.dropped[str(reason)] += 1
+            except EmptyText:
+                # The public datasets have a few such rows; in a user's own file it is a mistake.
+                if not located.known:
+                    raise
+                tally.dropped["empty text"] += 1
+            else:
+                yield example
+
+
+def _seen(
+    examples: Iterator[Example], job: Job, split: str, labels: tuple[str, ...] | None, tally: Tally, spans: list[dict[str, Any]]
+) -> Iterator[Example]:
+    """Passes examples on, keeping what the manifest and the scoring of dev answers need."""
+    known = set(labels or ())
+    for example in examples:
+        if isinstance(example, Span) and split == "dev":
+            answers = [text for text, _ in example.answers]
+            spans.append({"example": tally.examples, "id": example.id, "context": example.context, "answers": answers})
+        elif isinstance(example, Tag):
+            unknown = [tag for tag in example.tags if tag not in known]
+            if unknown and job.labels is not None:
+                raise InputError(
+                    f"dataset {job.dataset}, {split}, sentence {tally.examples + 1}: tag {shorten(unknown[0])} is not among"
+                    f" the task's labels ({shorten(', '.join(job.labels))})"
+                )
+            if unknown:
+                tally.unknown_labels += len(unknown)
+        tally.examples += 1
+        yield example
+
+
+def _write_split(
+    job: Job,
+    labels: tuple[str, ...] | None,
+    split: str,
+    examples: Iterator[Example],
+    tally: Tally,
+    encoder: Encoder,
+    folder: Path,
+    bar: "tqdm[Any]",
+) -> None:
+    columns = store.schema(job.kind, split)
+
+    def shards() -> Iterator[tuple[Any, ...]]:
+        first = 0
+        while shard := list(islice(examples, SHARD)):
+            yield job, labels, split, first, shard
+            first += len(shard)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for data, truncated in encoder.map(shards()):
+            batch = pa.ipc.open_stream(data).read_next_batch()
+            tally.truncated.update(truncated)
+            tally.rows += batch.num_rows
+            lengths = batch.column("length").to_numpy()
+            tally.tokens += int(lengths.sum())
+            tally.units += int(batch.column("units").to_numpy().sum())
+            tally.lengths.update(lengths.tolist())
+            numbers = batch.column("example").to_numpy()
+            with_rows.append(len(np.unique(numbers)))
+            bar.update(int(numbers[-1]) + 1 - bar.n if len(numbers) else 0)
+            yield batch
+
+    with_rows: list[int] = []
+    store.write_table(folder / f"{split}.arrow", batches(), columns)
+    without = tally.examples - sum(with_rows)
+    if without:
+        tally.dropped["no token left by the tokenizer"] += without
+
+
+def _total(parts: list[Part]) -> int | None:
+    """Rows to read, where it is cheap to know."""
+    total = 0
+    for part in parts:
+        for file in part.files:
+            if file.suffix != ".parquet":
+                return None
+            with contextlib.suppress(pa.ArrowException, OSError):
+                total += pq.ParquetFile(file).metadata.num_rows
+    return total
+
+
+def _hashes(job: Job, located: Located) -> dict[str, str]:
+    """Part name -> sha256 of its file, of both splits."""
+    hashes = {}
+    for part in tqdm([*located.train, *located.dev], desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
+        found = [store.file_sha256(file) for file in part.files]
+        hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)
+    return hashes
+
+
+def _histogram(lengths: Counter[int]) -> dict[str, int]:
+    """Rows by length, in bins of powers of two: {"<=16": ..., "<=32": ...}."""
+    bins: Counter[int] = Counter()
+    for length, rows in lengths.items():
+        bins[1 << (length - 1).bit_length()] += rows
+    return {f"<={edge}": bins[edge] for edge in sorted(bins)}
+
+
+def _finish(folder: Path, manifest: dict[str, Any]) -> None:
+    """Puts everything on the disk, the manifest last."""
+    for path in folder.iterdir():
+        _sync(path)
+    manifest["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    path = folder / store.MANIFEST
+    path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _disk(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{home}: cannot be written ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def _lock(home: Path) -> Iterator[None]:
+    """Only one process at a time prepares a dataset in this folder."""
+    with (home / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{home}: another data_prep is at work there; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,221 @@
+"""File formats: each reader yields (where, row), `where` being the file and row for messages, `row` a dict.
+
+Readers are lazy and know nothing of tasks (`convert.py` does). Text files are read as bytes and decoded line by line,
+so that a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as
+`datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
+"""
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.errors import InputError
+from data_prep.examples import shorten
+
+RawRow = dict[str, Any]
+Rows = Iterator[tuple[str, RawRow]]
+Reader = Callable[[Path], Rows]
+
+BATCH = 1024
+
+
+def parquet(path: Path, columns: Sequence[str]) -> Rows:
+    """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
+    try:
+        file = pq.ParquetFile(path)
+        schema = file.schema_arrow
+        check_columns(str(path), columns, schema.names)
+        names = class_names(schema)
+        first = 0
+        for batch in file.iter_batches(BATCH, columns=list(columns)):
+            yield from batch_rows(str(path), batch, names, first)
+            first += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
+
+
+def check_columns(where: str, columns: Sequence[str], there: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in there]
+    if missing:
+        raise InputError(f"{where}: column `{missing[0]}` is missing; expected {', '.join(columns)}; there: {', '.join(there)}")
+
+
+def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+    """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
+    info = (schema.metadata or {}).get(b"huggingface")
+    if info is None:
+        return {}
+    features = json.loads(info).get("info", {}).get("features", {})
+    return {k: v["names"] for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "ClassLabel"}
+
+
+def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, list[str]], first: int) -> Rows:
+    """The rows of one Arrow batch whose first row is number `first`."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        rows = None
+    if rows is None:
+        # Rare, so slow is fine: find the row and the column.
+        for i in range(batch.num_rows):
+            for name in batch.schema.names:
+                try:
+                    batch.column(name)[i].as_py()
+                except UnicodeDecodeError as error:
+                    raise InputError(f"{where}: row {first + i}: field `{name}`: invalid UTF-8 ({error.reason})") from None
+        raise InputError(f"{where}: rows {first} to {first + batch.num_rows}: invalid UTF-8")
+    for i, row in enumerate(rows):
+        place = f"{where}: row {first + i}"
+        for column, labels in names.items():
+            value = row.get(column)
+            if isinstance(value, int):
+                if not -1 <= value < len(labels):
+                    raise InputError(
+                        f"{place}: field `{column}`: expected 0 to {len(labels) - 1} ({', '.join(labels)}), found {value}"
+                    )
+                row[column] = labels[value] if value >= 0 else None
+        yield place, row
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text without its line end) of a UTF-8 file; lines end at LF or CRLF and nothing else."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        f"{path}: line {number}: invalid UTF-8 at byte {error.start + 1} of the line ({error.reason});"
+                        " save the file as UTF-8"
+                    ) from None
+                yield number, text.rstrip("\n").removesuffix("\r")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def jsonl(path: Path) -> Rows:
+    """One JSON object a line; empty lines are passed over."""
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            cut = "; the line looks truncated" if line.lstrip().startswith("{") and not line.rstrip().endswith("}") else ""
+            raise InputError(
+                f"{path}: line {number}: expected a JSON object, but column {error.colno}: {error.msg}{cut}"
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: line {number}: expected a JSON object, found {shorten(row)}")
+        yield f"{path}: line {number}", row
+
+
+def text(path: Path) -> Rows:
+    """Plain text: every line that is not empty becomes {"text": line}."""
+    for number, line in lines(path):
+        if line.strip():
+            yield f"{path}: line {number}", {"text": line}
+
+
+def tsv(path: Path) -> Rows:
+    """Tab-separated with a header line and without quoting (GLUE): quotes are characters like any other."""
+    header: list[str] | None = None
+    for number, line in lines(path):
+        fields = line.split("\t")
+        if header is None:
+            header = fields
+            continue
+        if len(fields) != len(header):
+            raise InputError(
+                f"{path}: line {number}: expected {len(header)} fields ({', '.join(header[:3])}, ...), found {len(fields)};"
+                " a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
+            )
+        yield f"{path}: line {number}", dict(zip(header, fields, strict=True))
+
+
+def csv_quoted(path: Path) -> Rows:
+    """Comma-separated with a header line and double quotes; a field may hold line breaks."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+    header: list[str] | None = None
+    first = 1
+    try:
+        for fields in reader:
+            if header is None:
+                header = fields
+            elif fields:
+                if len(fields) != len(header):
+                    raise InputError(
+                        f"{path}: line {first}: expected {len(header)} fields ({', '.join(header)}), found {len(fields)}"
+                    )
+                yield f"{path}: line {first}", dict(zip(header, fields, strict=True))
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}: line {first}: not a complete CSV row ({error})") from None
+
+
+def squad_json(path: Path) -> Rows:
+    """SQuAD's JSON document: one row {"id", "question", "context", "answers", "is_impossible"} per question."""
+    try:
+        document = json.loads("\n".join(line for _, line in lines(path)))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); truncated?") from None
+    place = str(path)
+    try:
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                context = paragraph["context"]
+                for q, question in enumerate(paragraph["qas"]):
+                    place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
+                    yield place, {**question, "context": context}
+    except KeyError as error:
+        raise InputError(f"{place}: field {error} is missing; expected SQuAD's JSON (data, paragraphs, qas)") from None
+    except TypeError:
+        raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
+
+
+def words_tags(path: Path) -> Rows:
+    """CCG in two columns: `words<TAB>tags`, both separated by spaces, one sentence a line."""
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) != 2:
+            raise InputError(f"{path}: line {number}: expected `words<TAB>tags`, found {len(fields)} columns")
+        yield f"{path}: line {number}", {"words": fields[0].split(" "), "tags": fields[1].split(" ")}
+
+
+_LEAF = re.compile(r"<L ([^<>]*)>")
+
+
+def ccgbank_auto(path: Path) -> Rows:
+    """A CCGbank `.auto` file: an `ID=` line and a derivation line per sentence.
+
+    A leaf of a derivation is `(<L CATEGORY POS POS WORD PREDICATE-ARGUMENT>)`; inner nodes start with `<T`.
+    """
+    name = None
+    for number, line in lines(path):
+        if line.startswith("ID="):
+            name = line.split()[0].removeprefix("ID=")
+            continue
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        leaves = [leaf.split() for leaf in _LEAF.findall(line)]
+        if not leaves or line.count("<L ") != len(leaves):
+            raise InputError(f"{where}: expected a CCGbank derivation with leaves `(<L CAT POS POS WORD CAT>)`")
+        for leaf in leaves:
+            if len(leaf) != 5:
+                raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{' '.join(leaf)}`")
+        yield where, {"id": name, "words": [leaf[3] for leaf in leaves], "tags": [leaf[0] for leaf in leaves]}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,202 @@
+"""Prepared folders: token ids and labels on disk, read without copying.
+
+    data/NAME/<key>-<inputs>/     NAME: the dataset; key: `encoding_key`; inputs: a fingerprint of the source files
+        train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), columns of `encode.py`
+        dev_examples.arrow        span only: id, context, answers of each dev example
+        manifest.json             written last; the folder gets its name after that, by one rename
+
+A folder with this name is therefore always complete. Arrow's IPC file format is memory-mapped: opening costs
+milliseconds whatever the size, `Split.take` hands out views into the mapped file, and processes share the pages.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
+from data_prep.errors import InputError
+
+MANIFEST = "manifest.json"
+SPLITS = ("train", "dev")
+
+_INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+_COMMON = [("input_ids", _INTS), ("lengths", _INTS), ("length", pa.int32()), ("units", pa.int32()), ("example", pa.int32())]
+_OF_KIND: dict[str, list[tuple[str, pa.DataType]]] = {
+    "classify": [("label", pa.int32())],
+    "choice": [("label", pa.int32())],
+    "span": [("start", pa.int32()), ("end", pa.int32())],
+    "tag": [("positions", _INTS), ("labels", _INTS)],
+    "mlm": [],
+}
+_OFFSETS: list[tuple[str, pa.DataType]] = [("offset_start", _INTS), ("offset_end", _INTS)]
+
+EXAMPLES_SCHEMA = pa.schema(
+    [("example", pa.int32()), ("id", pa.string()), ("context", pa.large_string()), ("answers", pa.list_(pa.string()))]
+)
+
+
+def schema(kind: str, split: str) -> pa.Schema:
+    """Columns of `split` of a dataset of this kind. Character offsets serve the scoring of dev answers only."""
+    columns = _COMMON + _OF_KIND[kind] + (_OFFSETS if kind == "span" and split == "dev" else [])
+    return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in columns])
+
+
+def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
+    """Rows of `encode.py` as one Arrow batch with these columns; others are left out."""
+    arrays = []
+    for field in columns:
+        values = [row[field.name] for row in rows]
+        if field.type == pa.int32():
+            arrays.append(pa.array(np.array(values, np.int32)))
+        else:
+            ends = np.cumsum([0] + [len(v) for v in values], dtype=np.int32)
+            flat = np.concatenate(values) if values else np.zeros(0, np.int32)
+            arrays.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(flat.astype(np.int32, copy=False)), type=field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=columns)
+
+
+def encoding_key(
+    dataset: str, kind: str, labels: Sequence[str] | None, max_length: int, tokenizer_fingerprint: str
+) -> str:
+    """Names a way of encoding: 12 hex digits that change with anything that changes the rows, but for the input.
+
+    `labels` are those that the task gives (None where it has none or the training data define them).
+    """
+    parts: list[Any] = [dataset, kind, list(labels) if labels is not None else None, max_length, tokenizer_fingerprint]
+    return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
+
+
+def short_hash(values: Any) -> str:
+    """12 hex digits of the sha256 of `values` as JSON."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Split:
+    """One memory-mapped split.
+
+    rows     number of rows
+    length   int32 [rows]  tokens of each row
+    units    int32 [rows]  loss units of each row
+    example  int32 [rows]  source example of each row, ascending
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._map = pa.memory_map(str(path))
+            reader = pa.ipc.open_file(self._map)
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{path}: not a prepared file ({_line(error)}); delete its folder and prepare again") from None
+        self.columns: tuple[str, ...] = tuple(reader.schema.names)
+        # Per batch and column: (values, offsets) of a list column, (values, None) of a plain one.
+        self._views = [
+            [_views(batch.column(i)) for i in range(batch.num_columns)] for batch in batches if batch.num_rows
+        ]
+        sizes = [batch.num_rows for batch in batches if batch.num_rows]
+        self._starts = np.cumsum([0, *sizes])
+        self.rows = int(self._starts[-1])
+        self.length = self._plain("length")
+        self.units = self._plain("units")
+        self.example = self._plain("example")
+
+    def _plain(self, name: str) -> np.ndarray:
+        index = self.columns.index(name)
+        parts = [views[index][0] for views in self._views]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """The rows with these numbers, in this order: read-only int32 views for lists, ints for the rest. O(rows)."""
+        wanted = np.asarray(rows, np.int64)
+        if len(wanted) and not (0 <= wanted.min() and wanted.max() < self.rows):
+            raise IndexError(f"{self.path}: rows {wanted.min()} to {wanted.max()} of {self.rows}")
+        chunks = np.searchsorted(self._starts, wanted, side="right") - 1
+        places = wanted - self._starts[chunks]
+        taken = []
+        for chunk, place in zip(chunks.tolist(), places.tolist(), strict=True):
+            row: dict[str, Any] = {}
+            for name, (values, offsets) in zip(self.columns, self._views[chunk], strict=True):
+                row[name] = int(values[place]) if offsets is None else values[offsets[place] : offsets[place + 1]]
+            taken.append(row)
+        return taken
+
+
+def _views(column: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
+    if isinstance(column, pa.ListArray):
+        return column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
+    return column.to_numpy(zero_copy_only=True), None
+
+
+class Prepared:
+    """One prepared folder. `labels` are the label names in id order (classify, tag), else None."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens and checks the folder; `InputError` if it is not one, or if a file is missing or has another size."""
+        self.path = path
+        try:
+            self.manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            files = [(name, info["bytes"]) for name, info in self.manifest["files"].items()]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: not a prepared folder ({_line(error)}); delete it and prepare again") from None
+        for name, size in files:
+            found = (path / name).stat().st_size if (path / name).is_file() else None
+            if found != size:
+                raise InputError(
+                    f"{path / name}: expected {size} bytes, found {found if found is not None else 'no file'};"
+                    " delete the folder and prepare again"
+                )
+        labels = self.manifest["labels"]
+        self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
+        self.train = Split(path / "train.arrow")
+        self.dev = Split(path / "dev.arrow")
+
+    def verify(self) -> None:
+        """Reads every byte: `InputError` if a file is not the one that was written."""
+        for name, info in self.manifest["files"].items():
+            if file_sha256(self.path / name) != info["sha256"]:
+                raise InputError(f"{self.path / name}: altered since it was written (its sha256 differs)")
+
+    def dev_examples(self) -> list[dict[str, Any]]:
+        """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
+        with pa.memory_map(str(self.path / "dev_examples.arrow")) as source:
+            return pa.ipc.open_file(source).read_all().to_pylist()
+
+
+def find(data: Path, dataset: str, key: str, config: str = "CONFIG") -> Prepared:
+    """The folder of `dataset` encoded as `key` (see `encoding_key`); the newest one if its input has changed since.
+
+    `config` is what the user gave as --config, for the message. Raises `InputError` if there is none.
+    """
+    found = sorted(Path(data, dataset).glob(f"{key}-*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    if not found:
+        others = len(list(Path(data, dataset).glob(f"*-*/{MANIFEST}")))
+        why = f" ({others} there, for another tokenizer, length or label set)" if others else ""
+        raise InputError(
+            f"dataset {dataset} is not prepared in {data}{why}; run: python -m data_prep --config {config} --out {data}"
+        )
+    return Prepared(found[-1].parent)
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_table(path: Path, batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> None:
+    """One Arrow file from batches."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,63 @@
+"""The tokenizer: loaded, checked, and named by a fingerprint.
+
+The encoders of this house read `<s> A </s>` and `<s> A </s></s> B </s>`; `load` makes sure that a tokenizer does the
+same, so that `encode.py` may put the special tokens down by itself.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_prep.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
+    """The fast tokenizer of a Hub id or a local folder.
+
+    Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if it joins pairs
+    in another way than XLM-R.
+    """
+    from transformers import AutoTokenizer  # seconds to import: not before it is needed
+
+    name = str(name_or_folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the tokenizers library raises bare Exception for a broken file
+        reason = " ".join(str(error).split())[:160]
+        if Path(name).is_dir():
+            files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
+            hint = f"the folder must hold a tokenizer saved by transformers (tokenizer.json); there: {files}"
+        else:
+            hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
+        raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
+    if not tokenizer.is_fast:
+        raise InputError(f"tokenizer {name}: a fast tokenizer is needed (tokenizer.json), it gives character offsets")
+    for token in ("bos", "eos", "pad", "unk", "mask"):
+        if getattr(tokenizer, f"{token}_token_id") is None:
+            raise InputError(f"tokenizer {name}: it has no {token}_token; expected a tokenizer like XLM-R's")
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for text in (("a",), ("a", "b")):
+        inner = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in text]
+        expected = [bos, *inner[0], eos] if len(inner) == 1 else [bos, *inner[0], eos, eos, *inner[1], eos]
+        if tokenizer(*text)["input_ids"] != expected:
+            raise InputError(
+                f"tokenizer {name}: expected `<s> A </s></s> B </s>` for a pair, as XLM-R has it, found"
+                f" {' '.join(tokenizer.convert_ids_to_tokens(tokenizer(*text)['input_ids']))}"
+            )
+    return tokenizer
+
+
+def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """sha256 (hex) of what decides the ids: the backend's JSON, the class, the special ids; not the folder."""
+    backend = tokenizer.backend_tokenizer
+    # Truncation and padding are leftovers of the last call, not a property of the tokenizer.
+    backend.no_truncation()
+    backend.no_padding()
+    special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk", "mask", "cls", "sep")}
+    digest = hashlib.sha256(backend.to_str().encode())
+    digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
+    return digest.hexdigest()

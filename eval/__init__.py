@@ -1,0 +1,1 @@
+"""From an exported encoder to zero-shot scores and a report."""

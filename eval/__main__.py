@@ -1,0 +1,90 @@
+"""Scores an encoder zero-shot, or exports encoder and head for transformers.
+
+    python -m eval --encoder runs/mtl_all/encoder --suite xtreme
+    python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
+    python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        return _export(arguments[1:]) if arguments[:1] == ["export"] else _evaluate(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
+    return int(text)
+
+
+def _layer(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a layer number, 0 for the embeddings")
+    return int(text)
+
+
+def _evaluate(arguments: list[str]) -> int:
+    from eval.targets import SUITES, TARGETS
+
+    parser = argparse.ArgumentParser("python -m eval", description="Zero-shot scores of an encoder; see also `export`.")
+    add = parser.add_argument
+    add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
+    add(
+        "--suite", required=True, metavar="NAME[,NAME...]",
+        help=f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})",
+    )  # fmt: skip
+    add("--data", default="hub", metavar="DIR", help="folder with the test data, or `hub` (default)")
+    add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
+    add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
+    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean, <s> and </s> included")
+    add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
+    add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
+    add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
+    options = parser.parse_args(arguments)
+
+    # Only now: these take seconds to import, and --help needs none of them.
+    from eval import report, suite
+
+    settings = suite.Options(options.layer, options.pooling, options.centre, options.examples, options.micro_tokens)
+    results = suite.run(options.encoder, options.suite, options.data, options.out, settings)
+    scores = [one for one, _ in results]
+    reports = report.write(scores, options.out or results[-1][1])
+    print(report.terminal_table(scores))
+    for path in [*(folder / "scores.json" for _, folder in results), *reports]:
+        print(path)
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser("python -m eval export", description="Encoder and head as one transformers folder.")
+    parser.add_argument("--encoder", required=True, metavar="DIR", help="runs/NAME/encoder; the heads lie beside it")
+    parser.add_argument("--task", required=True, metavar="NAME", help="the task whose head goes with it")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist or be empty")
+    options = parser.parse_args(arguments)
+
+    from eval.export import export
+
+    kind = export(options.encoder, options.task, options.out)
+    print(f"{options.out}: {kind}; load it with transformers.{kind}.from_pretrained({str(options.out)!r})")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,74 @@
+"""Encoder and head as one folder that plain transformers loads, runs in a pipeline, or trains further.
+
+`runs/NAME/encoder` and one of `runs/NAME/heads` become an `XLMRobertaForSequenceClassification` (or QuestionAnswering,
+TokenClassification, MultipleChoice, MaskedLM; for other families of the encoder their own classes). The weights are
+copied, not changed: the folder gives the logits that the trainer's head gives.
+"""
+
+from pathlib import Path
+
+import torch
+import transformers
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from data_prep.errors import InputError
+from eval.subject import Subject
+from mtl.export import LoadedHead
+from mtl.model import load_config
+
+_AUTO = {
+    "classify": transformers.AutoModelForSequenceClassification,
+    "span": transformers.AutoModelForQuestionAnswering,
+    "tag": transformers.AutoModelForTokenClassification,
+    "choice": transformers.AutoModelForMultipleChoice,
+    "mlm": transformers.AutoModelForMaskedLM,
+}
+# Names of our head's parameters -> names of the transformers model's, by kind.
+_PREFIX = {"classify": "classifier.", "span": "", "tag": "", "choice": "", "mlm": "lm_head."}
+
+
+def export(encoder: str, task: str, out: Path) -> str:
+    """Writes the folder `out` and returns the name of the transformers class that it loads as.
+
+    Raises `InputError` if the encoder or the task's head is not there, or `out` holds something already.
+    """
+    subject = Subject(encoder, torch.device("cpu"))
+    head = subject.head((task,))
+    if head is None:
+        known = ", ".join(sorted(subject.heads)) or "none"
+        raise InputError(f"--task {task}: no such head beside {subject.folder} (there: {known})")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"--out {out}: exists and is not an empty folder; choose another or remove it")
+    model = assemble(subject, head)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    writing = out.with_name(f".writing-{out.name}")
+    model.save_pretrained(writing)
+    subject.tokenizer.model_max_length = head.max_length
+    subject.tokenizer.save_pretrained(writing)
+    if out.exists():
+        out.rmdir()
+    writing.rename(out)
+    return type(model).__name__
+
+
+def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
+    """The transformers model with the weights of encoder and head, float32, eval mode."""
+    config = load_config(subject.folder)
+    if head.labels is not None:
+        config.id2label = dict(enumerate(head.labels))
+        config.label2id = {label: number for number, label in enumerate(head.labels)}
+    elif head.kind == "span":
+        config.num_labels = 2
+    model = _AUTO[head.kind].from_config(config)
+    state: dict[str, Tensor] = {
+        f"{model.base_model_prefix}.{name}": tensor for name, tensor in subject.encoder.state_dict().items()
+    }
+    state |= {f"{_PREFIX[head.kind]}{name}": tensor for name, tensor in head.module.state_dict().items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    # Only `choice` reads the pooler; tied weights and buffers come back by themselves.
+    pooler = f"{model.base_model_prefix}.pooler."
+    assert all(name.startswith(pooler) for name in unexpected), unexpected
+    assert set(missing) <= {"lm_head.decoder.weight", "lm_head.decoder.bias"}, missing
+    model.tie_weights()
+    return model.eval()

@@ -1,0 +1,110 @@
+"""An encoder under evaluation: where it lies, what it is called, which heads it has, and its fingerprint."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from data_prep import tokenizer as tokenizers
+from data_prep.errors import InputError
+from mtl.export import LoadedHead, load_heads
+from mtl.model import load_config, load_encoder
+
+_HUB_FILES = ["*.json", "*.safetensors", "sentencepiece.bpe.model"]
+
+
+@dataclass
+class Subject:
+    """`spec` is what the user typed: a folder or a Hub id. Everything heavy is made when it is first asked for."""
+
+    spec: str
+    device: torch.device
+
+    @cached_property
+    def folder(self) -> Path:
+        """The local folder; a Hub id is downloaded to the Hub's cache."""
+        path = Path(self.spec)
+        if path.is_dir():
+            if not (path / "config.json").is_file():
+                hint = f"; did you mean {path / 'encoder'}?" if (path / "encoder" / "config.json").is_file() else ""
+                raise InputError(f"--encoder {self.spec}: no config.json there{hint}")
+            return path
+        if self.spec.count("/") != 1 or self.spec.startswith((".", "/")):
+            raise InputError(f"--encoder {self.spec}: no such folder")
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
+        except Exception as error:  # the Hub's client raises many kinds
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"--encoder {self.spec}: no such folder, and the Hub does not give it ({reason})") from None
+
+    @property
+    def name(self) -> str:
+        """runs/NAME/encoder -> NAME; runs/NAME/encoder_last -> NAME/encoder_last; else the folder's name or Hub id."""
+        path = Path(self.spec)
+        if not path.is_dir():
+            return self.spec
+        path = path.resolve()
+        if path.name == "encoder":
+            return path.parent.name
+        return f"{path.parent.name}/{path.name}" if path.name.startswith("encoder") else path.name
+
+    @property
+    def eval_folder(self) -> Path:
+        """Where its scores go by default: ENCODER/../eval, one level deeper if the folder is not called `encoder`."""
+        path = Path(self.spec)
+        if not path.is_dir():
+            return Path("runs") / self.spec.replace("/", "--") / "eval"
+        beside = path.resolve().parent / "eval"
+        return beside if path.resolve().name == "encoder" else beside / path.resolve().name
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of layers."""
+        return int(load_config(self.folder).num_hidden_layers)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        return tokenizers.load(self.folder)
+
+    @cached_property
+    def encoder(self) -> PreTrainedModel:
+        return load_encoder(self.folder).to(self.device)
+
+    @cached_property
+    def heads(self) -> dict[str, LoadedHead]:
+        """The heads saved beside the encoder, by task; none for an encoder that did not come from a run."""
+        folder = self.folder.parent / "heads"
+        heads = load_heads(folder) if folder.is_dir() else {}
+        for head in heads.values():
+            head.module.to(self.device).eval()
+        return heads
+
+    def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
+        """The head of the first of `tasks` that there is."""
+        return next((self.heads[task] for task in tasks if task in self.heads), None)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
+        weights = sorted(self.folder.glob("*.safetensors")) or sorted(self.folder.glob("pytorch_model*.bin"))
+        if not weights:
+            raise InputError(f"--encoder {self.spec}: no *.safetensors there")
+        digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
+        for path in [*weights, self.folder / "config.json"]:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def head_fingerprint(head: LoadedHead) -> str:
+    """sha256 over a head's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(head.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

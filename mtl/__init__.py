@@ -1,0 +1,1 @@
+"""The trainer: mixture, packing, heads and the distributed step."""

@@ -1,0 +1,129 @@
+"""Attention over a packed row: one function, several back-ends, tested equal.
+
+A packed row holds S sequences one behind the other, T tokens in all; a token attends to its own sequence only. The
+function is registered with transformers under the name `packed`, so stock XLM-R modules call it; what it needs to
+know about the row travels as the keyword argument `layout`, made once per micro-batch by `make_layout`.
+
+- `varlen`: `torch.nn.attention.varlen` (flash attention; CUDA, half precision; no attention dropout). GPU default.
+- `sdpa`: one SDPA call per run of equally long neighbours, on views, nothing copied. CPU default: attention cost
+  follows the real lengths (`mtl/batch.py` sorts sequences by length so that runs are long).
+- `padded`: one padded SDPA call per micro-batch. For GPUs in float32, where many small calls cost more than padding.
+- `block`: one SDPA call with a T x T mask. The reference: memory grows with T squared.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AttentionInterface
+
+NAME = "packed"  # unknown to transformers' mask registry, which therefore builds no mask
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a packed row is cut. `lengths`: S sequence lengths (host); tensors live on the row's device."""
+
+    backend: str
+    lengths: tuple[int, ...]
+    cu_seqlens: Tensor  # int32 [S + 1], cumulative lengths, first 0
+    index: Tensor | None = None  # padded: int64 [S, longest], place in the row of each cell (0 where padded)
+    inverse: Tensor | None = None  # padded: int64 [T], cell of each token in the flattened [S * longest]
+    mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]; block: bool [1, 1, T, T]
+
+
+def choose(device: torch.device, dtype: torch.dtype, dropout: float) -> str:
+    """The back-end that `auto` means on this device, for this dtype and attention dropout."""
+    if device.type == "cuda":
+        half = dtype in (torch.bfloat16, torch.float16)
+        return "varlen" if half and dropout == 0.0 else "padded"
+    return "sdpa"
+
+
+def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> Layout:
+    """The layout of a row of sequences of `lengths`, for one of the back-ends above."""
+    device = cu_seqlens.device
+    if backend in ("varlen", "sdpa"):
+        return Layout(backend, lengths, cu_seqlens)
+    if backend == "block":
+        owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(device)
+        return Layout(backend, lengths, cu_seqlens, mask=(owner[:, None] == owner[None, :])[None, None])
+    assert backend == "padded", backend
+    longest = max(lengths)
+    sizes = torch.tensor(lengths)
+    starts = torch.cumsum(sizes, 0) - sizes
+    column = torch.arange(longest)
+    real = column[None, :] < sizes[:, None]
+    index = torch.where(real, starts[:, None] + column[None, :], 0)
+    inverse = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
+    return Layout(
+        backend, lengths, cu_seqlens, index.to(device), inverse.to(device), real[:, None, None, :].to(device)
+    )
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    layout: Layout,
+    scaling: float,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of a packed row: query, key, value [1, heads, T, head_dim] -> [1, T, heads, head_dim].
+
+    The signature is that of `transformers.AttentionInterface`; `attention_mask` is None by construction.
+    """
+    assert attention_mask is None and query.shape[0] == 1
+    options = {"scale": scaling, "dropout_p": dropout}
+    if layout.backend == "varlen":
+        return _varlen(query, key, value, layout, scaling, dropout), None
+    if layout.backend == "block":
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, **options)
+        return out.transpose(1, 2), None
+    if layout.backend == "padded":
+        q, k, v = (x[0][:, layout.index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
+        flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
+        return flat[layout.inverse][None], None
+    pieces = []
+    first = 0
+    for length, count in _runs(layout.lengths):
+        last = first + length * count
+        q, k, v = (  # [count, heads, length, dim], views
+            x[0, :, first:last].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value)
+        )
+        out = F.scaled_dot_product_attention(q, k, v, **options)
+        pieces.append(out.transpose(1, 2).flatten(0, 1))
+        first = last
+    return torch.cat(pieces)[None], None
+
+
+def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float) -> Tensor:
+    from torch.nn.attention.varlen import varlen_attn  # CUDA only: imported where it is used
+
+    assert dropout == 0.0, "varlen has no attention dropout; mtl/model.py refuses the combination"
+    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))  # [T, heads, dim]
+    # The kernel's own scale is 1 / sqrt(head_dim); only the seven positional arguments are stable across releases.
+    assert abs(scaling - q.shape[-1] ** -0.5) < 1e-9
+    longest = max(layout.lengths)
+    return varlen_attn(q, k, v, layout.cu_seqlens, layout.cu_seqlens, longest, longest)[None]
+
+
+def _runs(lengths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(length, how many neighbours have it) of each run."""
+    runs: list[tuple[int, int]] = []
+    for length in lengths:
+        if runs and runs[-1][0] == length:
+            runs[-1] = (length, runs[-1][1] + 1)
+        else:
+            runs.append((length, 1))
+    return runs
+
+
+AttentionInterface.register(NAME, packed_attention)

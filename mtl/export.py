@@ -1,0 +1,141 @@
+"""What leaves the house: the encoder as a Hugging Face folder, and the heads beside it.
+
+`encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: safetensors in float32 from the
+master copies, the pooler included, tokenizer, config, a model card. `heads/` holds every head in one safetensors file
+with `heads.json`. Folders are written under a temporary name and renamed.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+
+from data_prep.errors import InputError
+from mtl.config import RunConfig
+from mtl.data import TaskData
+from mtl.heads import make_head
+
+
+@dataclass(frozen=True)
+class LoadedHead:
+    """A trained head. `labels`: names in id order, None for span, choice and mlm."""
+
+    task: str
+    kind: str
+    labels: tuple[str, ...] | None
+    max_length: int
+    module: nn.Module
+
+
+def export_encoder(
+    folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, card: str
+) -> None:
+    """Writes `folder` from the weights named `encoder.*` (float32); `config` is the source's own."""
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(config)
+    state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    expected = set(dict(encoder.named_parameters()))
+    assert expected == set(state), expected ^ set(state)
+    writing = _fresh(folder)
+    encoder.config.dtype = torch.float32
+    encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
+    tokenizer.save_pretrained(writing)
+    (writing / "README.md").write_text(card, encoding="utf-8")
+    _put(writing, folder)
+
+
+def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tasks: list[TaskData]) -> None:
+    """Writes every head from the weights named `heads.TASK.*`."""
+    writing = _fresh(folder)
+    state = {n.removeprefix("heads."): w.contiguous() for n, w in weights.items() if n.startswith("heads.")}
+    save_file(state, writing / "heads.safetensors")
+    config.save_pretrained(writing)
+    about = {
+        task.name: {
+            "kind": task.task.kind,
+            "labels": list(task.labels) if task.labels else None,
+            "metric": task.task.metric,
+            "max_length": task.max_length,
+        }
+        for task in tasks
+    }
+    (writing / "heads.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    _put(writing, folder)
+
+
+def load_heads(folder: Path) -> dict[str, LoadedHead]:
+    """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
+        config = AutoConfig.from_pretrained(folder)
+        state = load_file(folder / "heads.safetensors")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no exported heads here ({str(error).splitlines()[0]})") from None
+    heads = {}
+    for name, entry in about.items():
+        labels = tuple(entry["labels"]) if entry["labels"] else None
+        module = make_head(entry["kind"], config, len(labels) if labels else None)
+        prefix = f"{name}."
+        module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
+        heads[name] = LoadedHead(name, entry["kind"], labels, entry["max_length"], module.eval())
+    return heads
+
+
+def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
+    """README.md of an exported encoder: where it comes from, what it was trained on, how it scored."""
+    base = config.encoder if isinstance(config.encoder, str) else "random weights"
+    lines = ["---", "library_name: transformers"]
+    if isinstance(config.encoder, str) and not Path(config.encoder).exists():
+        lines.append(f"base_model: {config.encoder}")
+    lines += ["tags:", "- intermediate-task-training", "- cross-lingual", "---", "", f"# {config.name}", ""]
+    lines += [
+        f"Encoder after intermediate-task training: {base}, {step} steps, "
+        f"mixture `{config.mixture.kind}`, batches `{config.mixture.batches}`, seed {config.seed}.",
+        f"Attention dropout in training: {config.attention_probs_dropout_prob}.",
+        "",
+        "| task | kind | training rows | licence of the data | dev score | majority |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task in tasks:
+        figures = scores.get(task.name, {})
+        score = figures.get("f1", figures.get("accuracy"))
+        licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
+        shown = "-" if score is None else f"{100 * score:.1f}"
+        majority = f"{100 * figures['majority']:.1f}" if figures else "-"
+        lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {shown} | {majority} |")
+    lines += [
+        "",
+        "```python",
+        "from transformers import AutoModel, AutoTokenizer",
+        "encoder = AutoModel.from_pretrained(FOLDER)",
+        "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
+        "```",
+        "",
+        "The task heads are in `heads/` of the run folder.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fresh(folder: Path) -> Path:
+    writing = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    return writing
+
+
+def _put(writing: Path, folder: Path) -> None:
+    """Puts a finished folder in place; the old one, if any, is out of the way only for the moment between two renames."""
+    old = folder.with_name(f".old-{folder.name}")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(writing, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""Running figures per task between two log lines.
+
+Sums stay on the device and are reduced over the ranks only when a line is written; how many units and examples there
+were is known from the plan without asking.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from mtl.plan import Step
+
+
+class Meter:
+    """Collects steps until `lines` turns them into log lines and starts afresh."""
+
+    def __init__(self, names: list[str], device: torch.device) -> None:
+        self.names = names
+        self.device = device
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums = torch.zeros(len(self.names), 2, dtype=torch.float64, device=self.device)
+        self.units = np.zeros(len(self.names))
+        self.counts = np.zeros(len(self.names), dtype=np.int64)
+        self.tokens = self.steps = 0
+        self.fill = self.balance = 0.0
+        self.seconds = 0.0
+        self.started = time.perf_counter()
+
+    def pause(self) -> None:
+        """Stops the clock: what follows (evaluation, saving) is not training time."""
+        self.seconds += time.perf_counter() - self.started
+
+    def resume(self) -> None:
+        """Starts the clock again."""
+        self.started = time.perf_counter()
+
+    def add(self, step: Step, stats: torch.Tensor, shares: list[list[np.ndarray]], micro_tokens: int) -> None:
+        """One step: `stats` float32 [tasks, 2] of this rank (loss sums, right), `shares` as `Step.divide` gave them."""
+        self.sums += stats
+        self.units += step.units
+        self.counts += step.counts
+        self.tokens += step.tokens
+        self.steps += 1
+        heaviest = [max(int(step.length[places].sum()) for places in ranks) for ranks in shares]
+        ranks = len(shares[0])
+        self.fill += step.tokens / (len(shares) * ranks * micro_tokens)
+        self.balance += step.tokens / (sum(heaviest) * ranks)
+
+    def lines(self, sum_over_ranks: Any, weights: np.ndarray) -> tuple[dict[str, float], list[dict[str, Any]]]:
+        """(figures of the interval, one dict per task that had examples); a collective call.
+
+        packing: real tokens over what the slowest rank's load times the ranks would hold (1.0: nobody waits);
+        fill: real tokens over ranks x micro-steps x micro_tokens. `weights`: lambda of each task.
+        """
+        sums = sum_over_ranks(self.sums).cpu().numpy()
+        self.pause()
+        seconds = self.seconds
+        tasks = []
+        for index in np.flatnonzero(self.counts):
+            tasks.append(
+                {
+                    "task": self.names[index],
+                    "loss": float(sums[index, 0] / self.units[index]),
+                    "accuracy": float(sums[index, 1] / self.units[index]),
+                    "share": float(self.counts[index] / self.counts.sum()),
+                }
+            )
+        losses = np.array([task["loss"] for task in tasks])
+        present = self.counts > 0
+        overall = {
+            "loss": float((losses * self.counts[present] * weights[present]).sum() / self.counts.sum()),
+            "tokens_per_second": self.tokens / seconds,
+            "seconds_per_step": seconds / self.steps,
+            "tokens_per_step": self.tokens / self.steps,
+            "packing": self.balance / self.steps,
+            "fill": self.fill / self.steps,
+        }
+        self._reset()
+        return overall, tasks

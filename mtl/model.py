@@ -1,0 +1,148 @@
+"""The shared encoder and its bank of heads.
+
+`load_encoder` gives a stock transformers encoder whose attention is ours (`mtl/attention.py`); `encode` runs it over a
+packed row; `MultiTaskModel` runs every head on its own rows and returns one loss. Every head runs in every
+micro-step, on every rank: see DESIGN in docs/ for why ZeRO needs that.
+"""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+
+from data_prep.errors import InputError
+from mtl import attention
+from mtl.batch import PackedBatch
+from mtl.config import RandomEncoder
+from mtl.heads import loss, make_head
+
+# RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
+# tests/test_packing.py runs each of them packed against alone.
+FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
+
+
+def load_config(spec: str | Path | RandomEncoder, vocabulary: int | None = None) -> PretrainedConfig:
+    """The transformers config of an encoder; `vocabulary` (tokens) is used for random weights only."""
+    if isinstance(spec, RandomEncoder):
+        from transformers import XLMRobertaConfig
+
+        values = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1, **spec.config}
+        if vocabulary is not None:
+            values.setdefault("vocab_size", vocabulary)
+        known = set(XLMRobertaConfig().to_dict())
+        for key in values:
+            if key not in known:
+                raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of XLMRobertaConfig)")
+        return XLMRobertaConfig(**values)
+    try:
+        config = AutoConfig.from_pretrained(str(spec))
+    except (OSError, ValueError) as error:
+        raise InputError(f"encoder {spec}: no such folder or Hub model ({_first_line(error)})") from None
+    if config.model_type not in FAMILIES:
+        raise InputError(
+            f"encoder {spec}: family {config.model_type!r} has not been tested with packed attention; "
+            f"use one of {', '.join(FAMILIES)}"
+        )
+    return config
+
+
+def load_encoder(
+    spec: str | Path | RandomEncoder,
+    *,
+    backend: str = "auto",
+    vocabulary: int | None = None,
+    hidden_dropout: float | None = None,
+    attention_dropout: float = 0.0,
+    seed: int = 0,
+) -> PreTrainedModel:
+    """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
+
+    Raises `InputError` for an unknown folder or family, or `varlen` with attention dropout.
+    """
+    if backend == "varlen" and attention_dropout:
+        raise InputError("attention `varlen` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
+    config = load_config(spec, vocabulary)
+    if hidden_dropout is not None:
+        config.hidden_dropout_prob = hidden_dropout
+    config.attention_probs_dropout_prob = attention_dropout
+    config._attn_implementation = attention.NAME
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and every start
+        if isinstance(spec, RandomEncoder):
+            encoder = AutoModel.from_config(config)
+        else:
+            try:
+                encoder = AutoModel.from_pretrained(str(spec), config=config, dtype=torch.float32)
+            except (OSError, ValueError, RuntimeError) as error:
+                raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+    encoder.config._attn_implementation = attention.NAME
+    encoder.packed_backend = backend
+    return encoder.eval()
+
+
+def encode(encoder: PreTrainedModel, batch: PackedBatch, layers: int | None = None) -> Tensor:
+    """Hidden state of every packed token, [T, H], after the first `layers` blocks (None: all; 0: embeddings).
+
+    Blocks above are not computed. Equals `hidden_states[layers]` of each sequence run alone.
+    """
+    backend = encoder.packed_backend
+    if backend == "auto":
+        weight = encoder.get_input_embeddings().weight
+        dropout = encoder.config.attention_probs_dropout_prob if encoder.training else 0.0
+        backend = attention.choose(weight.device, weight.dtype, dropout)
+    layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
+    hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
+    blocks = encoder.encoder.layer
+    for block in blocks[:layers]:
+        hidden = block(hidden, None, layout=layout)
+    final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
+    if final_norm is not None and (layers is None or layers == len(blocks)):
+        hidden = final_norm(hidden)
+    return hidden[0]
+
+
+class MultiTaskModel(nn.Module):
+    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config."""
+
+    def __init__(self, encoder: PreTrainedModel, kinds: dict[str, str], labels: dict[str, int | None], seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.kinds = kinds
+        self.heads = nn.ModuleDict()
+        for name, kind in kinds.items():
+            with torch.random.fork_rng(devices=[]):
+                # Keyed by name: adding a task does not change the start of the others.
+                digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+                torch.manual_seed(int.from_bytes(digest[:7], "big"))
+                self.heads[name] = make_head(kind, encoder.config, labels[name])
+        if "choice" not in kinds.values() and getattr(encoder, "pooler", None) is not None:
+            encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
+
+    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """(loss, stats): loss = sum over heads of batch.weights * summed unit losses, float32 scalar;
+
+        stats: float32 [heads, 2], detached: summed unit losses, units answered right. Units are known to the plan.
+        """
+        hidden = encode(self.encoder, batch)
+        rows_of = [batch.heads[name] for name in self.kinds]
+        # One gather for all heads: its backward writes into [T, H] once, not once per head.
+        read = hidden.index_select(0, torch.cat([rows.tokens for rows in rows_of]))
+        pieces = read.split([len(rows.tokens) for rows in rows_of])
+        total = hidden.new_zeros((), dtype=torch.float32)
+        stats = []
+        for index, ((name, kind), rows, piece) in enumerate(zip(self.kinds.items(), rows_of, pieces, strict=True)):
+            part, right = loss(kind, self.heads[name](piece, self.encoder), rows)
+            total = total + batch.weights[index] * part
+            stats.append(torch.stack([part.detach(), right]))
+        return total, torch.stack(stats)
+
+    def scores(self, batch: PackedBatch, name: str) -> Tensor:
+        """The scores of one head on its rows of `batch`, float32."""
+        hidden = encode(self.encoder, batch)
+        return self.heads[name](hidden[batch.heads[name].tokens], self.encoder).float()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

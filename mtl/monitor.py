@@ -1,0 +1,97 @@
+"""What a person sees of a run: TensorBoard, metrics.jsonl, a progress bar. Rank 0 only; the others get silence.
+
+After a resume, lines and curve points beyond the resumed step are dropped first, so that nothing stands there twice.
+"""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+
+class Monitor:
+    """`step` counts finished optimizer steps."""
+
+    def __init__(self, folder: Path, active: bool, config_text: str, step: int, steps: int) -> None:
+        self.active = active
+        if not active:
+            return
+        self.path = folder / "metrics.jsonl"
+        _drop_after(self.path, step)
+        self.file = self.path.open("a", encoding="utf-8")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.board.add_text("config", f"```json\n{config_text}\n```", step)
+        self.bar = tqdm(total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True)
+
+    def train(self, step: int, overall: dict[str, float], tasks: list[dict[str, Any]]) -> None:
+        """Figures of the steps since the last call."""
+        if not self.active:
+            return
+        self._line({"step": step, "kind": "train", "task": "all", **overall})
+        for name, value in overall.items():
+            self.board.add_scalar(f"train/{name}", value, step)
+        for task in tasks:
+            self._line({"step": step, "kind": "train", **task})
+            for name, value in task.items():
+                if name != "task":
+                    self.board.add_scalar(f"train_{name}/{task['task']}", value, step)
+        self.bar.set_postfix_str(f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s")
+
+    def dev(self, step: int, scores: dict[str, dict[str, float]], mean: float) -> None:
+        """Dev figures by task, and the mean that selects."""
+        if not self.active:
+            return
+        for task, figures in scores.items():
+            self._line({"step": step, "kind": "dev", "task": task, **figures})
+            for name, value in figures.items():
+                if name not in ("majority", "examples"):
+                    self.board.add_scalar(f"dev_{name}/{task}", value, step)
+        self._line({"step": step, "kind": "dev", "task": "all", "mean": mean})
+        self.board.add_scalar("dev/mean", mean, step)
+        width = max(map(len, scores))
+        rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
+        for task, figures in scores.items():
+            score = figures["f1"] if "f1" in figures else figures["accuracy"]
+            rows.append(f"{task:<{width}}  {100 * score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}")
+        rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
+        self.say("\n".join(rows))
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self.active:
+            self.bar.update()
+
+    def say(self, text: str) -> None:
+        """A message that does not tear the progress bar."""
+        if self.active:
+            tqdm.write(text)
+
+    def _line(self, values: dict[str, Any]) -> None:
+        self.file.write(json.dumps(values) + "\n")
+        self.file.flush()
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.active:
+            self.bar.close()
+            self.board.close()
+            self.file.close()
+
+
+def _drop_after(path: Path, step: int) -> None:
+    """Keeps the lines of `path` up to and including `step`; a torn last line goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (json.JSONDecodeError, KeyError):
+            break
+    path.write_text("".join(kept), encoding="utf-8")

@@ -1,0 +1,83 @@
+"""AdamW with groups that can sit out a step, and the learning-rate schedule.
+
+Under ZeRO a head without rows gets a zero gradient, not a missing one, so AdamW's momentum and weight decay would
+still move it. `active` on a parameter group says whether any of its tasks had examples in this global step; an
+inactive group keeps weights *and* moments, as torch's AdamW does for a missing gradient. (A learning rate of 0 would
+not do: the moments would decay.)
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from mtl.config import Optimizer
+from mtl.model import MultiTaskModel
+
+
+class AdamW(torch.optim.AdamW):
+    """torch's AdamW, leaving out the groups whose `active` is False."""
+
+    def step(self, closure: Any = None) -> Any:
+        groups = self.param_groups
+        self.param_groups = [group for group in groups if group.get("active", True)]
+        try:
+            return super().step(closure) if self.param_groups else None
+        finally:
+            self.param_groups = groups
+
+
+def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, Any]]:
+    """Parameter groups: encoder, pooler, each head, each with and without decay.
+
+    `tasks`: names of the tasks whose examples give the group a gradient; None: every task does. `peak`: its lr.
+    """
+    encoder = {n: p for n, p in model.encoder.named_parameters() if p.requires_grad}
+    pooler = {n: p for n, p in encoder.items() if n.startswith("pooler.")}
+    body = {n: p for n, p in encoder.items() if n not in pooler}
+    choices = [name for name, kind in model.kinds.items() if kind == "choice"]
+    parts: list[tuple[str, dict[str, nn.Parameter], list[str] | None, float]] = [
+        ("encoder", body, None, settings.lr),
+        ("pooler", pooler, choices, settings.lr),
+    ]
+    for name in model.kinds:
+        parts.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
+    groups = []
+    for name, parameters, tasks, lr in parts:
+        for decays in (True, False):
+            chosen = [p for n, p in parameters.items() if _decays(n) == decays]
+            if chosen:
+                groups.append(
+                    {
+                        "params": chosen,
+                        "name": name,
+                        "tasks": tasks,
+                        "peak": lr,
+                        "lr": lr,
+                        "weight_decay": settings.weight_decay if decays else 0.0,
+                    }
+                )
+    return groups
+
+
+def _decays(name: str) -> bool:
+    return not (name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name)
+
+
+def set_step(groups: list[dict[str, Any]], factor: float, present: set[str]) -> None:
+    """Prepares `groups` for one optimizer step: learning rates and who sits out. `present`: tasks with examples."""
+    for group in groups:
+        group["lr"] = group["peak"] * factor
+        group["active"] = group["tasks"] is None or not present.isdisjoint(group["tasks"])
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Factor of the peak learning rate for optimizer step `step` (from 0) of `steps`: linear up, linear down to 0.
+
+    `warmup` below 1 is a share of `steps`. Shifted by one against transformers' linear schedule, so that no step is
+    spent at a learning rate of 0: (step + 1) / warm, then (steps - step) / (steps - warm).
+    """
+    warm = round(warmup * steps) if warmup < 1 else int(warmup)
+    if step < warm:
+        return (step + 1) / warm
+    return (steps - step) / max(1, steps - warm)

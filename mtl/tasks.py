@@ -1,0 +1,55 @@
+"""The table of tasks: what each is made of and how it is scored. Data, not classes.
+
+A task is a kind, a label set, a metric and one or more datasets that share one head. The nine here are the
+intermediate tasks of Phang et al. 2020 (arXiv 2005.13013); a user's own task is written in the run config and
+becomes a `Task` as well (see `mtl/config.py`). The order of `labels` fixes the label ids everywhere.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal["classify", "span", "choice", "tag", "mlm"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+# What a dev figure may be, by kind; the first is the default and is also what selects the best model.
+METRICS: dict[str, tuple[str, ...]] = {
+    "classify": ("accuracy",),
+    "span": ("squad", "squad_v2"),
+    "choice": ("accuracy",),
+    "tag": ("token_accuracy",),
+    "mlm": ("masked_accuracy",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task: `labels` is None where the kind has none (span, choice, mlm) or where the data define them (tag)."""
+
+    name: str
+    kind: Kind
+    metric: str
+    datasets: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    language: str = "en"
+    # A user's own files; set only for a task written in the run config, then `datasets` is (name,).
+    train: str | None = None
+    dev: str | None = None
+
+
+NLI = ("entailment", "neutral", "contradiction")
+
+TASKS: dict[str, Task] = {
+    task.name: task
+    for task in (
+        # ANLI+ is MNLI + SNLI + ANLI rounds 1-3 on one head (Phang et al. 2020, table 1).
+        Task("anli_plus", "classify", "accuracy", ("mnli", "snli", "anli"), NLI),
+        Task("mnli", "classify", "accuracy", ("mnli",), NLI),
+        Task("qqp", "classify", "accuracy", ("qqp",), ("not_duplicate", "duplicate")),
+        Task("squad_v1", "span", "squad", ("squad_v1",)),
+        Task("squad_v2", "span", "squad_v2", ("squad_v2",)),
+        Task("hellaswag", "choice", "accuracy", ("hellaswag",)),
+        Task("ccg", "tag", "token_accuracy", ("ccg",)),
+        Task("cosmosqa", "choice", "accuracy", ("cosmosqa",)),
+        Task("commonsenseqa", "choice", "accuracy", ("commonsenseqa",)),
+    )
+}
