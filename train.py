@@ -10,13 +10,15 @@ runs one process without the launcher.
 import argparse
 import json
 import os
-import shutil
 import sys
-from pathlib import Path
+import warnings
 
-import numpy as np
+# Deprecations inside torch and deepspeed, which a user can do nothing about, printed once per rank.
+warnings.filterwarnings("ignore", category=FutureWarning)
 
-from data_prep.errors import InputError
+import numpy as np  # noqa: E402
+
+from data_prep.errors import InputError  # noqa: E402
 
 
 def parse() -> argparse.Namespace:
@@ -41,49 +43,29 @@ def main() -> int:
 
 
 def dry_run(args: argparse.Namespace, first: bool) -> int:
-    from mtl import config, data, dryrun, engine, model
-    from mtl.plan import Plan
+    from mtl import dryrun, setup
 
-    run = config.load(args.config, args.set)
-    ds = engine.read_deepspeed(run)
-    tokenizer = data.tokenizer_of(run)
-    plan = Plan(run, data.open_tasks(run, tokenizer, args.config))
-    encoder = model.load_config(run.encoder, vocabulary=len(tokenizer))
+    made = setup.read(args.config, args.set)
     if first:
-        print(dryrun.report(run, plan, encoder, ds, int(os.environ.get("WORLD_SIZE", "1"))))
+        print(dryrun.report(made, int(os.environ.get("WORLD_SIZE", "1"))))
     return 0
 
 
 def train(args: argparse.Namespace) -> int:
-    from mtl import attention, checkpoint, config, data, engine, export, loader, record
+    from mtl import checkpoint, engine, export, loader, record, setup
     from mtl.dev import DevEvaluation, mean_major
     from mtl.metrics import Meter
-    from mtl.model import MultiTaskModel, load_config, load_encoder
     from mtl.monitor import Monitor
-    from mtl.plan import Plan
 
-    # Build. A mistake found by any rank is everybody's, and is told once.
+    # Build. A mistake that any rank finds is told once and ends all of them.
     rank, ranks, device = engine.connect()
-    problem, resumed = None, None
+    problem = resumed = None
     try:
-        run = config.load(args.config, args.set)
-        ds = engine.read_deepspeed(run)
-        tokenizer = data.tokenizer_of(run)
-        tasks = data.open_tasks(run, tokenizer, args.config)
-        special = data.special_of(tokenizer)
-        plan = Plan(run, tasks)
-        source = load_config(run.encoder, vocabulary=len(tokenizer))
-        if rank == 0 and args.resume == "never" and run.folder.exists():
-            print(f"--resume never: the old run is kept as {set_aside(run.folder)}", file=sys.stderr)
+        made = setup.read(args.config, args.set)
+        run, plan = made.run, made.plan
         if rank == 0:
-            (run.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            resumed = checkpoint.newest(run.folder / "checkpoints")
-            if resumed is not None:
-                checkpoint.check_plan(run.folder, resumed[1], plan.parts(), ranks)
-        encoder = load_encoder(
-            run.encoder, backend=run.attention, vocabulary=len(tokenizer), hidden_dropout=run.hidden_dropout_prob,
-            attention_dropout=run.attention_probs_dropout_prob, seed=run.seed,
-        )  # fmt: skip
+            resumed = checkpoint.open_run(run.folder, args.resume == "auto", plan.parts(), ranks)
+        model = made.model()
     except InputError as error:
         problem = str(error)
     problem = engine.agree(problem)
@@ -92,89 +74,57 @@ def train(args: argparse.Namespace) -> int:
         raise InputError(problem)
     resumed = engine.from_first(resumed)
 
-    label_counts = {task.name: len(task.labels) if task.labels else None for task in tasks}
-    kinds = {task.name: task.task.kind for task in tasks}
-    names = list(kinds)
-    runner = engine.Engine(MultiTaskModel(encoder, kinds, label_counts, run.seed), run, ds, plan.steps)
-    weight = runner.model.encoder.get_input_embeddings().weight
-    backend = run.attention
-    if backend == "auto":
-        backend = attention.choose(device, weight.dtype, run.attention_probs_dropout_prob)
-    step, best, waited = 0, -1.0, 0
+    runner = engine.Engine(model, run, made.ds, plan.steps)
+    state = checkpoint.State(ranks=ranks, plan=plan.parts())
     if resumed is not None:
-        name, state, damaged = resumed
-        runner.load(run.folder / "checkpoints", name)
-        step, best, waited = state["step"], state["best"], state["waited"]
-        if rank == 0:
-            print(*damaged, f"resuming {run.folder} after step {step}", sep="\n", file=sys.stderr)
+        runner.load(run.folder / checkpoint.FOLDER, resumed.name)
+        state = resumed.state
     if rank == 0:
         record.write(run.folder / "config.json", run.model_dump(exclude_none=True))
-        record.write(run.folder / "run.json", record.describe(plan, ds, ranks, backend))
-    dev = DevEvaluation(run, tasks, special, rank, ranks, engine.sum_over_ranks)
-    meter = Meter(names, device)
-    loss_weights = np.array([task.loss_weight for task in tasks])
-    figures: dict[str, dict[str, float]] = {}
-
-    def leave(folder: str) -> None:
-        """Exports encoder and heads as they are now: `encoder`/`heads`, or with `_last`."""
-        weights = runner.full_weights()
-        if rank == 0:
-            card = export.model_card(run, tasks, step, figures)
-            export.export_encoder(run.folder / f"encoder{folder}", weights, source, tokenizer, card)
-            export.export_heads(run.folder / f"heads{folder}", weights, source, tasks)
+        record.write(run.folder / "run.json", record.describe(made, ranks, runner.backend))
+    dev = DevEvaluation(run, made.tasks, made.special, rank, ranks, engine.sum_over_ranks)
+    meter = Meter(made.tasks, device)
+    config_text = json.dumps(run.model_dump(exclude_none=True), indent=1)
 
     # Loop.
-    with Monitor(run.folder, rank == 0, json.dumps(run.model_dump(exclude_none=True), indent=1), step, plan.steps) as monitor:
-        for now in loader.steps_from(plan, step):
+    with Monitor(run.folder, rank == 0, config_text, state.step, plan.steps) as monitor:
+        for note in resumed.notes if resumed else []:
+            monitor.say(note)
+        for now in loader.steps_from(plan, state.step):
+            if state.stopped:
+                break
             shares = now.divide(ranks, run.micro_tokens)
-            batches = loader.micro_batches(plan, now, shares, rank, special)
-            present = {names[t] for t in np.flatnonzero(now.counts)}
+            batches = loader.micro_batches(plan, now, shares, rank, made.special)
+            present = {made.names[t] for t in np.flatnonzero(now.counts)}
             stats, norm, factor = runner.step(now.number, batches, present)
             meter.add(now, stats, shares, run.micro_tokens)
-            step = now.number + 1
-            last = step == plan.steps
+            state.step = now.number + 1
+            last = state.step == plan.steps
             monitor.advance()
-            if step % run.log_every == 0 or last:
-                overall, lines = meter.lines(engine.sum_over_ranks, loss_weights)
+            if state.step % run.log_every == 0 or last:
+                overall, lines = meter.lines(engine.sum_over_ranks)
                 overall |= {"lr": run.optimizer.lr * factor, "grad_norm": norm, "memory_gib": runner.peak_memory()}
-                monitor.train(step, overall, lines)
-            if dev.sets and (step % run.evaluate.every == 0 or last):
-                meter.pause()
-                scores = dev.run(runner.model, device, lambda: False)
-                figures = {score.task: score.figures for score in scores}
-                mean = mean_major(scores)
-                monitor.dev(step, figures, mean)
-                waited = 0 if mean > best else waited + 1
-                if mean > best:
-                    best = mean
-                    leave("")
-                meter.resume()
-            stop = run.evaluate.patience is not None and waited >= run.evaluate.patience
-            if step % run.checkpoint.every == 0 or last or stop:
-                state = {"step": step, "best": best, "waited": waited, "ranks": ranks, "plan": plan.parts()}
-                meter.pause()
-                checkpoint.save(runner, run.folder / "checkpoints", state, run.checkpoint.keep)
-                meter.resume()
-            if stop:
-                monitor.say(f"no better mean dev score in {waited} evaluations: stopping at step {step}")
-                break
-        leave("_last")
-        if rank == 0 and not dev.sets:
-            for part in ("encoder", "heads"):
-                shutil.copytree(run.folder / f"{part}_last", run.folder / part, dirs_exist_ok=True)
+                monitor.train(state.step, overall, lines)
+            meter.pause()
+            if dev.sets and (state.step % run.evaluate.every == 0 or last):
+                scores = dev.run(runner.model, device)
+                state.dev = {score.task: score.figures for score in scores}
+                monitor.dev(state.step, state.dev, mean_major(scores))
+                if state.judge(mean_major(scores), run.evaluate.patience):
+                    export.export_run(made, runner.full_weights(), state, "", rank == 0)
+                if state.stopped:
+                    monitor.say(f"no better mean dev score in {state.waited} evaluations: stopping")
+            if state.step % run.checkpoint.every == 0 or last or state.stopped:
+                checkpoint.save(runner, run.folder, state, run.checkpoint.keep)
+            meter.resume()
+        export.export_run(made, runner.full_weights(), state, "_last", rank == 0)
+        if not dev.sets:
+            export.export_run(made, runner.full_weights(), state, "", rank == 0)
         monitor.say(f"done: {run.folder / 'encoder'}")
     if rank == 0:
-        (run.folder / "done").write_text(f"step {step}\n", encoding="utf-8")
+        (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
     engine.close()
     return 0
-
-
-def set_aside(folder: Path) -> Path:
-    """Renames an old run folder to the first free NAME.N."""
-    number = 1
-    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
-        number += 1
-    return folder.rename(kept)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Prepares every dataset that a run config names.
 
-    python -m data_prep --config mtl_all.json [--source hub|DIR] [--out data] [--jobs N] [--set key.path=value ...]
+    python -m data_prep --config mtl_all.json [--source hub|DIR ...] [--out data] [--jobs N] [--set key.path=value ...]
 
-Each (dataset, length) is prepared once, into data/NAME/FINGERPRINT/, and reused as long as input, tokenizer and
-encoding are the same. Prints a table at the end; progress goes to stderr. Exit code 2 with one line for wrong input.
+--source may be given several times, each dataset is taken from the first that has it: `--source hub --source DIR` for
+all from the Hub and CCG, which has a licence, from DIR. Each (dataset, length) is prepared once, into
+data/NAME/FINGERPRINT/, and reused as long as input, tokenizer and encoding are the same. Prints a table at the end;
+progress goes to stderr. Exit code 2 with one line for wrong input.
 """
 
 import argparse
@@ -18,15 +20,17 @@ from data_prep.errors import InputError
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
-    parser.add_argument("--source", default="hub", help="`hub`, or a folder with downloaded datasets (default: hub)")
+    parser.add_argument(
+        "--source", action="append", help="`hub` or a folder; given again: where to look next (default: hub)"
+    )
     parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a field of the config")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a config field")
     options = parser.parse_args(arguments)
     try:
         if options.jobs < 1:
             raise InputError(f"--jobs {options.jobs}: expected 1 or more")
-        run(options.config, options.set, options.source, options.out, options.jobs)
+        run(options.config, options.set, options.source or ["hub"], options.out, options.jobs)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -36,10 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(config_name: str, overrides: list[str], source: str, out: str | None, jobs: int) -> None:
+def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
-    from data_prep.prepare import Encoder, Job, prepare
+    from data_prep.folders import Folder
+    from data_prep.prepare import prepare
     from data_prep.sources import DATASETS, Located, locate, own
+    from data_prep.workers import Encoder, Job
     from mtl.config import RandomEncoder, load
 
     config = load(config_name, overrides)
@@ -48,17 +54,20 @@ def run(config_name: str, overrides: list[str], source: str, out: str | None, jo
     for index, task in enumerate(config.resolved_tasks()):
         for dataset in task.datasets:
             if files.setdefault(dataset, (task.train, task.dev)) != (task.train, task.dev):
-                raise InputError(f"tasks: dataset {dataset} is to be read from two places; give the files in every task with it")
+                raise InputError(
+                    f"tasks: dataset {dataset} is to be read from two places; give the files in every task with it"
+                )
             job = Job(dataset, task.kind, task.labels, task.language, config.length_of(index))
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.
+    places = [None if source == "hub" else Folder.open(Path(source)) for source in sources]
     located: dict[Job, Located] = {}
     for job, (train, dev) in wanted.items():
         if train is not None and dev is not None:
             located[job] = own(job.kind, train, dev, job.dataset)
         else:
-            located[job] = locate(DATASETS[job.dataset], source)
+            located[job] = locate(DATASETS[job.dataset], places)
 
     name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]
@@ -67,6 +76,8 @@ def run(config_name: str, overrides: list[str], source: str, out: str | None, jo
         for job in wanted:
             prepared, built = prepare(job, located[job], Path(out or config.data), encoder)
             train_split, dev_split = prepared.manifest["splits"]["train"], prepared.manifest["splits"]["dev"]
+            if located[job].remark:
+                remarks.append(f"{job.dataset}: {located[job].remark}")
             remarks += _remarks(job.dataset, prepared.manifest["splits"])
             lines.append([
                 job.dataset, str(job.max_length), f"{train_split['rows']:,}", f"{dev_split['rows']:,}",
@@ -77,8 +88,8 @@ def run(config_name: str, overrides: list[str], source: str, out: str | None, jo
             ])  # fmt: skip
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
-        cells = [cell.rjust(w) if 0 < i < 8 else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))]
-        print("  ".join(cells).rstrip())
+        cells = zip(line, widths, strict=True)
+        print("  ".join(c.rjust(w) if 0 < i < 8 else c.ljust(w) for i, (c, w) in enumerate(cells)).rstrip())
     print("train, dev: rows; tokens, mean: of the training rows; dropped, cut: examples of both splits")
     for remark in dict.fromkeys(remarks):
         print(remark)

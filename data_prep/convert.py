@@ -74,7 +74,8 @@ def hub_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
         pairs = tuple((str(text), int(start)) for text, start in zip(texts, starts, strict=True))
     except (TypeError, KeyError, ValueError):
         found = shorten(answers)
-        raise InputError(f"{where}: field `answers`: expected equal lists `text` and `answer_start`, found {found}") from None
+        expected = "equal lists `text` and `answer_start`"
+        raise InputError(f"{where}: field `answers`: expected {expected}, found {found}") from None
     return Span(_text(row, "id", where), _text(row, "question", where), _text(row, "context", where), pairs)
 
 
@@ -120,7 +121,8 @@ def upstream_commonsenseqa(row: dict[str, Any], where: str, labels: Labels) -> E
     question = _field(row, "question", where)
     choices = question.get("choices") if isinstance(question, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise InputError(f"{where}: field `question`: expected {{stem, choices: [{{label, text}}]}}, found {shorten(question)}")
+        found = shorten(question)
+        raise InputError(f"{where}: field `question`: expected {{stem, choices: [{{label, text}}]}}, found {found}")
     letters = [_text(choice, "label", where) for choice in choices]
     texts = [_text(choice, "text", where) for choice in choices]
     return _commonsenseqa(row, _text(question, "stem", where), letters, texts, where)
@@ -191,7 +193,9 @@ def _number(value: Any, name: str, where: str) -> int:
 
 def _withheld(value: Any, where: str) -> Any:
     if value in (None, "", -1, "-1"):
-        raise InputError(f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows")
+        raise InputError(
+            f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows"
+        )
     return value
 
 
@@ -200,7 +204,8 @@ def _hub_name(row: dict[str, Any], where: str, order: Labels) -> str:
     value = _withheld(_field(row, "label", where), where)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < len(order):
-            raise InputError(f"{where}: field `label`: expected 0 to {len(order) - 1} ({', '.join(order)}), found {value}")
+            expected = f"0 to {len(order) - 1} ({', '.join(order)})"
+            raise InputError(f"{where}: field `label`: expected {expected}, found {value}")
         return order[value]
     return _text(row, "label", where)
 
@@ -222,4 +227,4 @@ def _answers(row: dict[str, Any], start: str, where: str) -> tuple[tuple[str, in
     answers = _field(row, "answers", where)
     if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
         raise InputError(f"{where}: field `answers`: expected a list of {{text, {start}}}, found {shorten(answers)}")
-    return tuple((_text(answer, "text", where), _number(_field(answer, start, where), start, where)) for answer in answers)
+    return tuple((_text(a, "text", where), _number(_field(a, start, where), start, where)) for a in answers)

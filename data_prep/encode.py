@@ -25,10 +25,10 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Example, Span, Tag, Text
+from data_prep.tokenizer import Pieces
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
-    from transformers import PreTrainedTokenizerFast
 
 Row = dict[str, Any]
 
@@ -36,12 +36,13 @@ ENCODING_VERSION = 1
 QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
 STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
 MLM_PROBABILITY = 0.15
+WORD_MARKS = "\u2581\u0120"  # how pieces mark the start of a word: XLM-R's, RoBERTa's
 SHORTEST = 12  # below this a pair has no room for words
 
 
 def encode(
     kind: str,
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: Pieces,
     examples: Sequence[Example],
     max_length: int,
     labels: Sequence[str] | None = None,
@@ -63,7 +64,7 @@ def encode(
 
 
 def encode_classify(
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: Pieces,
     examples: Sequence[Classify],
     max_length: int,
     truncated: Counter[str] | None = None,
@@ -106,7 +107,7 @@ def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
 
 
 def encode_choice(
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: Pieces,
     examples: Sequence[Choice],
     max_length: int,
     truncated: Counter[str] | None = None,
@@ -142,7 +143,7 @@ def encode_choice(
 
 
 def encode_span(
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: Pieces,
     examples: Sequence[Span],
     max_length: int,
     truncated: Counter[str] | None = None,
@@ -200,27 +201,19 @@ def windows(length: int, room: int, stride: int) -> Iterable[tuple[int, int]]:
 
 
 def _context_tokens(
-    tokenizer: "PreTrainedTokenizerFast", texts: list[str]
+    tokenizer: Pieces, texts: list[str]
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Per distinct text: ids int32 [n], character starts and ends int32 [n], and bool [n]: only a word mark."""
-    marks = word_marks(tokenizer)
     found = {}
     for text, encoding in _encodings(tokenizer, texts, offsets=True):
         ids = np.array(encoding.ids, np.int32)
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-        found[text] = (ids, offsets[:, 0], offsets[:, 1], np.isin(ids, marks))
+        bare = np.array([not token.strip(WORD_MARKS) for token in encoding.tokens], bool)
+        found[text] = (ids, offsets[:, 0], offsets[:, 1], bare)
     return found
 
 
-def word_marks(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
-    """Ids of the pieces that mark the start of a word and hold no character of it."""
-    known = tokenizer.backend_tokenizer.token_to_id
-    return [i for i in (known("\u2581"), known("\u0120")) if i is not None]
-
-
-def _answer_tokens(
-    example: Span, starts: np.ndarray, ends: np.ndarray, bare: np.ndarray
-) -> tuple[int, int] | None:
+def _answer_tokens(example: Span, starts: np.ndarray, ends: np.ndarray, bare: np.ndarray) -> tuple[int, int] | None:
     """First and last token of the context that cover a character of the first answer."""
     if not example.answers:
         return None
@@ -230,7 +223,7 @@ def _answer_tokens(
 
 
 def encode_tag(
-    tokenizer: "PreTrainedTokenizerFast",
+    tokenizer: Pieces,
     examples: Sequence[Tag],
     max_length: int,
     labels: Sequence[str],
@@ -244,7 +237,7 @@ def encode_tag(
     """
     _check(max_length)
     bos, eos = _ends(tokenizer)
-    unk: int = tokenizer.unk_token_id  # type: ignore[assignment]
+    unk: int = tokenizer.unk_token_id
     number = {label: i for i, label in enumerate(labels)}
     ids = _tokenize(tokenizer, [word for e in examples for word in e.words])
     room = max_length - 2
@@ -253,29 +246,28 @@ def encode_tag(
         tokens: list[int] = [bos]
         positions: list[int] = []
         numbers: list[int] = []
-
-        def close() -> Row:
-            units = sum(n >= 0 for n in numbers)
-            return _row(
-                [[*tokens, eos]], units, index, positions=np.array(positions, np.int32), labels=np.array(numbers, np.int32)
-            )
-
         for word, tag in zip(example.words, example.tags, strict=True):
             pieces = ids[word] or [unk]
             if len(pieces) > room:
                 _count(truncated, "word")
                 pieces = pieces[:room]
             if len(tokens) - 1 + len(pieces) > room:
-                rows.append(close())
+                rows.append(_tag_row([*tokens, eos], positions, numbers, index))
                 tokens, positions, numbers = [bos], [], []
             positions.append(len(tokens))
             numbers.append(number.get(tag, -1))
             tokens.extend(pieces)
-        rows.append(close())
+        rows.append(_tag_row([*tokens, eos], positions, numbers, index))
     return rows
 
 
-def encode_mlm(tokenizer: "PreTrainedTokenizerFast", examples: Sequence[Text], max_length: int) -> list[Row]:
+def _tag_row(tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:
+    units = sum(number >= 0 for number in numbers)
+    places = np.array(positions, np.int32)
+    return _row([tokens], units, index, positions=places, labels=np.array(numbers, np.int32))
+
+
+def encode_mlm(tokenizer: Pieces, examples: Sequence[Text], max_length: int) -> list[Row]:
     """Adds nothing. `<s> tokens </s>`, a long text cut into rows of `max_length`, every token kept.
 
     `units` is `masked_tokens(length - 2)`: any token but the row's own `<s>` and `</s>` may be masked. A text that the
@@ -311,18 +303,16 @@ def _row(sequences: Sequence[Sequence[int] | np.ndarray], units: int, example: i
     }
 
 
-def _ends(tokenizer: "PreTrainedTokenizerFast") -> tuple[int, int]:
-    return tokenizer.bos_token_id, tokenizer.eos_token_id  # type: ignore[return-value]
+def _ends(tokenizer: Pieces) -> tuple[int, int]:
+    return tokenizer.bos_token_id, tokenizer.eos_token_id
 
 
-def _tokenize(tokenizer: "PreTrainedTokenizerFast", texts: list[str]) -> dict[str, list[int]]:
+def _tokenize(tokenizer: Pieces, texts: list[str]) -> dict[str, list[int]]:
     """Token ids of every distinct text, without special tokens."""
     return {text: encoding.ids for text, encoding in _encodings(tokenizer, texts, offsets=False)}
 
 
-def _encodings(
-    tokenizer: "PreTrainedTokenizerFast", texts: list[str], offsets: bool
-) -> Iterable[tuple[str, "Encoding"]]:
+def _encodings(tokenizer: Pieces, texts: list[str], offsets: bool) -> Iterable[tuple[str, "Encoding"]]:
     distinct = list(dict.fromkeys(texts))
     backend = tokenizer.backend_tokenizer
     # A call of the transformers tokenizer leaves its truncation behind in the backend.

@@ -47,7 +47,9 @@ class Folder:
             distinct = {_digest(file): file for file in reversed(found)} if len(found) > 1 else {}
             if len(distinct) > 1:
                 names = ", ".join(str(file) for file in sorted(distinct.values()))
-                raise InputError(f"dataset {dataset}: several different files could be {end}: {names}; give a narrower --source")
+                raise InputError(
+                    f"dataset {dataset}: several different files could be {end}: {names}; give a narrower --source"
+                )
             chosen.append(found[0])
         return chosen
 
@@ -79,7 +81,8 @@ def _matches(file: Path, end: str, within: str, top: Path) -> bool:
         fits = file.name.endswith(end[1:])
     else:
         fits = file.name == end.rpartition("/")[2] and file.as_posix().endswith(f"/{end}")
-    return fits and (not within or any(part.lower().startswith(within) for part in file.relative_to(top.parent).parts[:-1]))
+    folders = file.relative_to(top.parent).parts[:-1]
+    return fits and (not within or any(part.lower().startswith(within) for part in folders))
 
 
 def _digest(path: Path) -> bytes:

@@ -23,9 +23,9 @@ def load_split(name: str, config: str, split: str, revision: str | None) -> tupl
     except Exception as error:  # the client raises a dozen unrelated classes when the Hub cannot be reached
         if revision is None and isinstance(error, RuntimeError) and "script" in str(error):
             return load_split(name, config, split, CONVERTED)
-        reason = " ".join(str(error).split())[:160]
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         raise InputError(
-            f"Hub: {name}, {config}, {split}: cannot be loaded ({type(error).__name__}: {reason}); check the connection,"
+            f"Hub: {name}, {config}, {split}: cannot be loaded ({reason}); check the connection,"
             " or give --source DIR with the Hub's Parquet files or the upstream files (see data_prep/sources.py)"
         ) from None
 

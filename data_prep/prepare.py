@@ -1,9 +1,8 @@
-"""Builds one prepared folder: locate, read, validate, encode in parallel, write, rename.
+"""Builds one prepared folder: locate, read, validate, encode, write, rename.
 
-Examples are cut into shards of SHARD in reading order; worker processes encode shards, the main process writes them
-in order, so the files have the same bytes whatever the number of workers. At most a few shards per worker are in
-flight: memory does not grow with the dataset. A file lock per dataset makes a second `data_prep` wait for the first;
-it is released by the kernel when its holder dies, so temporary folders found under the lock are leftovers.
+Examples are cut into shards of SHARD in reading order and written in that order (`workers.py` encodes them), so the
+files have the same bytes whatever the number of workers. A file lock per dataset makes a second `data_prep` wait for
+the first; the kernel releases it when its holder dies, so temporary folders found under the lock are leftovers.
 """
 
 import contextlib
@@ -11,20 +10,15 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,29 +27,13 @@ from tqdm import tqdm
 
 from data_prep import store
 from data_prep.convert import Dropped
-from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE, encode
+from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
 from data_prep.errors import InputError
-from data_prep.examples import Classify, EmptyText, Example, Span, Tag, shorten, validate
+from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
 from data_prep.sources import Located, Part
-from data_prep.tokenizer import fingerprint, load
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from data_prep.workers import Encoder, Job
 
 SHARD = 1024
-# A worker needs seconds to start; fewer shards than this are encoded in the main process.
-POOL_FROM = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data)."""
-
-    dataset: str
-    kind: str
-    labels: tuple[str, ...] | None
-    language: str
-    max_length: int
 
 
 @dataclass(slots=True)
@@ -70,98 +48,6 @@ class Tally:
     truncated: Counter[str] = field(default_factory=Counter)
     unknown_labels: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
-
-
-class Encoder:
-    """The tokenizer and its pool of `jobs` worker processes, started when the first large dataset needs it."""
-
-    def __init__(self, tokenizer_name: str, jobs: int) -> None:
-        self.tokenizer_name = tokenizer_name
-        self.tokenizer = load(tokenizer_name)
-        self.fingerprint = fingerprint(self.tokenizer)
-        self.jobs = jobs
-        self._pool: ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> "Encoder":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def map(self, work: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, Counter[str]]]:
-        """`encode_shard(tokenizer, *item)` of each item, in order."""
-        work = iter(work)
-        head = list(islice(work, POOL_FROM))
-        if self.jobs == 1 or len(head) < POOL_FROM:
-            for item in _chain(head, work):
-                yield encode_shard(self.tokenizer, *item)
-            return
-        if self._pool is None:
-            # spawn: the Rust threads of the tokenizer do not survive a fork.
-            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (self.tokenizer_name,))
-        waiting: deque[Future[tuple[bytes, Counter[str]]]] = deque()
-        try:
-            for item in _chain(head, work):
-                waiting.append(self._pool.submit(_work, *item))
-                if len(waiting) > 3 * self.jobs:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise InputError("a worker process died (killed for memory?); try again with fewer: --jobs 1") from None
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def _chain(head: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    while head:
-        yield head.pop(0)
-    yield from rest
-
-
-_worker_tokenizer: "PreTrainedTokenizerFast"
-
-
-def _start_worker(tokenizer_name: str) -> None:
-    global _worker_tokenizer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
-    _worker_tokenizer = load(tokenizer_name)
-
-
-def _end_with_parent() -> None:
-    """A worker whose main process was killed would wait for its next shard for ever."""
-    parent = parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _work(*item: Any) -> tuple[bytes, Counter[str]]:
-    return encode_shard(_worker_tokenizer, *item)
-
-
-def encode_shard(
-    tokenizer: "PreTrainedTokenizerFast",
-    job: Job,
-    labels: tuple[str, ...] | None,
-    split: str,
-    first: int,
-    examples: list[Example],
-) -> tuple[bytes, Counter[str]]:
-    """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
-    truncated: Counter[str] = Counter()
-    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated)
-    for row in rows:
-        row["example"] += first
-    batch = store.to_batch(rows, store.schema(job.kind, split))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes(), truncated
 
 
 def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[store.Prepared, bool]:
@@ -183,7 +69,8 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
             shutil.rmtree(leftover, ignore_errors=True)
         sources = _hashes(job, located)
         key = store.encoding_key(job.dataset, job.kind, job.labels, job.max_length, encoder.fingerprint)
-        final = home / f"{key}-{store.short_hash([sources, located.known])}"
+        # The origin is not part of the name: the same files elsewhere are the same input.
+        final = home / f"{key}-{store.short_hash([sorted(sources.values()), located.known])}"
         if final.exists():
             try:
                 found = store.Prepared(final)
@@ -228,7 +115,8 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             bar.update(sum(tally.dropped.values()))
         if tally.rows == 0:
             dropped = ", ".join(f"{n} {reason}" for reason, n in tally.dropped.items())
-            raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{f' ({dropped})' if dropped else ''}")
+            why = f" (dropped: {dropped})" if dropped else ""
+            raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
         if job.kind == "span" and split == "dev":
             batch = pa.RecordBatch.from_pylist(spans, schema=store.EXAMPLES_SCHEMA)
             store.write_table(folder / "dev_examples.arrow", [batch], store.EXAMPLES_SCHEMA)
@@ -240,7 +128,8 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             "length_histogram": _histogram(tally.lengths), "file": file, "sha256": store.file_sha256(folder / file),
         }  # fmt: skip
     files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": store.file_sha256(path)} for path in sorted(folder.iterdir())
+        path.name: {"bytes": path.stat().st_size, "sha256": store.file_sha256(path)}
+        for path in sorted(folder.iterdir())
     }
     return {
         "dataset": job.dataset, "kind": job.kind, "labels": list(labels) if labels is not None else None,
@@ -273,7 +162,12 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
 
 
 def _seen(
-    examples: Iterator[Example], job: Job, split: str, labels: tuple[str, ...] | None, tally: Tally, spans: list[dict[str, Any]]
+    examples: Iterator[Example],
+    job: Job,
+    split: str,
+    labels: tuple[str, ...] | None,
+    tally: Tally,
+    spans: list[dict[str, Any]],
 ) -> Iterator[Example]:
     """Passes examples on, keeping what the manifest and the scoring of dev answers need."""
     known = set(labels or ())
@@ -285,8 +179,8 @@ def _seen(
             unknown = [tag for tag in example.tags if tag not in known]
             if unknown and job.labels is not None:
                 raise InputError(
-                    f"dataset {job.dataset}, {split}, sentence {tally.examples + 1}: tag {shorten(unknown[0])} is not among"
-                    f" the task's labels ({shorten(', '.join(job.labels))})"
+                    f"dataset {job.dataset}, {split}, sentence {tally.examples + 1}: tag {shorten(unknown[0])}"
+                    f" is not among the task's labels ({shorten(', '.join(job.labels))})"
                 )
             if unknown:
                 tally.unknown_labels += len(unknown)
@@ -348,7 +242,8 @@ def _total(parts: list[Part]) -> int | None:
 def _hashes(job: Job, located: Located) -> dict[str, str]:
     """Part name -> sha256 of its file, of both splits."""
     hashes = {}
-    for part in tqdm([*located.train, *located.dev], desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
+    parts = [*located.train, *located.dev]
+    for part in tqdm(parts, desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
         found = [store.file_sha256(file) for file in part.files]
         hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)
     return hashes

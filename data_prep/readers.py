@@ -43,7 +43,8 @@ def parquet(path: Path, columns: Sequence[str]) -> Rows:
 def check_columns(where: str, columns: Sequence[str], there: Sequence[str]) -> None:
     missing = [name for name in columns if name not in there]
     if missing:
-        raise InputError(f"{where}: column `{missing[0]}` is missing; expected {', '.join(columns)}; there: {', '.join(there)}")
+        expected = ", ".join(columns)
+        raise InputError(f"{where}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
 
 
 def class_names(schema: pa.Schema) -> dict[str, list[str]]:
@@ -68,7 +69,8 @@ def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, li
                 try:
                     batch.column(name)[i].as_py()
                 except UnicodeDecodeError as error:
-                    raise InputError(f"{where}: row {first + i}: field `{name}`: invalid UTF-8 ({error.reason})") from None
+                    place = f"{where}: row {first + i}: field `{name}`"
+                    raise InputError(f"{place}: invalid UTF-8 ({error.reason})") from None
         raise InputError(f"{where}: rows {first} to {first + batch.num_rows}: invalid UTF-8")
     for i, row in enumerate(rows):
         place = f"{where}: row {first + i}"
@@ -76,9 +78,8 @@ def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, li
             value = row.get(column)
             if isinstance(value, int):
                 if not -1 <= value < len(labels):
-                    raise InputError(
-                        f"{place}: field `{column}`: expected 0 to {len(labels) - 1} ({', '.join(labels)}), found {value}"
-                    )
+                    expected = f"0 to {len(labels) - 1} ({', '.join(labels)})"
+                    raise InputError(f"{place}: field `{column}`: expected {expected}, found {value}")
                 row[column] = labels[value] if value >= 0 else None
         yield place, row
 
@@ -108,7 +109,8 @@ def jsonl(path: Path) -> Rows:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            cut = "; the line looks truncated" if line.lstrip().startswith("{") and not line.rstrip().endswith("}") else ""
+            open_end = line.lstrip().startswith("{") and not line.rstrip().endswith("}")
+            cut = "; the line looks truncated" if open_end else ""
             raise InputError(
                 f"{path}: line {number}: expected a JSON object, but column {error.colno}: {error.msg}{cut}"
             ) from None
@@ -133,8 +135,9 @@ def tsv(path: Path) -> Rows:
             header = fields
             continue
         if len(fields) != len(header):
+            expected = f"{len(header)} fields ({', '.join(header[:3])}, ...)"
             raise InputError(
-                f"{path}: line {number}: expected {len(header)} fields ({', '.join(header[:3])}, ...), found {len(fields)};"
+                f"{path}: line {number}: expected {expected}, found {len(fields)};"
                 " a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
             )
         yield f"{path}: line {number}", dict(zip(header, fields, strict=True))
@@ -152,9 +155,8 @@ def csv_quoted(path: Path) -> Rows:
                 header = fields
             elif fields:
                 if len(fields) != len(header):
-                    raise InputError(
-                        f"{path}: line {first}: expected {len(header)} fields ({', '.join(header)}), found {len(fields)}"
-                    )
+                    expected = f"{len(header)} fields ({', '.join(header)})"
+                    raise InputError(f"{path}: line {first}: expected {expected}, found {len(fields)}")
                 yield f"{path}: line {first}", dict(zip(header, fields, strict=True))
             first = reader.line_num + 1
     except csv.Error as error:
@@ -166,7 +168,8 @@ def squad_json(path: Path) -> Rows:
     try:
         document = json.loads("\n".join(line for _, line in lines(path)))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg}); truncated?") from None
+        where = f"{path}: line {error.lineno}, column {error.colno}"
+        raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None
     place = str(path)
     try:
         for a, article in enumerate(document["data"]):
@@ -213,7 +216,8 @@ def ccgbank_auto(path: Path) -> Rows:
             raise InputError(f"{where}: expected a CCGbank derivation with leaves `(<L CAT POS POS WORD CAT>)`")
         for leaf in leaves:
             if len(leaf) != 5:
-                raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{' '.join(leaf)}`")
+                found = " ".join(leaf)
+                raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{found}`")
         yield where, {"id": name, "words": [leaf[3] for leaf in leaves], "tags": [leaf[0] for leaf in leaves]}
 
 

@@ -6,7 +6,7 @@ as the files that its makers publish, anywhere below `DIR`. Test splits are neve
 would be spoilt by training on them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,6 @@ from data_prep.folders import Folder
 from data_prep.hub import load_split, split_rows
 from data_prep.readers import Reader, Rows
 
-HUB = "hub"
 OPEN_CONFIG = "configs/mtl_open.json"
 
 
@@ -80,6 +79,7 @@ class Located:
     origin: str
     licence: str
     known: bool  # a public dataset: empty texts are dropped and counted; in a user's own file they are errors
+    remark: str = ""  # what the user should know about this copy
 
 
 NLI_COLUMNS = ("premise", "hypothesis", "label")
@@ -90,75 +90,134 @@ DATASETS: dict[str, Dataset] = {
     dataset.name: dataset
     for dataset in (
         Dataset(
-            "mnli", "classify", "OANC and others, see the MultiNLI paper", "https://cims.nyu.edu/~sbowman/multinli/",
+            "mnli",
+            "classify",
+            "OANC and others, see the MultiNLI paper",
+            "https://cims.nyu.edu/~sbowman/multinli/",
             Hub("nyu-mll/glue", "mnli", ("train",), ("validation_matched",), NLI_COLUMNS, convert.hub_nli),
             (
-                Upstream(("multinli_1.0_train.jsonl",), ("multinli_1.0_dev_matched.jsonl",), readers.jsonl, convert.upstream_nli),
+                Upstream(
+                    ("multinli_1.0_train.jsonl",),
+                    ("multinli_1.0_dev_matched.jsonl",),
+                    readers.jsonl,
+                    convert.upstream_nli,
+                ),
                 Upstream(("MNLI/train.tsv",), ("MNLI/dev_matched.tsv",), readers.tsv, convert.upstream_nli),
             ),
         ),
         Dataset(
-            "snli", "classify", "CC BY-SA 4.0", "https://nlp.stanford.edu/projects/snli/",
+            "snli",
+            "classify",
+            "CC BY-SA 4.0",
+            "https://nlp.stanford.edu/projects/snli/",
             Hub("stanfordnlp/snli", "plain_text", ("train",), ("validation",), NLI_COLUMNS, convert.hub_snli),
             (Upstream(("snli_1.0_train.jsonl",), ("snli_1.0_dev.jsonl",), readers.jsonl, convert.upstream_nli),),
         ),
         Dataset(
-            "anli", "classify", "CC BY-NC 4.0", "https://github.com/facebookresearch/anli",
+            "anli",
+            "classify",
+            "CC BY-NC 4.0",
+            "https://github.com/facebookresearch/anli",
             Hub(
-                "facebook/anli", "plain_text", tuple(f"train_r{r}" for r in ROUNDS), tuple(f"dev_r{r}" for r in ROUNDS),
-                ("uid", *NLI_COLUMNS), convert.hub_nli,
+                "facebook/anli",
+                "plain_text",
+                tuple(f"train_r{r}" for r in ROUNDS),
+                tuple(f"dev_r{r}" for r in ROUNDS),
+                ("uid", *NLI_COLUMNS),
+                convert.hub_nli,
             ),
             (
                 Upstream(
-                    tuple(f"R{r}/train.jsonl" for r in ROUNDS), tuple(f"R{r}/dev.jsonl" for r in ROUNDS),
-                    readers.jsonl, convert.upstream_anli,
+                    tuple(f"R{r}/train.jsonl" for r in ROUNDS),
+                    tuple(f"R{r}/dev.jsonl" for r in ROUNDS),
+                    readers.jsonl,
+                    convert.upstream_anli,
                 ),
             ),
         ),
         Dataset(
-            "qqp", "classify", "Quora terms, non-commercial", "https://gluebenchmark.com/tasks (QQP-clean.zip)",
-            Hub("nyu-mll/glue", "qqp", ("train",), ("validation",), ("question1", "question2", "label"), convert.hub_qqp),
+            "qqp",
+            "classify",
+            "Quora terms, non-commercial",
+            "https://gluebenchmark.com/tasks (QQP-clean.zip)",
+            Hub(
+                "nyu-mll/glue", "qqp", ("train",), ("validation",), ("question1", "question2", "label"), convert.hub_qqp
+            ),
             (Upstream(("QQP/train.tsv",), ("QQP/dev.tsv",), readers.tsv, convert.glue_qqp),),
         ),
         Dataset(
-            "squad_v1", "span", "CC BY-SA 4.0", "https://rajpurkar.github.io/SQuAD-explorer/",
+            "squad_v1",
+            "span",
+            "CC BY-SA 4.0",
+            "https://rajpurkar.github.io/SQuAD-explorer/",
             Hub("rajpurkar/squad", "plain_text", ("train",), ("validation",), SQUAD_COLUMNS, convert.hub_squad),
             (Upstream(("train-v1.1.json",), ("dev-v1.1.json",), readers.squad_json, convert.upstream_squad),),
         ),
         Dataset(
-            "squad_v2", "span", "CC BY-SA 4.0", "https://rajpurkar.github.io/SQuAD-explorer/",
+            "squad_v2",
+            "span",
+            "CC BY-SA 4.0",
+            "https://rajpurkar.github.io/SQuAD-explorer/",
             Hub("rajpurkar/squad_v2", "squad_v2", ("train",), ("validation",), SQUAD_COLUMNS, convert.hub_squad),
             (Upstream(("train-v2.0.json",), ("dev-v2.0.json",), readers.squad_json, convert.upstream_squad),),
         ),
         Dataset(
-            "hellaswag", "choice", "MIT", "https://github.com/rowanz/hellaswag",
+            "hellaswag",
+            "choice",
+            "MIT",
+            "https://github.com/rowanz/hellaswag",
             Hub(
-                "Rowan/hellaswag", "default", ("train",), ("validation",),
-                ("ind", "ctx_a", "ctx_b", "endings", "label"), convert.hellaswag,
+                "Rowan/hellaswag",
+                "default",
+                ("train",),
+                ("validation",),
+                ("ind", "ctx_a", "ctx_b", "endings", "label"),
+                convert.hellaswag,
             ),
             (Upstream(("hellaswag_train.jsonl",), ("hellaswag_val.jsonl",), readers.jsonl, convert.hellaswag),),
         ),
         Dataset(
-            "ccg", "tag", "CCGbank: LDC User Agreement (LDC2005T13)", "https://catalog.ldc.upenn.edu/LDC2005T13", None,
+            "ccg",
+            "tag",
+            "that of the files given; CCGbank: LDC User Agreement (LDC2005T13)",
+            "https://catalog.ldc.upenn.edu/LDC2005T13",
+            None,
             (Upstream(("*.train.tsv",), ("*.dev.tsv",), readers.words_tags, convert.tag, within="ccg"),),
         ),
         Dataset(
-            "cosmosqa", "choice", "CC BY 4.0", "https://github.com/wilburOne/cosmosqa",
+            "cosmosqa",
+            "choice",
+            "CC BY 4.0",
+            "https://github.com/wilburOne/cosmosqa",
             Hub(
-                "allenai/cosmos_qa", "default", ("train",), ("validation",),
-                ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label"), convert.cosmosqa,
+                "allenai/cosmos_qa",
+                "default",
+                ("train",),
+                ("validation",),
+                ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label"),
+                convert.cosmosqa,
             ),
             (Upstream(("train.csv",), ("valid.csv",), readers.csv_quoted, convert.cosmosqa, within="cosmos"),),
         ),
         Dataset(
-            "commonsenseqa", "choice", "MIT", "https://www.tau-nlp.org/commonsenseqa",
+            "commonsenseqa",
+            "choice",
+            "MIT",
+            "https://www.tau-nlp.org/commonsenseqa",
             Hub(
-                "tau/commonsense_qa", "default", ("train",), ("validation",),
-                ("id", "question", "choices", "answerKey"), convert.hub_commonsenseqa,
+                "tau/commonsense_qa",
+                "default",
+                ("train",),
+                ("validation",),
+                ("id", "question", "choices", "answerKey"),
+                convert.hub_commonsenseqa,
             ),
             (
                 Upstream(
-                    ("train_rand_split.jsonl",), ("dev_rand_split.jsonl",), readers.jsonl, convert.upstream_commonsenseqa
+                    ("train_rand_split.jsonl",),
+                    ("dev_rand_split.jsonl",),
+                    readers.jsonl,
+                    convert.upstream_commonsenseqa,
                 ),
             ),
         ),
@@ -170,32 +229,51 @@ CCGBANK_TRAIN = tuple(f"{section:02d}" for section in range(2, 22))
 CCGBANK_DEV = ("00",)
 
 
-def locate(dataset: Dataset, source: str) -> Located:
-    """The parts of `dataset` in `source`: "hub", or a folder. `InputError` if they are not there, or are ambiguous."""
-    if source == HUB:
-        if dataset.hub is None:
-            raise InputError(_missing(dataset, source, []))
-        return _from_hub(dataset, dataset.hub)
-    folder = Folder.open(Path(source))
+def locate(dataset: Dataset, sources: Sequence[Folder | None]) -> Located:
+    """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub.
+
+    Raises `InputError` if none has it (what was looked for, and where to get it), if a copy is incomplete, if a file
+    is ambiguous, or if the Hub cannot be reached.
+    """
     looked: list[str] = []
+    for source in sources:
+        if source is not None:
+            found = _from_folder(dataset, source, looked)
+        elif dataset.hub is not None:
+            found = _from_hub(dataset, dataset.hub)
+        else:
+            looked.append("hub: has no copy")
+            found = None
+        if found is not None:
+            return found
+    raise InputError(_missing(dataset, looked))
+
+
+def _from_folder(dataset: Dataset, folder: Folder, looked: list[str]) -> Located | None:
+    names: list[str] = []
     if dataset.hub is not None:
         for base in (folder.path, folder.path / "hub"):
-            found = _hub_layout(dataset, dataset.hub, base, looked)
-            if found:
+            found = _hub_layout(dataset, dataset.hub, base)
+            if found is not None:
                 return found
+        splits = ",".join(dataset.hub.train + dataset.hub.dev)
+        names.append(f"{dataset.hub.id}/{dataset.hub.config}/{{{splits}}}-*.parquet")
     for upstream in dataset.upstream:
-        files = folder.find(upstream.train + upstream.dev, upstream.within, dataset.name)
-        looked.append(", ".join(f"{upstream.within + '*/**/' if upstream.within else ''}{n}" for n in upstream.train + upstream.dev))
-        if files:
+        ends = upstream.train + upstream.dev
+        files = folder.find(ends, upstream.within, dataset.name)
+        if files is not None:
             parts = [_file_part(folder.path, path, upstream.read, upstream.convert) for path in files]
             split = len(upstream.train)
-            return Located(parts[:split], parts[split:], f"upstream files in {source}", dataset.licence, True)
+            origin = f"upstream files in {folder.path.name}/"
+            return Located(parts[:split], parts[split:], origin, dataset.licence, True)
+        names.append(", ".join(f"{upstream.within}*/.../{end}" if upstream.within else end for end in ends))
     if dataset.name == "ccg":
         sections = folder.ccgbank()
-        looked.append("AUTO/NN/*.auto (sections 02-21 and 00)")
         if sections:
             return _ccgbank(dataset, folder.path, sections)
-    raise InputError(_missing(dataset, source, looked))
+        names.append("AUTO/NN/*.auto")
+    looked.append(f"below {folder.path}: {'; '.join(names)}")
+    return None
 
 
 def _from_hub(dataset: Dataset, hub: Hub) -> Located:
@@ -214,9 +292,8 @@ def _from_hub(dataset: Dataset, hub: Hub) -> Located:
     return Located(splits[0], splits[1], origin, dataset.licence, True)
 
 
-def _hub_layout(dataset: Dataset, hub: Hub, base: Path, looked: list[str]) -> Located | None:
+def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
     folder = base / hub.id / hub.config
-    looked.append(f"{hub.id}/{hub.config}/{{{','.join(hub.train + hub.dev)}}}-*.parquet")
     if not folder.is_dir():
         return None
     splits: list[list[Part]] = []
@@ -230,30 +307,38 @@ def _hub_layout(dataset: Dataset, hub: Hub, base: Path, looked: list[str]) -> Lo
             for shard in shards:
                 total = shard.stem.rpartition("-of-")[2]
                 if total.isdigit() and int(total) != len(shards):
-                    raise InputError(f"dataset {dataset.name}: {folder}: expected {int(total)} files {name}-*, found {len(shards)}")
+                    raise InputError(
+                        f"dataset {dataset.name}: {folder}: expected {int(total)} files {name}-*, found {len(shards)}"
+                    )
                 read = partial(readers.parquet, columns=hub.columns)
                 parts.append(_file_part(base, shard, read, hub.convert))
         splits.append(parts)
-    return Located(splits[0], splits[1], f"{hub.id}, {hub.config}, Hub layout in {base}", dataset.licence, True)
+    return Located(splits[0], splits[1], f"Hub layout: {hub.id}, {hub.config}", dataset.licence, True)
 
 
 def _ccgbank(dataset: Dataset, base: Path, sections: dict[str, list[Path]]) -> Located:
     splits = []
+    absent: list[str] = []
     for wanted in (CCGBANK_TRAIN, CCGBANK_DEV):
         missing = [section for section in wanted if section not in sections]
-        if missing:
+        if len(missing) == len(wanted):
             raise InputError(
-                f"dataset ccg: CCGbank .auto files below {base}, but sections {', '.join(missing)} are missing"
+                f"dataset ccg: CCGbank .auto files below {base}, but none in sections {wanted[0]} to {wanted[-1]}"
                 " (02-21 are training, 00 is dev); for another split write two-column files ccg/NAME.train.tsv"
                 " and ccg/NAME.dev.tsv"
             )
-        paths = [path for section in wanted for path in sections[section]]
+        absent += missing
+        paths = [path for section in wanted for path in sections.get(section, [])]
         splits.append([_file_part(base, path, readers.ccgbank_auto, convert.tag) for path in paths])
-    return Located(splits[0], splits[1], f"CCGbank below {base}", dataset.licence, True)
+    remark = f"CCGbank's sections {', '.join(absent)} are not there" if absent else ""
+    return Located(splits[0], splits[1], "CCGbank, sections 02-21 and 00", dataset.licence, True, remark)
 
 
 def own(kind: str, train: str, dev: str, name: str) -> Located:
-    """A user's own files, named in the run config: canonical JSONL; plain text (mlm); words<TAB>tags (tag, not .jsonl)."""
+    """A user's own files, named in the run config: JSONL in the canonical fields of `kind` (`convert.py`).
+
+    Another suffix than .jsonl means plain text, a line each (mlm), or words<TAB>tags (tag).
+    """
     splits = []
     for file in (train, dev):
         path = Path(file)
@@ -277,18 +362,19 @@ _OWN: dict[str, Convert] = {
 }
 
 
-def _file_part(base: Path, path: Path, read: Reader, convert_: Convert) -> Part:
+def _file_part(base: Path, path: Path, read: Reader, make: Convert) -> Part:
     name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-    return Part(name, partial(read, path), convert_, (path,))
+    return Part(name, partial(read, path), make, (path,))
 
 
-def _missing(dataset: Dataset, source: str, looked: list[str]) -> str:
-    where = "the Hub has no copy" if source == HUB else f"not found below {source} (looked for: {'; '.join(dict.fromkeys(looked))})"
+def _missing(dataset: Dataset, looked: list[str]) -> str:
+    where = f"not found (looked for: {' | '.join(looked)})"
     if dataset.name == "ccg":
         return (
-            f"dataset ccg: {where}. CCGbank is LDC2005T13, under a paid licence, {dataset.obtain}; give --source DIR with"
-            " DIR/.../ccg/NAME.train.tsv and NAME.dev.tsv (words<TAB>tags, one sentence a line) or CCGbank's own"
-            f" .../AUTO/NN/*.auto, or `train` and `dev` in the config; {OPEN_CONFIG} runs without it"
+            f"dataset ccg: {where}. CCGbank is LDC2005T13, under a paid licence, {dataset.obtain};"
+            " add --source DIR with DIR/.../ccg/NAME.train.tsv and NAME.dev.tsv (words<TAB>tags, one sentence a line)"
+            " or CCGbank's own .../AUTO/NN/*.auto, or give `train` and `dev` in the config;"
+            f" {OPEN_CONFIG} runs without it"
         )
-    hub = f"; or --source hub ({dataset.hub.id})" if dataset.hub else ""
+    hub = f", or give --source hub ({dataset.hub.id})" if dataset.hub else ""
     return f"dataset {dataset.name}: {where}. Get it from {dataset.obtain}{hub}"

@@ -25,7 +25,13 @@ MANIFEST = "manifest.json"
 SPLITS = ("train", "dev")
 
 _INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
-_COMMON = [("input_ids", _INTS), ("lengths", _INTS), ("length", pa.int32()), ("units", pa.int32()), ("example", pa.int32())]
+_COMMON = [
+    ("input_ids", _INTS),
+    ("lengths", _INTS),
+    ("length", pa.int32()),
+    ("units", pa.int32()),
+    ("example", pa.int32()),
+]
 _OF_KIND: dict[str, list[tuple[str, pa.DataType]]] = {
     "classify": [("label", pa.int32())],
     "choice": [("label", pa.int32())],
@@ -56,7 +62,8 @@ def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
         else:
             ends = np.cumsum([0] + [len(v) for v in values], dtype=np.int32)
             flat = np.concatenate(values) if values else np.zeros(0, np.int32)
-            arrays.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(flat.astype(np.int32, copy=False)), type=field.type))
+            flat = flat.astype(np.int32, copy=False)
+            arrays.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(flat), type=field.type))
     return pa.RecordBatch.from_arrays(arrays, schema=columns)
 
 
@@ -92,7 +99,8 @@ class Split:
             reader = pa.ipc.open_file(self._map)
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
         except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path}: not a prepared file ({_line(error)}); delete its folder and prepare again") from None
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"{path}: not a prepared file ({reason}); delete its folder and prepare again") from None
         self.columns: tuple[str, ...] = tuple(reader.schema.names)
         # Per batch and column: (values, offsets) of a list column, (values, None) of a plain one.
         self._views = [
@@ -116,7 +124,7 @@ class Split:
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """The rows with these numbers, in this order: read-only int32 views for lists, ints for the rest. O(rows)."""
         wanted = np.asarray(rows, np.int64)
-        if len(wanted) and not (0 <= wanted.min() and wanted.max() < self.rows):
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.rows):
             raise IndexError(f"{self.path}: rows {wanted.min()} to {wanted.max()} of {self.rows}")
         chunks = np.searchsorted(self._starts, wanted, side="right") - 1
         places = wanted - self._starts[chunks]
@@ -145,7 +153,7 @@ class Prepared:
             self.manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             files = [(name, info["bytes"]) for name, info in self.manifest["files"].items()]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a prepared folder ({_line(error)}); delete it and prepare again") from None
+            raise InputError(f"{path}: not a prepared folder ({error}); delete it and prepare again") from None
         for name, size in files:
             found = (path / name).stat().st_size if (path / name).is_file() else None
             if found != size:
@@ -175,7 +183,8 @@ def find(data: Path, dataset: str, key: str, config: str = "CONFIG") -> Prepared
 
     `config` is what the user gave as --config, for the message. Raises `InputError` if there is none.
     """
-    found = sorted(Path(data, dataset).glob(f"{key}-*/{MANIFEST}"), key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    manifests = Path(data, dataset).glob(f"{key}-*/{MANIFEST}")
+    found = sorted(manifests, key=lambda path: (path.stat().st_mtime_ns, str(path)))
     if not found:
         others = len(list(Path(data, dataset).glob(f"*-*/{MANIFEST}")))
         why = f" ({others} there, for another tokenizer, length or label set)" if others else ""
@@ -196,7 +205,3 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], columns: pa.Schem
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, columns) as writer:
         for batch in batches:
             writer.write_batch(batch)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

@@ -6,13 +6,38 @@ same, so that `encode.py` may put the special tokens down by itself.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from data_prep.errors import InputError
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
+
+
+class Pieces(Protocol):
+    """What encoding needs of a tokenizer; a `PreTrainedTokenizerFast` from `load` has it."""
+
+    @property
+    def backend_tokenizer(self) -> Any: ...
+    @property
+    def bos_token_id(self) -> Any: ...
+    @property
+    def eos_token_id(self) -> Any: ...
+    @property
+    def unk_token_id(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """`Pieces` without transformers, whose import costs a worker process seconds and 300 MB. Can be pickled."""
+
+    backend_tokenizer: "Tokenizer"
+    bos_token_id: int
+    eos_token_id: int
+    unk_token_id: int
 
 
 def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
@@ -48,7 +73,7 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
                 f"tokenizer {name}: expected `<s> A </s></s> B </s>` for a pair, as XLM-R has it, found"
                 f" {' '.join(tokenizer.convert_ids_to_tokens(tokenizer(*text)['input_ids']))}"
             )
-    return tokenizer
+    return cast("PreTrainedTokenizerFast", tokenizer)
 
 
 def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
@@ -57,7 +82,13 @@ def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
     # Truncation and padding are leftovers of the last call, not a property of the tokenizer.
     backend.no_truncation()
     backend.no_padding()
-    special = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad", "unk", "mask", "cls", "sep")}
+    names = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
+    special = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
     digest = hashlib.sha256(backend.to_str().encode())
     digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def core(tokenizer: Pieces) -> Core:
+    """The part of a loaded tokenizer that goes to worker processes."""
+    return Core(tokenizer.backend_tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)

@@ -3,6 +3,8 @@
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme
     python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
+
+Everything runs in this one process, on one GPU if there is one: a suite without target training is forward passes only.
 """
 
 import argparse
@@ -26,6 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)
         return 130
+
+
+def _quiet() -> None:
+    """DeepSpeed, which is imported along with the heads, prints a warning on machines without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
 def _positive(text: str) -> int:
@@ -53,12 +63,18 @@ def _evaluate(arguments: list[str]) -> int:
     add("--data", default="hub", metavar="DIR", help="folder with the test data, or `hub` (default)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
-    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean, <s> and </s> included")
+    add(
+        "--pooling",
+        choices=("mean", "mean_no_special", "cls"),
+        default="mean",
+        help="default: mean, <s> and </s> included",
+    )
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
     add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
     options = parser.parse_args(arguments)
 
+    _quiet()
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import report, suite
 
@@ -73,11 +89,16 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _export(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser("python -m eval export", description="Encoder and head as one transformers folder.")
+    parser = argparse.ArgumentParser(
+        "python -m eval export", description="Encoder and head as one transformers folder."
+    )
     parser.add_argument("--encoder", required=True, metavar="DIR", help="runs/NAME/encoder; the heads lie beside it")
     parser.add_argument("--task", required=True, metavar="NAME", help="the task whose head goes with it")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist or be empty")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist or be empty"
+    )
     options = parser.parse_args(arguments)
+    _quiet()
 
     from eval.export import export
 

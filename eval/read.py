@@ -81,6 +81,7 @@ def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
     Raises `NotThere` if there is nothing or the labels are withheld, `InputError` if a file or a row is wrong.
     """
     kind = str(target.kind)
+    _tree.cache_clear()
     if data == "hub" and not languages:
         raise NotThere("not on the Hub: give --data DIR, the folder that `python -m data_prep.toyworld` wrote")
     root = None if data == "hub" else Path(data)
@@ -89,7 +90,9 @@ def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
     codes = languages or _languages_in(kind, Path(data))
     found: dict[str, dict[str, _Copy]] = {}
     for split in SPLITS[kind] if root is not None else SPLITS[kind][:1]:  # the Hub's first choice is labelled and whole
-        copies = {code: _from_hub(kind, code, split) if root is None else _find(kind, code, split, root) for code in codes}
+        copies = {
+            code: _from_hub(kind, code, split) if root is None else _find(kind, code, split, root) for code in codes
+        }
         found[split] = {code: copy for code, copy in copies.items() if copy is not None}
     withheld = [copy for copies in found.values() for copy in copies.values() if not copy.labelled(kind)]
     usable = {split: {c: copy for c, copy in copies.items() if copy.labelled(kind)} for split, copies in found.items()}
@@ -111,13 +114,18 @@ def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
 
 
 def _find(kind: str, code: str, split: str, root: Path) -> _Copy | None:
-    for base in (root, root / "hub"):
-        paths = sorted((base / HUB[kind] / _config(kind, code)).glob(f"{split}-*.parquet"))
+    """Tatoeba: LASER's files, which cover more languages, before the Hub's. Others: the Hub's, else upstream's."""
+    laser = _laser(root, ISO3.get(code, code)) if kind == "retrieval" else None
+    if laser is not None:
+        return laser
+    folders = [base / HUB[kind] for base in (root, root / "hub")]
+    for folder in folders:
+        paths = sorted((folder / _config(kind, code)).glob(f"{split}-*.parquet"))
         if paths:
             rows = [row for path in paths for row in readers.parquet(path, COLUMNS[kind])]
             return _Copy(str(paths[0]), _sums(root, paths), rows)
-    if kind == "retrieval":
-        return _laser(root, ISO3.get(code, code))
+    if kind == "retrieval" or any(folder.is_dir() for folder in folders):
+        return None
     if kind == "classify":
         return _xnli_tsv(root, code, _XNLI_STEM[split])
     return _xquad_json(root, code) if split == "validation" else None
@@ -155,9 +163,9 @@ def _languages_in(kind: str, root: Path) -> list[str]:
     return sorted(_ISO1.get(code, code) for code in codes)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _tree(root: str) -> dict[str, list[str]]:
-    """Paths of all files below `root` by file name; walked once."""
+    """Paths of all files below `root` by file name; walked once per `read`."""
     names: dict[str, list[str]] = {}
     for folder, _, files in os.walk(root):
         for name in files:
@@ -225,7 +233,9 @@ def _xnli_tsv(root: Path, code: str, stem: str) -> _Copy | None:
 
 def _xquad_json(root: Path, code: str) -> _Copy | None:
     path = _named(root, f"xquad.{code}.json")
-    return None if path is None else _Copy(str(path), _sums(root, [path]), list(readers.squad_json(path)), upstream=True)
+    return (
+        None if path is None else _Copy(str(path), _sums(root, [path]), list(readers.squad_json(path)), upstream=True)
+    )
 
 
 # Examples

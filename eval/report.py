@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.targets import TARGETS
+from eval.targets import OFFICIAL, TARGETS
 
 Scores = dict[str, Any]
 _COLOURS = ("#8c96a3", "#1f6fb2", "#d9822b", "#3a9d5d", "#a04fa5", "#c0392b")
@@ -40,11 +40,13 @@ def terminal_table(scores: Sequence[Scores]) -> str:
     table = [header, *rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     lines = [
-        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in table
     ]
     lines.insert(1, "  ".join("-" * w for w in widths))
-    return "\n".join(line.rstrip() for line in [*lines, *_not_run(scores)])
+    return "\n".join(line.rstrip() for line in [*lines, *_notes(scores)])
 
 
 # Tables: lists of rows of strings, the first row is the header
@@ -74,10 +76,10 @@ def _overview(scores: Sequence[Scores]) -> list[list[str]]:
         for key in record["scores"]:
             if key not in ("en->xx", record["metric"]):
                 values = [r["scores"][key] if r else None for r in records]
-                rows.append([f"  {target}", _LABELS[key], *_cells(values), "", ""])
+                rows.append(["", _LABELS[key], *_cells(values), "", ""])
         if any(r and "score_without_english" in r for r in records):
             values = [r.get("score_without_english") if r else None for r in records]
-            rows.append([f"  {target}", f"{_LABELS[record['metric']]}, not en", *_cells(values), "", ""])
+            rows.append(["", f"{_LABELS[record['metric']]} without en", *_cells(values), "", ""])
     if any(s["average"]["score"] is not None for s in scores):
         rows.append([f"average {scores[0]['suite']}", "", *_cells([s["average"]["score"] for s in scores]), "", ""])
     return rows
@@ -95,7 +97,7 @@ def _by_language(scores: Sequence[Scores], target: str) -> list[list[str]]:
     """Language x encoder, with every figure that the target has."""
     records = [s["targets"].get(target) for s in scores]
     record = next(r for r in records if r)
-    keys = [key for key in record["scores"]]
+    keys = list(record["scores"])
     header = ["language", "n"]
     for key in keys:
         header += [f"{column} {_LABELS[key]}" if len(keys) > 1 else column for column in _columns(scores)]
@@ -134,19 +136,24 @@ def _number(value: float | None) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.1f}"
 
 
-def _not_run(scores: Sequence[Scores]) -> list[str]:
-    """One line per reason; the encoders are named where it does not hold for all of them."""
-    reasons: dict[str, list[str]] = {}
+def _notes(scores: Sequence[Scores]) -> list[str]:
+    """What was not run and why (the encoders are named where it does not hold for all), and what is incomplete."""
+    reasons: dict[tuple[str, str], list[str]] = {}
     for name, one in zip(names_of(scores), scores, strict=True):
         for target, reason in one["not_run"].items():
-            reasons.setdefault(f"{target}: {reason}", []).append(name)
-    lines = []
-    for reason, names in reasons.items():
-        lines.append(f"not run: {reason}" if len(names) == len(scores) else f"not run for {', '.join(names)}: {reason}")
+            reasons.setdefault((target, reason), []).append(name)
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for (target, reason), names in reasons.items():
+        whom = "" if len(names) == len(scores) else f" for {', '.join(names)}"
+        grouped.setdefault((whom, reason), []).append(target)
+    lines = [f"not run{whom}: {', '.join(targets)} ({reason})" for (whom, reason), targets in grouped.items()]
     for target in _targets(scores):
         missing = next(s["targets"][target] for s in scores if target in s["targets"])["missing_languages"]
         if missing:
             lines.append(f"{target}: no data for {' '.join(missing)}; its score is over the other languages only")
+    one = scores[0]
+    if one["suite"] in OFFICIAL and all(s["average"]["score"] is None for s in scores):
+        lines.append(f"no average for {one['suite']}: it is taken over all of its targets with all of their languages")
     return lines
 
 
@@ -172,7 +179,7 @@ def _sections(scores: Sequence[Scores]) -> dict[str, Any]:
     return {
         "encoders": encoders,
         "overview": _overview(scores),
-        "notes": _not_run(scores),
+        "notes": _notes(scores),
         "targets": {t: (_by_language(scores, t), _protocol(scores, t)) for t in _targets(scores)},
     }
 
@@ -219,7 +226,9 @@ tr.sub td{color:#5b6673}.up{color:#1e7d3c}.down{color:#b3261e}img{max-width:100%
 def _html(sections: dict[str, Any], plots: dict[str, Path]) -> str:
     parts = ["<h1>Zero-shot scores</h1>", f'<p class="note">{html.escape(_intro())}</p>', _table(sections["overview"])]
     if sections["notes"]:
-        parts.append("<ul class=note>" + "".join(f"<li>{html.escape(line)}</li>" for line in sections["notes"]) + "</ul>")
+        parts.append(
+            "<ul class=note>" + "".join(f"<li>{html.escape(line)}</li>" for line in sections["notes"]) + "</ul>"
+        )
     for target, (table, protocol) in sections["targets"].items():
         picture = base64.b64encode(plots[target].read_bytes()).decode()
         parts += [
@@ -231,14 +240,15 @@ def _html(sections: dict[str, Any], plots: dict[str, Path]) -> str:
     parts += ["<h2>Encoders</h2>", _table(sections["encoders"], "text")]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
     body = "\n".join(parts)
-    return f"<!doctype html><html lang=en><head>{head}<title>Zero-shot scores</title><style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n"
+    head += f"<title>Zero-shot scores</title><style>{_STYLE}</style>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>\n{body}\n</body></html>\n"
 
 
 def _table(rows: list[list[str]], kind: str = "") -> str:
     header = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
     lines = [f"<tr>{header}</tr>"]
     for row in rows[1:]:
-        style = "mean" if row[0] == "mean" or row[0].startswith("average") else "sub" if row[0].startswith(" ") else ""
+        style = "mean" if row[0] == "mean" or row[0].startswith("average") else "sub" if not row[0] else ""
         cells = "".join(f"<td{_sign(cell) if not kind else ''}>{html.escape(cell.strip())}</td>" for cell in row)
         lines.append(f'<tr class="{style}">{cells}</tr>')
     return f'<div class=scroll><table class="{kind}">{"".join(lines)}</table></div>'
@@ -256,11 +266,13 @@ def _plot(scores: Sequence[Scores], target: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    records = [(n, s["targets"][target]) for n, s in zip(names_of(scores), scores, strict=True) if target in s["targets"]]
+    records = [
+        (n, s["targets"][target]) for n, s in zip(names_of(scores), scores, strict=True) if target in s["targets"]
+    ]
     codes = sorted({code for _, record in records for code in record["languages"]})
     metric = records[0][1]["metric"]
     slot = 0.32 + 0.09 * len(records)  # inches per language
-    figure = Figure(figsize=(min(16.0, max(5.5, 1.6 + slot * len(codes))), 3.6), layout="constrained")
+    figure = Figure(figsize=(min(14.0, max(5.5, 1.6 + slot * len(codes))), 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     width = 0.8 / len(records)
@@ -273,14 +285,22 @@ def _plot(scores: Sequence[Scores], target: str, path: Path) -> None:
         axes.bar(at, values, width * 0.92, color=colour, label=f"{name} (mean {record['score']:.1f})", zorder=2)
     chance = records[0][1]["chance"]
     if chance is not None:
-        axes.axhline(chance, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})")
+        axes.axhline(
+            chance, color="#444444", linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})"
+        )
     axes.set_xticks(range(len(codes)), codes)
     axes.set_xlim(-0.6, len(codes) - 0.4)
     axes.set_ylim(0, min(100.0, max(5.0, (chance or 0.0) * 1.3, top * 1.15)))
     axes.set_ylabel(f"{_LABELS[metric]} (%)")
-    axes.set_title(f"{target}: {_LABELS[metric]} by language", loc="left", fontsize=11)
+    what = _LABELS[metric] + (" en→xx" if "en->xx" in records[0][1]["scores"] else "")
+    axes.set_title(f"{target}: {what} by language", loc="left", fontsize=11)
     axes.grid(axis="y", color="#e3e7eb", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="x", length=0)
-    figure.legend(loc="outside lower center", ncols=min(len(records) + 1, 3), frameon=False, fontsize=9)
+    handles, labels = axes.get_legend_handles_labels()
+    last = sorted(range(len(labels)), key=lambda i: labels[i].startswith("chance ("))
+    handles, labels = [handles[i] for i in last], [labels[i] for i in last]
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=min(len(records) + 1, 3), frameon=False, fontsize=9
+    )
     figure.savefig(path, dpi=150)

@@ -40,7 +40,9 @@ class Subject:
             return Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
         except Exception as error:  # the Hub's client raises many kinds
             reason = " ".join(str(error).split())[:160]
-            raise InputError(f"--encoder {self.spec}: no such folder, and the Hub does not give it ({reason})") from None
+            raise InputError(
+                f"--encoder {self.spec}: no such folder, and the Hub does not give it ({reason})"
+            ) from None
 
     @property
     def name(self) -> str:
@@ -73,7 +75,9 @@ class Subject:
 
     @cached_property
     def encoder(self) -> PreTrainedModel:
-        return load_encoder(self.folder).to(self.device)
+        encoder = load_encoder(self.folder)
+        encoder.to(self.device)  # type: ignore[arg-type]  # transformers wraps it without the argument's type
+        return encoder
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:

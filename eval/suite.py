@@ -9,6 +9,7 @@ first forward pass, so that a wrong file shows at once.
 
 import hashlib
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from eval import predict, retrieve, score
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer, embed
 from eval.read import Loaded, NotThere, read
 from eval.subject import Subject, head_fingerprint
-from eval.targets import SUITES, Target, resolve_suite
+from eval.targets import OFFICIAL, Target, resolve_suite
 from mtl.export import LoadedHead
 from mtl.spans import MAX_ANSWER_LENGTH, N_BEST
 from mtl.tasks import NLI
@@ -101,7 +102,7 @@ def run(
                 old = result["targets"].get(job.target.name)
                 if old is not None and old["fingerprint"] == job.fingerprint:
                     bar.update(job.work())
-                    tqdm.write(f"{job.subject.name}: {job.target.name}: same encoder, protocol and data, taken from {folder}")
+                    _say(f"{job.subject.name}: {job.target.name}: same encoder, protocol and data, taken from {folder}")
                 else:
                     began = time.perf_counter()
                     record = _score(job, options, bar)
@@ -163,7 +164,11 @@ def _plan(
 def _protocol(
     subject: Subject, target: Target, loaded: Loaded, head: LoadedHead | None, options: Options
 ) -> dict[str, Any]:
-    shared = {"split": loaded.split, "n": f"first {options.examples}" if options.examples else "all", "precision": "float32"}
+    shared = {
+        "split": loaded.split,
+        "n": f"first {options.examples}" if options.examples else "all",
+        "precision": "float32",
+    }
     if target.kind == "retrieval":
         return {
             "layer": default_layer(subject.depth) if options.layer is None else options.layer,
@@ -178,7 +183,13 @@ def _protocol(
             **shared,
         }
     assert head is not None
-    protocol = {"head": head.task, "training_on_target": "none", "max_length": head.max_length, "special_tokens": True, **shared}
+    protocol = {
+        "head": head.task,
+        "training_on_target": "none",
+        "max_length": head.max_length,
+        "special_tokens": True,
+        **shared,
+    }
     if target.kind == "span":
         protocol |= {
             "n_best": N_BEST,
@@ -238,7 +249,9 @@ def _by_suite(target: Target, languages: dict[str, float]) -> dict[str, Any]:
     return result
 
 
-def _retrieval(job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress) -> dict[str, Any]:
+def _retrieval(
+    job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress
+) -> dict[str, Any]:
     vectors = []
     for texts in ([pair.english for pair in rows], [pair.other for pair in rows]):
         side = embed(
@@ -256,7 +269,9 @@ def _retrieval(job: _Job, rows: list[Any], options: Options, truncated: Counter[
     }
 
 
-def _classify(job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress) -> dict[str, Any]:
+def _classify(
+    job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress
+) -> dict[str, Any]:
     assert job.head is not None
     predictions = predict.classify(
         job.subject.encoder, job.subject.tokenizer, job.head, rows, NLI,
@@ -277,6 +292,10 @@ def _span(job: _Job, rows: list[Any], options: Options, truncated: Counter[str],
 
 
 _SCORERS = {"retrieval": _retrieval, "classify": _classify, "span": _span}
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
 
 
 # scores.json
@@ -300,9 +319,9 @@ def _begin(subject: Subject, suite: str, folder: Path) -> dict[str, Any]:
             if old["fingerprint"] == subject.fingerprint:
                 fresh["targets"] = old["targets"]
             else:
-                tqdm.write(f"{path}: of other weights ({old['encoder']}); replaced")
+                _say(f"{path}: of other weights ({old['encoder']}); replaced")
         except (ValueError, KeyError, TypeError):
-            tqdm.write(f"{path}: not readable as scores; replaced")
+            _say(f"{path}: not readable as scores; replaced")
     return fresh
 
 
@@ -315,9 +334,9 @@ def _finish(result: dict[str, Any], suite: str, targets: list[Target], folder: P
 
 
 def average(result: dict[str, Any], suite: str, targets: list[Target]) -> dict[str, Any]:
-    """The suite's score: unweighted mean over its targets, null (with what is missing) unless all are there, whole.
+    """The score of an official suite, the unweighted mean over its targets; null for other suites and while a target
 
-    A question-answering target enters as the mean of F1 and EM, as in XTREME.
+    or one of its languages is missing (named). A question-answering target enters as (F1 + EM) / 2, as in XTREME.
     """
     entered: dict[str, float] = {}
     missing: dict[str, str] = {}
@@ -330,5 +349,5 @@ def average(result: dict[str, Any], suite: str, targets: list[Target]) -> dict[s
         else:
             both = record["scores"]
             entered[target.name] = (both["f1"] + both["em"]) / 2 if "em" in both else record["score"]
-    complete = not missing and (suite in SUITES or len(targets) > 1)
+    complete = not missing and suite in OFFICIAL
     return {"suite": suite, "score": score.mean(entered) if complete else None, "targets": entered, "missing": missing}

@@ -18,7 +18,6 @@ ISO3 = {
 }  # fmt: skip
 
 
-
 def _codes(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
@@ -74,7 +73,7 @@ TARGETS: dict[str, Target] = {
         ),
         Target("xcopa", None, "accuracy", not_built=_TRAINED),
         Target("lareqa", None, "map@20", not_built="not built yet: it needs a dual encoder trained on SQuAD"),
-        Target("mewslix", None, "map@20", not_built="not built yet: it needs a dual encoder trained on Wikipedia pairs"),
+        Target("mewslix", None, "map@20", not_built="not built yet: it needs a dual encoder trained on mentions"),
         # The same readers and protocols on the folder of `python -m data_prep.toyworld`.
         Target("toy_tatoeba", "retrieval", "accuracy"),
         Target("toy_xnli", "classify", "accuracy", heads=_NLI_HEADS),
@@ -88,6 +87,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "retrieval": ("bucc", "tatoeba"),
     "toy": ("toy_tatoeba", "toy_xnli", "toy_xquad"),
 }
+OFFICIAL = ("xtreme", "xtreme-r", "retrieval")  # whose average over targets is defined
 
 
 def resolve_suite(text: str) -> tuple[str, list[Target]]:
@@ -97,9 +97,8 @@ def resolve_suite(text: str) -> tuple[str, list[Target]]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in TARGETS:
-            raise InputError(
-                f"--suite {text}: unknown name {name!r}; a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})"
-            )
+            known = f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})"
+            raise InputError(f"--suite {text}: unknown name {name!r}; expected {known}")
     if not names:
         raise InputError(f"--suite: give a suite ({', '.join(SUITES)}) or names of targets")
     return ",".join(dict.fromkeys(names)), [TARGETS[name] for name in dict.fromkeys(names)]

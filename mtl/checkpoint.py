@@ -7,10 +7,10 @@ whole one. A torn or altered checkpoint is named and the one before is used. Dat
 rates are functions of the step: nothing else has to be stored.
 """
 
-import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,74 @@ from data_prep.errors import InputError
 from data_prep.store import file_sha256
 from mtl.engine import Engine
 
-MANIFEST, STATE, LATEST = "manifest.json", "state.json", "latest"
+FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
 
 
-def save(engine: Engine, folder: Path, state: dict[str, Any], keep: int) -> None:
-    """Saves step `state["step"]` below `folder` (checkpoints/), keeps the `keep` newest. A collective call."""
-    name = f"step-{state['step']:08d}"
+@dataclass
+class State:
+    """What a run has to remember besides weights and optimizer.
+
+    step: finished optimizer steps; best: best mean dev score; waited: evaluations since; stopped: early stopping has
+    ended the run; dev: last dev figures by task; ranks, plan: who wrote it, see `Plan.parts`.
+    """
+
+    ranks: int
+    plan: dict[str, Any]
+    step: int = 0
+    best: float | None = None
+    waited: int = 0
+    stopped: bool = False
+    dev: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def judge(self, mean: float, patience: int | None) -> bool:
+        """Takes in a mean dev score; True if it is the best so far."""
+        better = self.best is None or mean > self.best
+        self.best = mean if better else self.best
+        self.waited = 0 if better else self.waited + 1
+        self.stopped = patience is not None and self.waited >= patience
+        return better
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint to go on from. `notes`: sentences for the user."""
+
+    name: str
+    state: State
+    notes: list[str]
+
+
+def open_run(run_folder: Path, resume: bool, plan: dict[str, Any], ranks: int) -> Resumed | None:
+    """Makes the run folder, or finds where to go on in it (rank 0 only).
+
+    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. Raises `InputError`
+    where the checkpoint belongs to another plan or number of ranks, or none is whole.
+    """
+    folder = run_folder / FOLDER
+    if not resume and run_folder.exists():
+        number = 1
+        while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
+            number += 1
+        run_folder.rename(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    damaged = []
+    for name in _names(folder):
+        problem = _problem(folder / name)
+        if problem is None:
+            state = State(**json.loads((folder / name / STATE).read_text(encoding="utf-8")))
+            _check(folder / name, state, plan, ranks)
+            notes = [f"{d}; using the one before" for d in damaged]
+            return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
+        damaged.append(f"checkpoint {folder / name} is damaged ({problem})")
+    if damaged:
+        raise InputError(f"{damaged[-1]} and no whole one is left: start anew with --resume never")
+    return None
+
+
+def save(engine: Engine, run_folder: Path, now: State, keep: int) -> None:
+    """Saves step `now.step` of the run, keeps the `keep` newest. A collective call."""
+    folder, state = run_folder / FOLDER, asdict(now)
+    name = f"step-{now.step:08d}"
     writing = f".writing-{name}"
     if engine.rank == 0:
         shutil.rmtree(folder / writing, ignore_errors=True)
@@ -51,31 +113,17 @@ def save(engine: Engine, folder: Path, state: dict[str, Any], keep: int) -> None
     torch.distributed.barrier()
 
 
-def newest(folder: Path) -> tuple[str, dict[str, Any], list[str]] | None:
-    """(name, state, sentences about the damaged ones passed over) of the newest whole checkpoint, or None."""
-    damaged: list[str] = []
-    for name in _names(folder):
-        problem = _problem(folder / name)
-        if problem is None:
-            return name, json.loads((folder / name / STATE).read_text(encoding="utf-8")), damaged
-        damaged.append(f"checkpoint {folder / name} is damaged ({problem}); using the one before")
-    if damaged:
-        raise InputError(f"{damaged[-1].removesuffix('; using the one before')}; no whole one is left in {folder}")
-    return None
-
-
-def check_plan(folder: Path, state: dict[str, Any], plan: dict[str, Any], ranks: int) -> None:
-    """Refuses a checkpoint that another plan or number of ranks wrote, naming what differs."""
-    differences = _differences(state["plan"], json.loads(json.dumps(plan)), "")
+def _check(folder: Path, state: State, plan: dict[str, Any], ranks: int) -> None:
+    differences = _differences(state.plan, json.loads(json.dumps(plan)), "")
     if differences:
         raise InputError(
             f"{folder}: the checkpoint belongs to another plan ({'; '.join(differences[:3])}): "
             "restore the old values, or start anew with --resume never or another `name`"
         )
-    if state["ranks"] != ranks:
+    if state.ranks != ranks:
         raise InputError(
-            f"{folder}: the checkpoint was written by {state['ranks']} ranks and this run has {ranks}: "
-            f"launch with {state['ranks']}"
+            f"{folder}: the checkpoint was written by {state.ranks} ranks and this run has {ranks}: "
+            f"launch with {state.ranks}"
         )
 
 
@@ -111,12 +159,3 @@ def _differences(old: Any, new: Any, where: str) -> list[str]:
 def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def weights_fingerprint(weights: dict[str, torch.Tensor]) -> str:
-    """sha256 over names and bytes of tensors: equal exactly when the weights are bit-identical."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -43,15 +43,13 @@ class DevEvaluation:
         self.rank, self.world, self.sum = rank, world, sum_over_ranks
         self.sets = [_DevSet(index, task, config, special) for index, task in enumerate(tasks) if len(task.dev)]
 
-    def run(self, model: MultiTaskModel, device: torch.device, stop: Callable[[], bool]) -> list[DevScores]:
-        """Scores of every task that has dev rows. `stop` is asked between tasks; it cuts the evaluation short."""
+    def run(self, model: MultiTaskModel, device: torch.device) -> list[DevScores]:
+        """Scores of every task that has dev rows (a collective call)."""
         model.eval()
         scores = []
         try:
             with torch.no_grad():
                 for dev in tqdm(self.sets, desc="dev", leave=False, disable=self.rank != 0, unit="task"):
-                    if stop():
-                        break
                     totals = self.sum(torch.from_numpy(self._totals(dev, model, device)))
                     scores.append(dev.scores(totals.numpy()))
         finally:

@@ -9,21 +9,18 @@ from typing import Any
 import torch
 from transformers import AutoModel, PretrainedConfig
 
-from mtl.config import RunConfig
-from mtl.data import TaskData
-from mtl.model import MultiTaskModel
-from mtl.plan import Plan
+from mtl.heads import make_head
+from mtl.setup import Setup
 
 GIB = 2**30
 
 
-def parameters(config: PretrainedConfig, tasks: list[TaskData], seed: int) -> tuple[int, int]:
+def parameters(made: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters, counted on the meta device."""
     with torch.device("meta"):
-        encoder = AutoModel.from_config(config)
-        labels = {t.name: len(t.labels) if t.labels else None for t in tasks}
-        model = MultiTaskModel(encoder, {t.name: t.task.kind for t in tasks}, labels, seed)
-    return sum(p.numel() for p in encoder.parameters()), sum(p.numel() for p in model.heads.parameters())
+        encoder = AutoModel.from_config(made.source)
+        heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
+    return sum(p.numel() for p in encoder.parameters()), sum(p.numel() for h in heads for p in h.parameters())
 
 
 def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
@@ -47,10 +44,9 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
     return {name: size / GIB for name, size in parts.items()}
 
 
-def report(
-    config: RunConfig, plan: Plan, encoder_config: PretrainedConfig, ds: dict[str, Any], ranks: int
-) -> str:
+def report(made: Setup, ranks: int) -> str:
     """The whole text."""
+    config, plan, ds = made.run, made.plan, made.ds
     rows = plan.expected()
     width = max(len(row["task"]) for row in rows)
     lines = [
@@ -68,7 +64,7 @@ def report(
     sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // 20))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)
     micro = max(len(step.divide(ranks, config.micro_tokens)) for step in sampled)
-    encoder, heads = parameters(encoder_config, plan.tasks, config.seed)
+    encoder, heads = parameters(made)
     stage = ds.get("zero_optimization", {}).get("stage", 0)
     lines += [
         "",
@@ -80,7 +76,7 @@ def report(
         "GPUs   weights  gradients  optimizer  activations   sum",
     ]
     for count in sorted({1, 8, 64, ranks}):
-        m = memory(encoder + heads, ds, encoder_config, config.micro_tokens, count)
+        m = memory(encoder + heads, ds, made.source, config.micro_tokens, count)
         lines.append(
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['activations']:>12.2f} {sum(m.values()):>5.1f}"

@@ -22,6 +22,7 @@ from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 
 from data_prep.errors import InputError
+from mtl import attention
 from mtl.batch import PackedBatch
 from mtl.config import HOUSE, RunConfig, read_json
 from mtl.model import MultiTaskModel
@@ -132,8 +133,19 @@ class Engine:
             optimizer = AdamW(groups, **settings, fused=fused)
         if config.gradient_checkpointing:
             model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/test_exact.py is our test.
+        deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
         self.stage = self.ds.zero_optimization_stage()
+
+    @property
+    def backend(self) -> str:
+        """The attention back-end in use."""
+        encoder = self.model.encoder
+        if encoder.packed_backend != "auto":
+            return encoder.packed_backend
+        dtype = encoder.get_input_embeddings().weight.dtype
+        return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob)
 
     @property
     def model(self) -> MultiTaskModel:

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
 from data_prep.errors import InputError
+from mtl.checkpoint import State
 from mtl.config import RunConfig
 from mtl.data import TaskData
 from mtl.heads import make_head
+from mtl.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class LoadedHead:
     labels: tuple[str, ...] | None
     max_length: int
     module: nn.Module
+
+
+def export_run(made: Setup, weights: dict[str, Tensor], state: State, suffix: str, writes: bool) -> None:
+    """`encoder` and `heads` of a run (with `suffix`: encoder_last), from `Engine.full_weights`; only one rank writes."""
+    if writes:
+        card = model_card(made.run, made.tasks, state.step, state.dev)
+        export_encoder(made.run.folder / f"encoder{suffix}", weights, made.source, made.tokenizer, card)
+        export_heads(made.run.folder / f"heads{suffix}", weights, made.source, made.tasks)
 
 
 def export_encoder(

@@ -5,19 +5,22 @@ were is known from the plan without asking.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from mtl.data import TaskData
 from mtl.plan import Step
 
 
 class Meter:
     """Collects steps until `lines` turns them into log lines and starts afresh."""
 
-    def __init__(self, names: list[str], device: torch.device) -> None:
-        self.names = names
+    def __init__(self, tasks: list[TaskData], device: torch.device) -> None:
+        self.names = [task.name for task in tasks]
+        self.weights = np.array([task.loss_weight for task in tasks])
         self.device = device
         self._reset()
 
@@ -50,11 +53,11 @@ class Meter:
         self.fill += step.tokens / (len(shares) * ranks * micro_tokens)
         self.balance += step.tokens / (sum(heaviest) * ranks)
 
-    def lines(self, sum_over_ranks: Any, weights: np.ndarray) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    def lines(self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """(figures of the interval, one dict per task that had examples); a collective call.
 
         packing: real tokens over what the slowest rank's load times the ranks would hold (1.0: nobody waits);
-        fill: real tokens over ranks x micro-steps x micro_tokens. `weights`: lambda of each task.
+        fill: real tokens over ranks x micro-steps x micro_tokens.
         """
         sums = sum_over_ranks(self.sums).cpu().numpy()
         self.pause()
@@ -72,7 +75,7 @@ class Meter:
         losses = np.array([task["loss"] for task in tasks])
         present = self.counts > 0
         overall = {
-            "loss": float((losses * self.counts[present] * weights[present]).sum() / self.counts.sum()),
+            "loss": float((losses * self.counts[present] * self.weights[present]).sum() / self.counts.sum()),
             "tokens_per_second": self.tokens / seconds,
             "seconds_per_step": seconds / self.steps,
             "tokens_per_step": self.tokens / self.steps,

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from mtl.config import HOUSE
-from mtl.plan import Plan
+from mtl.setup import Setup
 
 PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy", "pyarrow")
 
 
-def describe(plan: Plan, ds: dict[str, Any], ranks: int, backend: str) -> dict[str, Any]:
+def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
     """Versions, commit, data, hardware and the choices that deviate from XLM-R's own."""
+    plan = made.plan
     cuda = torch.cuda.is_available()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -31,7 +32,7 @@ def describe(plan: Plan, ds: dict[str, Any], ranks: int, backend: str) -> dict[s
             "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
             "cpu_threads": torch.get_num_threads(),
         },
-        "deepspeed": ds,
+        "deepspeed": made.ds,
         "attention": backend,
         "attention_probs_dropout_prob": plan.config.attention_probs_dropout_prob,
         "plan": plan.parts(),

@@ -10,7 +10,9 @@ from mtl import spans
 
 def slow_normal(text: str) -> list[str]:
     """SQuAD's normaliser word by word: lower, drop ASCII punctuation, articles become spaces, split."""
-    text = "".join(c for c in text.lower() if not ("!" <= c <= "/" or ":" <= c <= "@" or "[" <= c <= "`" or "{" <= c <= "~"))
+    text = "".join(
+        c for c in text.lower() if not ("!" <= c <= "/" or ":" <= c <= "@" or "[" <= c <= "`" or "{" <= c <= "~")
+    )
     words, word = [], ""
     for c in text + " ":
         if c.isalnum() or c == "_":
@@ -33,7 +35,9 @@ def slow_f1(prediction: str, gold: str) -> float:
 
 
 ANSWERS = st.lists(
-    st.sampled_from(["a", "an", "the", "The", "theatre", "cat", "Cat,", "U.S.", "$3", "日本", "¿qué?", "un", "l'eau", "—", "AN."]),
+    st.sampled_from(
+        ["a", "an", "the", "The", "theatre", "cat", "Cat,", "U.S.", "$3", "日本", "¿qué?", "un", "l'eau", "—", "AN."]
+    ),
     max_size=6,
 ).map(" ".join)
 
@@ -91,7 +95,15 @@ def test_best_answers_is_brute_force(seed: int) -> None:
         stop.append(np.where(inside, 2 * np.arange(size) + 1, -1))
         owner.append(int(rng.integers(0, 3)))
     found = spans.best_answers(
-        starts, ends, begin, stop, owner, n_best=n_best, max_answer_length=longest, null_allowed=True, null_threshold=0.5
+        starts,
+        ends,
+        begin,
+        stop,
+        owner,
+        n_best=n_best,
+        max_answer_length=longest,
+        null_allowed=True,
+        null_threshold=0.5,
     )
     assert set(found) == set(owner)
     for question, answer in found.items():

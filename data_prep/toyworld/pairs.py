@@ -32,10 +32,10 @@ class Style:
     negation: float = 0.0
 
 
-SNLI = Style(slots=2, classes=0.0)
-MNLI = Style(slots=3, classes=0.15)
-ANLI = {"r1": Style(facts=2, slots=2, classes=0.0), "r2": Style(facts=1, slots=2, negation=0.3),
-        "r3": Style(facts=2, slots=2, negation=0.2)}
+SNLI = Style(slots=1, classes=0.0)
+MNLI = Style(slots=2, classes=0.15)
+ANLI = {"r1": Style(slots=3), "r2": Style(slots=2, negation=0.3),
+        "r3": Style(facts=2, slots=1)}
 
 
 def _widen(rng: random.Random, clause: Clause, size: int, banned: str) -> Clause:

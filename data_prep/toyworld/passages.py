@@ -20,7 +20,7 @@ class Passage:
 
 
 def passage(rng: random.Random, answerable: bool = True, size: int = 3) -> Passage:
-    """`size` facts with distinct subjects and verbs; the slot asked for occurs in at least two of them.
+    """`size` facts with distinct subjects and verbs; each with one optional slot, often the one asked for.
 
     Unanswerable: the fact about the person asked for does not hold that slot, while others do.
     """
@@ -30,11 +30,9 @@ def passage(rng: random.Random, answerable: bool = True, size: int = 3) -> Passa
     target = rng.randrange(size)
     facts: list[Clause] = []
     for i, name in enumerate(names):
-        slots = rng.sample(optional, 1 if ask in OPTIONAL else 2)
-        if ask in OPTIONAL and (answerable or i != target):
-            slots.append(ask)
-        elif ask in OPTIONAL:
-            slots = rng.sample(optional, 2)
+        slots = rng.sample(optional, 1)
+        if ask in OPTIONAL and (i != target if not answerable else i == target or rng.random() < 0.5):
+            slots = [ask]
         while True:
             fact = draw_clause(rng, slots, subj=name, need_object=ask in ("adj", "obj", "subj"))
             if all(f.verb != fact.verb and (f.obj is None or f.obj != fact.obj) for f in facts):

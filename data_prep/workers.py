@@ -1,0 +1,124 @@
+"""Encoding in parallel: a pool of processes that turn shards of examples into Arrow batches, in order.
+
+Threads would not do: turning tokens into rows is Python. Each worker gets the tokenizer once and ends with the main
+process, however that one ends. At most three shards per worker are in flight, so memory does not grow with the data.
+"""
+
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import chain, islice
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+import pyarrow as pa
+
+from data_prep import store
+from data_prep.encode import encode
+from data_prep.errors import InputError
+from data_prep.examples import Example
+from data_prep.tokenizer import Core, Pieces, core, fingerprint, load
+
+# A worker needs seconds to start; fewer shards than this are encoded in the main process.
+POOL_FROM = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data)."""
+
+    dataset: str
+    kind: str
+    labels: tuple[str, ...] | None
+    language: str
+    max_length: int
+
+
+class Encoder:
+    """The tokenizer and its pool of `jobs` worker processes, started when the first large dataset needs it."""
+
+    def __init__(self, tokenizer_name: str, jobs: int) -> None:
+        self.tokenizer = load(tokenizer_name)
+        self.fingerprint = fingerprint(self.tokenizer)
+        self.jobs = jobs
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Encoder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def map(self, work: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, Counter[str]]]:
+        """`encode_shard(tokenizer, *item)` of each item, in order."""
+        work = iter(work)
+        head = list(islice(work, POOL_FROM))
+        if self.jobs == 1 or len(head) < POOL_FROM:
+            for item in chain(head, work):
+                yield encode_shard(self.tokenizer, *item)
+            return
+        if self._pool is None:
+            # spawn: the Rust threads of the tokenizer do not survive a fork.
+            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (core(self.tokenizer),))
+        waiting: deque[Future[tuple[bytes, Counter[str]]]] = deque()
+        try:
+            for item in chain(head, work):
+                waiting.append(self._pool.submit(_work, *item))
+                if len(waiting) > 3 * self.jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise InputError("a worker process died (killed for memory?); try again with fewer: --jobs 1") from None
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+_worker_tokenizer: Pieces
+
+
+def _start_worker(tokenizer: Core) -> None:
+    global _worker_tokenizer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _worker_tokenizer = tokenizer
+
+
+def _end_with_parent() -> None:
+    """A worker whose main process was killed would wait for its next shard for ever."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(*item: Any) -> tuple[bytes, Counter[str]]:
+    return encode_shard(_worker_tokenizer, *item)
+
+
+def encode_shard(
+    tokenizer: Pieces,
+    job: Job,
+    labels: tuple[str, ...] | None,
+    split: str,
+    first: int,
+    examples: list[Example],
+) -> tuple[bytes, Counter[str]]:
+    """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
+    truncated: Counter[str] = Counter()
+    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated)
+    for row in rows:
+        row["example"] += first
+    batch = store.to_batch(rows, store.schema(job.kind, split))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes(), truncated

@@ -1,0 +1,73 @@
+"""Fixtures: the real samples where they are, and a tiny XLM-R tokenizer where nothing is needed but a working one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+# Written for these tests; several scripts, so that awkward text meets pieces of its own script.
+LINES = [
+    "the small dog runs to the old house near the river",
+    "a teacher reads a long letter in the garden every morning",
+    "stone bread music window winter summer horse silver doctor market island yellow quiet early heavy narrow",
+    "open close carry follow answer between under always never because before after about without",
+    "der kleine Hund läuft zum alten Haus am Fluss",
+    "el perro pequeño corre a la casa vieja cerca del río",
+    "маленькая собака бежит к старому дому у реки",
+    "छोटा कुत्ता नदी के पास पुराने घर की ओर दौड़ता है",
+    "小さい犬が川の近くの古い家に走る",
+    "小狗跑到河边的老房子",
+    "الكلب الصغير يركض إلى البيت القديم",
+    "mbwa mdogo anakimbia kwenda nyumba ya zamani",
+    "0 1 2 3 4 5 6 7 8 9 10 1999 2024 . , ; : ! ? ( ) - ' \"",
+]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real samples; tests that need it are skipped where it is not."""
+    folder = Path(os.environ.get("INTERMEZZO_SHARED", HOUSE.parent / "shared"))
+    if not (folder / "data" / "README.md").is_file():
+        pytest.skip(f"no real samples in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def xlmr_tokenizer(shared: Path):
+    """XLM-R's tokenizer from the real samples."""
+    from data_prep import tokenizer
+
+    return tokenizer.load(shared / "data" / "tokenizer" / "xlmr")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_dir(tmp_path_factory) -> Path:
+    """A Unigram tokenizer of a few hundred pieces in XLM-R's layout, trained here, as a Hugging Face folder."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import XLMRobertaTokenizerFast
+
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    inner = Tokenizer(models.Unigram())
+    inner.normalizer = normalizers.NFKC()
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=400, special_tokens=special, unk_token="<unk>", show_progress=False)
+    inner.train_from_iterator(LINES * 3, trainer)
+    inner.add_special_tokens(["<mask>"])
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    folder = tmp_path_factory.mktemp("tokenizer")
+    XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512).save_pretrained(folder)
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """GPU tests are skipped, and said to be, where there is no GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))

@@ -1,0 +1,91 @@
+"""Small prepared runs for tests: generated tasks of every kind, a tiny encoder, real programs."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import data_prep.__main__ as data_prep_program
+
+WORDS = (
+    "river stone bread music garden window letter winter summer horse silver doctor teacher market island "
+    "yellow quiet early heavy narrow open close carry follow answer between under always never"
+).split()
+SHAPE = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
+    "max_position_embeddings": 70,
+}  # fmt: skip
+
+
+def sentence(rng: random.Random, low: int = 3, high: int = 12) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
+
+
+def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
+    """One canonical row of a kind, with a label that follows from the text."""
+    if kind == "classify":
+        a, b = sentence(rng), sentence(rng)
+        return {"text_a": a, "text_b": b, "label": ("no", "yes")["river" in a]}
+    if kind == "span":
+        context = sentence(rng, 8, 20)
+        answer = rng.choice(context.split())
+        found = [{"text": answer, "start": context.index(answer)}] if rng.random() < 0.7 else []
+        return {"question": sentence(rng, 2, 4), "context": context, "answers": found}
+    if kind == "choice":
+        count = rng.randint(2, 5)
+        return {"prompt": sentence(rng), "choices": [sentence(rng, 1, 6) for _ in range(count)], "label": rng.randrange(count)}
+    if kind == "tag":
+        words = sentence(rng).split()
+        return {"words": words, "tags": ["LONG" if len(w) > 5 else "SHORT" for w in words]}
+    return {"text": sentence(rng, 5, 15)}
+
+
+KINDS = ("classify", "span", "choice", "tag", "mlm")
+SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20}
+
+
+def write_tasks(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """Files of one task per kind in `folder`; the entries for `tasks` of a run config."""
+    rng = random.Random(seed)
+    entries = []
+    for kind in KINDS:
+        for split, count in (("train", SIZES[kind]), ("dev", 11)):
+            lines = [json.dumps(row_of(kind, rng)) for _ in range(count)]
+            (folder / f"{kind}.{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        entry: dict[str, Any] = {
+            "name": f"my_{kind}", "kind": kind,
+            "train": str(folder / f"{kind}.train.jsonl"), "dev": str(folder / f"{kind}.dev.jsonl"),
+        }  # fmt: skip
+        if kind == "classify":
+            entry["labels"] = ["no", "yes"]
+        if kind == "span":
+            entry["metric"] = "squad_v2"
+        entries.append(entry)
+    return entries
+
+
+def write_run(folder: Path, tokenizer: Path, **fields: Any) -> Path:
+    """A run config over one task per kind, with its prepared data; the path of the config."""
+    values: dict[str, Any] = {
+        "name": "small",
+        "output": str(folder / "runs"),
+        "data": str(folder / "data"),
+        "encoder": {"config": SHAPE, "tokenizer": str(tokenizer)},
+        "tasks": write_tasks(folder),
+        "max_length": 64,
+        "batch": {"examples": 12},
+        "micro_tokens": 600,
+        "steps": 8,
+        "mixture": {"kind": "capped", "cap": 50, "batches": "mixed"},
+        "optimizer": {"lr": 1e-3},
+        "evaluate": {"every": 4, "examples": 8},
+        "checkpoint": {"every": 4},
+        "log_every": 2,
+        "hidden_dropout_prob": 0.0,
+        "deepspeed": "zero2_cpu.json",
+        **fields,
+    }
+    path = folder / "small.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert data_prep_program.main(["--config", str(path), "--jobs", "1"]) == 0
+    return path

@@ -1,0 +1,126 @@
+"""Two ranks under DeepSpeed compute what one process in float64 computes, for every stage and division of the work."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from launch import deepspeed
+from small import write_run
+from torch.nn import functional as F
+
+from mtl import loader, setup
+from mtl.batch import mask_tokens
+from mtl.model import MultiTaskModel
+from mtl.optimizer import param_groups, schedule
+
+STEPS, LR = 5, 1e-3
+
+# zero: DeepSpeed's own keys; micro: tokens a rank holds at once (small: several micro-steps, some ranks without a head).
+CASES = {
+    f"stage{stage}-{batches}-bucket{bucket}-micro{micro}": {
+        "zero": {"stage": stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
+        if stage
+        else {"stage": 0},
+        "set": [f"mixture.batches={batches}", f"micro_tokens={micro}"],
+    }
+    for stage, batches, bucket, micro in [
+        (0, "mixed", 0, 320),
+        (1, "mixed", 50, 320),
+        (1, "by_task", 500_000_000, 4000),
+        (2, "mixed", 50, 320),
+        (2, "mixed", 500_000_000, 320),
+        (2, "mixed", 500_000_000, 4000),
+        (2, "by_task", 50, 320),
+        (2, "by_task", 500_000_000, 320),
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory, tiny_tokenizer_dir):
+    folder = tmp_path_factory.mktemp("exact")
+    # Some gradients are 0 by construction (a bias shared by all scores of a softmax: span, choice, attention keys). In
+    # float32 they are rounding noise of 1e-9, which Adam's usual eps of 1e-8 would let through as a part of the step.
+    path = write_run(folder, tiny_tokenizer_dir, steps=STEPS, optimizer={"lr": LR, "eps": 1e-6})
+    for case in CASES.values():
+        case["config"] = str(path)
+    (folder / "cases.json").write_text(json.dumps(CASES))
+    deepspeed(2, Path(__file__).parent / "exact_worker.py", folder / "cases.json", folder)
+    found = {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in CASES}
+    references = {batches: _reference(path, batches) for batches in ("mixed", "by_task")}
+    return found, references
+
+
+def _reference(path: Path, batches: str) -> dict:
+    """One process, float64, one unpadded sequence at a time through transformers' own attention, torch's own AdamW."""
+    made = setup.read(str(path), [f"mixture.batches={batches}"])
+    run, plan, special = made.run, made.plan, made.special
+    model = made.model().double()
+    model.encoder.set_attn_implementation("eager")
+    groups = [{k: g[k] for k in ("params", "lr", "weight_decay")} for g in param_groups(model, run.optimizer)]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=run.optimizer.betas, eps=run.optimizer.eps)
+    norms, losses = [], []
+    for step in loader.steps_from(plan, 0):
+        optimizer.zero_grad(set_to_none=True)  # a head without examples has no gradient and is left alone
+        total = torch.zeros((), dtype=torch.float64)
+        unit_losses = {t: [] for t in range(len(plan.tasks))}
+        for slot, (t, row) in enumerate(zip(step.task, step.row, strict=True)):
+            task = plan.tasks[t]
+            encoded = task.train.take(np.array([row]))[0]
+            if task.task.kind == "mlm":
+                encoded = mask_tokens(encoded, special, run.mlm_probability, (run.seed, step.number, slot))
+            unit_losses[t] += _units(model, task.name, task.task.kind, encoded)
+        for t, found in unit_losses.items():
+            if found:
+                count = (step.task == t).sum()
+                total = total + plan.tasks[t].loss_weight * count / len(step.task) * torch.stack(found).mean()
+        total.backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimizer.clip)))
+        for group in optimizer.param_groups:
+            group["lr"] = LR * schedule(step.number, plan.steps, run.optimizer.warmup)
+        optimizer.step()
+        losses.append(total.item())
+    return {"weights": {n: p.detach() for n, p in model.named_parameters()}, "norms": norms, "losses": losses}
+
+
+def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[torch.Tensor]:
+    """The unit losses of one example, straight from the definition."""
+    ids = np.asarray(row["input_ids"], dtype=np.int64)
+    hidden = [
+        model.encoder(torch.from_numpy(piece)[None]).last_hidden_state[0]
+        for piece in np.split(ids, np.cumsum(row["lengths"])[:-1])
+    ]
+    head = model.heads[name]
+    if kind == "classify":
+        return [F.cross_entropy(head(hidden[0][:1], model.encoder)[0], torch.tensor(int(row["label"])))]
+    if kind == "choice":
+        scores = head(torch.stack([h[0] for h in hidden]), model.encoder)
+        return [F.cross_entropy(scores, torch.tensor(int(row["label"])))]
+    if kind == "span":
+        scores = head(hidden[0], model.encoder)
+        sides = [F.cross_entropy(scores[:, i], torch.tensor(int(row[k]))) for i, k in enumerate(("start", "end"))]
+        return [(sides[0] + sides[1]) / 2]
+    scores = head(hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], model.encoder)
+    return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_equal_one_float64_process(results, case):
+    found, references = results
+    reference = references["by_task" if "by_task" in case else "mixed"]
+    np.testing.assert_allclose(found[case]["norms"], reference["norms"], rtol=2e-5)
+    for name, weight in reference["weights"].items():
+        difference = (found[case]["weights"][name].double() - weight).abs().max().item()
+        assert difference < 0.02 * LR * STEPS, (name, difference)
+
+
+def test_the_cases_are_what_they_claim(results):
+    """Several micro-steps where tokens are few, and training that does move weights and every head."""
+    found, references = results
+    assert max(found["stage2-mixed-bucket50-micro320"]["micro_steps"]) > 1
+    assert set(found["stage2-mixed-bucket500000000-micro4000"]["micro_steps"]) == {1}
+    first = references["mixed"]
+    assert max(first["losses"]) < 20
+    assert first["losses"][-1] != first["losses"][0]
