@@ -76,6 +76,8 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
         for job in wanted:
             prepared, built = prepare(job, located[job], Path(out or config.data), encoder)
             train_split, dev_split = prepared.manifest["splits"]["train"], prepared.manifest["splits"]["dev"]
+            for name in prepared.manifest["source"]["differs"]:
+                remarks.append(f"{job.dataset}: {name} is not the published file (another sha256)")
             if located[job].remark:
                 remarks.append(f"{job.dataset}: {located[job].remark}")
             remarks += _remarks(job.dataset, prepared.manifest["splits"])

@@ -19,7 +19,8 @@ def load_split(name: str, config: str, split: str, revision: str | None) -> tupl
     import datasets  # seconds to import, and needed for the Hub only
 
     try:
-        return datasets.load_dataset(name, config, split=split, revision=revision), revision
+        # From the disk, because the cached files are what the inputs' sha256 is taken of.
+        return datasets.load_dataset(name, config, split=split, revision=revision, keep_in_memory=False), revision
     except Exception as error:  # the client raises a dozen unrelated classes when the Hub cannot be reached
         if revision is None and isinstance(error, RuntimeError) and "script" in str(error):
             return load_split(name, config, split, CONVERTED)

@@ -30,7 +30,7 @@ from data_prep.convert import Dropped
 from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
 from data_prep.errors import InputError
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
-from data_prep.sources import Located, Part
+from data_prep.sources import PUBLISHED, Located, Part
 from data_prep.workers import Encoder, Job
 
 SHARD = 1024
@@ -83,7 +83,7 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=home))
         try:
             manifest = _build(job, located, encoder, temporary)
-            manifest["source"] = {"from": located.origin, "files": sources}
+            manifest["source"] = {"from": located.origin, "files": sources, "differs": _differing(located, sources)}
             manifest["licence"] = located.licence
             manifest["fingerprint"] = store.short_hash([key, sources, manifest["files"]])
             _finish(temporary, manifest)
@@ -247,6 +247,12 @@ def _hashes(job: Job, located: Located) -> dict[str, str]:
         found = [store.file_sha256(file) for file in part.files]
         hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)
     return hashes
+
+
+def _differing(located: Located, sources: dict[str, str]) -> list[str]:
+    """The files whose sha256 is known from their publishers, and is another one here."""
+    known = {name: PUBLISHED.get(name.rpartition("/")[2]) for name in sources} if located.known else {}
+    return [name for name, published in known.items() if published not in (None, sources[name])]
 
 
 def _histogram(lengths: Counter[int]) -> dict[str, int]:

@@ -192,7 +192,12 @@ def words_tags(path: Path) -> Rows:
         fields = line.split("\t")
         if len(fields) != 2:
             raise InputError(f"{path}: line {number}: expected `words<TAB>tags`, found {len(fields)} columns")
-        yield f"{path}: line {number}", {"words": fields[0].split(" "), "tags": fields[1].split(" ")}
+        yield f"{path}: line {number}", {"words": _split(fields[0]), "tags": _split(fields[1])}
+
+
+def _split(text: str) -> list[str]:
+    # At spaces only: str.split() would also split at a no-break space inside a word.
+    return [item for item in text.split(" ") if item]
 
 
 _LEAF = re.compile(r"<L ([^<>]*)>")

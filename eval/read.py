@@ -100,8 +100,7 @@ def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
     if not usable[split]:
         if withheld:
             raise NotThere(f"{withheld[0].where}: this copy has no labels (withheld); the Hub's {HUB[kind]} has them")
-        layout = f"{HUB[kind]}/{CONFIG[kind]}/{SPLITS[kind][0]}-*.parquet"
-        raise NotThere(f"no data at --data {data}; expected {layout} or {_UPSTREAM[kind]}")
+        raise NotThere(f"no data at --data {data}; expected {_layouts(kind)}")
     return Loaded(
         split,
         {code: _examples(kind, copy) for code, copy in usable[split].items()},
@@ -111,6 +110,10 @@ def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
 
 
 # Where the data are
+
+
+def _layouts(kind: str) -> str:
+    return f"{HUB[kind]}/{CONFIG[kind]}/{SPLITS[kind][0]}-*.parquet or {_UPSTREAM[kind]}"
 
 
 def _find(kind: str, code: str, split: str, root: Path) -> _Copy | None:
@@ -133,7 +136,11 @@ def _find(kind: str, code: str, split: str, root: Path) -> _Copy | None:
 
 def _from_hub(kind: str, code: str, split: str) -> _Copy:
     config = _config(kind, code)
-    table, _ = hub.load_split(HUB[kind], config, split, None)
+    try:
+        table, _ = hub.load_split(HUB[kind], config, split, None)
+    except InputError as error:
+        problem = str(error).partition("; check the connection")[0]
+        raise InputError(f"{problem}; check the connection, or give --data DIR with {_layouts(kind)}") from None
     where = f"{HUB[kind]}, {config}, {split}"
     rows = list(hub.split_rows(table, where, COLUMNS[kind]))
     digest = hashlib.sha256(repr([row for _, row in rows]).encode()).hexdigest()

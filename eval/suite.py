@@ -75,8 +75,9 @@ def run(
     assert options.pooling in POOLINGS
     subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for subject in subjects:
-        if options.layer is not None and not 0 <= options.layer <= subject.depth:
-            raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {subject.depth}")
+        depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
+        if options.layer is not None and not 0 <= options.layer <= depth:
+            raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {depth}")
     folders = [out if out is not None and len(subjects) == 1 else subject.eval_folder for subject in subjects]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")

@@ -1,6 +1,5 @@
 """Every way in which input can be missing, ambiguous or broken gives one line that says what and where."""
 
-
 import pyarrow as pa
 import pytest
 from rows import QQP, fails, find, read, write_jsonl, write_parquet, write_tsv

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rows import write_jsonl, write_parquet
 
 from data_prep import store
 from data_prep.__main__ import main
@@ -65,6 +66,33 @@ def test_ccg_from_files_named_in_the_config(tmp_path, tiny_tokenizer_dir, capsys
     entry = {"task": "ccg", "train": str(raw / "ccg/x.train.tsv"), "dev": str(raw / "ccg/x.dev.tsv")}
     assert main(["--config", config(tmp_path, tiny_tokenizer_dir, [entry])]) == 0  # no Hub is asked
     assert "built" in capsys.readouterr().out
+
+
+def test_drops_and_doubts_are_counted_and_shown(tmp_path, tiny_tokenizer_dir, capsys):
+    folder = tmp_path / "raw/stanfordnlp/snli/plain_text"
+    for split in ("train", "validation"):
+        columns = {"premise": ["a", " ", "c", "d"], "hypothesis": ["x"] * 4, "label": [0, 1, -1, 2]}
+        write_parquet(folder, split, columns)
+    for split in ("train", "dev"):
+        row = {"ind": 1, "ctx_a": "a dog", "ctx_b": "", "endings": ["a", "b", "c", "d"], "label": 1}
+        write_jsonl(tmp_path / f"raw/hellaswag_{'val' if split == 'dev' else split}.jsonl", [row])
+    for name in ("mnli", "anli"):  # the rest of ANLI+
+        for part in ("train", "validation_matched", *(f"{s}_r{r}" for s in ("train", "dev") for r in "123")):
+            columns = {"uid": ["u"], "premise": ["a"], "hypothesis": ["b"], "label": [0]}
+            write_parquet(
+                tmp_path / ("raw/nyu-mll/glue/mnli" if name == "mnli" else "raw/facebook/anli/plain_text"),
+                part,
+                columns,
+            )
+    path = config(tmp_path, tiny_tokenizer_dir, ["anli_plus", "hellaswag"])
+    assert main(["--config", path, "--source", str(tmp_path / "raw")]) == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split() for line in out.splitlines()[1:5]}
+    assert rows["snli"][2:4] == ["2", "2"] and rows["snli"][6] == "4"
+    assert "snli train: 1 dropped: empty text; 1 dropped: no gold label" in out
+    assert "hellaswag: hellaswag_train.jsonl is not the published file" in out
+    manifest = json.loads((Path(rows["snli"][-2]) / "manifest.json").read_text())
+    assert manifest["splits"]["dev"]["dropped"] == {"empty text": 1, "no gold label": 1}
 
 
 def test_errors_are_one_line_and_exit_code_2(tmp_path, tiny_tokenizer_dir, capsys):

@@ -61,6 +61,9 @@ def test_known_values() -> None:
     assert spans.squad_scores("", [], v2=True) == (1.0, 1.0)
     assert spans.squad_scores("cat", [], v2=True) == (0.0, 0.0)
     assert spans.squad_scores("", ["cat"], v2=True) == (0.0, 0.0)
+    # v2.0 leaves out a gold answer without a word ("the"), unless there is no other.
+    assert spans.squad_scores("", ["the", "cat"], v2=True) == (0.0, 0.0)
+    assert spans.squad_scores("", ["the"], v2=True) == (1.0, 1.0)
     with pytest.raises(ValueError, match="without a gold answer"):
         spans.squad_scores("cat", [])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launch import deepspeed
+from launch import HOUSE, deepspeed
 from small import write_run
 from torch.nn import functional as F
 
@@ -38,17 +38,23 @@ CASES = {
 }
 
 
+# The files of ds_configs/ as users run them. bf16 rounds to 8 bits, so only the size of the error is looked at.
+FILES = {
+    name.removesuffix(".json"): {"zero": {}, "set": ["mixture.batches=mixed", "micro_tokens=320", f"deepspeed={name}"]}
+    for name in sorted(p.name for p in (HOUSE / "ds_configs").glob("*.json"))
+}
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, tiny_tokenizer_dir):
     folder = tmp_path_factory.mktemp("exact")
     # Some gradients are 0 by construction (a bias shared by all scores of a softmax: span, choice, attention keys). In
     # float32 they are rounding noise of 1e-9, which Adam's usual eps of 1e-8 would let through as a part of the step.
     path = write_run(folder, tiny_tokenizer_dir, steps=STEPS, optimizer={"lr": LR, "eps": 1e-6})
-    for case in CASES.values():
-        case["config"] = str(path)
-    (folder / "cases.json").write_text(json.dumps(CASES))
+    cases = {name: {**case, "config": str(path)} for name, case in (CASES | FILES).items()}
+    (folder / "cases.json").write_text(json.dumps(cases))
     deepspeed(2, Path(__file__).parent / "exact_worker.py", folder / "cases.json", folder)
-    found = {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in CASES}
+    found = {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in cases}
     references = {batches: _reference(path, batches) for batches in ("mixed", "by_task")}
     return found, references
 
@@ -114,6 +120,18 @@ def test_two_ranks_equal_one_float64_process(results, case):
     for name, weight in reference["weights"].items():
         difference = (found[case]["weights"][name].double() - weight).abs().max().item()
         assert difference < 0.02 * LR * STEPS, (name, difference)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_deepspeed_config_runs_and_is_as_exact_as_its_precision(results, name):
+    found, references = results
+    reference = references["mixed"]
+    half = json.loads((HOUSE / "ds_configs" / f"{name}.json").read_text()).get("bf16", {}).get("enabled", False)
+    np.testing.assert_allclose(found[name]["norms"], reference["norms"], rtol=0.05 if half else 2e-5)
+    moved = torch.cat([(found[name]["weights"][n].double() - w).flatten() for n, w in reference["weights"].items()])
+    # A step moves a weight by at most about the learning rate; Adam turns bf16's noise on tiny gradients into a part of it.
+    assert moved.abs().mean() < (0.2 if half else 0.002) * LR * STEPS
+    assert moved.abs().max() < (2 if half else 0.02) * LR * STEPS
 
 
 def test_the_cases_are_what_they_claim(results):

@@ -95,7 +95,7 @@ def test_hub_through_datasets(tmp_path, monkeypatch):
     data = datasets.Dataset.from_dict({**nli([0, 1, -1]), "idx": [7, 8, 9]}, features=features)
     asked = []
 
-    def load_dataset(name, config, split, revision):
+    def load_dataset(name, config, split, revision, keep_in_memory):
         asked.append((name, config, split, revision))
         if revision is None:
             raise RuntimeError("Dataset scripts are no longer supported, but found snli.py")
@@ -313,7 +313,7 @@ def test_the_table_fits_the_tasks():
 
 
 @pytest.mark.real
-def test_the_real_upstream_files(shared):
+def test_the_real_upstream_files(shared, tmp_path):
     """What the makers publish, as far as there are true rows of it, gives what the Hub's copy of the row gives."""
     folder = Folder.open(shared / "data" / "raw")
     for name in ("mnli", "snli", "anli", "qqp", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"):
@@ -322,4 +322,14 @@ def test_the_real_upstream_files(shared):
         assert read(found.train, task.labels) and read(found.dev, task.labels), name
     upstream = read(locate(DATASETS["commonsenseqa"], [folder]).dev)
     assert read(find("commonsenseqa", shared / "data").dev) == upstream
+    (tmp_path / "train-v1.1.json").symlink_to(folder.path / "xquad/xquad.en.json")  # SQuAD's dev set, one answer each
+    (tmp_path / "dev-v1.1.json").symlink_to(folder.path / "squad/squad_fixture.json")
+    squad = find("squad_v1", tmp_path)
+    assert read(squad.train)[:1000] == read(find("squad_v1", shared / "data").train)
+    assert read(squad.dev) == read(find("squad_v1", shared / "data").dev)[-5:]
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}-v2.0.json").symlink_to(folder.path / "squad_v2/dev-v2.0.json")
+    questions = {example.id: example for example in read(find("squad_v2", tmp_path).dev)}
+    hub_rows = find("squad_v2", shared / "data")
+    assert questions == {example.id: example for example in read(hub_rows.train) + read(hub_rows.dev)}
     assert read(find("cosmosqa", shared / "data").dev)[-1] == read(locate(DATASETS["cosmosqa"], [folder]).dev)[-1]

@@ -83,6 +83,8 @@ horse: das Pferd | el caballo | лошадь f | घोड़ा m | farasi m | 
 hen: das Huhn | la gallina | курица f | मुर्गी f | kuku m | 鶏
 bear: der Bär | el oso | медведь m | भालू m | dubu m | 熊
 wolf: der Wolf | el lobo | волк m | भेड़िया m | mbwamwitu m | 狼
+fox: der Fuchs | el zorro | лиса f | लोमड़ी f | mbweha m | 狐
+cat: die Katze | el gato | кошка f | बिल्ली f | paka m | 猫
 dog: der Hund | el perro | собака f | कुत्ता m | mbwa m | 犬
 """
 
@@ -192,7 +194,7 @@ TOPICS: dict[str, dict] = {
     "market": {"roles": ["seller"], "animals": [], "verbs": {
         "buy": ["hat", "shirt", "dress", "apple", "banana", "orange"],
         "sell": ["hat", "shirt", "dress", "apple", "banana", "orange"]}},
-    "garden": {"roles": ["gardener"], "animals": ["dog"], "verbs": {
+    "garden": {"roles": ["gardener"], "animals": ["dog", "cat"], "verbs": {
         "grow": ["flower", "tree", "rose"], "water": ["flower", "tree", "rose"]}},
     "beach": {"roles": ["fisherman"], "animals": [], "verbs": {
         "catch": ["fish"], "pull": ["boat"], "swim": []}},
@@ -201,7 +203,7 @@ TOPICS: dict[str, dict] = {
         "hear": ["guitar", "piano", "drum", "violin"], "sing": [], "dance": []}},
     "street": {"roles": ["driver"], "animals": [], "verbs": {"drive": ["car", "bus", "bicycle"]}},
     "farm": {"roles": ["farmer"], "animals": ["cow", "horse", "hen"], "verbs": {"collect": ["potato", "egg"]}},
-    "forest": {"roles": ["hunter"], "animals": ["bear", "wolf"], "verbs": {"find": ["mushroom", "berry", "honey"]}},
+    "forest": {"roles": ["hunter"], "animals": ["bear", "wolf", "fox"], "verbs": {"find": ["mushroom", "berry", "honey"]}},
     "workshop": {"roles": ["carpenter"], "animals": [], "verbs": {
         "build": ["chair", "table"], "repair": ["chair", "table"]}},
 }

@@ -1,0 +1,34 @@
+# The two commands: `make demo` and `make test`. Both set up .venv first, once.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# DeepSpeed compiles a small op at its first run; kept here, so that a lock left by a killed run elsewhere is no matter.
+export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo demo-seeds test test-real lint clean
+
+demo: .venv/installed
+	bash data_prep/toyworld/demo.sh
+
+demo-seeds: .venv/installed
+	python -m bench.toyworld --seeds 1 2 3
+
+test: .venv/installed
+	python -m pytest -m "not real"
+
+test-real: .venv/installed
+	python -m pytest -m real -rs -s
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+.venv/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --requirement requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv .torch_extensions data runs
