@@ -70,7 +70,8 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         sources = _hashes(job, located)
         key = store.encoding_key(job.dataset, job.kind, job.labels, job.max_length, encoder.fingerprint)
         # The origin is not part of the name: the same files elsewhere are the same input.
-        final = home / f"{key}-{store.short_hash([sorted(sources.values()), located.known])}"
+        inputs = [[sources[part.name] for part in parts] for parts in (located.train, located.dev)]
+        final = home / f"{key}-{store.short_hash([inputs, located.known])}"
         if final.exists():
             try:
                 found = store.Prepared(final)

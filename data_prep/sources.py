@@ -360,7 +360,7 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
             if kind not in ("mlm", "tag"):
                 raise InputError(f"task {name}: {file}: expected a .jsonl file, one JSON object a line")
             read = readers.text if kind == "mlm" else readers.words_tags
-        splits.append([_file_part(path.parent, path, read, _OWN[kind])])
+        splits.append([Part(file, partial(read, path), _OWN[kind], (path,))])
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
 
 

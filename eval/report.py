@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval.targets import OFFICIAL, TARGETS
+from eval.targets import OFFICIAL, resolve_suite
 
 Scores = dict[str, Any]
 _COLOURS = ("#8c96a3", "#1f6fb2", "#d9822b", "#3a9d5d", "#a04fa5", "#c0392b")
@@ -53,8 +53,9 @@ def terminal_table(scores: Sequence[Scores]) -> str:
 
 
 def _targets(scores: Sequence[Scores]) -> list[str]:
-    """Targets that any encoder has, in the order of the table of targets."""
-    return [name for name in TARGETS if any(name in s["targets"] for s in scores)]
+    """Targets of the suite that any encoder has; scores.json may hold others, of earlier calls."""
+    _, targets = resolve_suite(scores[0]["suite"])
+    return [target.name for target in targets if any(target.name in s["targets"] for s in scores)]
 
 
 def _overview(scores: Sequence[Scores]) -> list[list[str]]:
@@ -128,7 +129,7 @@ def _cells(values: Sequence[float | None]) -> list[str]:
     first = values[0]
     cells = [_number(first)]
     for value in values[1:]:
-        cells += [_number(value), "–" if value is None or first is None else f"{value - first:+.1f}"]
+        cells += [_number(value), "–" if value is None or first is None else f"{round(value - first, 1) + 0.0:+.1f}"]
     return cells
 
 
@@ -300,7 +301,9 @@ def _plot(scores: Sequence[Scores], target: str, path: Path) -> None:
     handles, labels = axes.get_legend_handles_labels()
     last = sorted(range(len(labels)), key=lambda i: labels[i].startswith("chance ("))
     handles, labels = [handles[i] for i in last], [labels[i] for i in last]
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=min(len(records) + 1, 3), frameon=False, fontsize=9
-    )
+    # One line if the names fit, else one below the other, and the figure grows with them.
+    line = sum(0.6 + 0.08 * len(label) for label in labels) < figure.get_figwidth()
+    figure.set_figheight(3.6 if line else 3.4 + 0.2 * len(labels))
+    columns = len(labels) if line else 1
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     figure.savefig(path, dpi=150)

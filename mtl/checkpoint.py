@@ -12,13 +12,15 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
-from mtl.engine import Engine
+
+if TYPE_CHECKING:
+    from mtl.engine import Engine
 
 FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
 
@@ -84,7 +86,7 @@ def open_run(run_folder: Path, resume: bool, plan: dict[str, Any], ranks: int) -
     return None
 
 
-def save(engine: Engine, run_folder: Path, now: State, keep: int) -> None:
+def save(engine: "Engine", run_folder: Path, now: State, keep: int) -> None:
     """Saves step `now.step` of the run, keeps the `keep` newest. A collective call."""
     folder, state = run_folder / FOLDER, asdict(now)
     name = f"step-{now.step:08d}"

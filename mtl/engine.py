@@ -1,8 +1,7 @@
 """The distributed step. The only file that imports deepspeed.
 
-DeepSpeed's own keys come from a file of `ds_configs/`; what the run config decides (batch, accumulation, clipping,
-optimizer) is set here, and a key given in both places is an error. Micro-steps may differ in number from step to step
-(equal on all ranks), so DeepSpeed's accumulation is 1 and the boundary is set by hand before each forward.
+Micro-steps may differ in number from step to step (equal on all ranks), so DeepSpeed's accumulation is 1 and the
+boundary is set by hand before each forward.
 
 Under ZeRO-1/2 all ranks must reduce the same gradients in the same order: every head runs in every micro-step, on
 possibly zero rows (`mtl/model.py`). DeepSpeed averages gradients over ranks; `PackedBatch.weights` normalise by the
@@ -21,47 +20,11 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 
-from data_prep.errors import InputError
 from mtl import attention
 from mtl.batch import PackedBatch
-from mtl.config import HOUSE, RunConfig, read_json
+from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
 from mtl.optimizer import AdamW, param_groups, schedule, set_step
-
-# DeepSpeed keys that the run config owns, and the field that stands for them.
-OWNED = {
-    "train_batch_size": "batch",
-    "train_micro_batch_size_per_gpu": "micro_tokens",
-    "gradient_accumulation_steps": "micro_tokens",
-    "gradient_clipping": "optimizer.clip",
-    "optimizer": "optimizer",
-    "scheduler": "optimizer.warmup",
-}
-
-
-def read_deepspeed(config: RunConfig) -> dict[str, Any]:
-    """DeepSpeed's config of a run: the named file plus what the run config decides; `InputError` on a clash."""
-    named = Path(config.deepspeed)
-    path = named if named.is_file() else HOUSE / "ds_configs" / config.deepspeed
-    if not path.is_file():
-        known = ", ".join(sorted(p.name for p in (HOUSE / "ds_configs").glob("*.json")))
-        raise InputError(f"deepspeed: {config.deepspeed}: no such file, nor in ds_configs/ (there: {known})")
-    values = read_json(path)
-    for key, field in OWNED.items():
-        if key in values:
-            raise InputError(f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two")
-    stage = values.get("zero_optimization", {}).get("stage", 0)
-    if stage not in (0, 1, 2):
-        raise InputError(f"{path}: zero_optimization.stage {stage}: stages 0, 1 and 2 are supported")
-    return {
-        **values,
-        "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
-        "gradient_clipping": config.optimizer.clip,
-        "steps_per_print": 2**31,
-        "zero_allow_untested_optimizer": True,
-    }
-
 
 def connect() -> tuple[int, int, torch.device]:
     """Joins the process group that the launcher describes (or makes one of a single process): (rank, ranks, device)."""

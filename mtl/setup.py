@@ -6,10 +6,11 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from mtl import config as configs
-from mtl import data, engine
+from mtl import data
 from mtl.batch import Special
 from mtl.config import RunConfig
 from mtl.data import TaskData
+from mtl.dsconfig import read_deepspeed
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
 
@@ -48,7 +49,7 @@ class Setup:
 def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
     run = configs.load(name, overrides)
-    ds = engine.read_deepspeed(run)
+    ds = read_deepspeed(run)
     tokenizer = data.tokenizer_of(run)
     tasks = data.open_tasks(run, tokenizer, name)
     source = load_config(run.encoder, vocabulary=len(tokenizer))

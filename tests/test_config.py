@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from launch import HOUSE
 
 from data_prep.errors import InputError
-from mtl import config, engine
+from mtl import config
+from mtl.dsconfig import read_deepspeed
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 
@@ -23,7 +24,7 @@ def load(tmp_path, values, *overrides):
 def test_shipped_configs_load(path):
     run = config.load(path.name)
     assert run.name == path.stem
-    assert engine.read_deepspeed(run)["gradient_clipping"] == run.optimizer.clip
+    assert read_deepspeed(run)["gradient_clipping"] == run.optimizer.clip
 
 
 def test_the_published_run():
@@ -33,8 +34,8 @@ def test_the_published_run():
     ]  # fmt: skip
     assert (run.mixture.kind, run.mixture.cap, run.mixture.batches) == ("capped", 2**17, "by_task")
     assert run.encoder == "FacebookAI/xlm-roberta-large"
-    assert engine.read_deepspeed(run)["zero_optimization"]["stage"] == 2
-    assert engine.read_deepspeed(run)["bf16"]["enabled"]
+    assert read_deepspeed(run)["zero_optimization"]["stage"] == 2
+    assert read_deepspeed(run)["bf16"]["enabled"]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,12 @@ def test_a_finished_target_is_reused_and_only_then(run: Path, world: Path, monke
     assert main(arguments) == 0 and ran == []
     assert scores_of(run)["targets"] == first["targets"]
 
+    # Targets of an earlier call stay in scores.json, the report is of this call.
+    assert main([*arguments[:2], "--suite", "toy_xnli", *arguments[4:]]) == 0 and ran == []
+    assert scores_of(run)["targets"] == first["targets"]
+    markdown = (run.parent / "eval" / "report.md").read_text(encoding="utf-8")
+    assert "## toy_xnli" in markdown and "toy_xquad" not in markdown
+
     assert main([*arguments, "--centre"]) == 0 and ran == ["toy_tatoeba"]  # the others have no vectors
     ran.clear()
     assert main([*arguments, "--examples", "2"]) == 0 and len(ran) == 3

@@ -112,7 +112,7 @@ def test_a_prepared_folder(tmp_path, encoder):
     assert (train["rows"], train["examples"], train["units"]) == (20, 20, 20)
     assert train["tokens"] == int(prepared.train.length.sum()) and sum(train["length_histogram"].values()) == 20
     assert train["sha256"] == store.file_sha256(prepared.path / "train.arrow")
-    assert manifest["source"]["files"]["train.jsonl"] == store.file_sha256(tmp_path / "train.jsonl")
+    assert manifest["source"]["files"][str(tmp_path / "train.jsonl")] == store.file_sha256(tmp_path / "train.jsonl")
     assert manifest["tokenizer"] == encoder.fingerprint and manifest["max_length"] == 32
     assert prepared.train.take([3])[0]["label"] == 1
     found = store.find(tmp_path / "data", "mine", key)
@@ -140,6 +140,14 @@ def test_reuse_and_rebuild(tmp_path, encoder, tiny, tiny_tokenizer_dir):
     located = own("classify", str(tmp_path / "elsewhere/train.jsonl"), str(tmp_path / "elsewhere/dev.jsonl"), "mine")
     back, built = prepare(Job("mine", "classify", LABELS, "en", 32), located, tmp_path / "data", encoder)
     assert not built and store.find(tmp_path / "data", "mine", key).path == back.path == first.path
+    # Train and dev exchanged are another input, also where the two have the same file name.
+    located = own("classify", str(tmp_path / "dev.jsonl"), str(tmp_path / "train.jsonl"), "mine")
+    turned, built = prepare(Job("mine", "classify", LABELS, "en", 32), located, tmp_path / "data", encoder)
+    assert built and (turned.train.rows, turned.dev.rows) == (6, 20)
+    shutil.copy(tmp_path / "dev.jsonl", tmp_path / "elsewhere" / "train.jsonl")
+    located = own("classify", str(tmp_path / "train.jsonl"), str(tmp_path / "elsewhere/train.jsonl"), "mine")
+    same_name, _ = prepare(Job("mine", "classify", LABELS, "en", 32), located, tmp_path / "data", encoder)
+    assert len(same_name.manifest["source"]["files"]) == 2 and same_name.path == first.path
     # Another tokenizer, another folder.
     tiny_copy = tokenizer.load(tiny_tokenizer_dir)
     tiny_copy.add_tokens(["dog"])

@@ -1,4 +1,4 @@
-"""The toy world: deterministic, true labels (re-derived from the words alone), disjoint splits, sound CCG, tokenizer."""
+"""The toy world: deterministic, true labels (re-derived from the words), disjoint splits, sound CCG, tokenizer."""
 
 from __future__ import annotations
 
@@ -62,26 +62,33 @@ def test_folder_that_is_no_toy_world_is_left_alone(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("folder", list(tasks.SIZES))
 def test_train_and_dev_share_no_example(world: Path, folder: str) -> None:
     drop = {"idx", "ind", "id", "uid", "source_id", "split"}
-    seen = [str({k: v for k, v in row.items() if k not in drop})
-            for split in tasks.SIZES[folder] for row in rows(world, folder, split)]
+    seen = [
+        str({k: v for k, v in row.items() if k not in drop})
+        for split in tasks.SIZES[folder]
+        for row in rows(world, folder, split)
+    ]
     assert len(seen) == len(set(seen))
 
 
 def test_commonsense_dev_facts_are_not_in_train(world: Path) -> None:
     def asked(split: str) -> set[tuple[str, str]]:
-        return {(r["question"], r["choices"]["text"]["ABCDE".index(r["answerKey"])])
-                for r in rows(world, "tau/commonsense_qa/default", split)}
+        return {
+            (r["question"], r["choices"]["text"]["ABCDE".index(r["answerKey"])])
+            for r in rows(world, "tau/commonsense_qa/default", split)
+        }
+
     assert asked("train") and asked("validation") and not asked("train") & asked("validation")
 
 
 # --- NLI labels, re-derived from the English words alone
+
 
 def _words(table: str) -> list[str]:
     return [line.split(":")[0] for line in table.strip().splitlines()]
 
 
 _KIND_OF = {w: kind for kind, words in concepts.HYPERNYMS.items() for w in words}
-_KIND_OF |= {w: "animal" for w in _words(concepts.ANIMALS)} | {w: "person" for w in _words(concepts.ROLES)}
+_KIND_OF |= dict.fromkeys(_words(concepts.ANIMALS), "animal") | dict.fromkeys(_words(concepts.ROLES), "person")
 
 
 def read_statement(sentence: str) -> dict[str, str | bool]:
@@ -96,7 +103,8 @@ def read_statement(sentence: str) -> dict[str, str | bool]:
         elif left == "at" and right.isdigit():
             out["hour"] = right
     adjectives = set(_words(concepts.ADJECTIVES))
-    out |= {"adj": w for w in words if w in adjectives}
+    if described := adjectives & set(words):
+        out["adj"] = described.pop()
     place = re.search(r"\b(?:in|at|on) the (\w+)", sentence)
     if place:
         out["place"] = place[1]
@@ -105,7 +113,7 @@ def read_statement(sentence: str) -> dict[str, str | bool]:
     assert subject
     out["subj"] = subject[1]
     rest = subject[2].replace("does not ", "").split()
-    out["verb"] = re.sub(r"(es|s)$", "", rest[0])
+    out["verb"] = re.sub(r"(es|s|e)$", "", rest[0])
     if rest[1:2] == ["the"]:
         out["obj"] = rest[3] if rest[2] in adjectives else rest[2]
     return out
@@ -131,9 +139,15 @@ def judge(premise: str, hypothesis: str) -> str:
     return "contradiction" if broken != claim["neg"] else "entailment"
 
 
-@pytest.mark.parametrize("folder, split", [("nyu-mll/glue/mnli", "train"), ("stanfordnlp/snli/plain_text", "train"),
-                                           *[("facebook/anli/plain_text", f"train_r{r}") for r in (1, 2, 3)],
-                                           ("facebook/xnli/en", "test")])
+@pytest.mark.parametrize(
+    "folder, split",
+    [
+        ("nyu-mll/glue/mnli", "train"),
+        ("stanfordnlp/snli/plain_text", "train"),
+        *[("facebook/anli/plain_text", f"train_r{r}") for r in (1, 2, 3)],
+        ("facebook/xnli/en", "test"),
+    ],
+)
 def test_nli_labels_follow_from_the_words(world: Path, folder: str, split: str) -> None:
     examples = rows(world, folder, split)
     for row in examples:
@@ -168,7 +182,7 @@ def test_answers_stand_at_their_offsets_in_every_language(world: Path) -> None:
     squad = rows(world, "rajpurkar/squad/plain_text", "train")
     for row in squad + [r for s in sets.values() for r in s]:
         text, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
-        assert text and row["context"][start:start + len(text)] == text
+        assert text and row["context"][start : start + len(text)] == text
     assert len({len(s) for s in sets.values()}) == 1
     v2 = rows(world, "rajpurkar/squad_v2/squad_v2", "train")
     assert 0.3 < sum(not r["answers"]["text"] for r in v2) / len(v2) < 0.7
@@ -177,17 +191,17 @@ def test_answers_stand_at_their_offsets_in_every_language(world: Path) -> None:
 def test_unanswerable_questions_are_not_answered() -> None:
     rng = random.Random(5)
     asks = {"Where": r"(?:in|at|on) the \w+", "When": r"[Oo]n \w+day", "At what hour": r"at \d", "With whom": "with "}
-    checked = 0
+    checked: Counter[str] = Counter()
     for _ in range(400):
         row = tasks._squad(rng, 1.0)
         question, context = str(row["question"]), str(row["context"])
         pattern = next((p for start, p in asks.items() if question.startswith(start)), None)
         subject = re.search(r"does (\w+)", question)
         if pattern and subject:
-            fact = next(s for s in context.split(".") if re.match(rf"\s*(On \w+day )?{subject[1]}\b", s))
-            assert not re.search(pattern, fact), row
-            checked += 1
-    assert checked > 100
+            about = [s for s in context.split(".") if re.match(rf"\s*(On \w+day )?{subject[1]}\b", s)]
+            assert not any(re.search(pattern, s) for s in about), row
+            checked["slot missing" if about else "person missing"] += 1
+    assert min(checked["slot missing"], checked["person missing"]) > 50
 
 
 def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
@@ -196,11 +210,12 @@ def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
         english = (world / "tatoeba" / f"{pair}.eng").read_text(encoding="utf-8").splitlines()
         foreign = (world / "tatoeba" / f"{pair}.{concepts.ISO3[lang]}").read_text(encoding="utf-8").splitlines()
         assert len(english) == len(foreign) == len(set(english)) == len(set(foreign)) >= 30
-        for one, two in zip(english, foreign):
+        for one, two in zip(english, foreign, strict=True):
             assert re.findall(r"\d+", one) == re.findall(r"\d+", two)
 
 
 # --- CCG: a small CKY with application, composition and crossed composition
+
 
 @cache
 def parse_category(text: str) -> object:
@@ -210,7 +225,7 @@ def parse_category(text: str) -> object:
     for i in range(len(text) - 1, -1, -1):
         depth += {")": 1, "(": -1}.get(text[i], 0)
         if depth == 0 and text[i] in "/\\":
-            return parse_category(text[:i]), text[i], parse_category(text[i + 1:])
+            return parse_category(text[:i]), text[i], parse_category(text[i + 1 :])
     name, _, feature = text.partition("[")
     return name, feature.rstrip("]")
 
@@ -267,8 +282,13 @@ def derives(tags: list[str]) -> set[str]:
     chart: dict[tuple[int, int], set] = {(i, i + 1): {parse_category(t)} for i, t in enumerate(tags)}
     for width in range(2, n + 1):
         for i in range(n - width + 1):
-            chart[i, i + width] = {z for k in range(i + 1, i + width) for x in chart[i, k]
-                                   for y in chart[k, i + width] for z in combine(x, y)}
+            chart[i, i + width] = {
+                z
+                for k in range(i + 1, i + width)
+                for x in chart[i, k]
+                for y in chart[k, i + width]
+                for z in combine(x, y)
+            }
     return {c[1] for c in chart[0, n] if len(c) == 2 and c[0] == "S"}
 
 

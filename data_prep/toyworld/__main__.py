@@ -4,7 +4,7 @@
 
 The layout is the one `data_prep --source DIR` reads: the Hub's folders as Parquet, ccg/*.tsv, text/*.txt, tatoeba/ in
 LASER's layout, tokenizer/. The same seed and scale give the same bytes. world.json is written last: where it is, the
-world is whole. Trade-off: everything follows from 200 hand-written concepts, so scores here say that a program works,
+world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say that a program works,
 not that a method is good.
 """
 
@@ -44,8 +44,10 @@ def write_tasks(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]
     """The nine English tasks; returns rows per split."""
     counts: dict[str, dict[str, int]] = {}
     for folder in tqdm(tasks.SIZES, desc="tasks", unit="dataset"):
-        counts[folder] = {split: _parquet(out, folder, split, rows, tasks.FEATURES[folder])
-                          for split, rows in tasks.splits(folder, seed, scale)}
+        counts[folder] = {
+            split: _parquet(out, folder, split, rows, tasks.FEATURES[folder])
+            for split, rows in tasks.splits(folder, seed, scale)
+        }
     counts["ccg"] = {}
     for split, sentences in tasks.ccg(seed, scale):
         rows = [" ".join(w.text for w in s) + "\t" + " ".join(w.tag for w in s) for s in sentences]
@@ -72,9 +74,11 @@ def write_text(out: Path, seed: int, scale: float) -> tuple[dict[str, int], int]
     """text/train.txt, dev.txt, one file per language (its lines of train.txt) and the tokenizer; returns its size."""
     size = {split: max(200, round(n * scale)) for split, n in TEXT_LINES.items()}
     made = text.lines(random.Random(f"{seed}/text"), sum(size.values()))
-    train, dev = made[size["dev"]:], made[:size["dev"]]
-    counts = {"train": _lines(out / "text" / "train.txt", [t for _, t in train]),
-              "dev": _lines(out / "text" / "dev.txt", [t for _, t in dev])}
+    train, dev = made[size["dev"] :], made[: size["dev"]]
+    counts = {
+        "train": _lines(out / "text" / "train.txt", [t for _, t in train]),
+        "dev": _lines(out / "text" / "dev.txt", [t for _, t in dev]),
+    }
     for lang in (*concepts.LANGUAGES, "mix"):
         counts[lang] = _lines(out / "text" / f"{lang}.txt", [t for code, t in train if code == lang])
     return counts, tokenizer.write_tokenizer((t for _, t in made), out / "tokenizer")
@@ -95,9 +99,16 @@ def generate(out: Path, seed: int, scale: float) -> dict:
     rows = write_tasks(out, seed, scale)
     rows_target = write_targets(out, seed, scale)
     lines, size = write_text(out, seed, scale)
-    world = {"seed": seed, "scale": scale, "languages": list(concepts.LANGUAGES),
-             "concepts": lexicon.concept_count(), "vocabulary": size, "tasks": rows, "targets": rows_target,
-             "text": lines}
+    world = {
+        "seed": seed,
+        "scale": scale,
+        "languages": list(concepts.LANGUAGES),
+        "concepts": lexicon.concept_count(),
+        "vocabulary": size,
+        "tasks": rows,
+        "targets": rows_target,
+        "text": lines,
+    }
     (out / "world.json").write_text(json.dumps(world, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (out / ".unfinished").unlink()
     return world
@@ -116,9 +127,11 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{args.out}: {world['concepts']} concepts in {len(world['languages'])} languages, "
-          f"{sum(sum(s.values()) for s in world['tasks'].values())} task rows, {world['text']['train']} lines of text, "
-          f"vocabulary {world['vocabulary']}")
+    print(
+        f"{args.out}: {world['concepts']} concepts in {len(world['languages'])} languages, "
+        f"{sum(sum(s.values()) for s in world['tasks'].values())} task rows, {world['text']['train']} lines of text, "
+        f"vocabulary {world['vocabulary']}"
+    )
     return 0
 
 

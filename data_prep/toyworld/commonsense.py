@@ -11,18 +11,28 @@ import random
 from data_prep.toyworld import concepts as c
 from data_prep.toyworld.grammar import say
 from data_prep.toyworld.lexicon import english
-from data_prep.toyworld.meanings import (ANIMALS, HYPERNYM, NAMES, OBJECTS, PLACES, ROLES, Clause, draw_clause,
-                                         draw_value)
+from data_prep.toyworld.meanings import (
+    ANIMALS,
+    HYPERNYM,
+    NAMES,
+    OBJECTS,
+    PLACES,
+    ROLES,
+    Clause,
+    draw_clause,
+    draw_value,
+)
 
-TOPICS_OF_OBJECT = {o: {t for t in PLACES if any(o in objects for objects in c.TOPICS[t]["verbs"].values())}
-                    for o in OBJECTS}
+TOPICS_OF_OBJECT = {
+    o: {t for t in PLACES if any(o in objects for objects in c.TOPICS[t]["verbs"].values())} for o in OBJECTS
+}
 TOPICS_OF_VERB = {v: {t for t in PLACES if v in c.TOPICS[t]["verbs"]} for t in PLACES for v in c.TOPICS[t]["verbs"]}
 OBJECTS_OF_VERB = {v: {o for t in PLACES for o in c.TOPICS[t]["verbs"].get(v, ())} for v in TOPICS_OF_VERB}
 
 
 def _shuffle(rng: random.Random, right: str, wrong: list[str]) -> tuple[list[str], int]:
     label = rng.randrange(len(wrong) + 1)
-    return wrong[:label] + [right] + wrong[label:], label
+    return [*wrong[:label], right, *wrong[label:]], label
 
 
 def continuation(rng: random.Random) -> tuple[str, str, str, list[str], int]:
@@ -39,8 +49,11 @@ def continuation(rng: random.Random) -> tuple[str, str, str, list[str], int]:
     endings = []
     for topic in topics:
         ending = draw_clause(rng, [], subj=name, topic=topic)
-        while ending.verb == scene.verb or (topic != topics[0] and topics[0] in TOPICS_OF_VERB[ending.verb]) or \
-                (ending.obj and scene.obj == ending.obj):
+        while (
+            ending.verb == scene.verb
+            or (topic != topics[0] and topics[0] in TOPICS_OF_VERB[ending.verb])
+            or (ending.obj and scene.obj == ending.obj)
+        ):
             ending = draw_clause(rng, [], subj=name, topic=topic)
         if rng.random() < 0.3:
             ending = ending.put(mate=draw_value(rng, "mate", ending, topic))
@@ -75,8 +88,14 @@ def facts() -> list[tuple[str, str, str, tuple[str, ...]]]:
                 wrong = tuple(o for o in OBJECTS if o not in OBJECTS_OF_VERB[verb])
                 out.append((f"What can somebody {english(verb)}?", verb, obj, wrong))
         if obj in HYPERNYM:
-            out.append((f"What kind of thing is the {obj}?", obj, HYPERNYM[obj],
-                        tuple(k for k in c.HYPERNYMS if k != HYPERNYM[obj])))
+            out.append(
+                (
+                    f"What kind of thing is the {obj}?",
+                    obj,
+                    HYPERNYM[obj],
+                    tuple(k for k in c.HYPERNYMS if k != HYPERNYM[obj]),
+                )
+            )
     return out
 
 

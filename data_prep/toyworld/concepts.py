@@ -186,49 +186,103 @@ bored: gelangweilt | aburrido aburrida | скучает | ऊबा ऊबी | 
 
 # Topic = place: who works there, what is done there to what. Co-occurrence is what commonsense tasks ask for.
 TOPICS: dict[str, dict] = {
-    "kitchen": {"roles": ["chef"], "animals": [], "verbs": {
-        "cook": ["soup", "rice"], "eat": ["soup", "rice", "bread"], "cut": ["bread"],
-        "drink_up": ["tea", "coffee", "juice"]}},
-    "school": {"roles": ["teacher"], "animals": [], "verbs": {"read": ["book", "letter", "map"],
-                                                              "write": ["book", "letter"]}},
-    "market": {"roles": ["seller"], "animals": [], "verbs": {
-        "buy": ["hat", "shirt", "dress", "apple", "banana", "orange"],
-        "sell": ["hat", "shirt", "dress", "apple", "banana", "orange"]}},
-    "garden": {"roles": ["gardener"], "animals": ["dog", "cat"], "verbs": {
-        "grow": ["flower", "tree", "rose"], "water": ["flower", "tree", "rose"]}},
-    "beach": {"roles": ["fisherman"], "animals": [], "verbs": {
-        "catch": ["fish"], "pull": ["boat"], "swim": []}},
+    "kitchen": {
+        "roles": ["chef"],
+        "animals": [],
+        "verbs": {
+            "cook": ["soup", "rice"],
+            "eat": ["soup", "rice", "bread"],
+            "cut": ["bread"],
+            "drink_up": ["tea", "coffee", "juice"],
+        },
+    },
+    "school": {
+        "roles": ["teacher"],
+        "animals": [],
+        "verbs": {"read": ["book", "letter", "map"], "write": ["book", "letter"]},
+    },
+    "market": {
+        "roles": ["seller"],
+        "animals": [],
+        "verbs": {
+            "buy": ["hat", "shirt", "dress", "apple", "banana", "orange"],
+            "sell": ["hat", "shirt", "dress", "apple", "banana", "orange"],
+        },
+    },
+    "garden": {
+        "roles": ["gardener"],
+        "animals": ["dog", "cat"],
+        "verbs": {"grow": ["flower", "tree", "rose"], "water": ["flower", "tree", "rose"]},
+    },
+    "beach": {"roles": ["fisherman"], "animals": [], "verbs": {"catch": ["fish"], "pull": ["boat"], "swim": []}},
     "hospital": {"roles": ["doctor"], "animals": [], "verbs": {"take": ["medicine"], "wait": []}},
-    "theatre": {"roles": ["musician"], "animals": [], "verbs": {
-        "hear": ["guitar", "piano", "drum", "violin"], "sing": [], "dance": []}},
+    "theatre": {
+        "roles": ["musician"],
+        "animals": [],
+        "verbs": {"hear": ["guitar", "piano", "drum", "violin"], "sing": [], "dance": []},
+    },
     "street": {"roles": ["driver"], "animals": [], "verbs": {"drive": ["car", "bus", "bicycle"]}},
     "farm": {"roles": ["farmer"], "animals": ["cow", "horse", "hen"], "verbs": {"collect": ["potato", "egg"]}},
-    "forest": {"roles": ["hunter"], "animals": ["bear", "wolf", "fox"], "verbs": {"find": ["mushroom", "berry", "honey"]}},
-    "workshop": {"roles": ["carpenter"], "animals": [], "verbs": {
-        "build": ["chair", "table"], "repair": ["chair", "table"]}},
+    "forest": {
+        "roles": ["hunter"],
+        "animals": ["bear", "wolf", "fox"],
+        "verbs": {"find": ["mushroom", "berry", "honey"]},
+    },
+    "workshop": {
+        "roles": ["carpenter"],
+        "animals": [],
+        "verbs": {"build": ["chair", "table"], "repair": ["chair", "table"]},
+    },
 }
 
 HYPERNYMS = {
-    "food": ["soup", "rice", "bread"], "drink": ["tea", "coffee", "juice"],
-    "fruit": ["apple", "banana", "orange"], "clothing": ["hat", "shirt", "dress"],
-    "plant": ["flower", "tree", "rose"], "vehicle": ["car", "bus", "bicycle", "boat"],
-    "instrument": ["guitar", "piano", "drum", "violin"], "furniture": ["chair", "table"],
+    "food": ["soup", "rice", "bread"],
+    "drink": ["tea", "coffee", "juice"],
+    "fruit": ["apple", "banana", "orange"],
+    "clothing": ["hat", "shirt", "dress"],
+    "plant": ["flower", "tree", "rose"],
+    "vehicle": ["car", "bus", "bicycle", "boat"],
+    "instrument": ["guitar", "piano", "drum", "violin"],
+    "furniture": ["chair", "table"],
 }
 
 # Values of one group exclude each other.
-ADJECTIVE_GROUPS = (("red", "blue", "green", "white", "black", "yellow"), ("big", "small"), ("new", "old"),
-                    ("clean", "dirty"))
+ADJECTIVE_GROUPS = (
+    ("red", "blue", "green", "white", "black", "yellow"),
+    ("big", "small"),
+    ("new", "old"),
+    ("clean", "dirty"),
+)
 
 # What somebody in this state wants to do: verb and possible objects.
 DESIRES = {
-    "hungry": ("eat", ["soup", "rice", "bread"]), "thirsty": ("drink_up", ["tea", "coffee", "juice"]),
-    "tired": ("sleep", []), "sick": ("take", ["medicine"]), "happy": ("dance", []), "bored": ("read", ["book"]),
+    "hungry": ("eat", ["soup", "rice", "bread"]),
+    "thirsty": ("drink_up", ["tea", "coffee", "juice"]),
+    "tired": ("sleep", []),
+    "sick": ("take", ["medicine"]),
+    "happy": ("dance", []),
+    "bored": ("read", ["book"]),
 }
 
 # English words whose concept name is not the word, and English synonyms (for paraphrases).
 ENGLISH = {"drink_up": "drink"}
 SYNONYMS = {
-    "big": "large", "small": "little", "buy": "purchase", "repair": "fix", "collect": "gather",
-    "car": "automobile", "bicycle": "bike", "chair": "seat", "hospital": "clinic", "street": "road", "forest": "woods",
-    "doctor": "physician", "cut": "slice", "sick": "ill", "happy": "glad", "boat": "ship", "grow": "raise", "find": "discover",
+    "big": "large",
+    "small": "little",
+    "buy": "purchase",
+    "repair": "fix",
+    "collect": "gather",
+    "car": "automobile",
+    "bicycle": "bike",
+    "chair": "seat",
+    "hospital": "clinic",
+    "street": "road",
+    "forest": "woods",
+    "doctor": "physician",
+    "cut": "slice",
+    "sick": "ill",
+    "happy": "glad",
+    "boat": "ship",
+    "grow": "raise",
+    "find": "discover",
 }

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from data_prep.toyworld import lexicon
 from data_prep.toyworld.lexicon import adposition, form
-from data_prep.toyworld.meanings import Clause, NAMES
+from data_prep.toyworld.meanings import NAMES, Clause
 
 VP_MODIFIER = r"((S\NP)\(S\NP))/NP"
 
@@ -47,8 +47,12 @@ def _verb(c: Clause, mood: str, synonyms: bool) -> list[Tagged]:
     feature = "b" if does or mood == "b" else "dcl"
     if c.want:
         wants = "want" if feature == "b" else "wants"
-        return [*does, Tagged(wants, rf"(S[{feature}]\NP)/(S[to]\NP)"), Tagged("to", r"(S[to]\NP)/(S[b]\NP)"),
-                Tagged(verb, lexical("b"), "verb")]
+        return [
+            *does,
+            Tagged(wants, rf"(S[{feature}]\NP)/(S[to]\NP)"),
+            Tagged("to", r"(S[to]\NP)/(S[b]\NP)"),
+            Tagged(verb, lexical("b"), "verb"),
+        ]
     return [*does, Tagged(verb, lexical(feature), "verb")]
 
 
@@ -65,13 +69,17 @@ def _question_word(c: Clause, ask: str, synonyms: bool, long: bool) -> list[Tagg
     if ask == "hour":
         return [Tagged("at", f"({fronted})/NP"), Tagged("what", "NP/N"), Tagged("hour", "N")]
     if long:
-        return [Tagged({"place": "in", "day": "on"}[ask], f"({fronted})/NP"), Tagged("which", "NP/N"),
-                Tagged({"place": "place", "day": "day"}[ask], "N")]
+        return [
+            Tagged({"place": "in", "day": "on"}[ask], f"({fronted})/NP"),
+            Tagged("which", "NP/N"),
+            Tagged({"place": "place", "day": "day"}[ask], "N"),
+        ]
     return [Tagged({"place": "where", "day": "when"}[ask], fronted)]
 
 
-def tagged(c: Clause, ask: str | None = None, front: bool = False, synonyms: bool = False,
-           long_question: bool = False) -> list[Tagged]:
+def tagged(
+    c: Clause, ask: str | None = None, front: bool = False, synonyms: bool = False, long_question: bool = False
+) -> list[Tagged]:
     """The sentence with categories.
 
     front: the day stands first; synonyms: the other English word where there is one; long_question: "in which place"
@@ -100,8 +108,14 @@ def tagged(c: Clause, ask: str | None = None, front: bool = False, synonyms: boo
         out = [Tagged("where", "S[wq]/(S[q]/PP)"), Tagged("is", "(S[q]/PP)/NP"), *subject, *rest]
     else:
         assert not lexicon.is_state(c)
-        out = _question_word(c, ask, synonyms, long_question) + [Tagged("does", r"(S[q]/(S[b]\NP))/NP")] + subject \
-            + _verb(c.put(neg=False), "b", synonyms) + obj + rest
+        out = [
+            *_question_word(c, ask, synonyms, long_question),
+            Tagged("does", r"(S[q]/(S[b]\NP))/NP"),
+            *subject,
+            *_verb(c.put(neg=False), "b", synonyms),
+            *obj,
+            *rest,
+        ]
     first = out[0]
     out[0] = Tagged(first.text[0].upper() + first.text[1:], first.tag, first.slot)
     return [*out, Tagged("?" if ask else ".", ".")]

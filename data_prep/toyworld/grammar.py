@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from data_prep.toyworld import english, lexicon
 from data_prep.toyworld.lexicon import adposition, form, gender
-from data_prep.toyworld.meanings import Clause, NAMES
+from data_prep.toyworld.meanings import NAMES, Clause
 
 
 class Word(NamedTuple):
@@ -39,12 +39,24 @@ def _adjuncts(lang: str, c: Clause, ask: str | None, order: tuple[str, ...]) -> 
             around = _f(*adposition(lang, slot, getattr(c, slot)))
             out += word + around if lang == "hi" else around + word
         elif slot == "hour":
-            before, after = {"de": ("um", "Uhr"), "es": ("a las", ""), "ru": ("в", "часов"), "hi": ("", "बजे"),
-                             "sw": ("saa", ""), "ja": ("", "時 に")}[lang]
+            before, after = {
+                "de": ("um", "Uhr"),
+                "es": ("a las", ""),
+                "ru": ("в", "часов"),
+                "hi": ("", "बजे"),
+                "sw": ("saa", ""),
+                "ja": ("", "時 に"),
+            }[lang]
             out += _f(*before.split()) + word + _f(*after.split())
         else:
-            before, after = {"de": ("mit", ""), "es": ("con", ""), "ru": ("с", ""), "hi": ("", "के साथ"),
-                             "sw": ("na", ""), "ja": ("", "と")}[lang]
+            before, after = {
+                "de": ("mit", ""),
+                "es": ("con", ""),
+                "ru": ("с", ""),
+                "hi": ("", "के साथ"),
+                "sw": ("na", ""),
+                "ja": ("", "と"),
+            }[lang]
             out += _f(before) + word + _f(*after.split())
         if lang == "ja" and slot in ("place", "day"):
             out += _f("に" if slot == "day" or c.verb == "be" else "で")
@@ -78,8 +90,15 @@ def _german(c: Clause, ask: str | None, front: bool) -> list[Word]:
         asked = _f(*{"place": "wo", "day": "wann", "hour": "um wie viel Uhr", "mate": "mit wem"}[ask].split())
         return asked + finite + subject + obj + time + rest + last
     if front and c.day:
-        return _adjuncts("de", c, None, ("day",)) + finite + subject + obj + _adjuncts("de", c, None, ("hour",)) \
-            + rest + last
+        return (
+            _adjuncts("de", c, None, ("day",))
+            + finite
+            + subject
+            + obj
+            + _adjuncts("de", c, None, ("hour",))
+            + rest
+            + last
+        )
     return subject + finite + obj + time + rest + last
 
 
@@ -87,16 +106,23 @@ def _spanish(c: Clause, ask: str | None, front: bool) -> list[Word]:
     subject = _w("es", c, "subj")
     if c.subj not in NAMES:
         subject = _f("el" if gender("es", c.subj) == "m" else "la") + subject
-    verb = _f("no" if c.neg else "", "quiere" if c.want else "", "está" if lexicon.is_state(c) else "") \
-        + _w("es", c, "verb")
+    verb = _f("no" if c.neg else "", "quiere" if c.want else "", "está" if lexicon.is_state(c) else "") + _w(
+        "es", c, "verb"
+    )
     obj: list[Word] = []
     if c.obj:
-        obj = _f("el" if gender("es", c.obj) == "m" else "la") + _w("es", c, "obj") + (_w("es", c, "adj") if c.adj else [])
+        adjective = _w("es", c, "adj") if c.adj else []
+        obj = _f("el" if gender("es", c.obj) == "m" else "la") + _w("es", c, "obj") + adjective
     rest = _adjuncts("es", c, ask, ("mate", "place", "day", "hour"))
     if ask is None:
         if front and c.day:
-            return _adjuncts("es", c, None, ("day",)) + subject + verb + obj \
+            return (
+                _adjuncts("es", c, None, ("day",))
+                + subject
+                + verb
+                + obj
                 + _adjuncts("es", c, None, ("mate", "place", "hour"))
+            )
         return subject + verb + obj + rest
     if ask == "subj":
         return _f("¿", "quién") + verb + obj + rest
@@ -113,8 +139,13 @@ def _russian(c: Clause, ask: str | None, front: bool) -> list[Word]:
     rest = _adjuncts("ru", c, ask, ("mate", "place", "day", "hour"))
     if ask is None:
         if front and c.day:
-            return _adjuncts("ru", c, None, ("day",)) + subject + verb + obj \
+            return (
+                _adjuncts("ru", c, None, ("day",))
+                + subject
+                + verb
+                + obj
                 + _adjuncts("ru", c, None, ("mate", "place", "hour"))
+            )
         return subject + verb + obj + rest
     if ask == "subj":
         return _f("кто") + verb + obj + rest
@@ -178,8 +209,9 @@ def _japanese(c: Clause, ask: str | None, front: bool) -> list[Word]:
         else:
             out += (_f("どの") if ask == "adj" else _w("ja", c, "adj") if c.adj else []) + _w("ja", c, "obj")
         out += _f("を")
-    return (_adjuncts("ja", c, None, ("day",)) if fronted else []) + out + _w("ja", c, "verb") \
-        + (_f("か") if ask else [])
+    return (
+        (_adjuncts("ja", c, None, ("day",)) if fronted else []) + out + _w("ja", c, "verb") + (_f("か") if ask else [])
+    )
 
 
 _GRAMMARS = {"de": _german, "es": _spanish, "ru": _russian, "hi": _hindi, "sw": _swahili, "ja": _japanese}

@@ -25,22 +25,41 @@ def _table(text: str, columns: int) -> dict[str, list[str]]:
     return rows
 
 
-_NOUNS = {key: dict(zip(c.LANGUAGES[1:], row)) for text in (c.NOUNS, c.ROLES, c.ANIMALS, c.KINDS)
-          for key, row in _table(text, 6).items()}
-_PLACES = {key: dict(zip(c.LANGUAGES, row)) for key, row in _table(c.PLACES, 7).items()}
-_DAYS = {key: dict(zip(c.LANGUAGES, row)) for key, row in _table(c.DAYS, 7).items()}
-_ADJECTIVES = {key: dict(zip(c.LANGUAGES[1:], row)) for key, row in _table(c.ADJECTIVES, 6).items()}
-_VERBS = {key: dict(zip(c.LANGUAGES[1:], row)) for key, row in _table(c.VERBS, 6).items()}
-_STATES = {key: dict(zip(c.LANGUAGES[1:], row)) for key, row in _table(c.STATES, 6).items()}
-_BE = {"en": ("is", "be"), "de": ("ist", "sein"), "es": ("está", "estar"), "ru": ("находится", "находиться"),
-       "hi": ("है", "होना"), "sw": ("yuko", "kuwa", "hayuko"), "ja": ("いる", "い", "いない")}
+_NOUNS = {
+    key: dict(zip(c.LANGUAGES[1:], row, strict=True))
+    for text in (c.NOUNS, c.ROLES, c.ANIMALS, c.KINDS)
+    for key, row in _table(text, 6).items()
+}
+_PLACES = {key: dict(zip(c.LANGUAGES, row, strict=True)) for key, row in _table(c.PLACES, 7).items()}
+_DAYS = {key: dict(zip(c.LANGUAGES, row, strict=True)) for key, row in _table(c.DAYS, 7).items()}
+_ADJECTIVES = {key: dict(zip(c.LANGUAGES[1:], row, strict=True)) for key, row in _table(c.ADJECTIVES, 6).items()}
+_VERBS = {key: dict(zip(c.LANGUAGES[1:], row, strict=True)) for key, row in _table(c.VERBS, 6).items()}
+_STATES = {key: dict(zip(c.LANGUAGES[1:], row, strict=True)) for key, row in _table(c.STATES, 6).items()}
+_BE = {
+    "en": ("is", "be"),
+    "de": ("ist", "sein"),
+    "es": ("está", "estar"),
+    "ru": ("находится", "находиться"),
+    "hi": ("है", "होना"),
+    "sw": ("yuko", "kuwa", "hayuko"),
+    "ja": ("いる", "い", "いない"),
+}
 
 STATES = tuple(_STATES)
 
 
 def concept_count() -> int:
-    return (len(_NOUNS) + len(_PLACES) + len(_DAYS) + len(_ADJECTIVES) + len(_VERBS) + len(_STATES) + 1
-            + len(c.FEMALE_NAMES + c.MALE_NAMES) + len(c.HOURS))
+    return (
+        len(_NOUNS)
+        + len(_PLACES)
+        + len(_DAYS)
+        + len(_ADJECTIVES)
+        + len(_VERBS)
+        + len(_STATES)
+        + 1
+        + len(c.FEMALE_NAMES + c.MALE_NAMES)
+        + len(c.HOURS)
+    )
 
 
 @cache
@@ -60,8 +79,13 @@ def english(concept: str, synonyms: bool = False) -> str:
 
 
 def third_person(verb: str) -> str:
-    return verb + "es" if verb.endswith(("s", "sh", "ch", "ss", "x")) else \
-        verb[:-1] + "ies" if verb.endswith("y") and verb[-2] not in "aeiou" else verb + "s"
+    return (
+        verb + "es"
+        if verb.endswith(("s", "sh", "ch", "ss", "x"))
+        else verb[:-1] + "ies"
+        if verb.endswith("y") and verb[-2] not in "aeiou"
+        else verb + "s"
+    )
 
 
 def is_state(clause: Clause) -> bool:
@@ -83,8 +107,8 @@ def noun(lang: str, concept: str, accusative: bool = False) -> str:
 
 def _verb(lang: str, clause: Clause) -> str:
     if clause.verb == "be":
-        forms = _BE[lang]
-        return forms[NEGATIVE] if clause.neg and len(forms) > NEGATIVE else forms[FINITE]
+        be = _BE[lang]
+        return be[NEGATIVE] if clause.neg and len(be) > NEGATIVE else be[FINITE]
     if is_state(clause):
         forms = _STATES[clause.verb][lang].split()
         if lang in ("sw", "ja"):

@@ -19,8 +19,11 @@ ROLES = tuple(role for topic in c.TOPICS.values() for role in topic["roles"])
 ANIMALS = tuple(animal for topic in c.TOPICS.values() for animal in topic["animals"])
 OBJECTS = tuple(dict.fromkeys(o for t in c.TOPICS.values() for objects in t["verbs"].values() for o in objects))
 ADJECTIVES = tuple(a for group in c.ADJECTIVE_GROUPS for a in group)
-HYPERNYM = {word: kind for kind, words in c.HYPERNYMS.items() for word in words} | {a: "animal" for a in ANIMALS} \
-    | {r: "person" for r in ROLES + GENERAL}
+HYPERNYM = (
+    {word: kind for kind, words in c.HYPERNYMS.items() for word in words}
+    | dict.fromkeys(ANIMALS, "animal")
+    | dict.fromkeys(ROLES + GENERAL, "person")
+)
 ANIMAL_VERBS = ("sleep", "run", "swim", "wait")
 OPTIONAL = ("adj", "place", "day", "hour", "mate")
 
@@ -63,8 +66,13 @@ def draw_value(rng: random.Random, slot: str, clause: Clause, topic: str) -> str
     return rng.choice([name for name in NAMES if name != clause.subj])
 
 
-def draw_clause(rng: random.Random, slots: tuple[str, ...] | list[str] = (), subj: str | None = None,
-                topic: str | None = None, need_object: bool = False) -> Clause:
+def draw_clause(
+    rng: random.Random,
+    slots: tuple[str, ...] | list[str] = (),
+    subj: str | None = None,
+    topic: str | None = None,
+    need_object: bool = False,
+) -> Clause:
     """A clause with exactly the optional slots named; the subject is mostly a name, else a role or an animal."""
     topic = topic or rng.choice(PLACES)
     verbs = c.TOPICS[topic]["verbs"]
@@ -90,8 +98,11 @@ def draw_clause(rng: random.Random, slots: tuple[str, ...] | list[str] = (), sub
 
 def topic_of(clause: Clause, rng: random.Random) -> str:
     """A topic in which this verb has this object (any topic for verbs of none)."""
-    fits = [t for t, topic in c.TOPICS.items() if clause.verb in topic["verbs"]
-            and (clause.obj is None or clause.obj in topic["verbs"][clause.verb])]
+    fits = [
+        t
+        for t, topic in c.TOPICS.items()
+        if clause.verb in topic["verbs"] and (clause.obj is None or clause.obj in topic["verbs"][clause.verb])
+    ]
     return rng.choice(fits or list(PLACES))
 
 
@@ -105,7 +116,7 @@ def other_value(rng: random.Random, slot: str, clause: Clause) -> str:
         kind = HYPERNYM.get(value)
         return rng.choice([o for o in OBJECTS if o != value and HYPERNYM.get(o) not in (value, kind or "")])
     pool = {"place": PLACES, "day": DAYS, "hour": c.HOURS, "mate": NAMES, "subj": NAMES}[slot]
-    return rng.choice([v for v in pool if v not in (value, clause.subj)])
+    return rng.choice([v for v in pool if v not in (value, clause.subj, clause.mate)])
 
 
 def entails_value(slot: str, known: str, claimed: str) -> bool:

@@ -9,8 +9,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from data_prep.toyworld.meanings import (HYPERNYM, NAMES, OPTIONAL, Clause, draw_clause, draw_value,
-                                         other_value, relation, topic_of)
+from data_prep.toyworld.meanings import (
+    HYPERNYM,
+    NAMES,
+    OPTIONAL,
+    Clause,
+    draw_clause,
+    draw_value,
+    other_value,
+    relation,
+    topic_of,
+)
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 
@@ -34,8 +43,7 @@ class Style:
 
 SNLI = Style(slots=1, classes=0.0)
 MNLI = Style(slots=2, classes=0.15)
-ANLI = {"r1": Style(slots=3), "r2": Style(slots=2, negation=0.3),
-        "r3": Style(facts=2, slots=1)}
+ANLI = {"r1": Style(slots=3), "r2": Style(slots=2, negation=0.3), "r3": Style(facts=2, slots=1)}
 
 
 def _widen(rng: random.Random, clause: Clause, size: int, banned: str) -> Clause:
@@ -88,25 +96,22 @@ class Question:
 
 
 def askable(clause: Clause) -> list[str]:
-    """Slots a question can ask for."""
+    """Slots that a question can ask for."""
     return [s for s in ("subj", "obj", *OPTIONAL) if clause.has(s)]
 
 
 def paraphrase(rng: random.Random) -> tuple[Question, Question, int]:
-    """Two questions and 1 where they ask the same thing; else one word or the thing asked for differs."""
+    """Two questions and 1 where they ask the same thing; else one or two words, or the thing asked for, differ."""
     clause = draw_clause(rng, rng.sample(OPTIONAL, 2))
     ask = rng.choice(askable(clause))
     first = Question(clause, ask)
     if rng.random() < 0.5:
         return first, first, 1
-    slots = [s for s in ("subj", "obj", *OPTIONAL) if clause.has(s) and s != ask and not (s == "obj" and ask == "adj")]
-    if ask == "obj" and clause.adj:  # the adjective is not said when the object is asked for
-        slots = [s for s in slots if s != "adj"]
-    if rng.random() < 0.7 and slots:
-        slot = rng.choice(slots)
-        if slot in ("place", "day", "hour", "mate", "adj", "obj"):
-            return first, Question(clause.put(**{slot: other_value(rng, slot, clause)}), ask), 0
-        return first, Question(clause.put(subj=rng.choice([n for n in NAMES if n not in (clause.subj, clause.mate)])),
-                               ask), 0
-    others = [s for s in askable(clause) if s != ask]
-    return first, Question(clause, rng.choice(others)), 0
+    said = [s for s in askable(clause) if s != ask and not (s == "obj" and ask == "adj")]
+    if ask == "obj":  # the adjective is not said when the object is asked for
+        said = [s for s in said if s != "adj"]
+    if rng.random() < 0.3 or not said:
+        return first, Question(clause, rng.choice([s for s in askable(clause) if s != ask])), 0
+    for slot in rng.sample(said, min(len(said), rng.randint(1, 2))):
+        clause = clause.put(**{slot: other_value(rng, slot, clause)})
+    return first, Question(clause, ask), 0

@@ -1,4 +1,4 @@
-"""Passages with questions, in meanings: several facts about different people, one question, its answer or none."""
+"""Passages with questions, in meanings: two or three facts about different people, one question, its answer or none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 from data_prep.toyworld.grammar import Word, join, words
-from data_prep.toyworld.meanings import NAMES, OPTIONAL, Clause, draw_clause
+from data_prep.toyworld.meanings import NAMES, OPTIONAL, Clause, draw_clause, draw_value, topic_of
 from data_prep.toyworld.pairs import Question
 
 
@@ -19,38 +19,39 @@ class Passage:
     answer: tuple[int, str] | None
 
 
-def passage(rng: random.Random, answerable: bool = True, size: int = 3) -> Passage:
-    """`size` facts with distinct subjects and verbs; each with one optional slot, often the one asked for.
-
-    Unanswerable: the fact about the person asked for does not hold that slot, while others do.
-    """
-    ask = rng.choice(("subj", "obj", *OPTIONAL))
-    names = rng.sample(NAMES, size)
-    optional = [s for s in OPTIONAL if s != ask]
-    target = rng.randrange(size)
+def _facts(rng: random.Random, names: list[str], target: int, ask: str, answerable: bool) -> list[Clause]:
+    """A fact for every name; all but the target hold the slot asked for about half the time."""
     facts: list[Clause] = []
     for i, name in enumerate(names):
-        slots = rng.sample(optional, 1)
-        if ask in OPTIONAL and (i != target if not answerable else i == target or rng.random() < 0.5):
+        slots = [rng.choice([s for s in OPTIONAL if s != ask])]
+        if ask in OPTIONAL and (answerable if i == target else rng.random() < 0.5):
             slots = [ask]
         while True:
             fact = draw_clause(rng, slots, subj=name, need_object=ask in ("adj", "obj", "subj"))
             if all(f.verb != fact.verb and (f.obj is None or f.obj != fact.obj) for f in facts):
                 break
         facts.append(fact)
-    known = facts[target]
+    return facts
+
+
+def passage(rng: random.Random, answerable: bool = True, size: int | None = None) -> Passage:
+    """`size` facts (two or three by default) with distinct subjects, verbs and objects, and a question about one.
+
+    Unanswerable, half and half: the question is about somebody whom the passage does not mention, or the fact about
+    that person does not hold what is asked for.
+    """
+    size = size or rng.randint(2, 3)
+    absent = not answerable and rng.random() < 0.5
+    ask = rng.choice(OPTIONAL if not answerable and not absent else ("subj", "obj", *OPTIONAL))
+    names = rng.sample(NAMES, size + absent)
+    target = rng.randrange(size + absent)
+    facts = _facts(rng, names, target, ask, answerable or absent)
+    known = facts.pop(target) if absent else facts[target]
     asked = Clause(known.subj, known.verb, known.obj)  # questions are short: who does what to what
-    if answerable:
-        return Passage(tuple(facts), Question(asked.put(**{ask: getattr(known, ask)}), ask), (target, ask))
-    if ask in ("obj", "subj"):  # ask about somebody, or something, that the passage does not mention
-        while True:
-            other = draw_clause(rng, need_object=True, subj=rng.choice([n for n in NAMES if n not in names]))
-            if all(f.verb != other.verb and f.obj != other.obj for f in facts):
-                break
-        asked = Clause(known.subj if ask == "obj" else other.subj, other.verb, other.obj)
-        return Passage(tuple(facts), Question(asked, ask), None)
-    value = next(getattr(f, ask) for f in facts if f.has(ask))
-    return Passage(tuple(facts), Question(asked.put(**{ask: value}), ask), None)
+    if not asked.has(ask):
+        value = getattr(known, ask) if known.has(ask) else draw_value(rng, ask, known, topic_of(known, rng))
+        asked = asked.put(**{ask: value})
+    return Passage(tuple(facts), Question(asked, ask), (target, ask) if answerable else None)
 
 
 def render(p: Passage, lang: str, fronts: list[bool]) -> tuple[str, str, str, int]:
@@ -65,7 +66,7 @@ def render(p: Passage, lang: str, fronts: list[bool]) -> tuple[str, str, str, in
         offset = len(context) + (1 if context else 0)
         context += (" " if context else "") + text
         if p.answer and p.answer[0] == i:
-            inside = [span for span, word in zip(spans, parts) if word.slot == p.answer[1]]
+            inside = [span for span, word in zip(spans, parts, strict=True) if word.slot == p.answer[1]]
             start, end = offset + inside[0][0], offset + inside[-1][1]
             answer = context[start:end]
     return context, join(words(p.question.clause, lang, p.question.ask))[0], answer, start

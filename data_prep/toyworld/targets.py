@@ -16,8 +16,14 @@ from data_prep.toyworld.passages import Passage, passage, render
 from data_prep.toyworld.tasks import NLI, TEXT, Row, flips, inference_texts
 
 XNLI = Features({"premise": TEXT, "hypothesis": TEXT, "label": NLI})
-XQUAD = Features({"id": TEXT, "context": TEXT, "question": TEXT,
-                  "answers": {"text": List(TEXT), "answer_start": List(Value("int32"))}})
+XQUAD = Features(
+    {
+        "id": TEXT,
+        "context": TEXT,
+        "question": TEXT,
+        "answers": {"text": List(TEXT), "answer_start": List(Value("int32"))},
+    }
+)
 
 
 def retrieval_meanings(seed: int, count: int) -> list[Clause]:
@@ -64,6 +70,12 @@ def xquad(meanings: list[tuple[Passage, list[bool]]], lang: str) -> list[Row]:
     rows: list[Row] = []
     for i, (p, fronts) in enumerate(meanings):
         context, question, answer, start = render(p, lang, fronts)
-        rows.append({"id": f"toy-{i:04d}", "context": context, "question": question,
-                     "answers": {"text": [answer], "answer_start": [start]}})
+        rows.append(
+            {
+                "id": f"toy-{i:04d}",
+                "context": context,
+                "question": question,
+                "answers": {"text": [answer], "answer_start": [start]},
+            }
+        )
     return rows

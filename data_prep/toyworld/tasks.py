@@ -20,49 +20,95 @@ from data_prep.toyworld.passages import passage, render
 Row = dict[str, object]
 TEXT = Value("string")
 NLI = ClassLabel(names=list(NLI_LABELS))
-SQUAD = Features({"id": TEXT, "title": TEXT, "context": TEXT, "question": TEXT,
-                  "answers": {"text": List(TEXT), "answer_start": List(Value("int32"))}})
+SQUAD = Features(
+    {
+        "id": TEXT,
+        "title": TEXT,
+        "context": TEXT,
+        "question": TEXT,
+        "answers": {"text": List(TEXT), "answer_start": List(Value("int32"))},
+    }
+)
 
 # Hub folder, features, {split: rows at scale 1}.
-MNLI_SPLITS = {"train": 12000, "validation_matched": 600, "validation_mismatched": 600}
+MNLI_SPLITS = {"train": 10000, "validation_matched": 600, "validation_mismatched": 600}
 SIZES = {
     "nyu-mll/glue/mnli": MNLI_SPLITS,
-    "stanfordnlp/snli/plain_text": {"train": 12000, "validation": 600},
-    "facebook/anli/plain_text": {"train_r1": 2000, "dev_r1": 300, "train_r2": 2000, "dev_r2": 300,
-                                 "train_r3": 3000, "dev_r3": 300},
+    "stanfordnlp/snli/plain_text": {"train": 8000, "validation": 600},
+    "facebook/anli/plain_text": {
+        "train_r1": 2000,
+        "dev_r1": 300,
+        "train_r2": 2000,
+        "dev_r2": 300,
+        "train_r3": 2000,
+        "dev_r3": 300,
+    },
     "nyu-mll/glue/qqp": {"train": 10000, "validation": 600},
     "rajpurkar/squad/plain_text": {"train": 8000, "validation": 600},
     "rajpurkar/squad_v2/squad_v2": {"train": 9000, "validation": 600},
-    "Rowan/hellaswag/default": {"train": 5000, "validation": 600},
-    "allenai/cosmos_qa/default": {"train": 3500, "validation": 600},
-    "tau/commonsense_qa/default": {"train": 3000, "validation": 600},
+    "Rowan/hellaswag/default": {"train": 6000, "validation": 600},
+    "allenai/cosmos_qa/default": {"train": 6000, "validation": 600},
+    "tau/commonsense_qa/default": {"train": 4000, "validation": 600},
 }
-CCG_SIZES = {"train": 4000, "dev": 600}
+CCG_SIZES = {"train": 1500, "dev": 600}
 
 FEATURES = {
     "nyu-mll/glue/mnli": Features({"premise": TEXT, "hypothesis": TEXT, "label": NLI, "idx": Value("int32")}),
     "stanfordnlp/snli/plain_text": Features({"premise": TEXT, "hypothesis": TEXT, "label": NLI}),
-    "facebook/anli/plain_text": Features({"uid": TEXT, "premise": TEXT, "hypothesis": TEXT, "label": NLI,
-                                          "reason": TEXT}),
-    "nyu-mll/glue/qqp": Features({"question1": TEXT, "question2": TEXT,
-                                  "label": ClassLabel(names=["not_duplicate", "duplicate"]), "idx": Value("int32")}),
+    "facebook/anli/plain_text": Features(
+        {"uid": TEXT, "premise": TEXT, "hypothesis": TEXT, "label": NLI, "reason": TEXT}
+    ),
+    "nyu-mll/glue/qqp": Features(
+        {
+            "question1": TEXT,
+            "question2": TEXT,
+            "label": ClassLabel(names=["not_duplicate", "duplicate"]),
+            "idx": Value("int32"),
+        }
+    ),
     "rajpurkar/squad/plain_text": SQUAD,
     "rajpurkar/squad_v2/squad_v2": SQUAD,
-    "Rowan/hellaswag/default": Features({
-        "ind": Value("int32"), "activity_label": TEXT, "ctx_a": TEXT, "ctx_b": TEXT, "ctx": TEXT,
-        "endings": List(TEXT), "source_id": TEXT, "split": TEXT, "split_type": TEXT, "label": TEXT}),
-    "allenai/cosmos_qa/default": Features({
-        "id": TEXT, "context": TEXT, "question": TEXT, "answer0": TEXT, "answer1": TEXT, "answer2": TEXT,
-        "answer3": TEXT, "label": Value("int32")}),
-    "tau/commonsense_qa/default": Features({
-        "id": TEXT, "question": TEXT, "question_concept": TEXT, "choices": {"label": List(TEXT), "text": List(TEXT)},
-        "answerKey": TEXT}),
+    "Rowan/hellaswag/default": Features(
+        {
+            "ind": Value("int32"),
+            "activity_label": TEXT,
+            "ctx_a": TEXT,
+            "ctx_b": TEXT,
+            "ctx": TEXT,
+            "endings": List(TEXT),
+            "source_id": TEXT,
+            "split": TEXT,
+            "split_type": TEXT,
+            "label": TEXT,
+        }
+    ),
+    "allenai/cosmos_qa/default": Features(
+        {
+            "id": TEXT,
+            "context": TEXT,
+            "question": TEXT,
+            "answer0": TEXT,
+            "answer1": TEXT,
+            "answer2": TEXT,
+            "answer3": TEXT,
+            "label": Value("int32"),
+        }
+    ),
+    "tau/commonsense_qa/default": Features(
+        {
+            "id": TEXT,
+            "question": TEXT,
+            "question_concept": TEXT,
+            "choices": {"label": List(TEXT), "text": List(TEXT)},
+            "answerKey": TEXT,
+        }
+    ),
 }
 
 
 def inference_texts(item: Inference, lang: str, fronts: list[bool]) -> tuple[str, str]:
     """Premise and hypothesis; fronts: for each fact, then the claim, whether the day stands first."""
-    premise = " ".join(say(fact, lang, front=front) for fact, front in zip(item.facts, fronts))
+    premise = " ".join(say(fact, lang, front=front) for fact, front in zip(item.facts, fronts[:-1], strict=True))
     return premise, say(item.claim, lang, front=fronts[-1])
 
 
@@ -80,14 +126,17 @@ def _qqp(rng: random.Random) -> Row:
     first, second, label = paraphrase(rng)
 
     def texts() -> list[str]:
-        return [say(q.clause, "en", q.ask, synonyms=rng.random() < 0.5, long_question=rng.random() < 0.5)
-                for q in (first, second)]
+        return [
+            say(q.clause, "en", q.ask, synonyms=rng.random() < 0.5, long_question=rng.random() < 0.5)
+            for q in (first, second)
+        ]
 
     pair = texts()
     while pair[0] == pair[1]:
         pair = texts()
         if first == second and say(first.clause, "en", first.ask, synonyms=True, long_question=True) == say(
-                first.clause, "en", first.ask):
+            first.clause, "en", first.ask
+        ):
             return _qqp(rng)  # nothing in it can be said in two ways
     return {"question1": pair[0], "question2": pair[1], "label": label}
 
@@ -101,8 +150,15 @@ def _squad(rng: random.Random, unanswerable: float) -> Row:
 
 def _hellaswag(rng: random.Random) -> Row:
     topic, scene, start, endings, label = commonsense.continuation(rng)
-    return {"activity_label": topic.capitalize(), "ctx_a": scene, "ctx_b": start, "ctx": f"{scene} {start}",
-            "endings": endings, "split_type": "indomain", "label": str(label)}
+    return {
+        "activity_label": topic.capitalize(),
+        "ctx_a": scene,
+        "ctx_b": start,
+        "ctx": f"{scene} {start}",
+        "endings": endings,
+        "split_type": "indomain",
+        "label": str(label),
+    }
 
 
 def _cosmos(rng: random.Random) -> Row:
@@ -118,8 +174,12 @@ def held_out_facts() -> tuple[list, list]:
 
 def _csqa(rng: random.Random, facts: list) -> Row:
     question, concept, choices, label = commonsense.commonsense(rng, rng.choice(facts))
-    return {"question": question, "question_concept": concept, "answerKey": "ABCDE"[label],
-            "choices": {"label": list("ABCDE"), "text": choices}}
+    return {
+        "question": question,
+        "question_concept": concept,
+        "answerKey": "ABCDE"[label],
+        "choices": {"label": list("ABCDE"), "text": choices},
+    }
 
 
 def _makers(folder: str, split: str) -> Callable[[random.Random], Row]:
@@ -132,7 +192,7 @@ def _makers(folder: str, split: str) -> Callable[[random.Random], Row]:
     if folder.endswith("qqp"):
         return _qqp
     if folder.startswith("rajpurkar"):
-        return lambda rng: _squad(rng, 0.5 if "v2" in folder else 0.0)
+        return lambda rng: _squad(rng, 1 / 3 if "v2" in folder else 0.0)
     if folder.startswith("Rowan"):
         return _hellaswag
     if folder.startswith("allenai"):
@@ -144,8 +204,15 @@ def _makers(folder: str, split: str) -> Callable[[random.Random], Row]:
 def _finish(folder: str, split: str, i: int, row: Row) -> Row:
     """Add the columns that number the rows."""
     names = FEATURES[folder]
-    for column, value in (("idx", i), ("ind", i), ("id", f"toy-{split}-{i:06d}"), ("uid", f"toy-{split}-{i:06d}"),
-                          ("reason", ""), ("source_id", f"toyworld~{i}"), ("split", split)):
+    for column, value in (
+        ("idx", i),
+        ("ind", i),
+        ("id", f"toy-{split}-{i:06d}"),
+        ("uid", f"toy-{split}-{i:06d}"),
+        ("reason", ""),
+        ("source_id", f"toyworld~{i}"),
+        ("split", split),
+    ):
         if column in names:
             row[column] = value
     return {column: row[column] for column in names}
@@ -156,7 +223,8 @@ def splits(folder: str, seed: int, scale: float) -> Iterator[tuple[str, list[Row
     seen: set[str] = set()
     for split, size in sorted(SIZES[folder].items(), key=lambda kv: "train" in kv[0]):  # dev first
         rng = random.Random(f"{seed}/{folder}/{split}")
-        make, rows = _makers(folder, split), []
+        make = _makers(folder, split)
+        rows: list[Row] = []
         while len(rows) < max(30, round(size * scale)):
             row = make(rng)
             if str(row) not in seen:
@@ -176,8 +244,9 @@ def ccg_sentence(rng: random.Random) -> list[english.Tagged]:
     clause = draw_clause(rng, rng.sample(OPTIONAL, rng.randint(0, 3)))
     clause = clause.put(neg=rng.random() < 0.2, want=rng.random() < 0.25)
     ask = rng.choice(askable(clause)) if rng.random() < 0.35 and not clause.neg else None
-    return english.tagged(clause, ask, front=rng.random() < 0.3, synonyms=rng.random() < 0.3,
-                          long_question=rng.random() < 0.3)
+    return english.tagged(
+        clause, ask, front=rng.random() < 0.3, synonyms=rng.random() < 0.3, long_question=rng.random() < 0.3
+    )
 
 
 def ccg(seed: int, scale: float) -> Iterator[tuple[str, list[list[english.Tagged]]]]:

@@ -18,17 +18,21 @@ from data_prep.toyworld.passages import passage
 
 # Shares of the kinds of lines.
 KINDS = {"story": 0.35, "questions": 0.3, "restated": 0.15, "parallel": 0.2}
-SWITCHED = 0.6  # share of lines that are code-switched ...
+SWITCHED = 0.7  # share of lines that are code-switched ...
 SWITCH_WORD = 0.5  # ... and of their content words that are replaced
-OUT_OF = c.LANGUAGES
 
 
 def switch(rng: random.Random, clause: Clause, parts: list[Word], lang: str) -> list[Word]:
     """Replace content words by translations into random other languages."""
     out = []
     for word in parts:
-        if word.slot and word.slot not in ("hour", "mate") and rng.random() < SWITCH_WORD \
-                and not (word.slot == "subj" and clause.subj in NAMES) and clause.verb != "be":
+        if (
+            word.slot
+            and word.slot not in ("hour", "mate")
+            and rng.random() < SWITCH_WORD
+            and not (word.slot == "subj" and clause.subj in NAMES)
+            and clause.verb != "be"
+        ):
             other = rng.choice([x for x in c.LANGUAGES if x != lang])
             word = Word(form(other, clause, word.slot, synonyms=rng.random() < 0.3), word.slot)
         out.append(word)
@@ -51,11 +55,11 @@ def _story(rng: random.Random) -> list[Clause]:
         kind = rng.random()
         if kind < 0.12:
             out.append(Clause(name, "be", place=topic))
-        elif kind < 0.24:
+        elif kind < 0.42:
             state = rng.choice(list(c.DESIRES))
             verb, objects = c.DESIRES[state]
             out += [Clause(name, state), Clause(name, verb, obj=rng.choice(objects) if objects else None, want=True)]
-        elif kind < 0.34 and c.TOPICS[topic]["animals"]:
+        elif kind < 0.5 and c.TOPICS[topic]["animals"]:
             animal = rng.choice(c.TOPICS[topic]["animals"])
             out.append(Clause(animal, rng.choice(("be", "sleep", "run")), place=topic))
         else:
