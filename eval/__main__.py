@@ -30,14 +30,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _quiet() -> None:
-    """DeepSpeed, which is imported along with the heads, prints a warning on machines without a GPU."""
-    import torch
-
-    if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-
-
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
@@ -74,7 +66,6 @@ def _evaluate(arguments: list[str]) -> int:
     add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
     options = parser.parse_args(arguments)
 
-    _quiet()
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import report, suite
 
@@ -98,7 +89,6 @@ def _export(arguments: list[str]) -> int:
         "--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist or be empty"
     )
     options = parser.parse_args(arguments)
-    _quiet()
 
     from eval.export import export
 

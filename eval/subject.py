@@ -76,7 +76,7 @@ class Subject:
     @cached_property
     def encoder(self) -> PreTrainedModel:
         encoder = load_encoder(self.folder)
-        encoder.to(self.device)  # type: ignore[arg-type]  # transformers wraps it without the argument's type
+        encoder.to(self.device)
         return encoder
 
     @cached_property

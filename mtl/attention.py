@@ -58,9 +58,7 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
     real = column[None, :] < sizes[:, None]
     index = torch.where(real, starts[:, None] + column[None, :], 0)
     inverse = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
-    return Layout(
-        backend, lengths, cu_seqlens, index.to(device), inverse.to(device), real[:, None, None, :].to(device)
-    )
+    return Layout(backend, lengths, cu_seqlens, index.to(device), inverse.to(device), real[:, None, None, :].to(device))
 
 
 def packed_attention(
@@ -80,17 +78,20 @@ def packed_attention(
     The signature is that of `transformers.AttentionInterface`; `attention_mask` is None by construction.
     """
     assert attention_mask is None and query.shape[0] == 1
-    options = {"scale": scaling, "dropout_p": dropout}
+    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
     if layout.backend == "varlen":
         return _varlen(query, key, value, layout, scaling, dropout), None
     if layout.backend == "block":
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, **options)
         return out.transpose(1, 2), None
     if layout.backend == "padded":
-        q, k, v = (x[0][:, layout.index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
+        index, inverse = layout.index, layout.inverse
+        assert index is not None
+        assert inverse is not None
+        q, k, v = (x[0][:, index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
-        return flat[layout.inverse][None], None
+        return flat[inverse][None], None
     pieces = []
     first = 0
     for length, count in _runs(layout.lengths):
@@ -112,7 +113,8 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: 
     # The kernel's own scale is 1 / sqrt(head_dim); only the seven positional arguments are stable across releases.
     assert abs(scaling - q.shape[-1] ** -0.5) < 1e-9
     longest = max(layout.lengths)
-    return varlen_attn(q, k, v, layout.cu_seqlens, layout.cu_seqlens, longest, longest)[None]
+    out: Any = varlen_attn(q, k, v, layout.cu_seqlens, layout.cu_seqlens, longest, longest)
+    return out[None]
 
 
 def _runs(lengths: tuple[int, ...]) -> list[tuple[int, int]]:

@@ -28,7 +28,7 @@ class Special:
     pad: int
     mask: int
     vocabulary: int
-    others: tuple[int, ...]  # all special ids: never masked, never drawn as a random token
+    others: tuple[int, ...]  # all special ids: never drawn as a random token
 
 
 @dataclass(frozen=True)
@@ -130,10 +130,7 @@ class _Reader:
         self.width = 0
 
     def add(self, kind: str, row: Row, starts: np.ndarray) -> None:
-        if kind == "classify":
-            self.tokens.append(starts)
-            self.labels.append([row["label"]])
-        elif kind == "choice":
+        if kind == "classify" or kind == "choice":
             self.tokens.append(starts)
             self.labels.append([row["label"]])
         elif kind == "span":
@@ -154,7 +151,8 @@ class _Reader:
             group = np.repeat(np.arange(len(counts)), counts)
             place = np.concatenate([np.arange(c) for c in counts])
             width = max(counts)
-        return HeadRows(*(torch.from_numpy(x) for x in (tokens, labels, group, place)), width=width)
+        tensor = torch.from_numpy
+        return HeadRows(tensor(tokens), tensor(labels), tensor(group), tensor(place), width)
 
 
 def mask_tokens(row: Row, special: Special, probability: float, key: tuple[int, int, int]) -> dict[str, Any]:
@@ -167,9 +165,8 @@ def mask_tokens(row: Row, special: Special, probability: float, key: tuple[int, 
     ids = np.array(row["input_ids"], dtype=np.int64)
     seed, step, slot = key
     generator = np.random.Generator(np.random.Philox(key=[_MASKING, seed], counter=[0, slot, step, 0]))
-    candidates = np.flatnonzero(~np.isin(ids, special.others))
-    count = min(len(candidates), int(masked_count(np.array([len(ids)]), probability)[0]))
-    positions = np.sort(generator.choice(candidates, size=count, replace=False))
+    count = int(masked_count(np.array([len(ids)]), probability)[0])
+    positions = np.sort(1 + generator.choice(len(ids) - 2, size=count, replace=False))  # never the row's <s> and </s>
     labels = ids[positions]
     fate = generator.random(count)
     drawn = generator.integers(0, special.vocabulary, size=count)

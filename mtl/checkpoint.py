@@ -72,7 +72,7 @@ def open_run(run_folder: Path, resume: bool, plan: dict[str, Any], ranks: int) -
             number += 1
         run_folder.rename(kept)
     folder.mkdir(parents=True, exist_ok=True)
-    damaged = []
+    damaged: list[str] = []
     for name in _names(folder):
         problem = _problem(folder / name)
         if problem is None:

@@ -50,7 +50,9 @@ class TaskEntry(_Strict):
                 raise InputError(f"tasks: unknown task {self.task!r}; {_nearest(self.task, TASKS)}")
             for field in ("kind", "labels", "metric"):
                 if getattr(self, field) is not None:
-                    raise InputError(f"tasks: {self.task}: `{field}` is fixed by the table; use `name` for your own task")
+                    raise InputError(
+                        f"tasks: {self.task}: `{field}` is fixed by the table; use `name` for your own task"
+                    )
             known = TASKS[self.task]
             if self.train is None and self.dev is None:
                 return known
@@ -58,7 +60,9 @@ class TaskEntry(_Strict):
                 raise InputError(f"tasks: {self.task}: it is made of {', '.join(known.datasets)}; give no own files")
             if self.train is None or self.dev is None:
                 raise InputError(f"tasks: {self.task}: give both `train` and `dev`, or neither")
-            return Task(known.name, known.kind, known.metric, known.datasets, known.labels, train=self.train, dev=self.dev)
+            return Task(
+                known.name, known.kind, known.metric, known.datasets, known.labels, train=self.train, dev=self.dev
+            )
         name = str(self.name)
         if name in TASKS:
             raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
@@ -129,7 +133,9 @@ class Evaluate(_Strict):
 
     every: Positive = Field(1000, description="steps between evaluations; the last step is always evaluated")
     examples: Positive | None = Field(500, description="dev examples per task, the first ones; null: all")
-    patience: Positive | None = Field(None, description="stop after so many evaluations without a better mean; null: never")
+    patience: Positive | None = Field(
+        None, description="stop after so many evaluations without a better mean; null: never"
+    )
 
 
 class Checkpoint(_Strict):
@@ -140,7 +146,9 @@ class Checkpoint(_Strict):
 class RandomEncoder(_Strict):
     """A new encoder with random weights."""
 
-    config: dict[str, Any] = Field(description="keys of transformers' XLMRobertaConfig; the vocabulary follows the tokenizer")
+    config: dict[str, Any] = Field(
+        description="keys of transformers' XLMRobertaConfig; the vocabulary follows the tokenizer"
+    )
     tokenizer: str = Field(description="Hub id or folder")
 
 
@@ -150,13 +158,19 @@ class RunConfig(_Strict):
     name: str = Field(description="the run folder is output/name")
     output: str = "runs"
     data: str = Field("data", description="where python -m data_prep --out wrote")
-    encoder: str | RandomEncoder = Field("FacebookAI/xlm-roberta-large", description="Hub id, folder, or random weights")
+    encoder: str | RandomEncoder = Field(
+        "FacebookAI/xlm-roberta-large", description="Hub id, folder, or random weights"
+    )
     tasks: list[TaskEntry] = Field(min_length=1)
     mixture: Mixture = Mixture()
     max_length: Positive = Field(256, description="tokens per sequence, special ones included")
     batch: Batch = Batch(examples=32)
-    micro_tokens: Positive = Field(16384, description="tokens that one rank holds at once; accumulation follows from it")
-    epochs: float | None = Field(None, gt=0, description="epochs of the mixture: sum over tasks of min(n, cap) examples")
+    micro_tokens: Positive = Field(
+        16384, description="tokens that one rank holds at once; accumulation follows from it"
+    )
+    epochs: float | None = Field(
+        None, gt=0, description="epochs of the mixture: sum over tasks of min(n, cap) examples"
+    )
     steps: Positive | None = Field(None, description="optimizer steps, instead of epochs")
     optimizer: Optimizer = Optimizer()
     evaluate: Evaluate = Evaluate()
@@ -312,8 +326,13 @@ def _explain(error: ValidationError) -> str:
 def _fields_at(where: list[str]) -> list[str]:
     model: type[BaseModel] = RunConfig
     children: dict[str, type[BaseModel]] = {
-        "tasks": TaskEntry, "mixture": Mixture, "batch": Batch, "optimizer": Optimizer,
-        "evaluate": Evaluate, "checkpoint": Checkpoint, "encoder": RandomEncoder,
+        "tasks": TaskEntry,
+        "mixture": Mixture,
+        "batch": Batch,
+        "optimizer": Optimizer,
+        "evaluate": Evaluate,
+        "checkpoint": Checkpoint,
+        "encoder": RandomEncoder,
     }
     if where:
         model = children.get(where[0], RunConfig)

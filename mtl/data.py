@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerFast
 
 from data_prep import store
 from data_prep import tokenizer as tokenizers
@@ -75,13 +75,13 @@ class TaskData:
         return self.train.units.astype(np.int64)
 
 
-def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerBase:
+def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:
     """The tokenizer of the run's encoder."""
     spec = config.encoder
     return tokenizers.load(spec.tokenizer if isinstance(spec, RandomEncoder) else spec)
 
 
-def special_of(tokenizer: PreTrainedTokenizerBase) -> Special:
+def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
     """The ids that packing and masking need."""
     return Special(
         bos=tokenizer.cls_token_id,
@@ -93,7 +93,7 @@ def special_of(tokenizer: PreTrainedTokenizerBase) -> Special:
     )
 
 
-def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerBase, named: str) -> list[TaskData]:
+def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, named: str) -> list[TaskData]:
     """Finds the prepared folder of every dataset of every task; `InputError` names the command that makes it.
 
     `named`: what the user gave as --config.

@@ -25,7 +25,7 @@ Sum = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class DevScores:
-    """Figures of one task: `figures` as written to metrics.jsonl (shares in [0, 1]); `major` is the one that selects."""
+    """Figures of one task: `figures` as in metrics.jsonl (shares in [0, 1]); `major` is the one that selects."""
 
     task: str
     figures: dict[str, float]

@@ -30,7 +30,9 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     values = read_json(path)
     for key, field in OWNED.items():
         if key in values:
-            raise InputError(f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two")
+            raise InputError(
+                f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two"
+            )
     stage = values.get("zero_optimization", {}).get("stage", 0)
     if stage not in (0, 1, 2):
         raise InputError(f"{path}: zero_optimization.stage {stage}: stages 0, 1 and 2 are supported")

@@ -24,7 +24,8 @@ from mtl import attention
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
-from mtl.optimizer import AdamW, param_groups, schedule, set_step
+from mtl.optimizer import AdamW, SitsOut, param_groups, schedule, set_step
+
 
 def connect() -> tuple[int, int, torch.device]:
     """Joins the process group that the launcher describes (or makes one of a single process): (rank, ranks, device)."""
@@ -83,7 +84,7 @@ class Engine:
         self.rank = torch.distributed.get_rank()
         self.world = torch.distributed.get_world_size()
         groups = param_groups(model, config.optimizer)
-        settings = {
+        settings: dict[str, Any] = {
             "lr": config.optimizer.lr,
             "betas": config.optimizer.betas,
             "eps": config.optimizer.eps,
@@ -111,8 +112,8 @@ class Engine:
         return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob)
 
     @property
-    def model(self) -> MultiTaskModel:
-        """The module itself, for evaluation."""
+    def model(self) -> Any:
+        """The `MultiTaskModel` itself, for evaluation."""
         return self.ds.module
 
     @property
@@ -190,16 +191,8 @@ def close() -> None:
 def _offloaded(groups: list[dict[str, Any]], settings: dict[str, Any]) -> torch.optim.Optimizer:
     from deepspeed.ops.adam import DeepSpeedCPUAdam  # compiled at first use: only where it is wanted
 
-    class OffloadedAdamW(DeepSpeedCPUAdam):
-        """DeepSpeed's AdamW on the host, leaving out inactive groups as `AdamW` does."""
-
-        def step(self, closure: Any = None) -> Any:
-            groups = self.param_groups
-            self.param_groups = [group for group in groups if group.get("active", True)]
-            try:
-                return super().step(closure)
-            finally:
-                self.param_groups = groups
+    class OffloadedAdamW(SitsOut, DeepSpeedCPUAdam):
+        """DeepSpeed's AdamW on the host."""
 
     return OffloadedAdamW(groups, adamw_mode=True, **settings)
 

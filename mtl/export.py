@@ -37,7 +37,7 @@ class LoadedHead:
 
 
 def export_run(made: Setup, weights: dict[str, Tensor], state: State, suffix: str, writes: bool) -> None:
-    """`encoder` and `heads` of a run (with `suffix`: encoder_last), from `Engine.full_weights`; only one rank writes."""
+    """`encoder` and `heads` of a run (with `suffix`: encoder_last), from `Engine.full_weights`; one rank writes."""
     if writes:
         card = model_card(made.run, made.tasks, state.step, state.dev)
         export_encoder(made.run.folder / f"encoder{suffix}", weights, made.source, made.tokenizer, card)
@@ -142,7 +142,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _put(writing: Path, folder: Path) -> None:
-    """Puts a finished folder in place; the old one, if any, is out of the way only for the moment between two renames."""
+    """Puts a finished folder in place; the old one is out of the way only between two renames."""
     old = folder.with_name(f".old-{folder.name}")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -2,8 +2,8 @@
 
 The modules have the shape and parameter names of transformers' own `XLMRobertaFor*` heads, so that an exported head
 loads there. Each reads only the hidden states it needs (m tokens of the packed row, see `mtl/batch.py`) and returns
-scores; `loss` turns scores into the *sum* of the unit losses, which `mtl/plan.py`'s weights normalise. Zero rows give
-a loss of 0 with a complete graph.
+scores (`encoder`, which two of them need, is a transformers model); `loss` turns scores into the *sum* of the unit
+losses, which `mtl/plan.py`'s weights normalise. Zero rows give a loss of 0 with a complete graph.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig
 from transformers.activations import gelu
 
 from mtl.batch import HeadRows
@@ -26,19 +26,19 @@ class ClassifyHead(nn.Module):
         self.dropout = nn.Dropout(_dropout(config))
         self.out_proj = nn.Linear(config.hidden_size, labels)
 
-    def forward(self, hidden: Tensor, encoder: PreTrainedModel | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any = None) -> Tensor:
         return self.out_proj(self.dropout(torch.tanh(self.dense(self.dropout(hidden)))))
 
 
 class ChoiceHead(nn.Module):
-    """[m, H] first tokens of every choice -> [m] scores: the encoder's pooler, dropout, linear (XLMRobertaForMultipleChoice)."""
+    """[m, H] first tokens of every choice -> [m]: encoder's pooler, dropout, linear (XLMRobertaForMultipleChoice)."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.classifier = nn.Linear(config.hidden_size, 1)
 
-    def forward(self, hidden: Tensor, encoder: PreTrainedModel) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
         return self.classifier(self.dropout(encoder.pooler(hidden[:, None])))[:, 0]
 
 
@@ -49,7 +49,7 @@ class SpanHead(nn.Module):
         super().__init__()
         self.qa_outputs = nn.Linear(config.hidden_size, 2)
 
-    def forward(self, hidden: Tensor, encoder: PreTrainedModel | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any = None) -> Tensor:
         return self.qa_outputs(hidden)
 
 
@@ -61,12 +61,12 @@ class TagHead(nn.Module):
         self.dropout = nn.Dropout(_dropout(config))
         self.classifier = nn.Linear(config.hidden_size, labels)
 
-    def forward(self, hidden: Tensor, encoder: PreTrainedModel | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any = None) -> Tensor:
         return self.classifier(self.dropout(hidden))
 
 
 class MlmHead(nn.Module):
-    """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, the encoder's word embeddings (XLMRobertaLMHead)."""
+    """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, word embeddings (XLMRobertaLMHead)."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
@@ -74,14 +74,18 @@ class MlmHead(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
 
-    def forward(self, hidden: Tensor, encoder: PreTrainedModel) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
         return F.linear(self.layer_norm(gelu(self.dense(hidden))), encoder.get_input_embeddings().weight, self.bias)
 
 
 def make_head(kind: str, config: PretrainedConfig, labels: int | None) -> nn.Module:
     """A head of `kind` with fresh weights, drawn as transformers draws them (normal, initializer_range; biases 0)."""
     classes: dict[str, Any] = {
-        "classify": ClassifyHead, "choice": ChoiceHead, "span": SpanHead, "tag": TagHead, "mlm": MlmHead,
+        "classify": ClassifyHead,
+        "choice": ChoiceHead,
+        "span": SpanHead,
+        "tag": TagHead,
+        "mlm": MlmHead,
     }
     head = classes[kind](config, labels) if kind in ("classify", "tag") else classes[kind](config)
     for module in head.modules():
@@ -103,7 +107,7 @@ def loss(kind: str, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         return _entropy(_table(scores, rows), rows.labels)
     if kind == "span":
         start, end = (_table(scores[:, side], rows) for side in (0, 1))
-        total = sum(_entropy(table, rows.labels[:, side])[0] for side, table in ((0, start), (1, end)))
+        total = _entropy(start, rows.labels[:, 0])[0] + _entropy(end, rows.labels[:, 1])[0]
         right = (start.argmax(-1) == rows.labels[:, 0]) & (end.argmax(-1) == rows.labels[:, 1])
         return total / 2, right.sum().float()
     return _entropy(scores, rows.labels)

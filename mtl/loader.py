@@ -17,7 +17,9 @@ def steps_from(plan: Plan, first: int) -> Iterator[Step]:
         yield step
 
 
-def micro_batches(plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: int, special: Special) -> list[PackedBatch]:
+def micro_batches(
+    plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: int, special: Special
+) -> list[PackedBatch]:
     """This rank's micro-batches of `step`; `shares` as `Step.divide` gave them."""
     heads = [(task.name, task.task.kind) for task in plan.tasks]
     batches = []
@@ -27,7 +29,9 @@ def micro_batches(plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: 
             task = plan.tasks[step.task[place]]
             row = task.train.take(step.row[place : place + 1])[0]
             if task.task.kind == "mlm":
-                row = mask_tokens(row, special, plan.config.mlm_probability, (plan.config.seed, step.number, int(place)))
+                row = mask_tokens(
+                    row, special, plan.config.mlm_probability, (plan.config.seed, step.number, int(place))
+                )
             items.append((int(step.task[place]), row))
         batches.append(pack(items, heads, special, step.weights))
     return batches

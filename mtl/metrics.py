@@ -53,7 +53,9 @@ class Meter:
         self.fill += step.tokens / (len(shares) * ranks * micro_tokens)
         self.balance += step.tokens / (sum(heaviest) * ranks)
 
-    def lines(self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]) -> tuple[dict[str, float], list[dict[str, Any]]]:
+    def lines(
+        self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[dict[str, float], list[dict[str, Any]]]:
         """(figures of the interval, one dict per task that had examples); a collective call.
 
         packing: real tokens over what the slowest rank's load times the ranks would hold (1.0: nobody waits);

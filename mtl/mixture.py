@@ -76,9 +76,7 @@ class Sampler:
         """Task probabilities, float64 [..., tasks], at the given step numbers."""
         progress = np.clip(np.asarray(steps, dtype=np.float64) / max(1, self.steps - 1), 0.0, 1.0)
         given = None if self.given is None else np.asarray(self.given)
-        p = shares(
-            self.kind, np.asarray(self.capped), temperature=self.temperature, given=given, progress=progress
-        )
+        p = shares(self.kind, np.asarray(self.capped), temperature=self.temperature, given=given, progress=progress)
         return np.broadcast_to(p, (*progress.shape, len(self.sizes)))
 
     def tasks(self, first: int, last: int) -> np.ndarray:

@@ -2,15 +2,17 @@
 
 `load_encoder` gives a stock transformers encoder whose attention is ours (`mtl/attention.py`); `encode` runs it over a
 packed row; `MultiTaskModel` runs every head on its own rows and returns one loss. Every head runs in every
-micro-step, on every rank: see DESIGN in docs/ for why ZeRO needs that.
+micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from data_prep.errors import InputError
 from mtl import attention
@@ -56,7 +58,7 @@ def load_encoder(
     hidden_dropout: float | None = None,
     attention_dropout: float = 0.0,
     seed: int = 0,
-) -> PreTrainedModel:
+) -> Any:
     """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
 
     Raises `InputError` for an unknown folder or family, or `varlen` with attention dropout.
@@ -82,7 +84,7 @@ def load_encoder(
     return encoder.eval()
 
 
-def encode(encoder: PreTrainedModel, batch: PackedBatch, layers: int | None = None) -> Tensor:
+def encode(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Tensor:
     """Hidden state of every packed token, [T, H], after the first `layers` blocks (None: all; 0: embeddings).
 
     Blocks above are not computed. Equals `hidden_states[layers]` of each sequence run alone.
@@ -106,10 +108,10 @@ def encode(encoder: PreTrainedModel, batch: PackedBatch, layers: int | None = No
 class MultiTaskModel(nn.Module):
     """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config."""
 
-    def __init__(self, encoder: PreTrainedModel, kinds: dict[str, str], labels: dict[str, int | None], seed: int) -> None:
+    def __init__(self, encoder: Any, kinds: Mapping[str, str], labels: dict[str, int | None], seed: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.kinds = kinds
+        self.kinds = dict(kinds)
         self.heads = nn.ModuleDict()
         for name, kind in kinds.items():
             with torch.random.fork_rng(devices=[]):

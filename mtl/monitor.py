@@ -55,7 +55,9 @@ class Monitor:
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
         for task, figures in scores.items():
             score = figures["f1"] if "f1" in figures else figures["accuracy"]
-            rows.append(f"{task:<{width}}  {100 * score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}")
+            rows.append(
+                f"{task:<{width}}  {100 * score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}"
+            )
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
         self.say("\n".join(rows))
 
@@ -76,7 +78,9 @@ class Monitor:
     def __enter__(self) -> "Monitor":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.active:
             self.bar.close()
             self.board.close()

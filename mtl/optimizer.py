@@ -15,16 +15,22 @@ from mtl.config import Optimizer
 from mtl.model import MultiTaskModel
 
 
-class AdamW(torch.optim.AdamW):
-    """torch's AdamW, leaving out the groups whose `active` is False."""
+class SitsOut:
+    """Mixed into an optimizer: `step` leaves out the groups whose `active` is False."""
+
+    param_groups: list[dict[str, Any]]
 
     def step(self, closure: Any = None) -> Any:
         groups = self.param_groups
         self.param_groups = [group for group in groups if group.get("active", True)]
         try:
-            return super().step(closure) if self.param_groups else None
+            return super().step(closure)  # type: ignore[misc]  # the optimizer it is mixed into
         finally:
             self.param_groups = groups
+
+
+class AdamW(SitsOut, torch.optim.AdamW):
+    """torch's AdamW with groups that may sit out."""
 
 
 def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, Any]]:

@@ -51,7 +51,12 @@ def write(path: Path, values: dict[str, Any]) -> None:
 def _commit() -> str | None:
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=HOUSE, capture_output=True, text=True, timeout=10, check=True
+            ["git", "describe", "--always", "--dirty"],
+            cwd=HOUSE,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -1,6 +1,6 @@
 """One rank of tests/test_exact.py: runs several engines one after another and saves what they computed.
 
-    deepspeed --num_gpus 2 tests/exact_worker.py CASES.json OUT
+deepspeed --num_gpus 2 tests/exact_worker.py CASES.json OUT
 """
 
 import argparse

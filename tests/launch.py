@@ -49,7 +49,9 @@ def run(*command: object, timeout: float = 240, check: bool = True) -> subproces
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def deepspeed(ranks: int, *command: object, timeout: float = 240, check: bool = True) -> subprocess.CompletedProcess[str]:
+def deepspeed(
+    ranks: int, *command: object, timeout: float = 240, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """`deepspeed --num_gpus RANKS COMMAND`."""
     launcher = Path(sys.executable).with_name("deepspeed")
     return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)

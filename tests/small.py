@@ -7,10 +7,37 @@ from typing import Any
 
 import data_prep.__main__ as data_prep_program
 
-WORDS = (
-    "river stone bread music garden window letter winter summer horse silver doctor teacher market island "
-    "yellow quiet early heavy narrow open close carry follow answer between under always never"
-).split()
+WORDS = [
+    "river",
+    "stone",
+    "bread",
+    "music",
+    "garden",
+    "window",
+    "letter",
+    "winter",
+    "summer",
+    "horse",
+    "silver",
+    "doctor",
+    "teacher",
+    "market",
+    "island",
+    "yellow",
+    "quiet",
+    "early",
+    "heavy",
+    "narrow",
+    "open",
+    "close",
+    "carry",
+    "follow",
+    "answer",
+    "between",
+    "under",
+    "always",
+    "never",
+]
 SHAPE = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
     "max_position_embeddings": 70,
@@ -33,7 +60,11 @@ def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
         return {"question": sentence(rng, 2, 4), "context": context, "answers": found}
     if kind == "choice":
         count = rng.randint(2, 5)
-        return {"prompt": sentence(rng), "choices": [sentence(rng, 1, 6) for _ in range(count)], "label": rng.randrange(count)}
+        return {
+            "prompt": sentence(rng),
+            "choices": [sentence(rng, 1, 6) for _ in range(count)],
+            "label": rng.randrange(count),
+        }
     if kind == "tag":
         words = sentence(rng).split()
         return {"words": words, "tags": ["LONG" if len(w) > 5 else "SHORT" for w in words]}

@@ -57,7 +57,10 @@ def test_the_published_run():
         ({"tasks": [{"name": "a b", "kind": "mlm", "train": "t", "dev": "d"}]}, "letters, digits"),
         ({"tasks": [{"name": "mine", "kind": "classify", "train": "t", "dev": "d"}]}, "needs `labels`"),
         ({"tasks": [{"name": "mine", "kind": "classify", "labels": ["a", "b"]}]}, "needs `train`, `dev`"),
-        ({"tasks": [{"name": "mine", "kind": "span", "train": "t", "dev": "d", "metric": "bleu"}]}, "metric 'bleu' is not one of"),
+        (
+            {"tasks": [{"name": "mine", "kind": "span", "train": "t", "dev": "d", "metric": "bleu"}]},
+            "metric 'bleu' is not one of",
+        ),
         ({"tasks": [{"task": "anli_plus", "train": "t", "dev": "d"}]}, "made of mnli, snli, anli"),
         ({"seed": -1}, "seed: "),
         ({"name": "a/b"}, "plain folder name"),

@@ -29,7 +29,9 @@ def scores_of(made, model, ranks):
     for rank in range(ranks):
         mine: list[torch.Tensor] = []
         kept.append(mine)
-        DevEvaluation(made.run, made.tasks, made.special, rank, ranks, lambda t, mine=mine: mine.append(t) or t).run(model, CPU)
+        DevEvaluation(made.run, made.tasks, made.special, rank, ranks, lambda t, mine=mine: mine.append(t) or t).run(
+            model, CPU
+        )
     totals = iter([sum(parts) for parts in zip(*kept, strict=True)])
     last = DevEvaluation(made.run, made.tasks, made.special, 0, ranks, lambda _: next(totals))
     return last.run(model, CPU)
@@ -82,7 +84,9 @@ def test_span_figures_equal_a_search_by_hand(small):
         best, null, text = -np.inf, np.inf, ""
         for row in task.dev.take(np.flatnonzero(task.dev.example == gold["example"])):
             with torch.no_grad():
-                scores = model.scores(pack([(t, row)], list(model.kinds.items()), made.special), task.name).double().numpy()
+                scores = (
+                    model.scores(pack([(t, row)], list(model.kinds.items()), made.special), task.name).double().numpy()
+                )
             null = min(null, scores[0].sum())
             inside = np.flatnonzero(row["offset_start"] >= 0)
             starts = sorted(inside, key=lambda i: -scores[i, 0])[:20]

@@ -17,7 +17,7 @@ from mtl.optimizer import param_groups, schedule
 
 STEPS, LR = 5, 1e-3
 
-# zero: DeepSpeed's own keys; micro: tokens a rank holds at once (small: several micro-steps, some ranks without a head).
+# zero: DeepSpeed's own keys; micro: tokens a rank holds at once (few: several micro-steps, ranks without a head).
 CASES = {
     f"stage{stage}-{batches}-bucket{bucket}-micro{micro}": {
         "zero": {"stage": stage, "reduce_bucket_size": bucket, "allgather_bucket_size": bucket}
@@ -129,7 +129,7 @@ def test_every_deepspeed_config_runs_and_is_as_exact_as_its_precision(results, n
     half = json.loads((HOUSE / "ds_configs" / f"{name}.json").read_text()).get("bf16", {}).get("enabled", False)
     np.testing.assert_allclose(found[name]["norms"], reference["norms"], rtol=0.05 if half else 2e-5)
     moved = torch.cat([(found[name]["weights"][n].double() - w).flatten() for n, w in reference["weights"].items()])
-    # A step moves a weight by at most about the learning rate; Adam turns bf16's noise on tiny gradients into a part of it.
+    # A step moves a weight by about the learning rate at most; Adam makes of bf16's noise a part of that.
     assert moved.abs().mean() < (0.2 if half else 0.002) * LR * STEPS
     assert moved.abs().max() < (2 if half else 0.02) * LR * STEPS
 

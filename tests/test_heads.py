@@ -82,7 +82,9 @@ def test_classify(build):
 
 def test_choice(build):
     """Two to four choices in one batch; transformers' own takes one example at a time, all with as many choices."""
-    ours, theirs = build("choice", XLMRobertaForMultipleChoice, {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")})
+    ours, theirs = build(
+        "choice", XLMRobertaForMultipleChoice, {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")}
+    )
     items, total, scores, right = [], 0, [], 0
     for seed, (count, label) in enumerate([(2, 1), (4, 3), (3, 0), (4, 0)]):
         parts = sequences(seed, count)
@@ -97,11 +99,15 @@ def test_choice(build):
 
 def test_span(build):
     """transformers' own softmax runs over the padded row with padding left in, so each window is given alone."""
-    ours, theirs = build("span", XLMRobertaForQuestionAnswering, {f"qa_outputs.{p}": f"qa_outputs.{p}" for p in ("weight", "bias")})
+    ours, theirs = build(
+        "span", XLMRobertaForQuestionAnswering, {f"qa_outputs.{p}": f"qa_outputs.{p}" for p in ("weight", "bias")}
+    )
     items, total, scores, right = [], 0, [], 0
     for part, (start, end) in zip(sequences(), [(0, 0), (1, 3), (2, 2), (0, 0), (1, 1), (3, 4)], strict=True):
         items.append((0, {"input_ids": part, "lengths": [len(part)], "start": start, "end": end}))
-        out = theirs(torch.from_numpy(part)[None], start_positions=torch.tensor([start]), end_positions=torch.tensor([end]))
+        out = theirs(
+            torch.from_numpy(part)[None], start_positions=torch.tensor([start]), end_positions=torch.tensor([end])
+        )
         total = total + out.loss
         scores.append(torch.stack([out.start_logits[0], out.end_logits[0]], -1))
         right += int(out.start_logits.argmax() == start and out.end_logits.argmax() == end)
@@ -110,7 +116,10 @@ def test_span(build):
 
 def test_tag(build):
     ours, theirs = build(
-        "tag", XLMRobertaForTokenClassification, {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")}, labels=5
+        "tag",
+        XLMRobertaForTokenClassification,
+        {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")},
+        labels=5,
     )
     rng = np.random.default_rng(2)
     parts, items, scores = sequences(), [], []
@@ -151,7 +160,10 @@ def test_mlm(build):
 
 def test_a_label_unknown_to_training_costs_nothing_and_is_never_right(build):
     ours, _ = build(
-        "tag", XLMRobertaForTokenClassification, {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")}, labels=5
+        "tag",
+        XLMRobertaForTokenClassification,
+        {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")},
+        labels=5,
     )
     part = sequences()[0]
     known = {"input_ids": part, "lengths": [len(part)], "positions": [1], "labels": [3]}

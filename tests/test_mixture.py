@@ -41,9 +41,7 @@ def test_frequencies_follow_the_formula(kind, options, formula, by_task):
 
 def test_published_shares():
     p = shares("capped", np.minimum(SIZES, 2**17))
-    np.testing.assert_allclose(
-        p, [0.1809, 0.1809, 0.1809, 0.1799, 0.1209, 0.0551, 0.0525, 0.0353, 0.0134], atol=6e-5
-    )
+    np.testing.assert_allclose(p, [0.1809, 0.1809, 0.1809, 0.1799, 0.1209, 0.0551, 0.0525, 0.0353, 0.0134], atol=6e-5)
 
 
 def test_annealed_goes_from_proportional_to_alpha_one_fifth():

@@ -75,7 +75,9 @@ def test_micro_batches_of_all_ranks_hold_the_step(small):
     found = []
     for ranks in (1, 2, 3):
         shares = step.divide(ranks, 330)
-        batches = [b for rank in range(ranks) for b in loader.micro_batches(made.plan, step, shares, rank, made.special)]
+        batches = [
+            b for rank in range(ranks) for b in loader.micro_batches(made.plan, step, shares, rank, made.special)
+        ]
         assert all(list(b.heads) == [f"my_{k}" for k in KINDS] for b in batches)
         labels = {
             name: sorted(x for b in batches for x in b.heads[name].labels.flatten().tolist()) for name in made.names

@@ -83,7 +83,12 @@ def trained(config, few):
     command = [Path(sys.executable).with_name("deepspeed"), "--num_gpus", "2", "--master_port", str(free_port()),
                "train.py", "--config", str(config)]  # fmt: skip
     first = subprocess.Popen(
-        command, cwd=HOUSE, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=HOUSE,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 300
     while not (folder / "checkpoints" / "step-00000040").exists():

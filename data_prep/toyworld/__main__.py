@@ -4,8 +4,8 @@
 
 The layout is the one `data_prep --source DIR` reads: the Hub's folders as Parquet, ccg/*.tsv, text/*.txt, tatoeba/ in
 LASER's layout, tokenizer/. The same seed and scale give the same bytes. world.json is written last: where it is, the
-world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say that a program works,
-not that a method is good.
+world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say that a program
+works, not that a method is good.
 """
 
 from __future__ import annotations

@@ -1,0 +1,79 @@
+"""The demo over several seeds, as a table: what intermediate training does to a tiny encoder in the toy world.
+
+    python -m bench.toyworld --seeds 1 2 3
+
+Runs the demo once a seed (world, weights and data order all follow the seed) and prints mean and spread (lowest to
+highest) of every task's held-out score beside its majority baseline, and of every zero-shot target before and after
+phase 2. `--keep` only reads the finished runs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.toyworld", description="The demo over several seeds.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--keep", action="store_true", help="read the finished runs, run nothing")
+    options = parser.parse_args(arguments)
+    names = [f"demo_seed{seed}" for seed in options.seeds]
+    if not options.keep:
+        for seed, name in zip(options.seeds, names, strict=True):
+            environment = {**os.environ, "SEED": str(seed), "NAME": name}
+            subprocess.run(["bash", "data_prep/toyworld/demo.sh"], cwd=HOUSE, env=environment, check=True)
+    print(table([HOUSE / "runs" / name for name in names]))
+
+
+def table(runs: list[Path]) -> str:
+    """Markdown: the tasks, then the zero-shot targets."""
+    dev = [_last_dev(run / "metrics.jsonl") for run in runs]
+    lines = [f"Seeds: {len(runs)}. Mean (lowest to highest).", ""]
+    lines += ["| held-out English | score | majority |", "|---|---|---|"]
+    for task in dev[0]:
+        scores = [100 * figures[task].get("f1", figures[task].get("accuracy", 0.0)) for figures in dev]
+        majority = [100 * figures[task]["majority"] for figures in dev]
+        lines.append(f"| {task} | {_spread(scores)} | {_spread(majority)} |")
+    after = [_targets(run / "eval" / "scores.json") for run in runs]
+    before = [_targets(run.with_name(f"{run.name}_mlm") / "eval" / "scores.json") for run in runs]
+    lines += ["", "| zero-shot, mean over the other languages | chance | before phase 2 | after |", "|---|---|---|---|"]
+    for target in after[0]:
+        chance = after[0][target].get("chance")
+        shown = "-" if chance is None else f"{chance:.1f}"
+        old = _spread([_foreign(s[target]) for s in before]) if all(target in s for s in before) else "-"
+        lines.append(f"| {target} | {shown} | {old} | {_spread([_foreign(s[target]) for s in after])} |")
+    languages = sorted({language for scores in after for language in scores["toy_tatoeba"]["languages"]})
+    lines += ["", "| retrieval by language | before | after |", "|---|---|---|"]
+    for language in languages:
+        pair = [_spread([s["toy_tatoeba"]["languages"][language] for s in part]) for part in (before, after)]
+        lines.append(f"| {language} | {pair[0]} | {pair[1]} |")
+    return "\n".join(lines)
+
+
+def _last_dev(path: Path) -> dict[str, dict[str, float]]:
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    last = max(line["step"] for line in found if line["kind"] == "dev")
+    return {x["task"]: x for x in found if x["kind"] == "dev" and x["step"] == last and x["task"] != "all"}
+
+
+def _targets(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))["targets"]
+
+
+def _foreign(target: dict[str, Any]) -> float:
+    scores = [score for language, score in target["languages"].items() if language != "en"]
+    return sum(scores) / len(scores)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+if __name__ == "__main__":
+    main()
