@@ -70,14 +70,15 @@ def test_train_and_dev_share_no_example(world: Path, folder: str) -> None:
     assert len(seen) == len(set(seen))
 
 
-def test_commonsense_dev_facts_are_not_in_train(world: Path) -> None:
-    def asked(split: str) -> set[tuple[str, str]]:
-        return {
-            (r["question"], r["choices"]["text"]["ABCDE".index(r["answerKey"])])
-            for r in rows(world, "tau/commonsense_qa/default", split)
-        }
-
-    assert asked("train") and asked("validation") and not asked("train") & asked("validation")
+def test_half_of_commonsense_dev_asks_for_facts_that_train_lacks() -> None:
+    folder = "tau/commonsense_qa/default"
+    made = dict(tasks.splits(folder, seed=1, scale=0.3))
+    asked = {
+        split: [(r["question"], r["choices"]["text"]["ABCDE".index(r["answerKey"])]) for r in made[split]]
+        for split in ("train", "validation")
+    }
+    new = sum(fact not in set(asked["train"]) for fact in asked["validation"])
+    assert 0.35 < new / len(asked["validation"]) < 0.65
 
 
 # --- NLI labels, re-derived from the English words alone

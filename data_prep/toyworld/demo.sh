@@ -30,7 +30,7 @@ say "phase 1: a tiny XLM-R learns the languages (masked language modelling, $ran
 python -m data_prep --config demo_mlm.json --source $WORLD
 launch --config demo_mlm.json --set "name=${NAME}_mlm" --set "seed=$SEED"
 
-say "phase 2: intermediate training on nine English tasks ($ranks ranks, ZeRO-2)"
+say "phase 2: nine English tasks, interleaved with multilingual text ($ranks ranks, ZeRO-2)"
 python -m data_prep --config demo.json --source $WORLD --set "encoder=$RUNS/${NAME}_mlm/encoder"
 launch --config demo.json --set "name=$NAME" --set "encoder=$RUNS/${NAME}_mlm/encoder" --set "seed=$SEED"
 

@@ -19,15 +19,18 @@ class Tagged(NamedTuple):
     text: str
     tag: str
     slot: str = ""
+    phrase: str = ""
 
 
-def _adjunct(c: Clause, slot: str, synonyms: bool, category: str = VP_MODIFIER) -> list[Tagged]:
+def adjunct(c: Clause, slot: str, synonyms: bool = False, category: str = VP_MODIFIER) -> list[Tagged]:
+    """The phrase for a place, day, hour or companion."""
     value = form("en", c, slot, synonyms)
     if slot == "place":
         preposition, article = adposition("en", "place", c.place or "")
-        return [Tagged(preposition, category), Tagged(article, "NP/N"), Tagged(value, "N", slot)]
+        out = [Tagged(preposition, category), Tagged(article, "NP/N"), Tagged(value, "N", slot)]
+        return [w._replace(phrase=slot) for w in out]
     preposition = {"day": "on", "hour": "at", "mate": "with"}[slot]
-    return [Tagged(preposition, category), Tagged(value, "NP", slot)]
+    return [Tagged(preposition, category, phrase=slot), Tagged(value, "NP", slot, slot)]
 
 
 def _verb(c: Clause, mood: str, synonyms: bool) -> list[Tagged]:
@@ -97,25 +100,29 @@ def tagged(
     for slot in ("mate", "place", "day", "hour"):
         if c.has(slot) and slot != ask and not (fronted and slot == "day"):
             category = "PP/NP" if c.verb == "be" and slot == "place" else VP_MODIFIER
-            rest += _adjunct(c, slot, synonyms, category)
+            rest += adjunct(c, slot, synonyms, category)
+    asked = (
+        [w if w.slot else w._replace(phrase="?") for w in _question_word(c, ask, synonyms, long_question)]
+        if ask
+        else []
+    )
     if ask is None:
-        before = _adjunct(c, "day", synonyms, "(S/S)/NP") if fronted else []
+        before = adjunct(c, "day", synonyms, "(S/S)/NP") if fronted else []
         out = before + subject + _verb(c, "dcl", synonyms) + obj + rest
     elif ask == "subj":
-        out = _question_word(c, ask, synonyms, long_question) + _verb(c, "dcl", synonyms) + obj + rest
+        out = asked + _verb(c, "dcl", synonyms) + obj + rest
     elif c.verb == "be":
         assert ask == "place" and not c.neg
-        out = [Tagged("where", "S[wq]/(S[q]/PP)"), Tagged("is", "(S[q]/PP)/NP"), *subject, *rest]
+        out = [Tagged("where", "S[wq]/(S[q]/PP)", phrase="?"), Tagged("is", "(S[q]/PP)/NP"), *subject, *rest]
     else:
         assert not lexicon.is_state(c)
         out = [
-            *_question_word(c, ask, synonyms, long_question),
+            *asked,
             Tagged("does", r"(S[q]/(S[b]\NP))/NP"),
             *subject,
             *_verb(c.put(neg=False), "b", synonyms),
             *obj,
             *rest,
         ]
-    first = out[0]
-    out[0] = Tagged(first.text[0].upper() + first.text[1:], first.tag, first.slot)
+    out[0] = out[0]._replace(text=out[0].text[0].upper() + out[0].text[1:])
     return [*out, Tagged("?" if ask else ".", ".")]

@@ -15,10 +15,37 @@ from data_prep.toyworld.meanings import NAMES, Clause
 
 
 class Word(NamedTuple):
-    """A word of a sentence; `slot` names the slot of the clause that it expresses ("" for function words)."""
+    """A word of a sentence.
+
+    slot: the slot of the clause that it expresses ("" for function words); phrase: the slot of the adjunct phrase that
+    it belongs to, function words included, or "?" for the words of a question.
+    """
 
     text: str
     slot: str = ""
+    phrase: str = ""
+
+
+# Question words by slot; German, Russian and Hindi "which" agree with the noun (masculine, feminine, neuter).
+# fmt: off
+_SLOTS = ("subj", "obj", "adj", "place", "day", "hour", "mate")
+_QUESTIONS = {lang: dict(zip(_SLOTS, cells.split(" | "), strict=True)) for lang, cells in {
+    "en": "who | what | which | where | when | at what hour | with whom",
+    "de": "wer | was | welchen/welche/welches | wo | wann | um wie viel Uhr | mit wem",
+    "es": "quién | qué | qué | dónde | cuándo | a qué hora | con quién",
+    "ru": "кто | что | какой/какую/какое | где | когда | во сколько | с кем",
+    "hi": "कौन | क्या | कौन सा/कौन सी | कहाँ | कब | कितने बजे | किसके साथ",
+    "sw": "nani | nini | gani | wapi | lini | saa ngapi | na nani",
+    "ja": "誰 | 何 | どの | どこ で | いつ | 何時 に | 誰 と",
+}.items()}
+# Words before and after an hour and a companion; other adjuncts have theirs in the lexicon.
+_AROUND = {
+    "hour": {"de": ("um", "Uhr"), "es": ("a las", ""), "ru": ("в", "часов"), "hi": ("", "बजे"), "sw": ("saa", ""),
+             "ja": ("", "時 に")},
+    "mate": {"de": ("mit", ""), "es": ("con", ""), "ru": ("с", ""), "hi": ("", "के साथ"), "sw": ("na", ""),
+             "ja": ("", "と")},
+}
+# fmt: on
 
 
 def _f(*texts: str) -> list[Word]:
@@ -29,38 +56,34 @@ def _w(lang: str, c: Clause, slot: str) -> list[Word]:
     return [Word(form(lang, c, slot), slot)]
 
 
+def question_words(lang: str, c: Clause, ask: str) -> list[Word]:
+    """The words that ask for a slot, without punctuation and particles of the sentence."""
+    forms = _QUESTIONS[lang][ask].split("/")
+    kind = gender(lang, c.obj) if ask == "adj" and len(forms) > 1 and c.obj else "m"
+    asked = forms["mfn".index(kind)]
+    if lang == "ja" and ask == "place" and c.verb == "be":
+        asked = "どこ に"
+    return [Word(text, phrase="?") for text in asked.split()]
+
+
+def adjunct(lang: str, c: Clause, slot: str) -> list[Word]:
+    """The phrase for a place, day, hour or companion, with its adpositions."""
+    if lang == "en":
+        return [Word(w.text, w.slot, slot) for w in english.adjunct(c, slot)]
+    word = _w(lang, c, slot)
+    if slot in ("place", "day"):
+        around = _f(*adposition(lang, slot, getattr(c, slot)))
+        if lang == "ja":
+            around = _f("に" if slot == "day" or c.verb == "be" else "で")
+        out = word + around if lang in ("hi", "ja") else around + word
+    else:
+        before, after = _AROUND[slot][lang]
+        out = _f(*before.split()) + word + _f(*after.split())
+    return [w._replace(phrase=slot) for w in out]
+
+
 def _adjuncts(lang: str, c: Clause, ask: str | None, order: tuple[str, ...]) -> list[Word]:
-    out: list[Word] = []
-    for slot in order:
-        if not c.has(slot) or ask == slot:
-            continue
-        word = _w(lang, c, slot)
-        if slot in ("place", "day"):
-            around = _f(*adposition(lang, slot, getattr(c, slot)))
-            out += word + around if lang == "hi" else around + word
-        elif slot == "hour":
-            before, after = {
-                "de": ("um", "Uhr"),
-                "es": ("a las", ""),
-                "ru": ("в", "часов"),
-                "hi": ("", "बजे"),
-                "sw": ("saa", ""),
-                "ja": ("", "時 に"),
-            }[lang]
-            out += _f(*before.split()) + word + _f(*after.split())
-        else:
-            before, after = {
-                "de": ("mit", ""),
-                "es": ("con", ""),
-                "ru": ("с", ""),
-                "hi": ("", "के साथ"),
-                "sw": ("na", ""),
-                "ja": ("", "と"),
-            }[lang]
-            out += _f(before) + word + _f(*after.split())
-        if lang == "ja" and slot in ("place", "day"):
-            out += _f("に" if slot == "day" or c.verb == "be" else "で")
-    return out
+    return [w for slot in order if c.has(slot) and slot != ask for w in adjunct(lang, c, slot)]
 
 
 def _german(c: Clause, ask: str | None, front: bool) -> list[Word]:
@@ -73,22 +96,15 @@ def _german(c: Clause, ask: str | None, front: bool) -> list[Word]:
     elif c.want:
         finite, last = _f("will"), finite
     obj: list[Word] = []
-    which = ""
     if c.obj:
-        kind = gender("de", c.obj)
-        which = {"m": "welchen", "f": "welche", "n": "welches"}[kind]
-        article = {"m": "den", "f": "die", "n": "das"}[kind]
+        article = {"m": "den", "f": "die", "n": "das"}[gender("de", c.obj)]
         obj = _f(article) + (_w("de", c, "adj") if c.adj else []) + _w("de", c, "obj")
     time = _adjuncts("de", c, ask, ("day", "hour"))
     rest = _f("nicht" if c.neg else "") + _adjuncts("de", c, ask, ("mate", "place"))
-    if ask == "subj":
-        return _f("wer") + finite + obj + time + rest + last
-    if ask in ("obj", "adj"):
-        asked = _f("was") if ask == "obj" else _f(which) + _w("de", c, "obj")
-        return asked + finite + subject + time + rest + last
     if ask:
-        asked = _f(*{"place": "wo", "day": "wann", "hour": "um wie viel Uhr", "mate": "mit wem"}[ask].split())
-        return asked + finite + subject + obj + time + rest + last
+        asked = question_words("de", c, ask) + (_w("de", c, "obj") if ask == "adj" else [])
+        subject = [] if ask == "subj" else subject
+        return asked + finite + subject + ([] if ask in ("obj", "adj") else obj) + time + rest + last
     if front and c.day:
         return (
             _adjuncts("de", c, None, ("day",))
@@ -124,12 +140,8 @@ def _spanish(c: Clause, ask: str | None, front: bool) -> list[Word]:
                 + _adjuncts("es", c, None, ("mate", "place", "hour"))
             )
         return subject + verb + obj + rest
-    if ask == "subj":
-        return _f("¿", "quién") + verb + obj + rest
-    if ask in ("obj", "adj"):
-        return _f("¿", "qué") + (_w("es", c, "obj") if ask == "adj" else []) + verb + subject + rest
-    asked = {"place": "dónde", "day": "cuándo", "hour": "a qué hora", "mate": "con quién"}[ask]
-    return _f("¿", *asked.split()) + verb + subject + obj + rest
+    asked = _f("¿") + question_words("es", c, ask) + (_w("es", c, "obj") if ask == "adj" else [])
+    return asked + verb + ([] if ask == "subj" else subject) + ([] if ask in ("obj", "adj") else obj) + rest
 
 
 def _russian(c: Clause, ask: str | None, front: bool) -> list[Word]:
@@ -147,28 +159,23 @@ def _russian(c: Clause, ask: str | None, front: bool) -> list[Word]:
                 + _adjuncts("ru", c, None, ("mate", "place", "hour"))
             )
         return subject + verb + obj + rest
-    if ask == "subj":
-        return _f("кто") + verb + obj + rest
-    if ask in ("obj", "adj"):
-        which = {"m": "какой", "f": "какую", "n": "какое"}[gender("ru", c.obj or "")] if c.obj else ""
-        return (_f("что") if ask == "obj" else _f(which) + _w("ru", c, "obj")) + subject + verb + rest
-    asked = {"place": "где", "day": "когда", "hour": "во сколько", "mate": "с кем"}[ask]
-    return _f(*asked.split()) + subject + verb + obj + rest
+    asked = question_words("ru", c, ask) + (_w("ru", c, "obj") if ask == "adj" else [])
+    return asked + ([] if ask == "subj" else subject) + verb + ([] if ask in ("obj", "adj") else obj) + rest
 
 
 def _hindi(c: Clause, ask: str | None, front: bool) -> list[Word]:
-    asked = {"subj": "कौन", "obj": "क्या", "place": "कहाँ", "day": "कब", "hour": "कितने बजे", "mate": "किसके साथ"}
-    out = _f(asked["subj"]) if ask == "subj" else _w("hi", c, "subj")
+    asked = question_words("hi", c, ask) if ask else []
+    out = list(asked) if ask == "subj" else _w("hi", c, "subj")
     if front and c.day and ask is None:
         out = _adjuncts("hi", c, None, ("day",)) + out + _adjuncts("hi", c, None, ("hour", "place", "mate"))
     else:
         for slot in ("day", "hour", "place", "mate"):
-            out += _f(*asked[slot].split()) if ask == slot else _adjuncts("hi", c, ask, (slot,))
+            out += asked if ask == slot else _adjuncts("hi", c, ask, (slot,))
     if c.obj:
         if ask == "obj":
-            out += _f(asked["obj"])
+            out += asked
         elif ask == "adj":
-            out += _f("कौन", "सी" if gender("hi", c.obj) == "f" else "सा") + _w("hi", c, "obj")
+            out += asked + _w("hi", c, "obj")
         else:
             out += (_w("hi", c, "adj") if c.adj else []) + _w("hi", c, "obj")
     feminine = ask != "subj" and gender("hi", c.subj) == "f"
@@ -181,33 +188,33 @@ def _hindi(c: Clause, ask: str | None, front: bool) -> list[Word]:
 
 
 def _swahili(c: Clause, ask: str | None, front: bool) -> list[Word]:
-    asked = {"place": "wapi", "day": "lini", "hour": "saa ngapi", "mate": "na nani"}
-    out = _f("nani") if ask == "subj" else _w("sw", c, "subj")
+    asked = question_words("sw", c, ask) if ask else []
+    out = list(asked) if ask == "subj" else _w("sw", c, "subj")
     out += _f("" if not c.want else "hataki" if c.neg else "anataka") + _w("sw", c, "verb")
     if c.obj:
         if ask == "obj":
-            out += _f("nini")
+            out += asked
         else:
-            out += _w("sw", c, "obj") + (_f("gani") if ask == "adj" else _w("sw", c, "adj") if c.adj else [])
+            out += _w("sw", c, "obj") + (asked if ask == "adj" else _w("sw", c, "adj") if c.adj else [])
     fronted = front and c.day is not None and ask is None
     for slot in ("mate", "place", "day", "hour"):
         if not (fronted and slot == "day"):
-            out += _f(*asked[slot].split()) if ask == slot else _adjuncts("sw", c, ask, (slot,))
+            out += asked if ask == slot else _adjuncts("sw", c, ask, (slot,))
     return (_adjuncts("sw", c, None, ("day",)) if fronted else []) + out
 
 
 def _japanese(c: Clause, ask: str | None, front: bool) -> list[Word]:
-    asked = {"place": "どこ に" if c.verb == "be" else "どこ で", "day": "いつ", "hour": "何時 に", "mate": "誰 と"}
-    out = _f("誰", "が") if ask == "subj" else _w("ja", c, "subj") + _f("は")
+    asked = question_words("ja", c, ask) if ask else []
+    out = asked + _f("が") if ask == "subj" else _w("ja", c, "subj") + _f("は")
     fronted = front and c.day is not None and ask is None
     for slot in ("day", "hour", "place", "mate"):
         if not (fronted and slot == "day"):
-            out += _f(*asked[slot].split()) if ask == slot else _adjuncts("ja", c, ask, (slot,))
+            out += asked if ask == slot else _adjuncts("ja", c, ask, (slot,))
     if c.obj:
         if ask == "obj":
-            out += _f("何")
+            out += asked
         else:
-            out += (_f("どの") if ask == "adj" else _w("ja", c, "adj") if c.adj else []) + _w("ja", c, "obj")
+            out += (asked if ask == "adj" else _w("ja", c, "adj") if c.adj else []) + _w("ja", c, "obj")
         out += _f("を")
     return (
         (_adjuncts("ja", c, None, ("day",)) if fronted else []) + out + _w("ja", c, "verb") + (_f("か") if ask else [])
@@ -221,10 +228,10 @@ _STOP = {"hi": "।", "ja": "。"}
 def words(clause: Clause, lang: str, ask: str | None = None, front: bool = False, **style: bool) -> list[Word]:
     """The words of a sentence, final punctuation included. style (English only): synonyms, long_question."""
     if lang == "en":
-        return [Word(w.text, w.slot) for w in english.tagged(clause, ask, front, **style)]
+        return [Word(w.text, w.slot, w.phrase) for w in english.tagged(clause, ask, front, **style)]
     out = _GRAMMARS[lang](clause, ask, front)
     first = 1 if out[0].text == "¿" else 0
-    out[first] = Word(out[first].text[0].upper() + out[first].text[1:], out[first].slot)
+    out[first] = out[first]._replace(text=out[first].text[0].upper() + out[first].text[1:])
     return out + _f("?" if ask else _STOP.get(lang, "."))
 
 

@@ -1,17 +1,18 @@
 """Raw text for masked-language modelling: one line is one text.
 
 Kinds of lines, mixed: short stories on one topic; a passage, a question and its answer; a fact and a restatement of
-it; the same fact in two languages. Each in one language or *code-switched* (content words replaced, one by one, by
-their translation into a random language, in the place and with the grammar of the first language). No line holds a
-task's label: the text teaches words and what belongs together, in all languages alike.
+it; the same fact in two languages. Each in one language or *code-switched*: content words, adjunct phrases and question
+words replaced by their translation into a random language, in the place and with the grammar of the first language.
+No line holds a task's label: the text teaches words and what belongs together, in all languages alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from data_prep.toyworld import concepts as c
-from data_prep.toyworld.grammar import Word, join, words
+from data_prep.toyworld.grammar import Word, adjunct, join, question_words, words
 from data_prep.toyworld.lexicon import form
 from data_prep.toyworld.meanings import HYPERNYM, NAMES, OPTIONAL, PLACES, Clause, draw_clause
 from data_prep.toyworld.passages import passage
@@ -22,27 +23,32 @@ SWITCHED = 0.7  # share of lines that are code-switched ...
 SWITCH_WORD = 0.5  # ... and of their content words that are replaced
 
 
-def switch(rng: random.Random, clause: Clause, parts: list[Word], lang: str) -> list[Word]:
-    """Replace content words by translations into random other languages."""
-    out = []
-    for word in parts:
-        if (
-            word.slot
-            and word.slot not in ("hour", "mate")
-            and rng.random() < SWITCH_WORD
-            and not (word.slot == "subj" and clause.subj in NAMES)
-            and clause.verb != "be"
-        ):
-            other = rng.choice([x for x in c.LANGUAGES if x != lang])
-            word = Word(form(other, clause, word.slot, synonyms=rng.random() < 0.3), word.slot)
-        out.append(word)
+def _other(rng: random.Random, lang: str) -> str:
+    return rng.choice([x for x in c.LANGUAGES if x != lang])
+
+
+def switch(rng: random.Random, clause: Clause, parts: list[Word], lang: str, ask: str | None = None) -> list[Word]:
+    """Replace content words, whole adjunct phrases and question words by translations into random other languages."""
+    out: list[Word] = []
+    for phrase, group in itertools.groupby(parts, key=lambda w: w.phrase):
+        unit = list(group)
+        if rng.random() < SWITCH_WORD and phrase == "?" and ask:
+            unit = question_words(_other(rng, lang), clause, ask)
+        elif rng.random() < SWITCH_WORD / 2 and phrase not in ("", "?"):
+            unit = adjunct(_other(rng, lang), clause, phrase)
+        else:
+            fixed = ("", "hour", "mate", "subj") if clause.subj in NAMES else ("", "hour", "mate")
+            for i, word in enumerate(unit):
+                if word.slot not in fixed and rng.random() < SWITCH_WORD and clause.verb != "be":
+                    unit[i] = word._replace(text=form(_other(rng, lang), clause, word.slot))
+        out += unit
     return out
 
 
 def _sentence(rng: random.Random, clause: Clause, lang: str, switched: bool, ask: str | None = None) -> str:
     style = {"synonyms": rng.random() < 0.3, "long_question": rng.random() < 0.3} if lang == "en" else {}
     parts = words(clause, lang, ask, front=rng.random() < 0.3, **style)
-    return join(switch(rng, clause, parts, lang) if switched else parts)[0]
+    return join(switch(rng, clause, parts, lang, ask) if switched else parts)[0]
 
 
 def _story(rng: random.Random) -> list[Clause]:
