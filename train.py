@@ -62,34 +62,38 @@ def train(args: argparse.Namespace) -> int:
     problem = resumed = None
     try:
         made = setup.read(args.config, args.set)
-        run, plan = made.run, made.plan
-        if rank == 0:
-            resumed = checkpoint.open_run(run.folder, args.resume == "auto", plan.parts(), ranks)
         model = made.model()
     except InputError as error:
         problem = str(error)
-    problem = engine.agree(problem)
-    if problem is not None:
-        engine.close()
-        raise InputError(problem)
+    engine.agree(problem)
+    run, plan, identity = made.run, made.plan, made.identity()
+    try:
+        if rank == 0:
+            resumed = checkpoint.open_run(run.folder, args.resume == "auto", identity, ranks)
+    except InputError as error:
+        problem = str(error)
+    engine.agree(problem)
     resumed = engine.from_first(resumed)
 
     runner = engine.Engine(model, run, made.ds, plan.steps)
-    state = checkpoint.State(ranks=ranks, plan=plan.parts())
+    state = checkpoint.State(ranks=ranks, identity=identity)
     if resumed is not None:
         runner.load(run.folder / checkpoint.FOLDER, resumed.name)
         state = resumed.state
+        state.be_patient(run.evaluate.patience)
     if rank == 0:
-        record.write(run.folder / "config.json", run.model_dump(exclude_none=True))
+        record.write(run.folder / "config.json", run.model_dump())
         record.write(run.folder / "run.json", record.describe(made, ranks, runner.backend))
     dev = DevEvaluation(run, made.tasks, made.special, rank, ranks, engine.sum_over_ranks)
     meter = Meter(made.tasks, device)
-    config_text = json.dumps(run.model_dump(exclude_none=True), indent=1)
+    config_text = json.dumps(run.model_dump(), indent=1)
 
     # Loop.
     with Monitor(run.folder, rank == 0, config_text, state.step, plan.steps) as monitor:
         for note in resumed.notes if resumed else []:
             monitor.say(note)
+        if state.stopped:
+            monitor.say(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
         for now in loader.steps_from(plan, state.step):
             if state.stopped:
                 break
@@ -106,7 +110,7 @@ def train(args: argparse.Namespace) -> int:
                 overall |= {"lr": run.optimizer.lr * factor, "grad_norm": norm, "memory_gib": runner.peak_memory()}
                 monitor.train(state.step, overall, lines)
             meter.pause()
-            if dev.sets and (state.step % run.evaluate.every == 0 or last):
+            if state.step % run.evaluate.every == 0 or last:
                 scores = dev.run(runner.model, device)
                 state.dev = {score.task: score.figures for score in scores}
                 monitor.dev(state.step, state.dev, mean_major(scores))
@@ -115,11 +119,10 @@ def train(args: argparse.Namespace) -> int:
                 if state.stopped:
                     monitor.say(f"no better mean dev score in {state.waited} evaluations: stopping")
             if state.step % run.checkpoint.every == 0 or last or state.stopped:
+                monitor.flush()
                 checkpoint.save(runner, run.folder, state, run.checkpoint.keep)
             meter.resume()
         export.export_run(made, runner.full_weights(), state, "_last", rank == 0)
-        if not dev.sets:
-            export.export_run(made, runner.full_weights(), state, "", rank == 0)
         monitor.say(f"done: {run.folder / 'encoder'}")
     if rank == 0:
         (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")

@@ -270,8 +270,8 @@ def _tag_row(tokens: list[int], positions: list[int], numbers: list[int], index:
 def encode_mlm(tokenizer: Pieces, examples: Sequence[Text], max_length: int) -> list[Row]:
     """Adds nothing. `<s> tokens </s>`, a long text cut into rows of `max_length`, every token kept.
 
-    `units` is `masked_tokens(length - 2)`: any token but the row's own `<s>` and `</s>` may be masked. A text that the
-    normaliser leaves nothing of gives no row.
+    `units` is `masked_count(length)` at 15 % (a run may mask another share): any token but the row's own `<s>` and
+    `</s>` may be masked. A text that the normaliser leaves nothing of gives no row.
     """
     _check(max_length)
     bos, eos = _ends(tokenizer)
@@ -282,13 +282,16 @@ def encode_mlm(tokenizer: Pieces, examples: Sequence[Text], max_length: int) -> 
         tokens = ids[example.text]
         for first in range(0, len(tokens), room):
             part = tokens[first : first + room]
-            rows.append(_row([[bos, *part, eos]], masked_tokens(len(part)), index))
+            rows.append(_row([[bos, *part, eos]], int(masked_count(np.array(len(part) + 2), MLM_PROBABILITY)), index))
     return rows
 
 
-def masked_tokens(maskable: int, probability: float = MLM_PROBABILITY) -> int:
-    """How many of `maskable` tokens are masked: a fixed number, so that every rank knows the loss units of a batch."""
-    return max(1, round(probability * maskable))
+def masked_count(lengths: np.ndarray, probability: float) -> np.ndarray:
+    """Masked tokens of rows of `lengths` tokens (<s> and </s> included): int64, at least 1.
+
+    A function of the length alone, so that every rank knows the loss units of a batch.
+    """
+    return np.maximum(1, np.rint(probability * (np.asarray(lengths) - 2))).astype(np.int64)
 
 
 def _row(sequences: Sequence[Sequence[int] | np.ndarray], units: int, example: int, **more: Any) -> Row:

@@ -151,6 +151,8 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
             try:
                 example = part.convert(row, where, job.labels or ())
                 validate(example, where, len(count) if count else None)
+                if isinstance(example, Tag) and job.labels is not None:
+                    _known_tags(example, where, job.labels)
             except Dropped as reason:
                 tally.dropped[str(reason)] += 1
             except EmptyText:
@@ -160,6 +162,14 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
                 tally.dropped["empty text"] += 1
             else:
                 yield example
+
+
+def _known_tags(example: Tag, where: str, labels: tuple[str, ...]) -> None:
+    for tag in example.tags:
+        if tag not in labels:
+            raise InputError(
+                f"{where}, tags: {shorten(tag)} is not among the task's labels ({shorten(', '.join(labels))})"
+            )
 
 
 def _seen(
@@ -177,14 +187,7 @@ def _seen(
             answers = [text for text, _ in example.answers]
             spans.append({"example": tally.examples, "id": example.id, "context": example.context, "answers": answers})
         elif isinstance(example, Tag):
-            unknown = [tag for tag in example.tags if tag not in known]
-            if unknown and job.labels is not None:
-                raise InputError(
-                    f"dataset {job.dataset}, {split}, sentence {tally.examples + 1}: tag {shorten(unknown[0])}"
-                    f" is not among the task's labels ({shorten(', '.join(job.labels))})"
-                )
-            if unknown:
-                tally.unknown_labels += len(unknown)
+            tally.unknown_labels += sum(tag not in known for tag in example.tags)
         tally.examples += 1
         yield example
 

@@ -178,20 +178,27 @@ class Prepared:
             return pa.ipc.open_file(source).read_all().to_pylist()
 
 
-def find(data: Path, dataset: str, key: str, config: str = "CONFIG") -> Prepared:
-    """The folder of `dataset` encoded as `key` (see `encoding_key`); the newest one if its input has changed since.
+def find(data: Path, dataset: str, key: str, command: str, files: Sequence[Path] = ()) -> Prepared:
+    """The folder of `dataset` encoded as `key` (see `encoding_key`).
 
-    `config` is what the user gave as --config, for the message. Raises `InputError` if there is none.
+    With `files` (a task's own) the one made of just these, as they are now; else the one that was prepared or
+    confirmed last. Raises `InputError` if there is none; `command` is what makes it.
     """
     manifests = Path(data, dataset).glob(f"{key}-*/{MANIFEST}")
-    found = sorted(manifests, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    found = [Prepared(path.parent) for path in sorted(manifests, key=lambda path: (path.stat().st_mtime_ns, str(path)))]
+    why = ""
+    if not found and list(Path(data, dataset).glob(f"*-*/{MANIFEST}")):
+        why = " (only for another tokenizer, length or label set)"
+    if files and found:
+        missing = next((path for path in files if not path.is_file()), None)
+        if missing is not None:
+            raise InputError(f"dataset {dataset}: {missing}: no such file")
+        wanted = sorted(file_sha256(path) for path in files)
+        found = [p for p in found if sorted(p.manifest["source"]["files"].values()) == wanted]
+        why = f" from {', '.join(map(str, files))} as they are now"
     if not found:
-        others = len(list(Path(data, dataset).glob(f"*-*/{MANIFEST}")))
-        why = f" ({others} there, for another tokenizer, length or label set)" if others else ""
-        raise InputError(
-            f"dataset {dataset} is not prepared in {data}{why}; run: python -m data_prep --config {config} --out {data}"
-        )
-    return Prepared(found[-1].parent)
+        raise InputError(f"dataset {dataset} is not prepared in {data}{why}; run: {command}")
+    return found[-1]
 
 
 def file_sha256(path: Path) -> str:

@@ -45,6 +45,7 @@ def embed(
     `cls`: the `<s>` token. `progress` is called with the number of texts done; longer texts are cut and counted.
     """
     assert pooling in POOLINGS, pooling
+    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
     rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
     vectors = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
     for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens):

@@ -81,8 +81,9 @@ class Subject:
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
-        """The heads saved beside the encoder, by task; none for an encoder that did not come from a run."""
-        folder = self.folder.parent / "heads"
+        """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
+        name = self.folder.name
+        folder = self.folder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
         heads = load_heads(folder) if folder.is_dir() else {}
         for head in heads.values():
             head.module.to(self.device).eval()

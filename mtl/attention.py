@@ -34,12 +34,16 @@ class Layout:
     mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]; block: bool [1, 1, T, T]
 
 
-def choose(device: torch.device, dtype: torch.dtype, dropout: float) -> str:
-    """The back-end that `auto` means on this device, for this dtype and attention dropout."""
-    if device.type == "cuda":
-        half = dtype in (torch.bfloat16, torch.float16)
-        return "varlen" if half and dropout == 0.0 else "padded"
-    return "sdpa"
+def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int) -> str:
+    """The back-end that `auto` means on this device, for this dtype, attention dropout and size of a head.
+
+    Flash attention needs half precision, heads of a multiple of 8 up to 256, and compute capability 8 (Ampere).
+    """
+    if device.type == "cpu":
+        return "sdpa"
+    half = dtype in (torch.bfloat16, torch.float16)
+    fits = half and dropout == 0.0 and head_dim % 8 == 0 and head_dim <= 256
+    return "varlen" if fits and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else "padded"
 
 
 def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> Layout:

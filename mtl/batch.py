@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.encode import masked_count
+
 Row = Mapping[str, Any]  # one encoded row, see data_prep/store.py for the columns
 
 
@@ -176,11 +178,6 @@ def mask_tokens(row: Row, special: Special, probability: float, key: tuple[int, 
 
 
 _MASKING = 3
-
-
-def masked_count(lengths: np.ndarray, probability: float) -> np.ndarray:
-    """Masked tokens of mlm rows of `lengths` tokens (<s> and </s> included): int64, at least 1."""
-    return np.maximum(1, np.rint(probability * (np.asarray(lengths) - 2))).astype(np.int64)
 
 
 def pack_sequences(sequences: Sequence[Sequence[int] | np.ndarray], special_pad: int) -> PackedBatch:

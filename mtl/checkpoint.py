@@ -1,18 +1,19 @@
 """Checkpoints: save, verify, resume, prune.
 
-A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (the step, the
-plan, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is hashed into
-`manifest.json`, then the folder is renamed and `latest` is moved last, so an interrupted save is never taken for a
-whole one. A torn or altered checkpoint is named and the one before is used. Data order, dropout seeds and learning
-rates are functions of the step: nothing else has to be stored.
+A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (the step, whose
+it is, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is hashed into
+`manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) is moved last, so an
+interrupted save is never taken for a whole one. A torn or altered checkpoint is named and the one before is used.
+Data order, dropout seeds and learning rates are functions of the step: nothing else has to be stored.
 """
 
+import fcntl
 import json
 import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import torch
 
@@ -30,11 +31,12 @@ class State:
     """What a run has to remember besides weights and optimizer.
 
     step: finished optimizer steps; best: best mean dev score; waited: evaluations since; stopped: early stopping has
-    ended the run; dev: last dev figures by task; ranks, plan: who wrote it, see `Plan.parts`.
+    ended the run; dev: last dev figures by task; ranks, identity: who wrote it, see
+    `Setup.identity`.
     """
 
     ranks: int
-    plan: dict[str, Any]
+    identity: dict[str, Any]
     step: int = 0
     best: float | None = None
     waited: int = 0
@@ -46,8 +48,12 @@ class State:
         better = self.best is None or mean > self.best
         self.best = mean if better else self.best
         self.waited = 0 if better else self.waited + 1
-        self.stopped = patience is not None and self.waited >= patience
+        self.be_patient(patience)
         return better
+
+    def be_patient(self, patience: int | None) -> None:
+        """Applies the patience of the run as it is now, which a resumed one may have changed."""
+        self.stopped = patience is not None and self.waited >= patience
 
 
 @dataclass(frozen=True)
@@ -59,31 +65,57 @@ class Resumed:
     notes: list[str]
 
 
-def open_run(run_folder: Path, resume: bool, plan: dict[str, Any], ranks: int) -> Resumed | None:
-    """Makes the run folder, or finds where to go on in it (rank 0 only).
+def open_run(run_folder: Path, resume: bool, identity: dict[str, Any], ranks: int) -> Resumed | None:
+    """Makes the run folder and locks it, or finds where to go on in it (rank 0 only).
 
-    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. Raises `InputError`
-    where the checkpoint belongs to another plan or number of ranks, or none is whole.
+    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. `identity`: see
+    `Setup.identity`. Raises `InputError` where another process works in the folder, the checkpoint belongs to another
+    run or number of ranks, none is whole, or the folder cannot be written.
     """
+    try:
+        if run_folder.exists():
+            _lock(run_folder)
+        if not resume and run_folder.exists():
+            number = 1
+            while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
+                number += 1
+            run_folder.rename(kept)
+        (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        _lock(run_folder)
+    except OSError as error:
+        raise InputError(f"{run_folder}: cannot be made or written ({error.strerror})") from None
     folder = run_folder / FOLDER
-    if not resume and run_folder.exists():
-        number = 1
-        while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
-            number += 1
-        run_folder.rename(kept)
-    folder.mkdir(parents=True, exist_ok=True)
     damaged: list[str] = []
     for name in _names(folder):
         problem = _problem(folder / name)
         if problem is None:
             state = State(**json.loads((folder / name / STATE).read_text(encoding="utf-8")))
-            _check(folder / name, state, plan, ranks)
+            _check(folder / name, state, identity, ranks)
             notes = [f"{d}; using the one before" for d in damaged]
             return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
         damaged.append(f"checkpoint {folder / name} is damaged ({problem})")
     if damaged:
         raise InputError(f"{damaged[-1]} and no whole one is left: start anew with --resume never")
     return None
+
+
+_locked: dict[Path, IO[str]] = {}  # held until the process ends, however it ends
+
+
+def _lock(run_folder: Path) -> None:
+    file = (run_folder / ".lock").open("w")
+    inode = os.fstat(file.fileno()).st_ino
+    if any(os.fstat(held.fileno()).st_ino == inode for held in _locked.values()):
+        file.close()
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(
+            f"{run_folder}: another process trains there: wait for it, end it, or give another `name`"
+        ) from None
+    _locked[run_folder] = file
 
 
 def save(engine: "Engine", run_folder: Path, now: State, keep: int) -> None:
@@ -115,11 +147,11 @@ def save(engine: "Engine", run_folder: Path, now: State, keep: int) -> None:
     torch.distributed.barrier()
 
 
-def _check(folder: Path, state: State, plan: dict[str, Any], ranks: int) -> None:
-    differences = _differences(state.plan, json.loads(json.dumps(plan)), "")
+def _check(folder: Path, state: State, identity: dict[str, Any], ranks: int) -> None:
+    differences = _differences(state.identity, json.loads(json.dumps(identity)), "")
     if differences:
         raise InputError(
-            f"{folder}: the checkpoint belongs to another plan ({'; '.join(differences[:3])}): "
+            f"{folder}: the checkpoint belongs to another run ({'; '.join(differences[:3])}): "
             "restore the old values, or start anew with --resume never or another `name`"
         )
     if state.ranks != ranks:

@@ -132,7 +132,7 @@ class Evaluate(_Strict):
     """Dev evaluation during training."""
 
     every: Positive = Field(1000, description="steps between evaluations; the last step is always evaluated")
-    examples: Positive | None = Field(500, description="dev examples per task, the first ones; null: all")
+    examples: Positive | None = Field(500, description="dev examples per task, evenly spaced; null: all")
     patience: Positive | None = Field(
         None, description="stop after so many evaluations without a better mean; null: never"
     )

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 
 from data_prep import store
 from data_prep import tokenizer as tokenizers
+from data_prep.encode import masked_count
 from data_prep.errors import InputError
-from mtl.batch import Special, masked_count
+from mtl.batch import Special
 from mtl.config import RandomEncoder, RunConfig
 from mtl.tasks import Task
 
@@ -93,19 +94,17 @@ def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
     )
 
 
-def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, named: str) -> list[TaskData]:
-    """Finds the prepared folder of every dataset of every task; `InputError` names the command that makes it.
-
-    `named`: what the user gave as --config.
-    """
+def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: str) -> list[TaskData]:
+    """Finds the prepared folder of every dataset of every task; `InputError` names `command`, which makes it."""
     fingerprint = tokenizers.fingerprint(tokenizer)
     opened = []
     for index, (entry, task) in enumerate(zip(config.tasks, config.resolved_tasks(), strict=True)):
         length = config.length_of(index)
         prepared = []
+        files = [Path(path) for path in (task.train, task.dev) if path is not None]
         for dataset in task.datasets:
             key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint)
-            prepared.append(store.find(Path(config.data), dataset, key, named))
+            prepared.append(store.find(Path(config.data), dataset, key, command, files))
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         opened.append(

@@ -33,6 +33,8 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
             raise InputError(
                 f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two"
             )
+    if values.get("fp16", {}).get("enabled"):
+        raise InputError(f"{path}: fp16 skips steps while it looks for a loss scale: use bf16, or float32 (neither)")
     stage = values.get("zero_optimization", {}).get("stage", 0)
     if stage not in (0, 1, 2):
         raise InputError(f"{path}: zero_optimization.stage {stage}: stages 0, 1 and 2 are supported")

@@ -20,6 +20,7 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 
+from data_prep.errors import InputError
 from mtl import attention
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
@@ -49,11 +50,14 @@ def connect() -> tuple[int, int, torch.device]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
 
-def agree(error: str | None) -> str | None:
-    """The first rank's error, on all ranks; None if nobody has one. A collective call."""
-    errors: list[str | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(errors, error)
-    return next((e for e in errors if e is not None), None)
+def agree(problem: str | None) -> None:
+    """Raises the first rank's problem on all ranks, so that none goes on alone (a collective call)."""
+    problems: list[str | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(problems, problem)
+    first = next((p for p in problems if p is not None), None)
+    if first is not None:
+        close()
+        raise InputError(first)
 
 
 def from_first(value: Any) -> Any:
@@ -68,11 +72,6 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     total = values.clone().to(get_accelerator().current_device_name())
     torch.distributed.all_reduce(total)
     return total.to(values.device)
-
-
-def any_rank(flag: bool) -> bool:
-    """Whether `flag` is true on any rank (a collective call)."""
-    return bool(sum_over_ranks(torch.tensor(float(flag))) > 0)
 
 
 class Engine:
@@ -97,6 +96,8 @@ class Engine:
             optimizer = AdamW(groups, **settings, fused=fused)
         if config.gradient_checkpointing:
             model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # bf16 would round what is never trained, and the export promises it as it came.
+        self._frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
         # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/test_exact.py is our test.
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
@@ -109,7 +110,8 @@ class Engine:
         if encoder.packed_backend != "auto":
             return encoder.packed_backend
         dtype = encoder.get_input_embeddings().weight.dtype
-        return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob)
+        head = encoder.config.hidden_size // encoder.config.num_attention_heads
+        return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob, head)
 
     @property
     def model(self) -> Any:
@@ -154,11 +156,13 @@ class Engine:
         return float(torch.nn.utils.get_total_norm(grads))
 
     def full_weights(self) -> dict[str, Tensor]:
-        """Every parameter by name in float32 on the CPU, from the master copies (a collective call)."""
+        """On rank 0 every parameter by name in float32 on the CPU, from the master copies (a collective call)."""
         weights = {}
         for name, parameter in self.model.named_parameters():
-            full = safe_get_full_fp32_param(parameter) if self.stage else None
-            weights[name] = (parameter.data if full is None else full).detach().float().cpu().clone()
+            full = safe_get_full_fp32_param(parameter) if self.stage and parameter.requires_grad else None
+            if self.rank == 0:
+                kept = self._frozen.get(name, parameter.data if full is None else full)
+                weights[name] = kept.detach().float().cpu().clone()
         return weights
 
     def save(self, folder: Path, tag: str) -> None:
@@ -168,7 +172,8 @@ class Engine:
     def load(self, folder: Path, tag: str) -> None:
         """Weights and optimizer from folder/tag (a collective call)."""
         path, _ = self.ds.load_checkpoint(str(folder), tag=tag)
-        assert path is not None, folder / tag
+        if path is None:
+            raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
 
     def peak_memory(self) -> float:
         """Peak device memory in GiB since the last call (CPU: the process's own peak, which never falls)."""

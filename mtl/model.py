@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from data_prep.errors import InputError
 from mtl import attention
-from mtl.batch import PackedBatch
+from mtl.batch import PackedBatch, Special
 from mtl.config import RandomEncoder
 from mtl.heads import loss, make_head
 
@@ -25,14 +25,15 @@ from mtl.heads import loss, make_head
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
 
 
-def load_config(spec: str | Path | RandomEncoder, vocabulary: int | None = None) -> PretrainedConfig:
-    """The transformers config of an encoder; `vocabulary` (tokens) is used for random weights only."""
+def load_config(spec: str | Path | RandomEncoder, special: Special | None = None) -> PretrainedConfig:
+    """The transformers config of an encoder; `special` gives a random one its vocabulary and special ids."""
     if isinstance(spec, RandomEncoder):
         from transformers import XLMRobertaConfig
 
-        values = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1, **spec.config}
-        if vocabulary is not None:
-            values.setdefault("vocab_size", vocabulary)
+        values = {"type_vocab_size": 1, **spec.config}
+        if special is not None:
+            ids = {"pad_token_id": special.pad, "bos_token_id": special.bos, "eos_token_id": special.eos}
+            values = {"vocab_size": special.vocabulary, **ids, **values}
         known = set(XLMRobertaConfig().to_dict())
         for key in values:
             if key not in known:
@@ -54,7 +55,7 @@ def load_encoder(
     spec: str | Path | RandomEncoder,
     *,
     backend: str = "auto",
-    vocabulary: int | None = None,
+    special: Special | None = None,
     hidden_dropout: float | None = None,
     attention_dropout: float = 0.0,
     seed: int = 0,
@@ -65,7 +66,7 @@ def load_encoder(
     """
     if backend == "varlen" and attention_dropout:
         raise InputError("attention `varlen` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
-    config = load_config(spec, vocabulary)
+    config = load_config(spec, special)
     if hidden_dropout is not None:
         config.hidden_dropout_prob = hidden_dropout
     config.attention_probs_dropout_prob = attention_dropout
@@ -93,7 +94,8 @@ def encode(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Tenso
     if backend == "auto":
         weight = encoder.get_input_embeddings().weight
         dropout = encoder.config.attention_probs_dropout_prob if encoder.training else 0.0
-        backend = attention.choose(weight.device, weight.dtype, dropout)
+        head = encoder.config.hidden_size // encoder.config.num_attention_heads
+        backend = attention.choose(weight.device, weight.dtype, dropout, head)
     layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
     blocks = encoder.encoder.layer

@@ -4,6 +4,7 @@ After a resume, lines and curve points beyond the resumed step are dropped first
 """
 
 import json
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,9 +23,11 @@ class Monitor:
         self.path = folder / "metrics.jsonl"
         _drop_after(self.path, step)
         self.file = self.path.open("a", encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self.board.add_text("config", f"```json\n{config_text}\n```", step)
-        self.bar = tqdm(total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True)
+        # A terminal is redrawn twice a second; a log file gets a line now and then.
+        pace = 0.5 if sys.stderr.isatty() else 15.0
+        self.bar = tqdm(total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True, mininterval=pace)
 
     def train(self, step: int, overall: dict[str, float], tasks: list[dict[str, Any]]) -> None:
         """Figures of the steps since the last call."""
@@ -38,7 +41,8 @@ class Monitor:
             for name, value in task.items():
                 if name != "task":
                     self.board.add_scalar(f"train_{name}/{task['task']}", value, step)
-        self.bar.set_postfix_str(f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s")
+        shown = f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s"
+        self.bar.set_postfix_str(shown, refresh=False)
 
     def dev(self, step: int, scores: dict[str, dict[str, float]], mean: float) -> None:
         """Dev figures by task, and the mean that selects."""
@@ -60,6 +64,11 @@ class Monitor:
             )
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
         self.say("\n".join(rows))
+
+    def flush(self) -> None:
+        """Before a checkpoint: what lies before it is on disk."""
+        if self.active:
+            self.board.flush()
 
     def advance(self) -> None:
         """One step is done."""

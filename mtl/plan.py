@@ -167,7 +167,7 @@ class Plan:
                     "cap": task.cap,
                     "share": task.share,
                     "loss_weight": task.loss_weight,
-                    "data": [p.manifest["fingerprint"] for p in task.prepared],
+                    "data": [p.manifest["files"]["train.arrow"]["sha256"][:12] for p in task.prepared],
                 }
                 for task in self.tasks
             },

@@ -1,14 +1,18 @@
 """Everything a run needs before there is a process group: config, data, plan, and the model's shape."""
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
+from data_prep.errors import InputError
+from data_prep.store import file_sha256
 from mtl import config as configs
 from mtl import data
 from mtl.batch import Special
-from mtl.config import RunConfig
+from mtl.config import RandomEncoder, RunConfig
 from mtl.data import TaskData
 from mtl.dsconfig import read_deepspeed
 from mtl.model import MultiTaskModel, load_config, load_encoder
@@ -36,7 +40,7 @@ class Setup:
         encoder = load_encoder(
             self.run.encoder,
             backend=self.run.attention,
-            vocabulary=len(self.tokenizer),
+            special=self.special,
             hidden_dropout=self.run.hidden_dropout_prob,
             attention_dropout=self.run.attention_probs_dropout_prob,
             seed=self.run.seed,
@@ -45,12 +49,47 @@ class Setup:
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
         return MultiTaskModel(encoder, kinds, labels, self.run.seed)
 
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that wrote the checkpoint, by name."""
+        run = self.run
+        return {
+            **self.plan.parts(),
+            "encoder": _encoder_identity(run.encoder),
+            "optimizer": run.optimizer.model_dump(mode="json"),
+            "hidden_dropout_prob": run.hidden_dropout_prob,
+            "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
+            "deepspeed": self.ds,
+        }
+
+
+def _encoder_identity(spec: str | RandomEncoder) -> Any:
+    """A Hub id as it is; of a folder the sha256 of its weights too; of a random encoder its config."""
+    if isinstance(spec, RandomEncoder):
+        return spec.config
+    weights = sorted(Path(spec).glob("*.safetensors"))
+    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights]}
+
 
 def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
     run = configs.load(name, overrides)
     ds = read_deepspeed(run)
     tokenizer = data.tokenizer_of(run)
-    tasks = data.open_tasks(run, tokenizer, name)
-    source = load_config(run.encoder, vocabulary=len(tokenizer))
-    return Setup(run, ds, tokenizer, data.special_of(tokenizer), tasks, Plan(run, tasks), source)
+    special = data.special_of(tokenizer)
+    source = load_config(run.encoder, special)
+    if source.pad_token_id != special.pad or source.vocab_size < special.vocabulary:
+        raise InputError(
+            f"encoder {run.encoder}: its config has pad id {source.pad_token_id} and {source.vocab_size} tokens, its "
+            f"tokenizer pad id {special.pad} and {special.vocabulary}: they do not belong together"
+        )
+    # RoBERTa's positions begin behind the padding index.
+    room = source.max_position_embeddings - special.pad - 1
+    for index, task in enumerate(run.resolved_tasks()):
+        if run.length_of(index) > room:
+            raise InputError(
+                f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {room} positions: lower it"
+            )
+    sets = [part for override in overrides for part in ("--set", override)]
+    command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
+    tasks = data.open_tasks(run, tokenizer, command)
+    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source)

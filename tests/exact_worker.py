@@ -28,19 +28,19 @@ def main() -> None:
         run, plan = made.run, made.plan
         ds = {**made.ds, "zero_optimization": {**made.ds["zero_optimization"], **case["zero"]}}
         runner = engine.Engine(made.model(), run, ds, plan.steps)
-        norms, micro_steps, stats = [], [], []
+        norms, micro_steps, tasks = [], [], []
         for step in loader.steps_from(plan, 0):
             shares = step.divide(ranks, run.micro_tokens)
             micro_steps.append(len(shares))
             batches = loader.micro_batches(plan, step, shares, rank, made.special)
             present = {plan.tasks[t].name for t in np.flatnonzero(step.counts)}
-            mine, norm, _ = runner.step(step.number, batches, present)
+            _, norm, _ = runner.step(step.number, batches, present)
             norms.append(norm)
-            stats.append(engine.sum_over_ranks(mine.double()).numpy())
+            tasks.append([[sorted({plan.tasks[t].name for t in step.task[p]}) for p in ranks_] for ranks_ in shares])
         weights = runner.full_weights()
         if rank == 0:
             torch.save(
-                {"weights": weights, "norms": norms, "micro_steps": micro_steps, "stats": np.stack(stats)},
+                {"weights": weights, "norms": norms, "micro_steps": micro_steps, "tasks": tasks},
                 Path(args.out) / f"{name}.pt",
             )
     engine.close()

@@ -95,14 +95,14 @@ def write_tasks(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
     return entries
 
 
-def write_run(folder: Path, tokenizer: Path, **fields: Any) -> Path:
+def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: Any) -> Path:
     """A run config over one task per kind, with its prepared data; the path of the config."""
     values: dict[str, Any] = {
         "name": "small",
         "output": str(folder / "runs"),
         "data": str(folder / "data"),
         "encoder": {"config": SHAPE, "tokenizer": str(tokenizer)},
-        "tasks": write_tasks(folder),
+        "tasks": write_tasks(folder, seed_of_data),
         "max_length": 64,
         "batch": {"examples": 12},
         "micro_tokens": 600,

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from mtl import loader, setup
 from mtl.batch import mask_tokens
 from mtl.model import MultiTaskModel
-from mtl.optimizer import param_groups, schedule
 
-STEPS, LR = 5, 1e-3
+STEPS, LR, HEAD_LR = 5, 1e-3, 2e-3
+FACTORS = [1 / 2, 1, 1, 2 / 3, 1 / 3]  # two steps up, then down to 0 at the sixth
 
 # zero: DeepSpeed's own keys; micro: tokens a rank holds at once (few: several micro-steps, ranks without a head).
 CASES = {
@@ -50,12 +50,17 @@ def results(tmp_path_factory, tiny_tokenizer_dir):
     folder = tmp_path_factory.mktemp("exact")
     # Some gradients are 0 by construction (a bias shared by all scores of a softmax: span, choice, attention keys). In
     # float32 they are rounding noise of 1e-9, which Adam's usual eps of 1e-8 would let through as a part of the step.
-    path = write_run(folder, tiny_tokenizer_dir, steps=STEPS, optimizer={"lr": LR, "eps": 1e-6})
+    optimizer = {"lr": LR, "head_lr": HEAD_LR, "eps": 1e-6, "weight_decay": 0.1, "warmup": 2, "clip": 1.0}
+    path = write_run(folder, tiny_tokenizer_dir, steps=STEPS, optimizer=optimizer)
+    values = json.loads(path.read_text())
+    values["tasks"][3]["loss_weight"] = 2.5  # the tag task
+    path.write_text(json.dumps(values))
     cases = {name: {**case, "config": str(path)} for name, case in (CASES | FILES).items()}
     (folder / "cases.json").write_text(json.dumps(cases))
     deepspeed(2, Path(__file__).parent / "exact_worker.py", folder / "cases.json", folder)
     found = {name: torch.load(folder / f"{name}.pt", weights_only=False) for name in cases}
     references = {batches: _reference(path, batches) for batches in ("mixed", "by_task")}
+    references["start"] = {n: p.detach() for n, p in setup.read(str(path), []).model().named_parameters()}
     return found, references
 
 
@@ -65,8 +70,15 @@ def _reference(path: Path, batches: str) -> dict:
     run, plan, special = made.run, made.plan, made.special
     model = made.model().double()
     model.encoder.set_attn_implementation("eager")
-    groups = [{k: g[k] for k in ("params", "lr", "weight_decay")} for g in param_groups(model, run.optimizer)]
-    optimizer = torch.optim.AdamW(groups, lr=LR, betas=run.optimizer.betas, eps=run.optimizer.eps)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p], "lr": HEAD_LR if name.startswith("heads.") else LR, "weight_decay": _decay(name)}
+            for name, p in model.named_parameters()
+        ],
+        betas=(0.9, 0.999),
+        eps=1e-6,
+    )
+    peaks = [group["lr"] for group in optimizer.param_groups]
     norms, losses = [], []
     for step in loader.steps_from(plan, 0):
         optimizer.zero_grad(set_to_none=True)  # a head without examples has no gradient and is left alone
@@ -81,14 +93,20 @@ def _reference(path: Path, batches: str) -> dict:
         for t, found in unit_losses.items():
             if found:
                 count = (step.task == t).sum()
-                total = total + plan.tasks[t].loss_weight * count / len(step.task) * torch.stack(found).mean()
+                weight = 2.5 if plan.tasks[t].task.kind == "tag" else 1.0
+                total = total + weight * count / len(step.task) * torch.stack(found).mean()
         total.backward()
-        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), run.optimizer.clip)))
-        for group in optimizer.param_groups:
-            group["lr"] = LR * schedule(step.number, plan.steps, run.optimizer.warmup)
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * FACTORS[step.number]
         optimizer.step()
         losses.append(total.item())
     return {"weights": {n: p.detach() for n, p in model.named_parameters()}, "norms": norms, "losses": losses}
+
+
+def _decay(name: str) -> float:
+    """0.1 but for biases and LayerNorm (the only other vectors)."""
+    return 0.1 if "weight" in name and "norm" not in name.lower() else 0.0
 
 
 def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[torch.Tensor]:
@@ -110,6 +128,9 @@ def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[torch
         return [(sides[0] + sides[1]) / 2]
     scores = head(hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], model.encoder)
     return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
+
+
+BY_TASK = "stage2-by_task-bucket50-micro320"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -139,6 +160,17 @@ def test_the_cases_are_what_they_claim(results):
     found, references = results
     assert max(found["stage2-mixed-bucket50-micro320"]["micro_steps"]) > 1
     assert set(found["stage2-mixed-bucket500000000-micro4000"]["micro_steps"]) == {1}
-    first = references["mixed"]
-    assert max(first["losses"]) < 20
-    assert first["losses"][-1] != first["losses"][0]
+    split = found["stage2-mixed-bucket50-micro320"]["tasks"]  # [step][micro-step][rank] -> tasks with rows
+    assert any(micro[0] != micro[1] for step in split for micro in step)
+    assert any(len(tasks) < 5 for step in split for micro in step for tasks in micro)
+    # `by_task`: each step one task, and no head without a step of its own has moved.
+    assert all(len({t for micro in step for tasks in micro for t in tasks}) == 1 for step in found[BY_TASK]["tasks"])
+    drawn = {t for step in found[BY_TASK]["tasks"] for micro in step for tasks in micro for t in tasks}
+    assert 1 < len(drawn) < 5
+    for name, start in references["start"].items():
+        moved = not torch.equal(start.float(), found[BY_TASK]["weights"][name])
+        expected = (
+            name.split(".")[1] in drawn if name.startswith("heads.") else "pooler" not in name or "my_choice" in drawn
+        )
+        assert moved == expected, name
+    assert any(norm > 1.0 for norm in references["mixed"]["norms"])  # clipping is at work

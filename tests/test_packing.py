@@ -159,12 +159,17 @@ def test_batches_by_tokens():
     assert all(lengths[g].sum() <= 64 or len(g) == 1 for g in groups)
 
 
-def test_auto_backend():
+def test_auto_backend(monkeypatch):
     choose = attention.choose
-    assert choose(torch.device("cpu"), torch.float32, 0.0) == "sdpa"
-    assert choose(torch.device("cuda"), torch.bfloat16, 0.0) == "varlen"
-    assert choose(torch.device("cuda"), torch.bfloat16, 0.1) == "padded"
-    assert choose(torch.device("cuda"), torch.float32, 0.0) == "padded"
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert choose(torch.device("cpu"), torch.float32, 0.0, 64) == "sdpa"
+    assert choose(cuda, torch.bfloat16, 0.0, 64) == "varlen"
+    assert choose(cuda, torch.bfloat16, 0.1, 64) == "padded"
+    assert choose(cuda, torch.float32, 0.0, 64) == "padded"
+    assert choose(cuda, torch.bfloat16, 0.0, 20) == "padded"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    assert choose(cuda, torch.bfloat16, 0.0, 64) == "padded"
 
 
 @pytest.mark.gpu

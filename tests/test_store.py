@@ -115,7 +115,7 @@ def test_a_prepared_folder(tmp_path, encoder):
     assert manifest["source"]["files"][str(tmp_path / "train.jsonl")] == store.file_sha256(tmp_path / "train.jsonl")
     assert manifest["tokenizer"] == encoder.fingerprint and manifest["max_length"] == 32
     assert prepared.train.take([3])[0]["label"] == 1
-    found = store.find(tmp_path / "data", "mine", key)
+    found = store.find(tmp_path / "data", "mine", key, "COMMAND")
     assert found.path == prepared.path
     # Nothing but the folder and the lock is left.
     assert sorted(p.name for p in (tmp_path / "data/mine").iterdir()) == [".lock", prepared.path.name]
@@ -131,7 +131,7 @@ def test_reuse_and_rebuild(tmp_path, encoder, tiny, tiny_tokenizer_dir):
     changed, built = build(tmp_path, encoder)
     assert built and changed.path.name.split("-")[0] == first.path.name.split("-")[0]
     key = first.path.name.split("-")[0]
-    assert store.find(tmp_path / "data", "mine", key).path == changed.path
+    assert store.find(tmp_path / "data", "mine", key, "COMMAND").path == changed.path
     # The old input confirmed again is what `find` gives, and the files elsewhere are the same input.
     classify_file(tmp_path / "train.jsonl", 20)
     (tmp_path / "elsewhere").mkdir()
@@ -139,7 +139,7 @@ def test_reuse_and_rebuild(tmp_path, encoder, tiny, tiny_tokenizer_dir):
         shutil.copy(tmp_path / name, tmp_path / "elsewhere" / name)
     located = own("classify", str(tmp_path / "elsewhere/train.jsonl"), str(tmp_path / "elsewhere/dev.jsonl"), "mine")
     back, built = prepare(Job("mine", "classify", LABELS, "en", 32), located, tmp_path / "data", encoder)
-    assert not built and store.find(tmp_path / "data", "mine", key).path == back.path == first.path
+    assert not built and store.find(tmp_path / "data", "mine", key, "COMMAND").path == back.path == first.path
     # Train and dev exchanged are another input, also where the two have the same file name.
     located = own("classify", str(tmp_path / "dev.jsonl"), str(tmp_path / "train.jsonl"), "mine")
     turned, built = prepare(Job("mine", "classify", LABELS, "en", 32), located, tmp_path / "data", encoder)
@@ -158,11 +158,11 @@ def test_reuse_and_rebuild(tmp_path, encoder, tiny, tiny_tokenizer_dir):
 
 
 def test_what_is_not_there_is_named_with_the_command(tmp_path, encoder):
-    with pytest.raises(InputError, match=r"mine is not prepared.*python -m data_prep --config run\.json --out"):
-        store.find(tmp_path, "mine", "0" * 12, "run.json")
+    with pytest.raises(InputError, match=r"mine is not prepared.*python -m data_prep --config run\.json"):
+        store.find(tmp_path, "mine", "0" * 12, "python -m data_prep --config run.json")
     build(tmp_path, encoder)
-    with pytest.raises(InputError, match="1 there, for another tokenizer, length or label set"):
-        store.find(tmp_path / "data", "mine", "0" * 12)
+    with pytest.raises(InputError, match="only for another tokenizer, length or label set"):
+        store.find(tmp_path / "data", "mine", "0" * 12, "COMMAND")
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
@@ -205,7 +205,7 @@ def test_tags_of_the_training_split_are_the_labels(tmp_path, encoder):
     assert prepared.manifest["splits"]["dev"]["unknown_labels"] == 1
     assert prepared.dev.units.tolist() == [1]
     # With labels of the task's own, an unknown tag is an error.
-    with pytest.raises(InputError, match=r"dev, sentence 1: tag 'NEW' is not among the task's labels"):
+    with pytest.raises(InputError, match=r"dev\.tsv.*1.*tags: 'NEW' is not among the task's labels"):
         prepare(Job("mine", "tag", ("N", "V", "Z"), "en", 32), located, tmp_path / "data", encoder)
 
 

@@ -1,5 +1,6 @@
 """`deepspeed train.py` on two ranks: what it leaves, kill and resume, and how it refuses."""
 
+import fcntl
 import json
 import os
 import signal
@@ -14,7 +15,9 @@ import torch
 from launch import HOUSE, deepspeed, environment, free_port, run
 from safetensors.torch import load_file
 from small import KINDS, write_run
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from data_prep.errors import InputError
 from mtl import setup
 from mtl.export import load_heads
 
@@ -74,8 +77,6 @@ def test_it_learns(whole):
 
 
 def test_tensorboard_holds_the_curves(whole):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     _, folder, _ = whole
     board = EventAccumulator(str(folder / "tensorboard")).Reload()
     tags = board.Tags()
@@ -143,23 +144,25 @@ def test_killed_and_resumed_is_bit_identical(whole, tmp_path, tiny_tokenizer_dir
     timing = {"tokens_per_second", "seconds_per_step", "memory_gib"}
     kept = [[{k: v for k, v in x.items() if k not in timing} for x in lines_of(f)] for f in (folder, other)]
     assert kept[0] == kept[1]
+    curve = EventAccumulator(str(other / "tensorboard")).Reload()
+    assert [event.step for event in curve.Scalars("train/loss")] == list(range(2, 41, 2))
 
 
 def test_a_damaged_checkpoint_is_passed_over(whole):
     path, folder, _ = whole
     from mtl import checkpoint
 
-    plan = setup.read(str(path), []).plan
+    identity = setup.read(str(path), []).identity()
     newest = folder / "checkpoints" / "step-00000040"
     for victim in sorted(newest.iterdir()):
         content = victim.read_bytes()
         victim.write_bytes(content[: len(content) // 2])
-        found = checkpoint.open_run(folder, True, plan.parts(), 2)
+        found = checkpoint.open_run(folder, True, identity, 2)
         victim.write_bytes(content)
         assert found is not None
         assert found.name == "step-00000036", victim
         assert "damaged" in found.notes[0]
-    whole_again = checkpoint.open_run(folder, True, plan.parts(), 2)
+    whole_again = checkpoint.open_run(folder, True, identity, 2)
     assert whole_again is not None
     assert whole_again.name == "step-00000040"
 
@@ -167,9 +170,12 @@ def test_a_damaged_checkpoint_is_passed_over(whole):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "seed=7"], "another plan (seed: then 1, now 7)"),
+        (["--set", "seed=7"], "another run (seed: then 1, now 7)"),
         (["--set", "optimizer.lrr=1"], "unknown key `optimizer.lrr`; did you mean `lr`?"),
-        (["--set", "max_length=40"], "is not prepared"),
+        (["--set", "optimizer.lr=1e-5"], "another run (optimizer.lr: then 0.003, now 1e-05)"),
+        (["--set", "encoder.config.hidden_size=64"], "another run (encoder.hidden_size: then 32, now 64)"),
+        (["--set", "max_length=40"], "python -m data_prep --config {config} --set max_length=40"),
+        (["--set", "max_length=69"], "max_length 69 is more than the encoder's 68 positions"),
         (["--set", "deepspeed=zero9.json"], "zero9.json: no such file"),
     ],
 )
@@ -179,7 +185,7 @@ def test_refusals_are_one_line(whole, arguments, said):
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
-    assert said in errors[0]
+    assert said.format(config=path) in errors[0]
     assert "Traceback" not in done.stderr
 
 
@@ -194,7 +200,7 @@ def test_an_error_on_two_ranks_is_printed_once(whole):
     path, _, _ = whole
     done = deepspeed(2, "train.py", "--config", path, "--set", "seed=7", check=False)
     assert done.returncode != 0
-    assert (done.stdout + done.stderr).count("another plan") == 1
+    assert (done.stdout + done.stderr).count("another run") == 1
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -226,7 +232,7 @@ def test_resume_never_keeps_the_old_run(tmp_path, tiny_tokenizer_dir):
     run(sys.executable, "train.py", "--config", path, "--resume", "never", "--set", "seed=5")
     assert json.loads((tmp_path / "runs/small/config.json").read_text())["seed"] == 5
     assert json.loads((tmp_path / "runs/small.1/config.json").read_text())["seed"] == 1
-    # No dev improvement is needed for an encoder to be there, and no dev set either.
+    # One evaluation, the last step's, is enough for a best encoder.
     assert (tmp_path / "runs/small/encoder/model.safetensors").exists()
 
 
@@ -238,3 +244,42 @@ def test_early_stopping(tmp_path, tiny_tokenizer_dir):
     done = run(sys.executable, "train.py", "--config", path)
     assert "no better mean dev score in 2 evaluations" in done.stdout + done.stderr
     assert (tmp_path / "runs/small/done").read_text() == "step 6\n"
+    more = run(sys.executable, "train.py", "--config", path, "--set", "evaluate.patience=3")
+    assert "resuming" in more.stdout + more.stderr
+    assert (tmp_path / "runs/small/done").read_text() == "step 8\n"
+
+
+def test_a_folder_in_use_is_refused(whole):
+    path, folder, _ = whole
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run(sys.executable, "train.py", "--config", path, check=False)
+    assert done.returncode == 2
+    assert "another process trains there" in done.stderr
+
+
+def test_own_files_that_changed_are_not_mixed_up(tmp_path, tiny_tokenizer_dir):
+    """Two configs with a task of one name and other files: each trains on its own, a changed file is told."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one = write_run(tmp_path / "a", tiny_tokenizer_dir, data=str(tmp_path / "data"))
+    two = write_run(tmp_path / "b", tiny_tokenizer_dir, data=str(tmp_path / "data"), seed_of_data=7)
+    rows = [setup.read(str(path), []).tasks[0].train.take(np.arange(3)) for path in (one, two, one)]
+    assert [r["input_ids"].tolist() for r in rows[0]] == [r["input_ids"].tolist() for r in rows[2]]
+    assert [r["input_ids"].tolist() for r in rows[0]] != [r["input_ids"].tolist() for r in rows[1]]
+    with (tmp_path / "a" / "classify.train.jsonl").open("a") as file:
+        file.write('{"text_a": "one", "text_b": "more", "label": "no"}\n')
+    with pytest.raises(InputError, match=r"is not prepared .* as they are now; run: python -m data_prep"):
+        setup.read(str(one), [])
+
+
+def test_what_is_never_trained_is_exported_as_it_came(tmp_path, tiny_tokenizer_dir):
+    """Without a choice task the pooler is frozen; bf16 must not round it on its way to the export."""
+    path = write_run(tmp_path, tiny_tokenizer_dir, steps=2)
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "tasks": [t for t in values["tasks"] if t["kind"] != "choice"]}))
+    run(sys.executable, "train.py", "--config", path, "--set", "deepspeed=zero2.json")
+    before = setup.read(str(path), []).model().encoder.state_dict()
+    after = load_file(tmp_path / "runs/small/encoder_last/model.safetensors")
+    assert torch.equal(before["pooler.dense.weight"], after["pooler.dense.weight"])
+    assert not torch.equal(before["encoder.layer.0.output.dense.weight"], after["encoder.layer.0.output.dense.weight"])
