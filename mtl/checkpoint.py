@@ -84,6 +84,11 @@ def open_run(run_folder: Path, resume: bool, identity: dict[str, Any], ranks: in
         _lock(run_folder)
     except OSError as error:
         raise InputError(f"{run_folder}: cannot be made or written ({error.strerror})") from None
+    return find(run_folder, identity, ranks)
+
+
+def find(run_folder: Path, identity: dict[str, Any], ranks: int) -> Resumed | None:
+    """The newest whole checkpoint of the run; `InputError` as for `open_run`."""
     folder = run_folder / FOLDER
     damaged: list[str] = []
     for name in _names(folder):

@@ -157,12 +157,12 @@ def test_a_damaged_checkpoint_is_passed_over(whole):
     for victim in sorted(newest.iterdir()):
         content = victim.read_bytes()
         victim.write_bytes(content[: len(content) // 2])
-        found = checkpoint.open_run(folder, True, identity, 2)
+        found = checkpoint.find(folder, identity, 2)
         victim.write_bytes(content)
         assert found is not None
         assert found.name == "step-00000036", victim
         assert "damaged" in found.notes[0]
-    whole_again = checkpoint.open_run(folder, True, identity, 2)
+    whole_again = checkpoint.find(folder, identity, 2)
     assert whole_again is not None
     assert whole_again.name == "step-00000040"
 
