@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -55,3 +56,25 @@ def deepspeed(
     """`deepspeed --num_gpus RANKS COMMAND`."""
     launcher = Path(sys.executable).with_name("deepspeed")
     return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)
+
+
+def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
+    """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
+    launcher = Path(sys.executable).with_name("deepspeed")
+    process = subprocess.Popen(
+        [launcher, "--num_gpus", "2", "--master_port", str(free_port()), "train.py", "--config", str(config)],
+        cwd=HOUSE,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + timeout
+    while not (folder / "checkpoints" / f"step-{step:08d}").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError(f"no checkpoint {step} in {folder}: exit code {process.poll()}")
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "done").exists()

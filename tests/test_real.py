@@ -6,19 +6,14 @@ Needs ../shared; `make test-real` runs it and says so when it is missing.
 """
 
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from launch import HOUSE, environment, free_port, run
+from launch import deepspeed, run, train_and_kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -80,25 +75,8 @@ def trained(config, few):
     """Two ranks, killed with -9 after the first checkpoint, and the same command again to the end."""
     run(sys.executable, "-m", "data_prep", "--config", config, "--source", few)
     folder = config.parent / "runs" / "nine"
-    command = [Path(sys.executable).with_name("deepspeed"), "--num_gpus", "2", "--master_port", str(free_port()),
-               "train.py", "--config", str(config)]  # fmt: skip
-    first = subprocess.Popen(
-        command,
-        cwd=HOUSE,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 300
-    while not (folder / "checkpoints" / "step-00000040").exists():
-        assert time.monotonic() < deadline
-        assert first.poll() is None
-        time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    assert not (folder / "done").exists()
-    again = run(*command, timeout=600)
+    train_and_kill(config, folder, step=40, timeout=300)
+    again = deepspeed(2, "train.py", "--config", config, timeout=600)
     assert "resuming" in again.stdout + again.stderr
     return folder
 

@@ -2,17 +2,13 @@
 
 import fcntl
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from launch import HOUSE, deepspeed, environment, free_port, run
+from launch import HOUSE, deepspeed, run, train_and_kill
 from safetensors.torch import load_file
 from small import KINDS, write_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -118,24 +114,7 @@ def test_killed_and_resumed_is_bit_identical(whole, tmp_path, tiny_tokenizer_dir
     _, folder, _ = whole
     path = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
     other = tmp_path / "runs" / "small"
-    command = [Path(sys.executable).with_name("deepspeed"), "--num_gpus", "2", "--master_port", str(free_port()),
-               "train.py", "--config", str(path)]  # fmt: skip
-    process = subprocess.Popen(
-        command,
-        cwd=HOUSE,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (other / "checkpoints" / "step-00000008").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (other / "done").exists()
+    train_and_kill(path, other, step=8, timeout=120)
     again = deepspeed(2, "train.py", "--config", path)
     assert "resuming" in again.stdout + again.stderr
     for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
