@@ -133,6 +133,8 @@ def test_the_program_dies_cleanly_on_ctrl_c_and_starts_over(tmp_path, tiny_token
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A test run in the background inherits an ignored SIGINT, which a terminal's child would not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         until = time.monotonic() + 90
