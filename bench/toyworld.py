@@ -48,6 +48,8 @@ def table(runs: list[Path]) -> str:
         shown = "-" if chance is None else f"{chance:.1f}"
         old = _spread([_foreign(s[target]) for s in before]) if all(target in s for s in before) else "-"
         lines.append(f"| {target} | {shown} | {old} | {_spread([_foreign(s[target]) for s in after])} |")
+    back = [_spread([s["toy_tatoeba"]["scores"]["xx->en"] for s in part]) for part in (before, after)]
+    lines.append(f"| toy_tatoeba, the other way (xx->en) | - | {back[0]} | {back[1]} |")
     languages = sorted({language for scores in after for language in scores["toy_tatoeba"]["languages"]})
     lines += ["", "| retrieval by language | before | after |", "|---|---|---|"]
     for language in languages:
