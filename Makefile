@@ -1,28 +1,32 @@
 # The two commands: `make demo` and `make test`. Both set up .venv first, once.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# DeepSpeed compiles a small op at its first run; kept here, so that a lock left by a killed run elsewhere is no matter.
+# DeepSpeed compiles a small op at its first run. A run killed while it does leaves a lock that later ones would wait for
+# without end: kept in a folder of its own, where `unlock` removes locks older than any compilation.
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo demo-seeds test test-real lint clean
+.PHONY: demo demo-seeds test test-real lint clean unlock
 
-demo: .venv/installed
+demo: .venv/installed unlock
 	bash data_prep/toyworld/demo.sh
 
-demo-seeds: .venv/installed
+demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
-test: .venv/installed
+test: .venv/installed unlock
 	python -m pytest -m "not real"
 
-test-real: .venv/installed
+test-real: .venv/installed unlock
 	python -m pytest -m real -rs -s
 
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
 	mypy
+
+unlock:
+	@find "$(TORCH_EXTENSIONS_DIR)" -name lock -mmin +10 -delete 2>/dev/null || true
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; set PYTHON=...")'
