@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo demo-seeds test test-real lint clean unlock
+.PHONY: demo demo-seeds test test-real test-slow lint clean unlock
 
 demo: .venv/installed unlock
 	bash data_prep/toyworld/demo.sh
@@ -15,10 +15,13 @@ demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
 test: .venv/installed unlock
-	python -m pytest -m "not real"
+	python -m pytest -m "not real and not slow"
 
 test-real: .venv/installed unlock
 	python -m pytest -m real -rs -s
+
+test-slow: .venv/installed unlock
+	python -m pytest -m slow -rs
 
 lint: .venv/installed
 	ruff check .
