@@ -1,10 +1,14 @@
 """Multi-task training of a multilingual encoder: what `deepspeed` launches.
 
     deepspeed train.py --config mtl_all.json [--set key.path=value ...] [--dry-run] [--resume auto|never]
+                       [--accept-changes] [--time-limit HH:MM:SS]
 
 Reads top to bottom: parse, build, loop. The config says what is computed; the number of ranks only divides the work.
 Everything lands in `runs/NAME/`: metrics.jsonl, TensorBoard events, checkpoints, encoder/, heads/. `python train.py`
 runs one process without the launcher.
+
+Exit codes of a rank: 0 done, 2 a mistake of the user's, 75 stopped by a signal, the launcher's end or the time limit
+(saved: the same command goes on), 1 anything else. Launchers change them; success is the file `done` in the run folder.
 """
 
 import argparse
@@ -12,13 +16,21 @@ import json
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 # Deprecations inside torch and deepspeed, which a user can do nothing about, printed once per rank.
 warnings.filterwarnings("ignore", category=FutureWarning)
 
+# What its store prints when a rank is gone; mtl/watch.py says it in a sentence.
+os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
 import numpy as np  # noqa: E402
 
 from data_prep.errors import InputError  # noqa: E402
+
+if TYPE_CHECKING:
+    from mtl.stopping import Stop
+    from mtl.watch import Watch
 
 
 def parse() -> argparse.Namespace:
@@ -27,6 +39,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a field: a.b=value")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="auto: go on where the run stopped")
+    parser.add_argument("--accept-changes", action="store_true", help="go on with a changed config or changed data")
+    parser.add_argument("--time-limit", metavar="HH:MM:SS", help="save and stop after so long (as Slurm writes it)")
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # the launcher passes it
     return parser.parse_args()
 
@@ -35,11 +49,32 @@ def main() -> int:
     args = parse()
     first = os.environ.get("RANK", "0") == "0"
     try:
-        return dry_run(args, first) if args.dry_run else train(args)
+        if args.dry_run:
+            return dry_run(args, first)
+        from mtl.stopping import Stop, seconds_of
+
+        stop = Stop(seconds_of(args.time_limit) if args.time_limit else None)
     except InputError as error:
         if first:
             print(f"error: {error}", file=sys.stderr)
         return 2
+
+    from mtl import engine, ranks
+    from mtl.watch import Watch
+
+    rank, world, _ = engine.connect()
+    stop.listen()
+    watch = Watch(rank, world, stop)
+    try:
+        code = train(args, rank, world, stop, watch)
+    except BaseException as error:
+        watch.failed(error)  # comes back only if all ranks know of it
+        if rank == 0:
+            print(f"error: {error}", file=sys.stderr)
+        code = 2
+    watch.finish()
+    ranks.close()
+    return code
 
 
 def dry_run(args: argparse.Namespace, first: bool) -> int:
@@ -51,83 +86,89 @@ def dry_run(args: argparse.Namespace, first: bool) -> int:
     return 0
 
 
-def train(args: argparse.Namespace) -> int:
-    from mtl import checkpoint, engine, export, loader, record, setup
-    from mtl.dev import DevEvaluation, mean_major
-    from mtl.metrics import Meter
+def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: "Watch") -> int:
+    from mtl import checkpoint, engine, loader, memory, ranks, record, runfolder, setup
+    from mtl.keeper import Keeper
+    from mtl.lock import Lock
     from mtl.monitor import Monitor
+    from mtl.stopping import REASONS, STOPPED
 
     # Build. A mistake that any rank finds is told once and ends all of them.
-    rank, ranks, device = engine.connect()
-    problem = resumed = None
+    problem = opened = None
     try:
         made = setup.read(args.config, args.set)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            made.verify()
         model = made.model()
     except InputError as error:
         problem = str(error)
-    engine.agree(problem)
+    ranks.agree(problem)
+    ranks.agree_on(made.common())
     run, plan, identity = made.run, made.plan, made.identity()
+    watch.silence = run.silence
     try:
         if rank == 0:
-            resumed = checkpoint.open_run(run.folder, args.resume == "auto", identity, ranks)
+            resume, accept = args.resume == "auto", args.accept_changes
+            opened = runfolder.open_run(run.folder, watch.me, identity, world, resume=resume, accept=accept)
     except InputError as error:
         problem = str(error)
-    engine.agree(problem)
-    resumed = engine.from_first(resumed)
+    ranks.agree(problem)
+    opened = ranks.from_first(opened)
+    assert opened is not None
+    lock = Lock(run.folder, opened.token)
+    lock.join(watch.me, lambda sentence: watch.tell(sentence, 1))
 
     runner = engine.Engine(model, run, made.ds, plan.steps)
-    state = checkpoint.State(ranks=ranks, identity=identity)
-    if resumed is not None:
-        runner.load(run.folder / checkpoint.FOLDER, resumed.name)
-        state = resumed.state
+    state = checkpoint.State(world, identity)
+    if opened.resumed is not None:
+        state = opened.resumed.state
+        runner.load(run.folder / checkpoint.FOLDER, opened.resumed.name, state.ranks)
+        state.ranks, state.identity = world, identity
         state.be_patient(run.evaluate.patience)
     if rank == 0:
         record.write(run.folder / "config.json", run.model_dump())
-        record.write(run.folder / "run.json", record.describe(made, ranks, runner.backend))
-    dev = DevEvaluation(run, made.tasks, made.special, rank, ranks, engine.sum_over_ranks)
-    meter = Meter(made.tasks, device)
-    config_text = json.dumps(run.model_dump(), indent=1)
+        record.write(run.folder / "run.json", record.describe(made, world, runner.backend))
 
     # Loop.
-    with Monitor(run.folder, rank == 0, config_text, state.step, plan.steps) as monitor:
-        for note in resumed.notes if resumed else []:
+    stopping = 0
+    with Monitor(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as monitor:
+        for note in opened.notes:
             monitor.say(note)
         if state.stopped:
             monitor.say(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
+        keeper = Keeper(made, runner, state, monitor, watch, lambda: stop.code > 0)
         for now in loader.steps_from(plan, state.step):
             if state.stopped:
                 break
-            shares = now.divide(ranks, run.micro_tokens)
-            batches = loader.micro_batches(plan, now, shares, rank, made.special)
+            shares = now.divide(world, run.micro_tokens)
+            try:
+                batches = loader.micro_batches(plan, now, shares, rank, made.special)
+            except InputError as error:
+                problem = str(error)
+            stopping, broken = ranks.largest([stop.code, int(problem is not None)])
+            if stopping or broken:
+                keeper.save()
+                ranks.agree(problem)
+                break
             present = {made.names[t] for t in np.flatnonzero(now.counts)}
-            stats, norm, factor = runner.step(now.number, batches, present)
-            meter.add(now, stats, shares, run.micro_tokens)
-            state.step = now.number + 1
-            last = state.step == plan.steps
-            monitor.advance()
-            if state.step % run.log_every == 0 or last:
-                overall, lines = meter.lines(engine.sum_over_ranks)
-                overall |= {"lr": run.optimizer.lr * factor, "grad_norm": norm, "memory_gib": runner.peak_memory()}
-                monitor.train(state.step, overall, lines)
-            meter.pause()
-            if state.step % run.evaluate.every == 0 or last:
-                scores = dev.run(runner.model, device)
-                state.dev = {score.task: score.figures for score in scores}
-                monitor.dev(state.step, state.dev, mean_major(scores))
-                if state.judge(mean_major(scores), run.evaluate.patience):
-                    export.export_run(made, runner.full_weights(), state, "", rank == 0)
-                if state.stopped:
-                    monitor.say(f"no better mean dev score in {state.waited} evaluations: stopping")
-            if state.step % run.checkpoint.every == 0 or last or state.stopped:
-                monitor.flush()
-                checkpoint.save(runner, run.folder, state, run.checkpoint.keep)
-            meter.resume()
-        export.export_run(made, runner.full_weights(), state, "_last", rank == 0)
-        monitor.say(f"done: {run.folder / 'encoder'}")
-    if rank == 0:
-        (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
-    engine.close()
-    return 0
+            try:
+                stats, norm, factor = runner.step(now.number, batches, present)
+            except (RuntimeError, MemoryError) as error:
+                if not memory.ran_out(error):
+                    raise
+                heaviest = max(batch.tokens for batch in batches)
+                advice = memory.advice(made, world, heaviest, memory.available())
+                raise InputError(f"step {now.number + 1}: {advice}") from None
+            keeper.keep(now, shares, stats, norm, factor)
+        if stopping:
+            monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")
+        else:
+            keeper.export("_last")
+            if rank == 0:
+                (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
+            monitor.say(f"done: {run.folder / 'encoder'}")
+    lock.release()
+    return STOPPED if stopping else 0
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def validate(example: Example, where: str, labels: int | None = None) -> None:
             expected = f"0 to {labels - 1}" if labels else "0 or more"
             raise InputError(f"{where}: field `label`: expected {expected}, found {example.label}")
     elif isinstance(example, Span):
+        _unicode(example.id, "id", where)  # it is stored, for the predictions
         _filled(example.question, "question", where)
         _filled(example.context, "context", where)
         for number, (text, start) in enumerate(example.answers):
@@ -102,7 +103,7 @@ def validate(example: Example, where: str, labels: int | None = None) -> None:
             last = len(example.choices) - 1
             raise InputError(f"{where}: field `label`: expected 0 to {last} (a choice), found {example.label}")
     elif isinstance(example, Tag):
-        if not example.words:
+        if not example.words and not example.tags:
             raise EmptyText(f"{where}: field `words`: expected at least one word, found none")
         if len(example.words) != len(example.tags):
             raise InputError(
@@ -113,6 +114,7 @@ def validate(example: Example, where: str, labels: int | None = None) -> None:
             _filled(word, f"words, number {number + 1}", where)
             if not tag.strip():
                 raise InputError(f"{where}: field `tags`, number {number + 1}: expected a tag, found {tag!r}")
+            _unicode(tag, f"tags, number {number + 1}", where)
     else:
         _filled(example.text, "text", where)
 
@@ -120,6 +122,10 @@ def validate(example: Example, where: str, labels: int | None = None) -> None:
 def _filled(text: str, field: str, where: str) -> None:
     if not text or text.isspace():
         raise EmptyText(f"{where}: field `{field}`: expected a text, found {text!r}")
+    _unicode(text, field, where)
+
+
+def _unicode(text: str, field: str, where: str) -> None:
     # A lone surrogate (from a JSON escape such as \ud800) is no character; no tokenizer or UTF-8 file can hold it.
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{where}: field `{field}`: expected Unicode text, found half of a surrogate pair")

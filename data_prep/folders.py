@@ -23,7 +23,7 @@ class Folder:
 
     @staticmethod
     def open(path: Path) -> "Folder":
-        if not path.is_dir():
+        if not os.path.isdir(path):
             raise InputError(f"--source {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
         path = path.absolute()
         return Folder(path, tuple(_walk(path)))
@@ -72,7 +72,8 @@ def _walk(path: Path) -> list[Path]:
             continue
         seen.add((state.st_dev, state.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files.extend(Path(folder, name) for name in names if not name.startswith("."))
+        # Reading a pipe would wait for ever, so only regular files (and links to them) count.
+        files.extend(p for name in names if not name.startswith(".") and (p := Path(folder, name)).is_file())
     return sorted(files)
 
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from data_prep import manifest as manifests
 from data_prep import store
 from data_prep.convert import Dropped
 from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
@@ -58,6 +59,11 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
     if job.max_length > encoder.tokenizer.model_max_length:
         limit = encoder.tokenizer.model_max_length
         raise InputError(f"dataset {job.dataset}: max_length {job.max_length} is more than the tokenizer's {limit}")
+    for path in (str(out), located.origin, *(part.name for part in (*located.train, *located.dev))):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{path}: the name is not valid UTF-8, so the manifest cannot hold it; rename it") from None
     home = out / job.dataset
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -120,7 +126,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
         if job.kind == "span" and split == "dev":
             batch = pa.RecordBatch.from_pylist(spans, schema=store.EXAMPLES_SCHEMA)
-            store.write_table(folder / "dev_examples.arrow", [batch], store.EXAMPLES_SCHEMA)
+            store.write_table(folder / store.EXAMPLES, [batch], store.EXAMPLES_SCHEMA)
         file = f"{split}.arrow"
         splits[split] = {
             "rows": tally.rows, "examples": tally.examples, "tokens": tally.tokens, "units": tally.units,
@@ -147,7 +153,9 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
     parts = located.train if split == "train" else located.dev
     count = job.labels if job.kind == "classify" else None
     for part in parts:
+        none_yet = True
         for where, row in part.rows():
+            none_yet = False
             try:
                 example = part.convert(row, where, job.labels or ())
                 validate(example, where, len(count) if count else None)
@@ -162,6 +170,8 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
                 tally.dropped["empty text"] += 1
             else:
                 yield example
+        if none_yet and len(parts) > 1:
+            raise InputError(f"dataset {job.dataset}: {part.name}: no rows in it; copy or download it again")
 
 
 def _known_tags(example: Tag, where: str, labels: tuple[str, ...]) -> None:
@@ -272,6 +282,7 @@ def _finish(folder: Path, manifest: dict[str, Any]) -> None:
     for path in folder.iterdir():
         _sync(path)
     manifest["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+    manifest["sha256"] = manifests.checksum(manifest)
     path = folder / store.MANIFEST
     path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     _sync(path)

@@ -7,6 +7,7 @@ so that a broken byte or a truncated line is reported with its number (from 1; P
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep import jsontext
 from data_prep.errors import InputError
 from data_prep.examples import shorten
 
@@ -27,11 +29,13 @@ BATCH = 1024
 
 def parquet(path: Path, columns: Sequence[str]) -> Rows:
     """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
+    if not os.path.isfile(path):  # a pipe would be waited on for ever
+        raise InputError(f"{path}: not a file; copy or download it again")
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow
         check_columns(str(path), columns, schema.names)
-        names = class_names(schema)
+        names = class_names(path, schema)
         first = 0
         for batch in file.iter_batches(BATCH, columns=list(columns)):
             yield from batch_rows(str(path), batch, names, first)
@@ -40,20 +44,32 @@ def parquet(path: Path, columns: Sequence[str]) -> Rows:
         raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
 
 
-def check_columns(where: str, columns: Sequence[str], there: Sequence[str]) -> None:
+def check_columns(where: str, columns: Sequence[str], there: list[str]) -> None:
     missing = [name for name in columns if name not in there]
     if missing:
         expected = ", ".join(columns)
         raise InputError(f"{where}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
+    twice = [name for name in columns if there.count(name) > 1]
+    if twice:
+        raise InputError(f"{where}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
 
 
-def class_names(schema: pa.Schema) -> dict[str, list[str]]:
+def class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
     info = (schema.metadata or {}).get(b"huggingface")
     if info is None:
         return {}
-    features = json.loads(info).get("info", {}).get("features", {})
-    return {k: v["names"] for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "ClassLabel"}
+    try:
+        features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
+        labels = {k: v["names"] for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "ClassLabel"}
+        if not all(isinstance(n, list) and all(isinstance(label, str) for label in n) for n in labels.values()):
+            raise TypeError("names: expected a list of texts")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: the `huggingface` metadata of its schema, which name the labels, cannot be read"
+            f" ({type(error).__name__}: {_line(error)}); download it again"
+        ) from None
+    return labels
 
 
 def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, list[str]], first: int) -> Rows:
@@ -107,7 +123,7 @@ def jsonl(path: Path) -> Rows:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = jsontext.parse(line)
         except json.JSONDecodeError as error:
             open_end = line.lstrip().startswith("{") and not line.rstrip().endswith("}")
             cut = "; the line looks truncated" if open_end else ""
@@ -166,7 +182,7 @@ def csv_quoted(path: Path) -> Rows:
 def squad_json(path: Path) -> Rows:
     """SQuAD's JSON document: one row {"id", "question", "context", "answers", "is_impossible"} per question."""
     try:
-        document = json.loads("\n".join(line for _, line in lines(path)))
+        document = jsontext.parse("\n".join(line for _, line in lines(path)))
     except json.JSONDecodeError as error:
         where = f"{path}: line {error.lineno}, column {error.colno}"
         raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None

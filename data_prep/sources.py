@@ -6,6 +6,7 @@ as the files that its makers publish, anywhere below `DIR`. Test splits are neve
 would be spoilt by training on them.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -316,6 +317,8 @@ def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
             if not shards:
                 raise InputError(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
             for shard in shards:
+                if not shard.is_file():
+                    raise InputError(f"dataset {dataset.name}: {shard}: not a file; copy or download it again")
                 total = shard.stem.rpartition("-of-")[2]
                 if total.isdigit() and int(total) != len(shards):
                     raise InputError(
@@ -353,7 +356,7 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
     splits = []
     for file in (train, dev):
         path = Path(file)
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
             raise InputError(f"task {name}: {file}: no such file (paths in a config are relative to where you start)")
         read: Reader = readers.jsonl
         if path.suffix not in (".jsonl", ".json"):

@@ -11,6 +11,7 @@ milliseconds whatever the size, `Split.take` hands out views into the mapped fil
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_prep import manifest as manifests
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
+from data_prep.manifest import MANIFEST
 
-MANIFEST = "manifest.json"
+EXAMPLES = "dev_examples.arrow"
 SPLITS = ("train", "dev")
 
 _INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
@@ -92,20 +95,25 @@ class Split:
     example  int32 [rows]  source example of each row, ascending
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: pa.Schema | None = None) -> None:
+        """Maps the file; `InputError` if it is not one, or has other columns than `columns`."""
         self.path = path
         try:
             self._map = pa.memory_map(str(path))
             reader = pa.ipc.open_file(self._map)
+            if columns is not None and not reader.schema.equals(columns):
+                raise ValueError(f"columns {', '.join(reader.schema.names)}; expected {', '.join(columns.names)}")
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
-        except (OSError, pa.ArrowInvalid) as error:
+            for batch in batches:
+                batch.validate()  # the buffers are as long as the rows need; what is in them is hashed by `verify`
+            self.columns: tuple[str, ...] = tuple(reader.schema.names)
+            # Per batch and column: (values, offsets) of a list column, (values, None) of a plain one.
+            self._views = [
+                [_views(batch.column(i)) for i in range(batch.num_columns)] for batch in batches if batch.num_rows
+            ]
+        except (OSError, ValueError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{path}: not a prepared file ({reason}); delete its folder and prepare again") from None
-        self.columns: tuple[str, ...] = tuple(reader.schema.names)
-        # Per batch and column: (values, offsets) of a list column, (values, None) of a plain one.
-        self._views = [
-            [_views(batch.column(i)) for i in range(batch.num_columns)] for batch in batches if batch.num_rows
-        ]
         sizes = [batch.num_rows for batch in batches if batch.num_rows]
         self._starts = np.cumsum([0, *sizes])
         self.rows = int(self._starts[-1])
@@ -149,22 +157,25 @@ class Prepared:
     def __init__(self, path: Path) -> None:
         """Opens and checks the folder; `InputError` if it is not one, or if a file is missing or has another size."""
         self.path = path
-        try:
-            self.manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            files = [(name, info["bytes"]) for name, info in self.manifest["files"].items()]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a prepared folder ({error}); delete it and prepare again") from None
-        for name, size in files:
-            found = (path / name).stat().st_size if (path / name).is_file() else None
+        self.manifest: dict[str, Any] = manifests.read(path)
+        kind, labels = self.manifest["kind"], self.manifest["labels"]
+        self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
+        names = [f"{split}.arrow" for split in SPLITS] + ([EXAMPLES] if kind == "span" else [])
+        if sorted(self.manifest["files"]) != sorted(names):
+            raise InputError(
+                f"{path}: not a prepared folder ({MANIFEST} names {', '.join(self.manifest['files'])}; expected"
+                f" {', '.join(names)}); delete it and prepare again"
+            )
+        for name in names:
+            file, size = path / name, self.manifest["files"][name]["bytes"]
+            found = file.stat().st_size if file.is_file() else None
             if found != size:
                 raise InputError(
-                    f"{path / name}: expected {size} bytes, found {found if found is not None else 'no file'};"
+                    f"{file}: expected {size} bytes, found {found if found is not None else 'no file'};"
                     " delete the folder and prepare again"
                 )
-        labels = self.manifest["labels"]
-        self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
-        self.train = Split(path / "train.arrow")
-        self.dev = Split(path / "dev.arrow")
+        self.train = Split(path / "train.arrow", schema(kind, "train"))
+        self.dev = Split(path / "dev.arrow", schema(kind, "dev"))
 
     def verify(self) -> None:
         """Reads every byte: `InputError` if a file is not the one that was written."""
@@ -174,7 +185,7 @@ class Prepared:
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
-        with pa.memory_map(str(self.path / "dev_examples.arrow")) as source:
+        with pa.memory_map(str(self.path / EXAMPLES)) as source:
             return pa.ipc.open_file(source).read_all().to_pylist()
 
 
@@ -184,13 +195,18 @@ def find(data: Path, dataset: str, key: str, command: str, files: Sequence[Path]
     With `files` (a task's own) the one made of just these, as they are now; else the one that was prepared or
     confirmed last. Raises `InputError` if there is none; `command` is what makes it.
     """
-    manifests = Path(data, dataset).glob(f"{key}-*/{MANIFEST}")
-    found = [Prepared(path.parent) for path in sorted(manifests, key=lambda path: (path.stat().st_mtime_ns, str(path)))]
+    home = Path(data, dataset)
+    try:
+        there = [(path.stat().st_mtime_ns, str(path), path) for path in home.glob(f"{key}-*/{MANIFEST}")]
+        others = any(home.glob(f"*-*/{MANIFEST}"))
+    except OSError as error:
+        raise InputError(f"{home}: cannot be read ({error.strerror}); run: {command}") from None
+    found = [Prepared(path.parent) for _, _, path in sorted(there)]
     why = ""
-    if not found and list(Path(data, dataset).glob(f"*-*/{MANIFEST}")):
+    if not found and others:
         why = " (only for another tokenizer, length or label set)"
     if files and found:
-        missing = next((path for path in files if not path.is_file()), None)
+        missing = next((path for path in files if not os.path.isfile(path)), None)
         if missing is not None:
             raise InputError(f"dataset {dataset}: {missing}: no such file")
         wanted = sorted(file_sha256(path) for path in files)

@@ -6,6 +6,7 @@ same, so that `encode.py` may put the special tokens down by itself.
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -53,7 +54,7 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         tokenizer = AutoTokenizer.from_pretrained(name)
     except Exception as error:  # the tokenizers library raises bare Exception for a broken file
         reason = " ".join(str(error).split())[:160]
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
             hint = f"the folder must hold a tokenizer saved by transformers (tokenizer.json); there: {files}"
         else:

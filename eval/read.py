@@ -176,7 +176,8 @@ def _tree(root: str) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     for folder, _, files in os.walk(root):
         for name in files:
-            names.setdefault(name, []).append(os.path.join(folder, name))
+            if os.path.isfile(os.path.join(folder, name)):  # not a pipe, which would be waited on for ever
+                names.setdefault(name, []).append(os.path.join(folder, name))
     return names
 
 

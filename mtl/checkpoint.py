@@ -1,52 +1,62 @@
-"""Checkpoints: save, verify, resume, prune.
+"""Checkpoints: save, verify, find, prune.
 
 A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (the step, whose
-it is, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is hashed into
-`manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) is moved last, so an
+it is, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is flushed and hashed
+into `manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) moves last, so an
 interrupted save is never taken for a whole one. A torn or altered checkpoint is named and the one before is used.
-Data order, dropout seeds and learning rates are functions of the step: nothing else has to be stored.
+The `keep` newest stay, and the one with the best dev score. Data order, dropout seeds and learning rates are functions
+of the step: nothing else has to be stored.
 """
 
-import fcntl
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import InputError
-from data_prep.store import file_sha256
+from data_prep.store import file_sha256, short_hash
+from mtl import ranks
 
 if TYPE_CHECKING:
     from mtl.engine import Engine
 
 FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
+# What decides the form of the weights and moments: no flag accepts another.
+FIXED = ("encoder", "heads", "deepspeed.bf16", "deepspeed.data_types", "deepspeed.zero_optimization.offload_optimizer")
 
 
 @dataclass
 class State:
     """What a run has to remember besides weights and optimizer.
 
-    step: finished optimizer steps; best: best mean dev score; waited: evaluations since; stopped: early stopping has
-    ended the run; dev: last dev figures by task; ranks, identity: who wrote it, see
-    `Setup.identity`.
+    step: finished optimizer steps; evaluated: step of the last dev evaluation; best: best mean dev score, found at
+    step best_step; waited: evaluations since; stopped: early stopping has ended the run; skipped: steps left out
+    because they were not finite; dev: last dev figures by task; meter: sums since the last log line; ranks, identity:
+    who wrote it, see `Setup.identity`.
     """
 
     ranks: int
     identity: dict[str, Any]
     step: int = 0
+    evaluated: int = 0
     best: float | None = None
+    best_step: int = 0
     waited: int = 0
     stopped: bool = False
+    skipped: int = 0
     dev: dict[str, dict[str, float]] = field(default_factory=dict)
+    meter: dict[str, Any] | None = None
 
     def judge(self, mean: float, patience: int | None) -> bool:
-        """Takes in a mean dev score; True if it is the best so far."""
+        """Takes in the mean dev score of this step; True if it is the best so far."""
+        self.evaluated = self.step
         better = self.best is None or mean > self.best
-        self.best = mean if better else self.best
+        if better:
+            self.best, self.best_step = mean, self.step
         self.waited = 0 if better else self.waited + 1
         self.be_patient(patience)
         return better
@@ -65,136 +75,184 @@ class Resumed:
     notes: list[str]
 
 
-def open_run(run_folder: Path, resume: bool, identity: dict[str, Any], ranks: int) -> Resumed | None:
-    """Makes the run folder and locks it, or finds where to go on in it (rank 0 only).
+def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = False) -> Resumed | None:
+    """The newest whole checkpoint of the run, for `world` ranks; None if it has none.
 
-    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. `identity`: see
-    `Setup.identity`. Raises `InputError` where another process works in the folder, the checkpoint belongs to another
-    run or number of ranks, none is whole, or the folder cannot be written.
+    Raises `InputError` if it belongs to another run (unless `accept`, and the weights have the same form), or if there
+    are checkpoints and none is whole.
     """
-    try:
-        if run_folder.exists():
-            _lock(run_folder)
-        if not resume and run_folder.exists():
-            number = 1
-            while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
-                number += 1
-            run_folder.rename(kept)
-        (run_folder / FOLDER).mkdir(parents=True, exist_ok=True)
-        _lock(run_folder)
-    except OSError as error:
-        raise InputError(f"{run_folder}: cannot be made or written ({error.strerror})") from None
-    return find(run_folder, identity, ranks)
-
-
-def find(run_folder: Path, identity: dict[str, Any], ranks: int) -> Resumed | None:
-    """The newest whole checkpoint of the run; `InputError` as for `open_run`."""
     folder = run_folder / FOLDER
     damaged: list[str] = []
-    for name in _names(folder):
-        problem = _problem(folder / name)
-        if problem is None:
-            state = State(**json.loads((folder / name / STATE).read_text(encoding="utf-8")))
-            _check(folder / name, state, identity, ranks)
-            notes = [f"{d}; using the one before" for d in damaged]
-            return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
-        damaged.append(f"checkpoint {folder / name} is damaged ({problem})")
+    for name in names(folder):
+        state = _read(folder / name)
+        if isinstance(state, str):
+            damaged.append(f"checkpoint {folder / name} is damaged ({state})")
+            continue
+        notes = [f"{d}; using the one before" for d in damaged]
+        notes += _compare(folder / name, state, identity, accept)
+        if state.ranks != world:
+            notes.append(f"{folder / name} was written by {state.ranks} ranks: dividing it among {world}")
+        return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
     if damaged:
         raise InputError(f"{damaged[-1]} and no whole one is left: start anew with --resume never")
     return None
 
 
-_locked: dict[Path, IO[str]] = {}  # held until the process ends, however it ends
+def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | None:
+    """Saves step `state.step`, keeps the `keep` newest and the best: None, or why it could not (a collective call).
+
+    After a failure the older checkpoints are as they were, and nothing of the new one is left.
+    """
+    folder = run_folder / FOLDER
+    name = f"step-{state.step:08d}"
+    writing = folder / f".writing-{name}"
+    hashes: list[dict[str, str]] = []
+
+    def begin() -> None:
+        if engine.rank == 0:
+            for old in folder.glob(".writing-*"):
+                shutil.rmtree(old)
+            writing.mkdir(parents=True)
+
+    def mine() -> None:
+        # Each rank flushes and reads back its part of the files; writing took place on all of them as well.
+        paths = sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]
+        hashes.append({path.name: _flushed(path) for path in paths})
+
+    def finish() -> None:
+        if engine.rank == 0:
+            _write(writing / STATE, json.dumps(asdict(state), indent=1))
+            files = {STATE: file_sha256(writing / STATE)}
+            for part in all_hashes:
+                files |= part
+            _write(writing / MANIFEST, manifest_text(files))
+            _flush(writing)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            os.replace(writing, folder / name)
+            _flush(folder)
+            point(folder, name)
+            prune(folder, keep, state.best_step)
+
+    problem = _together(begin, folder)
+    if problem is None:
+        problem = _first(engine.save(folder, writing.name))
+    if problem is None:
+        problem = _together(mine, folder)
+    if problem is None:
+        all_hashes = ranks.gather(hashes[0])
+        problem = _together(finish, folder)
+    if problem is not None and engine.rank == 0:
+        shutil.rmtree(writing, ignore_errors=True)
+    return problem
 
 
-def _lock(run_folder: Path) -> None:
-    file = (run_folder / ".lock").open("w")
-    inode = os.fstat(file.fileno()).st_ino
-    if any(os.fstat(held.fileno()).st_ino == inode for held in _locked.values()):
-        file.close()
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise InputError(
-            f"{run_folder}: another process trains there: wait for it, end it, or give another `name`"
-        ) from None
-    _locked[run_folder] = file
-
-
-def save(engine: "Engine", run_folder: Path, now: State, keep: int) -> None:
-    """Saves step `now.step` of the run, keeps the `keep` newest. A collective call."""
-    folder, state = run_folder / FOLDER, asdict(now)
-    name = f"step-{now.step:08d}"
-    writing = f".writing-{name}"
-    if engine.rank == 0:
-        shutil.rmtree(folder / writing, ignore_errors=True)
-    torch.distributed.barrier()
-    engine.save(folder, writing)
-    torch.distributed.barrier()
-    if engine.rank == 0:
-        target = folder / name
-        (folder / writing / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        files = {p.name: file_sha256(p) for p in sorted((folder / writing).iterdir())}
-        for path in (folder / writing).iterdir():
-            _flush(path)
-        (folder / writing / MANIFEST).write_text(json.dumps(files, indent=1), encoding="utf-8")
-        _flush(folder / writing / MANIFEST)
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(folder / writing, target)
-        pointer = folder / f".{LATEST}"
-        pointer.write_text(name + "\n", encoding="utf-8")
-        _flush(pointer)
-        os.replace(pointer, folder / LATEST)
-        for old in _names(folder)[keep:]:
-            shutil.rmtree(folder / old, ignore_errors=True)
-    torch.distributed.barrier()
-
-
-def _check(folder: Path, state: State, identity: dict[str, Any], ranks: int) -> None:
-    differences = _differences(state.identity, json.loads(json.dumps(identity)), "")
-    if differences:
-        raise InputError(
-            f"{folder}: the checkpoint belongs to another run ({'; '.join(differences[:3])}): "
-            "restore the old values, or start anew with --resume never or another `name`"
-        )
-    if state.ranks != ranks:
-        raise InputError(
-            f"{folder}: the checkpoint was written by {state.ranks} ranks and this run has {ranks}: "
-            f"launch with {state.ranks}"
-        )
-
-
-def _names(folder: Path) -> list[str]:
+def names(folder: Path) -> list[str]:
     """Checkpoints in `folder`, newest first."""
     return sorted((p.name for p in folder.glob("step-*") if p.is_dir()), reverse=True)
 
 
-def _problem(folder: Path) -> str | None:
-    """What is wrong with a checkpoint; None if every file is there and as it was written."""
+def point(folder: Path, name: str) -> None:
+    """Makes `latest` name this checkpoint, for DeepSpeed's own tools; this program goes by the names."""
+    pointer = folder / f".{LATEST}"
+    _write(pointer, name + "\n")
+    os.replace(pointer, folder / LATEST)
+
+
+def prune(folder: Path, keep: int, best_step: int) -> None:
+    """Removes all but the `keep` newest and that of the best dev score."""
+    for old in names(folder)[keep:]:
+        if old != f"step-{best_step:08d}":
+            # Renamed first: a removal cut short must not leave something that looks like a damaged checkpoint.
+            going = folder / f".going-{old}"
+            os.replace(folder / old, going)
+            shutil.rmtree(going, ignore_errors=True)
+    for rest in folder.glob(".going-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def manifest_text(files: dict[str, str]) -> str:
+    """The text of `manifest.json`: sha256 by file name, and a check of the list itself."""
+    ordered = dict(sorted(files.items()))
+    return json.dumps({"files": ordered, "check": short_hash(ordered)}, indent=1)
+
+
+def _read(folder: Path) -> State | str:
+    """The state of a whole checkpoint, or what is wrong with it."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"{MANIFEST}: {error}"
-    for name, digest in files.items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name} is missing"
-        if file_sha256(path) != digest:
-            return f"{name} is not as it was written"
-    return None
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        files = json.loads(text)["files"]
+        if text != manifest_text(files):
+            return f"{MANIFEST} is not as it was written"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{MANIFEST}: {error.strerror if isinstance(error, OSError) else 'not readable'}"
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted(there ^ set(files)):
+        return f"{name} is missing" if name in files else f"{name} does not belong there"
+
+    def altered(name: str) -> bool:
+        try:
+            return file_sha256(folder / name) != files[name]
+        except OSError:
+            return True
+
+    with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
+        for name, wrong in zip(files, pool.map(altered, files), strict=True):
+            if wrong:
+                return f"{name} is not as it was written"
+    try:
+        values = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        return State(**{f.name: values[f.name] for f in fields(State)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{STATE} is not of this version of the program"
 
 
-def _differences(old: Any, new: Any, where: str) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in [*old, *(k for k in new if k not in old)]:
-            found += _differences(old.get(key), new.get(key), f"{where}.{key}" if where else key)
-        return found
-    return [] if old == new else [f"{where}: then {old}, now {new}"]
+def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:
+    different = ranks.differences(state.identity, json.loads(json.dumps(identity)))
+    if not different:
+        return []
+    what = "; ".join(f"{where}: then {old}, now {new}" for where, old, new in different[:3])
+    what += f"; and {len(different) - 3} more" if len(different) > 3 else ""
+    plain = {d for d in different if d[0] == "deepspeed.zero_optimization.stage" and 0 in d[1:]}
+    fixed = [d[0] for d in different if d in plain or any(f"{d[0]}.".startswith(f"{name}.") for name in FIXED)]
+    if fixed:
+        raise InputError(
+            f"{folder}: the checkpoint belongs to another run ({what}): its weights or moments have another form, so "
+            "restore the old values, or start anew with --resume never or another `name`"
+        )
+    if not accept:
+        raise InputError(
+            f"{folder}: the checkpoint belongs to another run ({what}): restore the old values, go on with the new "
+            "ones by --accept-changes, or start anew with --resume never or another `name`"
+        )
+    return [f"accepted: {where}: then {old}, now {new}" for where, old, new in different]
+
+
+def _together(work: Callable[[], None], folder: Path) -> str | None:
+    """Runs `work` on every rank; the first failure on any of them, in a sentence, on all (a collective call)."""
+    try:
+        work()
+    except OSError as error:
+        return _first(f"{error.filename or folder}: {error.strerror or error}")
+    return _first(None)
+
+
+def _first(problem: str | None) -> str | None:
+    return next((found for found in ranks.gather(problem) if found is not None), None)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _flush(path)
+
+
+def _flushed(path: Path) -> str:
+    _flush(path)
+    return file_sha256(path)
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

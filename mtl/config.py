@@ -7,25 +7,21 @@ whose `tasks` are fully resolved. DeepSpeed's own keys live in `ds_configs/` (se
 
 import difflib
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from data_prep import jsontext
 from data_prep.errors import InputError
+from mtl.fields import FolderName, NotNegative, Place, Positive, Strict, check_unicode, shape
 from mtl.tasks import METRICS, TASKS, Kind, Task
 
 HOUSE = Path(__file__).resolve().parent.parent
 
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TaskEntry(_Strict):
+class TaskEntry(Strict):
     """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest)."""
 
     task: str | None = Field(None, description="name of a task of the table")
@@ -33,9 +29,9 @@ class TaskEntry(_Strict):
     kind: Kind | None = Field(None, description="own task: classify, span, choice, tag or mlm")
     labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
     metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
-    language: str = Field("en", description="own task: language code")
-    train: str | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
-    dev: str | None = Field(None, description="dev file; own task, or ccg")
+    language: str = Field("en", min_length=1, max_length=35, description="own task: language code")
+    train: Place | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
+    dev: Place | None = Field(None, description="dev file; own task, or ccg")
     cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
     share: NotNegative | None = Field(None, description="share of the examples, for mixture kind `fixed`")
     loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
@@ -47,7 +43,7 @@ class TaskEntry(_Strict):
             raise InputError("tasks: an entry has either `task` (one of the table) or `name` (your own)")
         if self.task is not None:
             if self.task not in TASKS:
-                raise InputError(f"tasks: unknown task {self.task!r}; {_nearest(self.task, TASKS)}")
+                raise InputError(f"tasks: unknown task {self.task!r}; {nearest(self.task, TASKS)}")
             for field in ("kind", "labels", "metric"):
                 if getattr(self, field) is not None:
                     raise InputError(
@@ -66,13 +62,17 @@ class TaskEntry(_Strict):
         name = str(self.name)
         if name in TASKS:
             raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
-        if not name.replace("_", "").replace("-", "").isalnum():
-            raise InputError(f"tasks: name {name!r}: letters, digits, - and _ only (it names folders)")
+        if not name.replace("_", "").replace("-", "").isalnum() or len(name.encode()) > 100:
+            raise InputError(
+                f"tasks: name {name!r}: letters, digits, - and _ only, at most 100 bytes (it names folders)"
+            )
         missing = [field for field in ("kind", "train", "dev") if getattr(self, field) is None]
         if missing:
             raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
         kind = self.kind
         assert kind is not None
+        if self.labels and (len(set(self.labels)) < len(self.labels) or not all(map(str.strip, self.labels))):
+            raise InputError(f"tasks: {name}: `labels` must be different and not empty")
         if kind == "classify" and not self.labels:
             raise InputError(f"tasks: {name}: a `classify` task needs `labels`, the label names in id order")
         if kind not in ("classify", "tag") and self.labels:
@@ -84,7 +84,7 @@ class TaskEntry(_Strict):
         return Task(name, kind, metric, (name,), labels, self.language, self.train, self.dev)
 
 
-class Mixture(_Strict):
+class Mixture(Strict):
     """How examples are drawn; formulas in `mtl/mixture.py`."""
 
     kind: Literal["proportional", "capped", "temperature", "uniform", "fixed", "annealed"] = "capped"
@@ -103,11 +103,11 @@ class Mixture(_Strict):
         return self
 
 
-class Batch(_Strict):
+class Batch(Strict):
     """The global batch of one optimizer step, whatever the number of ranks."""
 
-    examples: Positive | None = Field(None, description="examples per step")
-    tokens: Positive | None = Field(None, description="tokens per step, on average over the mixture")
+    examples: Positive | None = Field(None, le=2**18, description="examples per step")
+    tokens: Positive | None = Field(None, le=2**24, description="tokens per step, on average over the mixture")
 
     @model_validator(mode="after")
     def _one(self) -> "Batch":
@@ -116,19 +116,26 @@ class Batch(_Strict):
         return self
 
 
-class Optimizer(_Strict):
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimizer(Strict):
     """AdamW with linear warm-up and linear decay to zero."""
 
-    lr: float = Field(1e-5, gt=0, description="peak learning rate of the encoder")
-    head_lr: float | None = Field(None, gt=0, description="peak learning rate of the heads; default: lr")
+    lr: float = Field(1e-5, gt=0, le=1000, description="peak learning rate of the encoder")
+    head_lr: float | None = Field(None, gt=0, le=1000, description="peak learning rate of the heads; default: lr")
     warmup: NotNegative = Field(0.1, description="below 1: share of all steps; from 1 on: steps")
     weight_decay: NotNegative = Field(0.01, description="not applied to biases and LayerNorm")
     clip: NotNegative = Field(1.0, description="global gradient norm; 0 switches clipping off")
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0, le=1)
+    nonfinite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="a step whose loss or gradient is not finite: end the run, or leave the step out and count it",
+    )
 
 
-class Evaluate(_Strict):
+class Evaluate(Strict):
     """Dev evaluation during training."""
 
     every: Positive = Field(1000, description="steps between evaluations; the last step is always evaluated")
@@ -138,27 +145,30 @@ class Evaluate(_Strict):
     )
 
 
-class Checkpoint(_Strict):
+class Checkpoint(Strict):
     every: Positive = Field(1000, description="steps between checkpoints; the last step is always saved")
-    keep: Positive = Field(2, description="how many of the newest stay on disk")
+    keep: Positive = Field(2, description="how many of the newest stay on disk, besides the best")
+    on_failure: Literal["stop", "continue"] = Field(
+        "stop", description="a checkpoint that cannot be written (full disk): end the run, or train on without it"
+    )
 
 
-class RandomEncoder(_Strict):
+class RandomEncoder(Strict):
     """A new encoder with random weights."""
 
-    config: dict[str, Any] = Field(
+    config: Annotated[dict[str, Any], AfterValidator(shape)] = Field(
         description="keys of transformers' XLMRobertaConfig; the vocabulary follows the tokenizer"
     )
-    tokenizer: str = Field(description="Hub id or folder")
+    tokenizer: Place = Field(description="Hub id or folder")
 
 
-class RunConfig(_Strict):
+class RunConfig(Strict):
     """One run. `tasks` entries may be given as a plain name."""
 
-    name: str = Field(description="the run folder is output/name")
-    output: str = "runs"
-    data: str = Field("data", description="where python -m data_prep --out wrote")
-    encoder: str | RandomEncoder = Field(
+    name: FolderName = Field(description="the run folder is output/name")
+    output: Place = "runs"
+    data: Place = Field("data", description="where python -m data_prep --out wrote")
+    encoder: Place | RandomEncoder = Field(
         "FacebookAI/xlm-roberta-large", description="Hub id, folder, or random weights"
     )
     tasks: list[TaskEntry] = Field(min_length=1)
@@ -169,13 +179,13 @@ class RunConfig(_Strict):
         16384, description="tokens that one rank holds at once; accumulation follows from it"
     )
     epochs: float | None = Field(
-        None, gt=0, description="epochs of the mixture: sum over tasks of min(n, cap) examples"
+        None, gt=0, le=1e6, description="epochs of the mixture: sum over tasks of min(n, cap) examples"
     )
-    steps: Positive | None = Field(None, description="optimizer steps, instead of epochs")
+    steps: Positive | None = Field(None, le=10**7, description="optimizer steps, instead of epochs")
     optimizer: Optimizer = Optimizer()
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
-    deepspeed: str = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
+    deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
     seed: int = Field(1, ge=0, lt=2**32)
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
     attention_probs_dropout_prob: float = Field(
@@ -187,6 +197,9 @@ class RunConfig(_Strict):
     gradient_checkpointing: bool = False
     mlm_probability: float = Field(0.15, gt=0, lt=1, description="share of tokens masked in mlm tasks")
     log_every: Positive = Field(10, description="steps between lines of metrics.jsonl and TensorBoard")
+    silence: float = Field(
+        60.0, ge=5, description="seconds without a sign of life after which a rank counts as hung and all end"
+    )
     notes: str = Field("", description="free text, shown in the run record")
 
     @model_validator(mode="before")
@@ -201,8 +214,6 @@ class RunConfig(_Strict):
     def _consistent(self) -> "RunConfig":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either `epochs` or `steps`")
-        if not self.name or "/" in self.name or self.name in (".", ".."):
-            raise ValueError(f"name: {self.name!r} must be a plain folder name")
         names = [task.name for task in self.resolved_tasks()]
         for name in names:
             if names.count(name) > 1:
@@ -233,7 +244,7 @@ def find_config(name: str) -> Path:
     """`name` is a path, or the name of a file in `configs/`, with or without `.json`."""
     candidates = [Path(name), HOUSE / "configs" / name, HOUSE / "configs" / f"{name}.json"]
     for path in candidates:
-        if path.is_file():
+        if os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
             return path
     known = sorted(p.name for p in (HOUSE / "configs").glob("*.json"))
     raise InputError(f"--config {name}: no such file, nor in configs/ (there: {', '.join(known)})")
@@ -248,6 +259,7 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
     values = read_json(path)
     for override in overrides or []:
         _apply(values, override)
+        check_unicode("--set", values)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
@@ -259,13 +271,14 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; `InputError` with line and column where it is not one."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = jsontext.parse(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    check_unicode(str(path), values)
     return values
 
 
@@ -274,7 +287,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise InputError(f"--set {override}: expected key.path=value")
     try:
-        value = json.loads(text)
+        value = jsontext.parse(text)
     except json.JSONDecodeError:
         value = text  # a bare word is a string
     place: Any = values
@@ -314,11 +327,14 @@ def _position(place: list[Any], part: str, override: str) -> int:
 
 def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest known name for an unknown key."""
-    problem = error.errors()[0]
-    where = [str(p) for p in problem["loc"] if p not in ("RandomEncoder", "str")]
+    problem, *more = error.errors()
+    # A wrong field of a random encoder says more than that it is not the name of one either.
+    problem = next((p for p in more if p["loc"][:2] == ("encoder", "RandomEncoder") and len(p["loc"]) > 2), problem)
+    # Which member of a union was tried is of no interest.
+    where = [str(p) for p in problem["loc"] if p != "RandomEncoder" and not str(p).startswith("function-")]
     if problem["type"] == "extra_forbidden":
         known = _fields_at(where[:-1])
-        return f"unknown key `{'.'.join(where)}`; {_nearest(where[-1], known)}"
+        return f"unknown key `{'.'.join(where)}`; {nearest(where[-1], known)}"
     message = problem["msg"].removeprefix("Value error, ")
     return f"{'.'.join(where)}: {message}" if where else message
 
@@ -339,6 +355,6 @@ def _fields_at(where: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Any) -> str:
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

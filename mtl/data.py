@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from data_prep import store
@@ -49,6 +50,13 @@ class Rows:
             for place, row in zip(places, self._splits[number].take(rows[places] - first), strict=True):
                 found[place] = row
         return found
+
+    def origin(self, row: int) -> str:
+        """Where a row lies on disk, for a message."""
+        owner = int(np.searchsorted(self._ends, row, side="right"))
+        split = self._splits[owner]
+        place = row - (int(self._ends[owner]) - split.rows)
+        return f"{split.path} row {place} (example {int(split.example[place])})"
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,8 @@ def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: s
         for dataset in task.datasets:
             key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint)
             prepared.append(store.find(Path(config.data), dataset, key, command, files))
+        if hasattr(nn.ModuleDict(), task.name):  # the heads are kept in one, by name
+            raise InputError(f"tasks: name {task.name!r} is a word of torch's own; choose another")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         opened.append(

@@ -33,25 +33,39 @@ class DevScores:
 
 
 class DevEvaluation:
-    """The dev sets of a run. `sum_over_ranks` adds a float64 tensor up over all ranks."""
+    """The dev sets of a run.
+
+    `sum_over_ranks` adds a float64 tensor up over all ranks; `wants_stop`: whether this rank wants the run to stop.
+    """
 
     def __init__(
-        self, config: RunConfig, tasks: list[TaskData], special: Special, rank: int, world: int, sum_over_ranks: Sum
+        self,
+        config: RunConfig,
+        tasks: list[TaskData],
+        special: Special,
+        rank: int,
+        world: int,
+        sum_over_ranks: Sum,
+        wants_stop: Callable[[], bool] = lambda: False,
     ) -> None:
+        self.wants_stop = wants_stop
         self.config = config
         self.special = special
         self.rank, self.world, self.sum = rank, world, sum_over_ranks
         self.sets = [_DevSet(index, task, config, special) for index, task in enumerate(tasks) if len(task.dev)]
 
-    def run(self, model: MultiTaskModel, device: torch.device) -> list[DevScores]:
-        """Scores of every task that has dev rows (a collective call)."""
+    def run(self, model: MultiTaskModel, device: torch.device) -> list[DevScores] | None:
+        """Scores of every task that has dev rows; None, on all ranks, if one wanted to stop (a collective call)."""
         model.eval()
         scores = []
         try:
             with torch.no_grad():
                 for dev in tqdm(self.sets, desc="dev", leave=False, disable=self.rank != 0, unit="task"):
-                    totals = self.sum(torch.from_numpy(self._totals(dev, model, device)))
-                    scores.append(dev.scores(totals.numpy()))
+                    mine = np.append(self._totals(dev, model, device), float(self.wants_stop()))
+                    totals = self.sum(torch.from_numpy(mine)).numpy()
+                    if totals[-1]:
+                        return None
+                    scores.append(dev.scores(totals[:-1]))
         finally:
             model.train()
         return scores
@@ -66,6 +80,8 @@ class DevEvaluation:
         lengths = dev.task.dev.length[rows]
         windows: list[tuple[dict[str, Any], np.ndarray]] = []
         for group in batches_by_tokens(lengths, self.config.micro_tokens):
+            if self.wants_stop():
+                return totals  # nobody will look at them
             taken = dev.fetch(rows[group])
             batch = pack([(dev.index, row) for row in taken], heads, self.special).to(device)
             scores = model.scores(batch, dev.task.name)

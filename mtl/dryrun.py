@@ -4,44 +4,8 @@ Sizes, the mixture with expected examples and epochs, steps, tokens, parameters,
 ZeRO stage. Needs prepared data, the tokenizer and the encoder's config, no weights and no GPU.
 """
 
-from typing import Any
-
-import torch
-from transformers import AutoModel, PretrainedConfig
-
-from mtl.heads import make_head
+from mtl.memory import memory, parameters
 from mtl.setup import Setup
-
-GIB = 2**30
-
-
-def parameters(made: Setup) -> tuple[int, int]:
-    """(encoder, heads) parameters, counted on the meta device."""
-    with torch.device("meta"):
-        encoder = AutoModel.from_config(made.source)
-        heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
-    return sum(p.numel() for p in encoder.parameters()), sum(p.numel() for h in heads for p in h.parameters())
-
-
-def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
-    """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), activations.
-
-    Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
-    too. Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022, equation 1
-    without the attention matrix, which no back-end here keeps), twice that in float32.
-    """
-    half = ds.get("bf16", {}).get("enabled", False) or ds.get("fp16", {}).get("enabled", False)
-    stage = ds.get("zero_optimization", {}).get("stage", 0)
-    offload = "offload_optimizer" in ds.get("zero_optimization", {})
-    states = 12 if stage or half else 8  # float32 without ZeRO needs no master copy
-    width = 2 if half else 4
-    parts = {
-        "weights": total * width,
-        "gradients": total * 4 / (ranks if stage == 2 else 1),
-        "optimizer": 0 if offload else total * states / (ranks if stage else 1),
-        "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
-    }
-    return {name: size / GIB for name, size in parts.items()}
 
 
 def report(made: Setup, ranks: int) -> str:

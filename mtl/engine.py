@@ -9,23 +9,38 @@ global batch, so the loss is multiplied by the number of ranks.
 """
 
 import hashlib
+import math
 import os
+import pickle
+import re
+import shutil
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
+from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils import safe_get_full_fp32_param
+from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 
 from data_prep.errors import InputError
-from mtl import attention
+from mtl import attention, reshard
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
-from mtl.optimizer import AdamW, SitsOut, param_groups, schedule, set_step
+from mtl.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, set_step
+from mtl.ranks import close as close  # TEMPORARY
+
+# All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
+SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)
 
 
 def connect() -> tuple[int, int, torch.device]:
@@ -48,23 +63,6 @@ def connect() -> tuple[int, int, torch.device]:
         accelerator.set_device(local)
         device = torch.device(accelerator.device_name(local))
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
-
-
-def agree(problem: str | None) -> None:
-    """Raises the first rank's problem on all ranks, so that none goes on alone (a collective call)."""
-    problems: list[str | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(problems, problem)
-    first = next((p for p in problems if p is not None), None)
-    if first is not None:
-        close()
-        raise InputError(first)
-
-
-def from_first(value: Any) -> Any:
-    """What rank 0 has, on all ranks (a collective call)."""
-    values = [value]
-    torch.distributed.broadcast_object_list(values, src=0)
-    return values[0]
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
@@ -102,6 +100,16 @@ class Engine:
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
         self.stage = self.ds.zero_optimization_stage()
+        self._files = _Files(self.ds._config)
+        self.ds.checkpoint_engine = self._files
+        self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)
+        fill_state(self._inner)
+
+    @property
+    def _inner(self) -> torch.optim.Optimizer:
+        """The optimizer over this rank's own partitions, one flat tensor a group (plain one: over all parameters)."""
+        found: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
+        return found
 
     @property
     def backend(self) -> str:
@@ -125,7 +133,8 @@ class Engine:
     def step(self, number: int, micro_batches: list[PackedBatch], present: set[str]) -> tuple[Tensor, float, float]:
         """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
 
-        `present`: tasks with examples in the global step. The norm is the global one, before clipping.
+        `present`: tasks with examples in the global step. The norm is the global one, before clipping. Where it is not
+        finite nothing was changed, neither weights nor moments: the caller decides what that means.
         """
         self.ds.train()
         total: Tensor | None = None
@@ -138,17 +147,18 @@ class Engine:
         assert total is not None
         factor = schedule(number, self.steps, self.config.optimizer.warmup)
         set_step(self.ds.optimizer.param_groups, factor, present)
-        # Plain data parallelism in float32 reports no norm: taken from the reduced gradients, before clipping.
+        # Plain data parallelism in float32 reports no norm and looks for nothing: taken from the reduced gradients.
         norm = None if self.stage or self.ds.bfloat16_enabled() else self._gradient_norm()
+        if norm is not None and not math.isfinite(norm):
+            self.ds.zero_grad()
+            return total, norm, factor
         skipped = self.ds.skipped_steps
         self.ds.step()
         if norm is None:
             norm = float(self.ds.get_global_grad_norm())
-        if self.ds.skipped_steps != skipped or norm != norm or norm in (float("inf"), -float("inf")):
-            raise FloatingPointError(
-                f"step {number}: the gradient is not finite (norm {norm}; tasks {', '.join(sorted(present))}); "
-                "lower the learning rate, or look at the data of this step"
-            )
+        # DeepSpeed leaves a step out in silence; its own step counter goes on.
+        if self.ds.skipped_steps != skipped:
+            norm = math.inf
         return total, norm, factor
 
     def _gradient_norm(self) -> float:
@@ -165,15 +175,32 @@ class Engine:
                 weights[name] = kept.detach().float().cpu().clone()
         return weights
 
-    def save(self, folder: Path, tag: str) -> None:
-        """DeepSpeed's checkpoint in folder/tag (a collective call)."""
-        self.ds.save_checkpoint(str(folder), tag=tag, save_latest=False)
+    def save(self, folder: Path, tag: str) -> str | None:
+        """DeepSpeed's checkpoint in folder/tag (a collective call): None, or what went wrong on this rank."""
+        self._files.problem = None
+        # What DeepSpeed's own converter to its universal format asks for.
+        client: dict[str, Any] = {UNIVERSAL_CHECKPOINT_INFO: {}}
+        self.ds.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
+        return self._files.problem
 
-    def load(self, folder: Path, tag: str) -> None:
-        """Weights and optimizer from folder/tag (a collective call)."""
-        path, _ = self.ds.load_checkpoint(str(folder), tag=tag)
-        if path is None:
-            raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
+    def load(self, folder: Path, tag: str, saved_ranks: int) -> None:
+        """Weights and optimizer from folder/tag, which `saved_ranks` ranks wrote (a collective call).
+
+        Raises `InputError` if a file holds anything but tensors, plain values and `SAFE_CLASSES`.
+        """
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        torch.serialization.add_safe_globals(list(SAFE_CLASSES))
+        try:
+            if self.stage and saved_ranks != self.world:
+                reshard.load(self.ds, folder / tag, self.rank, self.world)
+            elif self.ds.load_checkpoint(str(folder), tag=tag)[0] is None:
+                raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
+        except pickle.UnpicklingError as error:
+            what = re.search(r"GLOBAL (\S+)", str(error))
+            raise InputError(
+                f"{folder / tag}: holds {what[1] if what else 'something'}, which no checkpoint of this program does: "
+                "it may be a program made to run here; refused"
+            ) from None
 
     def peak_memory(self) -> float:
         """Peak device memory in GiB since the last call (CPU: the process's own peak, which never falls)."""
@@ -187,17 +214,56 @@ class Engine:
         return peak
 
 
-def close() -> None:
-    """Leaves the process group in order."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+class _Files(TorchCheckpointEngine):
+    """Writes DeepSpeed's checkpoint files. A rank that cannot goes on: the others wait for it further down."""
+
+    problem: str | None = None
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        with self._noticed(path):
+            super().makedirs(path, exist_ok=exist_ok)
+
+    def save(self, state_dict: dict[str, Any], path: str) -> None:
+        with self._noticed(path):
+            super().save(state_dict, path)
+
+    def guarded(self, write: Callable[[str], None]) -> Callable[[str], None]:
+        """`write`, with its failures noticed like those of the rest."""
+
+        def guarded(path: str) -> None:
+            with self._noticed(path):
+                write(path)
+
+        return guarded
+
+    @contextmanager
+    def _noticed(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            if shutil.disk_usage(Path(path).parent.parent).free < 2**20:
+                reason = "no space left on device"
+            self.problem = self.problem or f"{path}: {reason}"
 
 
 def _offloaded(groups: list[dict[str, Any]], settings: dict[str, Any]) -> torch.optim.Optimizer:
     from deepspeed.ops.adam import DeepSpeedCPUAdam  # compiled at first use: only where it is wanted
 
     class OffloadedAdamW(SitsOut, DeepSpeedCPUAdam):
-        """DeepSpeed's AdamW on the host."""
+        """DeepSpeed's AdamW on the host, made to compute the same after a resume.
+
+        Its kernel carries beta^t from call to call (one multiplication instead of a power), so a resumed run would
+        differ in the last bit. An empty update with a step far away makes it take the power at every step.
+        """
+
+        def step(self, closure: Any = None, **more: Any) -> Any:
+            group, nothing = self.param_groups[0], [torch.zeros(0) for _ in range(4)]
+            beta1, beta2 = group["betas"]
+            self.ds_opt_adam.adam_update(
+                self.opt_id, 2**40, 0.0, beta1, beta2, group["eps"], 0.0, group["bias_correction"], *nothing
+            )
+            return super().step(closure)
 
     return OffloadedAdamW(groups, adamw_mode=True, **settings)
 

@@ -14,6 +14,8 @@ import torch
 from mtl.data import TaskData
 from mtl.plan import Step
 
+_PLAIN = ("tokens", "steps", "fill", "balance", "seconds")
+
 
 class Meter:
     """Collects steps until `lines` turns them into log lines and starts afresh."""
@@ -52,6 +54,25 @@ class Meter:
         ranks = len(shares[0])
         self.fill += step.tokens / (len(shares) * ranks * micro_tokens)
         self.balance += step.tokens / (sum(heaviest) * ranks)
+
+    def state(self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
+        """The sums so far over all ranks, for a checkpoint between two log lines (a collective call)."""
+        return {
+            "sums": sum_over_ranks(self.sums).tolist(),
+            "units": self.units.tolist(),
+            "counts": self.counts.tolist(),
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+    def load(self, state: dict[str, Any], rank: int) -> None:
+        """Goes on from `state`; the sums of all ranks are kept by rank 0."""
+        if rank == 0:
+            self.sums += torch.tensor(state["sums"], dtype=torch.float64, device=self.device)
+        self.units = np.array(state["units"])
+        self.counts = np.array(state["counts"], dtype=np.int64)
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self.resume()
 
     def lines(
         self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]

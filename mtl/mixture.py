@@ -11,12 +11,18 @@ Trade-off: the permutation is a Feistel network with cycle walking instead of a 
 cost no memory and no start-up time, at about 100 ns an example.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from data_prep.errors import InputError
+
 DEFAULT_CAP = 2**17  # Phang et al. 2020: examples-proportional mixing, capped at 2^17 examples a task
 ANNEAL_FLOOR = 0.2  # Stickland & Murray 2019 (PALs): alpha = 1 - 0.8 (e - 1) / (E - 1)
+
+# Limits on the length of a run: a recount of all its draws (at every resume) stays a matter of seconds to minutes.
+MOST_STEPS = 10**7
+MOST_DRAWS = 10**10
 
 _TASKS, _ORDER = 1, 2  # purposes that keep the random streams apart
 _ROUNDS = 6
@@ -45,7 +51,7 @@ def shares(
     if kind in ("proportional", "capped"):
         weights = n
     elif kind == "temperature":
-        weights = n ** (1.0 / temperature)
+        weights = (n / n.max()) ** (1.0 / temperature)  # scaled, so that a small T does not overflow
     elif kind == "uniform":
         weights = np.ones_like(n)
     elif kind == "fixed":
@@ -71,6 +77,15 @@ class Sampler:
     by_task: bool
     temperature: float = 1.0
     given: tuple[float, ...] | None = None
+    # (step, cursors) of the latest recount, so that asking for rising steps counts every draw once.
+    _counted: list[tuple[int, np.ndarray]] = field(default_factory=list, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.steps > MOST_STEPS or self.steps * self.batch_examples > MOST_DRAWS:
+            raise InputError(
+                f"{self.steps} steps of {self.batch_examples} examples: more than the {MOST_STEPS:,} steps or"
+                f" {MOST_DRAWS:,} examples that a run may have; lower `epochs`, `steps` or `batch`"
+            )
 
     def shares_at(self, steps: np.ndarray | int) -> np.ndarray:
         """Task probabilities, float64 [..., tasks], at the given step numbers."""
@@ -94,13 +109,16 @@ class Sampler:
 
     def cursors(self, step: int) -> np.ndarray:
         """How many examples of each task were drawn before `step`: int64 [tasks]. Recounted, never stored."""
-        counts = np.zeros(len(self.sizes), dtype=np.int64)
+        start, counts = 0, np.zeros(len(self.sizes), dtype=np.int64)
+        if self._counted and self._counted[0][0] <= step:
+            start, counts = self._counted[0][0], self._counted[0][1].copy()
         width = 1 if self.by_task else self.batch_examples
         per_draw = self.batch_examples if self.by_task else 1
         span = max(1, _BLOCK // width)
-        for first in range(0, step, span):
+        for first in range(start, step, span):
             drawn = self.tasks(first, min(step, first + span))
             counts += np.bincount(drawn.ravel(), minlength=len(self.sizes)) * per_draw
+        self._counted[:] = [(step, counts.copy())]
         return counts
 
     def batch(self, step: int, cursors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:

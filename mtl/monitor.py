@@ -4,7 +4,10 @@ After a resume, lines and curve points beyond the resumed step are dropped first
 """
 
 import json
+import os
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +25,9 @@ class Monitor:
             return
         self.path = folder / "metrics.jsonl"
         _drop_after(self.path, step)
-        self.file = self.path.open("a", encoding="utf-8")
+        self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self.waiting, self.complained = "", False
+        threading.excepthook = _quietly  # of the writer's thread: told by `_point`
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self.board.add_text("config", f"```json\n{config_text}\n```", step)
         # A terminal is redrawn twice a second; a log file gets a line now and then.
@@ -35,12 +40,12 @@ class Monitor:
             return
         self._line({"step": step, "kind": "train", "task": "all", **overall})
         for name, value in overall.items():
-            self.board.add_scalar(f"train/{name}", value, step)
+            self._point(f"train/{name}", value, step)
         for task in tasks:
             self._line({"step": step, "kind": "train", **task})
             for name, value in task.items():
                 if name != "task":
-                    self.board.add_scalar(f"train_{name}/{task['task']}", value, step)
+                    self._point(f"train_{name}/{task['task']}", value, step)
         shown = f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s"
         self.bar.set_postfix_str(shown, refresh=False)
 
@@ -52,9 +57,9 @@ class Monitor:
             self._line({"step": step, "kind": "dev", "task": task, **figures})
             for name, value in figures.items():
                 if name not in ("majority", "examples"):
-                    self.board.add_scalar(f"dev_{name}/{task}", value, step)
+                    self._point(f"dev_{name}/{task}", value, step)
         self._line({"step": step, "kind": "dev", "task": "all", "mean": mean})
-        self.board.add_scalar("dev/mean", mean, step)
+        self._point("dev/mean", mean, step)
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
         for task, figures in scores.items():
@@ -68,7 +73,8 @@ class Monitor:
     def flush(self) -> None:
         """Before a checkpoint: what lies before it is on disk."""
         if self.active:
-            self.board.flush()
+            with suppress(OSError):
+                self.board.flush()
 
     def advance(self) -> None:
         """One step is done."""
@@ -80,9 +86,26 @@ class Monitor:
         if self.active:
             tqdm.write(text)
 
+    def _point(self, name: str, value: float, step: int) -> None:
+        """A point of a curve; TensorBoard's writer has died if its disk was full, metrics.jsonl has the figures."""
+        try:
+            self.board.add_scalar(name, value, step)
+        except OSError as error:
+            self._complain(f"TensorBoard's events: {error.strerror}; its curves go on at the next start")
+
+    def _complain(self, what: str) -> None:
+        if not self.complained:
+            self.say(f"warning: {what}")
+        self.complained = True
+
     def _line(self, values: dict[str, Any]) -> None:
-        self.file.write(json.dumps(values) + "\n")
-        self.file.flush()
+        """Appends a line; one that the disk has no room for waits for the next."""
+        self.waiting += json.dumps(values) + "\n"
+        try:
+            written = os.write(self.file, self.waiting.encode())
+            self.waiting = self.waiting.encode()[written:].decode()  # json.dumps gives ASCII: no character is cut
+        except OSError as error:
+            self._complain(f"{self.path}: {error.strerror}; its lines wait until there is room")
 
     def __enter__(self) -> "Monitor":
         return self
@@ -92,8 +115,14 @@ class Monitor:
     ) -> None:
         if self.active:
             self.bar.close()
-            self.board.close()
-            self.file.close()
+            with suppress(OSError):  # a full disk has been told of
+                self.board.close()
+            os.close(self.file)
+
+
+def _quietly(failed: threading.ExceptHookArgs) -> None:
+    if failed.exc_type is not OSError:
+        threading.__excepthook__(failed)
 
 
 def _drop_after(path: Path, step: int) -> None:
@@ -107,4 +136,6 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):
             break
-    path.write_text("".join(kept), encoding="utf-8")
+    writing = path.with_name(f".{path.name}")  # killed in between, nothing is lost
+    writing.write_text("".join(kept), encoding="utf-8")
+    writing.replace(path)

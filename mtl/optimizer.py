@@ -33,6 +33,24 @@ class AdamW(SitsOut, torch.optim.AdamW):
     """torch's AdamW with groups that may sit out."""
 
 
+def fill_state(optimizer: torch.optim.Optimizer) -> None:
+    """Gives every parameter its moments and step count at once, all zero, instead of at its first step.
+
+    Then memory is what it will be from the first step on, and checkpoints have one form whichever heads have had
+    examples so far (DeepSpeed's converter to its universal format needs that).
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if not optimizer.state[parameter]:
+                fused = group.get("fused")
+                step: Any = torch.zeros((), device=parameter.device if fused else "cpu")
+                if not isinstance(optimizer, torch.optim.AdamW):
+                    step = 0  # DeepSpeed's own AdamW counts in plain numbers
+                optimizer.state[parameter].update(
+                    step=step, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter)
+                )
+
+
 def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, Any]]:
     """Parameter groups: encoder, pooler, each head, each with and without decay.
 

@@ -1,7 +1,9 @@
 """Everything a run needs before there is a process group: config, data, plan, and the model's shape."""
 
+import hashlib
 import shlex
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from data_prep.store import file_sha256
 from mtl import config as configs
 from mtl import data
 from mtl.batch import Special
-from mtl.config import RandomEncoder, RunConfig
+from mtl.config import HOUSE, RandomEncoder, RunConfig
 from mtl.data import TaskData
 from mtl.dsconfig import read_deepspeed
 from mtl.model import MultiTaskModel, load_config, load_encoder
@@ -55,11 +57,26 @@ class Setup:
         return {
             **self.plan.parts(),
             "encoder": _encoder_identity(run.encoder),
-            "optimizer": run.optimizer.model_dump(mode="json"),
+            "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
+            "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
             "hidden_dropout_prob": run.hidden_dropout_prob,
             "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
             "deepspeed": self.ds,
         }
+
+    def common(self) -> dict[str, Any]:
+        """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
+        code = hashlib.sha256()
+        for path in sorted([HOUSE / "train.py", *HOUSE.glob("mtl/*.py"), *HOUSE.glob("data_prep/*.py")]):
+            code.update(path.read_bytes())
+        versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
+        return {**self.identity(), "code of the program": code.hexdigest()[:12], "version": versions}
+
+    def verify(self) -> None:
+        """Reads every byte of the prepared data; `InputError` if a file is not the one that was written."""
+        for task in self.tasks:
+            for prepared in task.prepared:
+                prepared.verify()
 
 
 def _encoder_identity(spec: str | RandomEncoder) -> Any:

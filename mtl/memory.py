@@ -1,0 +1,81 @@
+"""The memory plan: GiB per GPU under a ZeRO stage, and what to lower when memory runs out."""
+
+import os
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoModel, PretrainedConfig
+
+from mtl.heads import make_head
+from mtl.setup import Setup
+
+GIB = 2**30
+
+
+def parameters(made: Setup) -> tuple[int, int]:
+    """(encoder, heads) parameters, counted on the meta device."""
+    with torch.device("meta"):
+        encoder = AutoModel.from_config(made.source)
+        heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
+    return sum(p.numel() for p in encoder.parameters()), sum(p.numel() for h in heads for p in h.parameters())
+
+
+def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
+    """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), activations.
+
+    Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
+    too. Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022, equation 1
+    without the attention matrix, which no back-end here keeps), twice that in float32.
+    """
+    half = ds.get("bf16", {}).get("enabled", False) or ds.get("fp16", {}).get("enabled", False)
+    stage = ds.get("zero_optimization", {}).get("stage", 0)
+    offload = "offload_optimizer" in ds.get("zero_optimization", {})
+    states = 12 if stage or half else 8  # float32 without ZeRO needs no master copy
+    width = 2 if half else 4
+    parts = {
+        "weights": total * width,
+        "gradients": total * 4 / (ranks if stage == 2 else 1),
+        "optimizer": 0 if offload else total * states / (ranks if stage else 1),
+        "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
+    }
+    return {name: size / GIB for name, size in parts.items()}
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an exception says that device or host memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def advice(made: Setup, ranks: int, tokens: int, available: float) -> str:
+    """What to lower after memory ran out in a micro-batch of `tokens` tokens; `available`: GiB that a rank may use."""
+    config = made.run
+    parts = memory(sum(parameters(made)), made.ds, made.source, config.micro_tokens, ranks)
+    fixed = sum(parts.values()) - parts["activations"]
+    plan = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
+    said = (
+        f"out of memory in a micro-batch of {tokens} tokens (micro_tokens {config.micro_tokens}; planned GiB: {plan}; "
+        f"the device has {available:.1f})"
+    )
+    longest = max(int(task.train.length.max()) for task in made.tasks)
+    room = int(0.8 * (available - fixed) / (parts["activations"] / config.micro_tokens))
+    micro = max(0, min(room, config.micro_tokens // 2, tokens // 2))
+    if micro < longest:
+        return (
+            f"{said}: no smaller micro_tokens helps, since the longest example has {longest} tokens: use more GPUs "
+            "with ZeRO stage 2, zero2_offload.json, gradient_checkpointing, or a lower max_length"
+        )
+    return (
+        f"{said}: lower micro_tokens, for example --set micro_tokens={micro}: it computes the same in more "
+        "micro-steps; the same command with it goes on where the run stopped"
+    )
+
+
+def available() -> float:
+    """GiB of the device that this rank computes on (CPU: its share of the host's)."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / GIB
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    return float(psutil.virtual_memory().total) / GIB / here
