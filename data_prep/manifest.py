@@ -31,6 +31,7 @@ class _Split(BaseModel):
 
 
 class _Splits(BaseModel):
+    model_config = ConfigDict(extra="forbid")
     train: _Split
     dev: _Split
 

@@ -63,7 +63,9 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         try:
             path.encode()
         except UnicodeEncodeError:
-            raise InputError(f"{path}: the name is not valid UTF-8, so the manifest cannot hold it; rename it") from None
+            raise InputError(
+                f"{path}: the name is not valid UTF-8, so the manifest cannot hold it; rename it"
+            ) from None
     home = out / job.dataset
     try:
         home.mkdir(parents=True, exist_ok=True)

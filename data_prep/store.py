@@ -9,6 +9,7 @@ A folder with this name is therefore always complete. Arrow's IPC file format is
 milliseconds whatever the size, `Split.take` hands out views into the mapped file, and processes share the pages.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import manifest as manifests
+from data_prep import sound
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST
@@ -129,6 +131,14 @@ class Split:
     def __len__(self) -> int:
         return self.rows
 
+    def problem(self, labels: int | None, vocabulary: int | None) -> str | None:
+        """What is wrong with the numbers in the columns (see `sound.py`), or None."""
+        for views, rows in zip(self._views, np.diff(self._starts).tolist(), strict=True):
+            found = sound.problem(dict(zip(self.columns, views, strict=True)), rows, labels, vocabulary)
+            if found is not None:
+                return found
+        return None
+
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """The rows with these numbers, in this order: read-only int32 views for lists, ints for the rest. O(rows)."""
         wanted = np.asarray(rows, np.int64)
@@ -177,11 +187,18 @@ class Prepared:
         self.train = Split(path / "train.arrow", schema(kind, "train"))
         self.dev = Split(path / "dev.arrow", schema(kind, "dev"))
 
-    def verify(self) -> None:
-        """Reads every byte: `InputError` if a file is not the one that was written."""
+    def verify(self, vocabulary: int | None = None) -> None:
+        """Reads every byte: `InputError` if a file is not the one that was written, or holds what cannot be trained on.
+
+        `vocabulary`: the number of tokens, where it is known.
+        """
         for name, info in self.manifest["files"].items():
             if file_sha256(self.path / name) != info["sha256"]:
                 raise InputError(f"{self.path / name}: altered since it was written (its sha256 differs)")
+        for split in (self.train, self.dev):
+            wrong = split.problem(len(self.labels) if self.labels is not None else None, vocabulary)
+            if wrong is not None:
+                raise InputError(f"{split.path}: {wrong}; delete the folder and prepare again")
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
@@ -218,7 +235,9 @@ def find(data: Path, dataset: str, key: str, command: str, files: Sequence[Path]
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 (hex) of a file."""
+    """sha256 (hex) of a file; `OSError` for anything else (reading a pipe would wait for ever)."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -60,6 +60,20 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         else:
             hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
         raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
+    try:
+        _check(tokenizer, name)
+    except InputError:
+        raise
+    except Exception as error:  # settings of a wrong type come to light only in use
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"tokenizer {name}: does not work ({type(error).__name__}: {reason}); save it again") from None
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _check(tokenizer: Any, name: str) -> None:
+    if type(tokenizer.model_max_length) is not int or tokenizer.model_max_length < 1:
+        found = repr(tokenizer.model_max_length)[:60]
+        raise InputError(f"tokenizer {name}: model_max_length: expected a whole number from 1 on, found {found}")
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer {name}: a fast tokenizer is needed (tokenizer.json), it gives character offsets")
     for token in ("bos", "eos", "pad", "unk", "mask"):
@@ -74,7 +88,6 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
                 f"tokenizer {name}: expected `<s> A </s></s> B </s>` for a pair, as XLM-R has it, found"
                 f" {' '.join(tokenizer.convert_ids_to_tokens(tokenizer(*text)['input_ids']))}"
             )
-    return cast("PreTrainedTokenizerFast", tokenizer)
 
 
 def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:

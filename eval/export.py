@@ -5,6 +5,8 @@ TokenClassification, MultipleChoice, MaskedLM; for other families of the encoder
 copied, not changed: the folder gives the logits that the trainer's head gives.
 """
 
+import copy
+import shutil
 from pathlib import Path
 
 import torch
@@ -13,9 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from data_prep.errors import InputError
-from eval.subject import Subject
+from eval.subject import Subject, loading
 from mtl.export import LoadedHead
-from mtl.model import load_config
 
 _AUTO = {
     "classify": transformers.AutoModelForSequenceClassification,
@@ -40,21 +41,31 @@ def export(encoder: str, task: str, out: Path) -> str:
         raise InputError(f"--task {task}: no such head beside {subject.folder} (there: {known})")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: exists and is not an empty folder; choose another or remove it")
-    model = assemble(subject, head)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    writing = out.with_name(f".writing-{out.name}")
-    model.save_pretrained(writing)
+    with loading(f"--encoder {encoder}: the model with its head"):
+        model = assemble(subject, head)
     subject.tokenizer.model_max_length = head.max_length
-    subject.tokenizer.save_pretrained(writing)
-    if out.exists():
-        out.rmdir()
-    writing.rename(out)
+    writing = out.with_name(f".writing-{out.name}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(writing, ignore_errors=True)
+        model.save_pretrained(writing)
+        subject.tokenizer.save_pretrained(writing)
+        if out.exists():
+            out.rmdir()
+        writing.rename(out)
+    except BaseException as error:
+        shutil.rmtree(writing, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
+        if isinstance(error, UnicodeError):
+            raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
+        raise
     return type(model).__name__
 
 
 def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
     """The transformers model with the weights of encoder and head, float32, eval mode."""
-    config = load_config(subject.folder)
+    config = copy.deepcopy(subject.config)
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}

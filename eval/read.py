@@ -227,8 +227,13 @@ def _xnli_tsv(root: Path, code: str, stem: str) -> _Copy | None:
     path = _named(root, f"{stem}-{code}.tsv", below="xnli")
     if path is None:
         return None
+    csv.field_size_limit(2**31 - 1)
+    try:
+        table = list(csv.reader((f"{text}\n" for _, text in readers.lines(path)), delimiter="\t"))
+    except csv.Error as error:
+        raise InputError(f"{path}: not tab-separated rows ({error}); expected XTREME's TSV") from None
     rows = []
-    for number, fields in enumerate(csv.reader((f"{text}\n" for _, text in readers.lines(path)), delimiter="\t"), 1):
+    for number, fields in enumerate(table, 1):
         where = f"{path}: row {number}"
         if len(fields) not in (2, 3):
             raise InputError(f"{where}: {len(fields)} fields; expected premise, hypothesis, label (XTREME's TSV)")

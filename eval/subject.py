@@ -1,12 +1,15 @@
 """An encoder under evaluation: where it lies, what it is called, which heads it has, and its fingerprint."""
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from safetensors import safe_open
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
@@ -65,28 +68,65 @@ class Subject:
         return beside if path.resolve().name == "encoder" else beside / path.resolve().name
 
     @cached_property
+    def config(self) -> PretrainedConfig:
+        with loading(f"--encoder {self.spec}: its config.json"):
+            return load_config(self.folder)
+
+    @property
     def depth(self) -> int:
         """Number of layers."""
-        return int(load_config(self.folder).num_hidden_layers)
+        return int(self.config.num_hidden_layers)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        return tokenizers.load(self.folder)
+        tokenizer = tokenizers.load(self.folder)
+        if len(tokenizer) > self.config.vocab_size:
+            raise InputError(
+                f"--encoder {self.spec}: its tokenizer has {len(tokenizer)} tokens, its config"
+                f" {self.config.vocab_size}: they do not belong together"
+            )
+        return tokenizer
 
     @cached_property
     def encoder(self) -> PreTrainedModel:
-        encoder = load_encoder(self.folder)
-        encoder.to(self.device)
+        with loading(f"--encoder {self.spec}"):
+            encoder = load_encoder(self.folder)
+            self._all_there(encoder)
+            encoder.to(self.device)
         return encoder
+
+    def _all_there(self, encoder: PreTrainedModel) -> None:
+        """`InputError` if weights that the config asks for are not in the files, or the other way round.
+
+        transformers would draw the missing ones at random and pass over the others.
+        """
+        there: set[str] = set()
+        for path in self.folder.glob("*.safetensors"):
+            with safe_open(path, "pt") as file:
+                there |= {name.removeprefix(f"{encoder.base_model_prefix}.") for name in file.keys()}  # noqa: SIM118
+        wanted = {name for name, _ in encoder.named_parameters()}
+        missing = sorted(name for name in wanted - there if not name.startswith("pooler."))
+        spare = sorted(
+            n for n in there - wanted if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n
+        )
+        if there and (missing or spare):
+            raise InputError(
+                f"--encoder {self.spec}: its weights and its config.json do not belong together: "
+                + (f"{missing[0]} is missing" if missing else f"nothing takes {spare[0]}")
+            )
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
         """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
         name = self.folder.name
         folder = self.folder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
-        heads = load_heads(folder) if folder.is_dir() else {}
-        for head in heads.values():
-            head.module.to(self.device).eval()
+        with loading(f"{folder}: the heads"):
+            heads = load_heads(folder) if folder.is_dir() else {}
+            for head in heads.values():
+                names = head.labels or ()
+                if type(head.max_length) is not int or not all(isinstance(name, str) for name in names):
+                    raise ValueError(f"{head.task}: max_length {head.max_length!r}, labels {names!r}")
+                head.module.to(self.device).eval()
         return heads
 
     def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
@@ -96,7 +136,9 @@ class Subject:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
-        weights = sorted(self.folder.glob("*.safetensors")) or sorted(self.folder.glob("pytorch_model*.bin"))
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        weights = [path for path in files if path.suffix == ".safetensors"]
+        weights = weights or [path for path in files if path.match("pytorch_model*.bin")]
         if not weights:
             raise InputError(f"--encoder {self.spec}: no *.safetensors there")
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
@@ -104,6 +146,20 @@ class Subject:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def loading(what: str) -> Iterator[None]:
+    """`InputError` for whatever loading damaged files raises; transformers, safetensors and torch know many classes."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{what}: cannot be loaded ({type(error).__name__}: {reason}); export or download it again"
+        ) from None
 
 
 def head_fingerprint(head: LoadedHead) -> str:

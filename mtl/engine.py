@@ -37,7 +37,6 @@ from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
 from mtl.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, set_step
-from mtl.ranks import close as close  # TEMPORARY
 
 # All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
 SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)

@@ -23,15 +23,17 @@ def explain(
 ) -> str:
     """A sentence on step `step.number`: task and rows at fault, or what else is known (a collective call)."""
     broken = next((n for n, p in model.named_parameters() if not torch.isfinite(p).all()), None)
-    found = [] if broken else _examples(model, plan, step, shares, rank, special)
+    found = _examples(model, plan, step, shares, rank, special)
     everywhere = [item for part in ranks.gather(found) for item in part]
     where = f"step {step.number + 1}"
     tasks = ", ".join(plan.tasks[t].name for t in np.flatnonzero(step.counts))
-    if broken:
-        return f"{where}: the weights are not finite ({broken}; tasks of the step: {tasks}): lower the learning rate"
+    if len(everywhere) == len(step.task):
+        what = f"the weights are not finite ({broken})" if broken else "no example's loss is finite"
+        return f"{where}: {what}; tasks of the step: {tasks}; first example {everywhere[0]}: lower the learning rate"
     if everywhere:
         more = f"; and {len(everywhere) - SHOWN} more" if len(everywhere) > SHOWN else ""
-        return f"{where}: the loss is not finite for {'; '.join(everywhere[:SHOWN])}{more}"
+        weights = f" (and {broken} has weights that are not)" if broken else ""
+        return f"{where}: the loss is not finite for {'; '.join(everywhere[:SHOWN])}{more}{weights}"
     some = "; ".join(_name(plan, step, place) for place in range(min(SHOWN, len(step.task))))
     return (
         f"{where}: the gradient is not finite though every example's loss is (tasks {tasks}; {len(step.task)} "

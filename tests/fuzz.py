@@ -38,7 +38,8 @@ class Case:
     """One generated input. `run` calls a program and returns its exit code; `out`: the only folder it may write to.
 
     `expect`: "refuse", "accept", or None where both are right. `check` is called afterwards with whether it was
-    accepted, and raises for a wrong result or for leftovers; `arguments` are the command line, where the case can run as a real process.
+    accepted, and raises for a wrong result or for leftovers; `arguments` are the command line, where the case can run
+    as a real process; any of `refused_by` must stand in the error line.
     """
 
     what: str
@@ -47,7 +48,7 @@ class Case:
     expect: str | None = None
     check: Callable[[bool], None] | None = None
     arguments: list[str] | None = None
-    refused_by: list[str] = field(default_factory=list)  # any of these must stand in the error line
+    refused_by: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -138,7 +139,6 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 def judge(case: Case, folder: Path) -> Outcome:
     """Runs the case, whose files lie below `folder`, and says whether it ended as promised."""
-    before = tree(folder, case.out)
     # As strict as the real streams: a character that cannot be written to stdout is an error there too.
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
     err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="backslashreplace", write_through=True)
@@ -151,9 +151,9 @@ def judge(case: Case, folder: Path) -> Outcome:
     before = tree(folder, case.out)
     try:
         os.chdir(work)
-        with watch_writes() as written, _time_limit(LIMIT), contextlib.redirect_stdout(out):
-            with contextlib.redirect_stderr(err):
-                code = case.run()
+        streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+        with watch_writes() as written, _time_limit(LIMIT), streams[0], streams[1]:
+            code = case.run()
     except Hang:
         problem = f"not finished after {LIMIT:.0f} s"
     except SystemExit as ended:

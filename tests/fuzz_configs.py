@@ -15,12 +15,15 @@ import train
 from mtl import config as configs
 
 NUMBERS = [
-    0, 1, -1, 2, 3, 12, 13, 40, 64, 70, 512, 513, 10**4, 10**7, 2**31 - 1, 2**31, 2**32, 2**63, 10**18, 10**30, 0.0, -0.0, 0.1, 0.5, 0.999,
+    0, 1, -1, 2, 3, 12, 13, 40, 64, 70, 512, 513, 10**4, 10**7, 2**31 - 1, 2**31, 2**32, 2**63, 10**18, 10**30, 0.0,
+    -0.0, 0.1, 0.5, 0.999,
     1.0, 1.5, -0.5, 1e-300, 5e-324, 1e18, 1e300, float("nan"), float("inf"), -float("inf"), True, "1", "1e5", "nan",
 ]  # fmt: skip
 WORDS = [
-    "", " ", ".", "..", "a/b", "/etc", "a\x00b", "a\nb", "x" * 300, "\ud800", "–", "auto", "capped", "fixed", "mixed", "uniform",
-    "annealed", "temperature", "proportional", "classify", "span", "mlm", "squad", "mnli", "my_span", "no/such", "zero1.json",
+    "", " ", ".", "..", "a/b", "/etc", "a\x00b", "a\nb", "x" * 300, "\ud800", "–", "auto", "capped", "fixed",
+    "mixed", "uniform",
+    "annealed", "temperature", "proportional", "classify", "span", "mlm", "squad", "mnli", "my_span", "no/such",
+    "zero1.json",
     "../../etc/passwd", "CON", "~", "*", "a\\b", ".hidden", "-x", "varlen", "block", "padded", "sdpa",
 ]  # fmt: skip
 
@@ -106,7 +109,8 @@ def run_configs(rng: random.Random, folder: Path, world: Any) -> Case:
         what, data = mangle(json.dumps(values, indent=1).encode(), rng)
     path.write_bytes(data)
     if how == "set":
-        key = rng.choice((*(".".join(f) for f in FIELDS), "tasks.0.cap", "tasks.my_tag.share", "tasks.99.cap", "tasks..",
+        key = rng.choice((*(".".join(f) for f in FIELDS), "tasks.0.cap", "tasks.my_tag.share", "tasks.99.cap",
+        "tasks..",
                           ".", "", "name.x", "tasks.-1.cap", "tasks.٣.cap", "tasks", "optimizer.betas.0", "a.b.c",
                           "tasks.my_span", "encoder.config.hidden_size"))  # fmt: skip
         sets = ["--set", f"{key}{rng.choice(('=', '=', '=', '', '=='))}{json.dumps(_value(rng))}"]
@@ -131,28 +135,36 @@ def run_configs(rng: random.Random, folder: Path, world: Any) -> Case:
 
 
 DS_KEYS = [
-    "zero_optimization", "bf16", "fp16", "data_types", "bfloat16", "amp", "optimizer", "scheduler", "gradient_clipping",
+    "zero_optimization", "bf16", "fp16", "data_types", "bfloat16", "amp", "optimizer", "scheduler",
+    "gradient_clipping",
     "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "steps_per_print",
     "zero_allow_untested_optimizer", "communication_data_type", "prescale_gradients", "gradient_predivide_factor",
     "wall_clock_breakdown", "flops_profiler", "activation_checkpointing", "checkpoint", "aio", "comms_logger",
     "tensorboard", "wandb", "csv_monitor", "compile", "zero_force_ds_cpu_optimizer", "dump_state", "autotuning",
-    "sparse_attention", "sparse_gradients", "elasticity", "data_efficiency", "curriculum_learning", "pipeline", "torch_autocast",
-    "progressive_layer_drop", "tensor_parallel", "hybrid_engine", "dataloader_drop_last", "seq_parallel_communication_data_type",
+    "sparse_attention", "sparse_gradients", "elasticity", "data_efficiency", "curriculum_learning", "pipeline",
+    "torch_autocast",
+    "progressive_layer_drop", "tensor_parallel", "hybrid_engine", "dataloader_drop_last",
+    "seq_parallel_communication_data_type",
     "load_universal_checkpoint", "use_data_before_expert_parallelism", "eigenvalue", "quantize_training", "log_level",
     "compression_training", "weight_quantization", "gradient_allreduce_op", "memory_breakdown", "nebula", "timers",
     "sequence_parallel_size", "vocabulary_size", "disable_allgather", "expert_parallel", "zero_optimisation", "",
 ]  # fmt: skip
 ZERO_KEYS = [
     "stage", "overlap_comm", "contiguous_gradients", "reduce_scatter", "reduce_bucket_size", "allgather_bucket_size",
-    "offload_optimizer", "offload_param", "round_robin_gradients", "cpu_offload", "sub_group_size", "elastic_checkpoint",
+    "offload_optimizer", "offload_param", "round_robin_gradients", "cpu_offload", "sub_group_size",
+    "elastic_checkpoint",
     "load_from_fp32_weights", "ignore_unused_parameters", "zero_hpz_partition_size", "mics_shard_size", "zenflow",
-    "stage3_max_live_parameters", "use_multi_rank_bucket_allreduce", "allgather_partitions", "nonsense", "log_trace_cache_warnings",
+    "stage3_max_live_parameters", "use_multi_rank_bucket_allreduce", "allgather_partitions", "nonsense",
+    "log_trace_cache_warnings",
 ]  # fmt: skip
 DS_VALUES: list[Any] = [
-    *NUMBERS, None, [], {}, "", "auto", "fp32", "bf16", "fp16", "int8", [1], {"enabled": True}, {"enabled": "yes"}, {"enabled": 3},
-    {"device": "nvme"}, {"device": "nvme", "nvme_path": "/x"}, {"device": "cpu"}, {"device": "none"}, {"device": "disk"},
+    *NUMBERS, None, [], {}, "", "auto", "fp32", "bf16", "fp16", "int8", [1], {"enabled": True}, {"enabled": "yes"},
+    {"enabled": 3},
+    {"device": "nvme"}, {"device": "nvme", "nvme_path": "/x"}, {"device": "cpu"}, {"device": "none"},
+    {"device": "disk"},
     {"stage": 2}, {"stage": "2"}, {"grad_accum_dtype": "fp32"}, {"grad_accum_dtype": "fp8"}, {"grad_accum_dtype": 3},
-    {"type": "Adam", "params": {"lr": 1}}, {"tag_validation": "Nope"}, {"tag_validation": "Fail"}, {"load_universal": True},
+    {"type": "Adam", "params": {"lr": 1}}, {"tag_validation": "Nope"}, {"tag_validation": "Fail"},
+    {"load_universal": True},
     {"enabled": True, "loss_scale": -1}, {"bf16_master_weights_and_grads": True}, False, "true",
 ]  # fmt: skip
 
@@ -173,7 +185,9 @@ def deepspeed_configs(rng: random.Random, folder: Path, world: Any) -> Case:
         what = f"{shipped}: {key} = {str(values[key])[:40]!r}"
     elif how == "inner":
         key = rng.choice(("bf16", "fp16", "data_types"))
-        name = rng.choice(("enabled", "grad_accum_dtype", "loss_scale", "check_grad_overflow", "nonsense", "param_dtype"))
+        name = rng.choice(
+            ("enabled", "grad_accum_dtype", "loss_scale", "check_grad_overflow", "nonsense", "param_dtype")
+        )
         values[key] = {name: rng.choice(DS_VALUES)}
         what = f"{shipped}: {key} = {values[key]}"
     elif how == "any":

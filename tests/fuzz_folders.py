@@ -41,8 +41,19 @@ def _forge(folder: Path, rng: random.Random) -> tuple[str, Path]:
     table = pa.ipc.open_file(victim.read_bytes()).read_all()
     name = rng.choice(table.column_names)
     index = table.column_names.index(name)
-    how = rng.choice(("drop", "rename", "type", "nulls", "add"))
-    if how == "drop":
+    how = rng.choice(("drop", "rename", "type", "nulls", "add", "values", "values", "values"))
+    if how == "values":
+        # One number out of its range: only a look at the numbers tells.
+        name = rng.choice([n for n in table.column_names if n not in ("example", "units") and "offset" not in n])
+        index = table.column_names.index(name)
+        column = table[name].to_pylist()
+        row, wrong = rng.randrange(len(column)), rng.choice((-2, 2**30))
+        if isinstance(column[row], list):
+            column[row][rng.randrange(len(column[row]))] = wrong
+        else:
+            column[row] = wrong
+        table = table.set_column(index, table.schema.field(name), pa.array(column, table.schema.field(name).type))
+    elif how == "drop":
         table = table.remove_column(index)
     elif how == "rename":
         table = table.rename_columns([f"{c}x" if c == name else c for c in table.column_names])
@@ -97,14 +108,15 @@ def prepared_folders(rng: random.Random, folder: Path, world: Any) -> Case:
                 return False
         return True
 
-    if rng.random() < 0.5:
+    vocabulary = len(world.tokenizer)
+    if rng.random() < 0.5 or "values" in what:
 
         def check(accepted: bool) -> None:
             if not accepted:
                 return
             found = Prepared(mine)
             try:
-                found.verify()
+                found.verify(vocabulary)
             except InputError:
                 return
             assert how == "manifest" or same(found), "damaged, and neither opening nor verify() tells"
@@ -170,7 +182,9 @@ def _evaluation(what: str, encoder: Path, target: str, data: Path, folder: Path)
     arguments = ["--encoder", str(encoder), "--suite", target, "--data", str(data), "--out", str(out)]
 
     def check(accepted: bool) -> None:
-        left = sorted(p.name for p in out.rglob("*") if "tmp" in p.name or p.name.startswith(".")) if out.exists() else []
+        left = (
+            sorted(p.name for p in out.rglob("*") if "tmp" in p.name or p.name.startswith(".")) if out.exists() else []
+        )
         assert not left, left
         if accepted:
             scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))

@@ -109,7 +109,7 @@ def mangle(data: bytes, rng: random.Random) -> tuple[str, bytes]:
 
 
 def spoil_file(path: Path, rng: random.Random) -> str:
-    """Puts something else where a file was: nothing, a folder, a link to nowhere, a link to itself, a pipe, a device."""
+    """Puts something else where a file was: nothing, a folder, a link (to nowhere, itself, a device), a pipe."""
     path.unlink()
     how = rng.choice(("gone", "folder", "dangling link", "link to itself", "pipe", "link to a device"))
     if how == "folder":

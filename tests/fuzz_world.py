@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import conftest
+import fuzz_checkpoints
 import fuzz_configs
 import fuzz_folders
+import fuzz_parquet
 import fuzz_rows
 import small
 import test_eval_read
@@ -23,12 +25,13 @@ from eval.__main__ import main as evaluate
 FAMILIES: dict[str, tuple[Family, int]] = {
     "own_files": (fuzz_rows.own_files, 260),
     "public_files": (fuzz_rows.public_files, 220),
-    "parquet_files": (fuzz_rows.parquet_files, 150),
+    "parquet_files": (fuzz_parquet.parquet_files, 150),
     "run_configs": (fuzz_configs.run_configs, 300),
     "deepspeed_configs": (fuzz_configs.deepspeed_configs, 150),
     "prepared_folders": (fuzz_folders.prepared_folders, 150),
     "eval_data": (fuzz_folders.eval_data, 60),
     "eval_folders": (fuzz_folders.eval_folders, 60),
+    "checkpoints": (fuzz_checkpoints.checkpoints, 120),
 }
 
 
@@ -53,8 +56,17 @@ class World:
             folder = conftest.tiny_tokenizer_dir.__wrapped__(_Folders(base))
         run = small.write_run(base, folder)
         fuzz_configs.dry_run(["--config", str(run)])()  # libraries write to their caches when they are first used
-        world = World(folder, tokenizers.load(folder), run, make_run(base / "export", folder), _targets(base / "targets"))
-        arguments = ["--encoder", str(world.encoder), "--data", str(world.targets / "hub"), "--out", str(base / "scores")]
+        world = World(
+            folder, tokenizers.load(folder), run, make_run(base / "export", folder), _targets(base / "targets")
+        )
+        arguments = [
+            "--encoder",
+            str(world.encoder),
+            "--data",
+            str(world.targets / "hub"),
+            "--out",
+            str(base / "scores"),
+        ]
         evaluate([*arguments, "--suite", "toy"])
         return world
 

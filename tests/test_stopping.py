@@ -1,0 +1,146 @@
+"""Signals, a dead launcher and a time limit: the run saves, says how to go on, and goes on to the same bits.
+
+Slow: real launches. What each launcher makes of the exit codes stands in docs/cluster.md.
+"""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from launch import deepspeed
+from live import Live, send
+from safetensors.torch import load_file
+from small import write_run
+
+from data_prep.errors import InputError
+from mtl import checkpoint, setup
+from mtl.stopping import STOPPED, seconds_of
+
+pytestmark = pytest.mark.slow
+FIELDS = {
+    "steps": 120, "optimizer": {"lr": 3e-3}, "hidden_dropout_prob": 0.1, "log_every": 5,
+    "evaluate": {"every": 40, "examples": 8}, "checkpoint": {"every": 1000},
+}  # fmt: skip
+WITHIN = 45  # seconds: every process has ended
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, tiny_tokenizer_dir) -> Path:
+    """The run folder of an uninterrupted run."""
+    folder = tmp_path_factory.mktemp("reference")
+    deepspeed(2, "train.py", "--config", write_run(folder, tiny_tokenizer_dir, **FIELDS))
+    return folder / "runs" / "small"
+
+
+def same_bits(one: Path, other: Path) -> bool:
+    for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
+        expected, found = (load_file(folder / f"{part}.safetensors") for folder in (one, other))
+        if not all(torch.equal(expected[name], found[name]) for name in expected):
+            return False
+    return True
+
+
+TIMING = {"tokens_per_second", "seconds_per_step", "memory_gib"}
+
+
+def figures(folder: Path) -> list[dict]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+
+
+def saved_at(live: Live, config: Path) -> int:
+    """The step of the newest checkpoint, which must be whole; no lock is left."""
+    found = checkpoint.find(live.folder, setup.read(str(config), []).identity(), 2)
+    assert found is not None
+    assert not found.notes[:-1]
+    assert not (live.folder / ".lock").exists()
+    assert not (live.folder / "done").exists()
+    return found.state.step
+
+
+@pytest.mark.parametrize(
+    ("target", "number", "said"),
+    [
+        ("rank 0", signal.SIGTERM, "SIGTERM"),
+        ("rank 1", signal.SIGUSR1, "SIGUSR1"),
+        ("launch.py", signal.SIGTERM, ""),  # it passes SIGTERM on, and then is gone itself
+        ("launch.py", signal.SIGUSR1, "the end of the launcher"),
+        ("launch.py", signal.SIGKILL, "the end of the launcher"),
+        ("launcher", signal.SIGTERM, "the end of the launcher"),
+        ("launcher", signal.SIGUSR1, "the end of the launcher"),
+        ("launcher", signal.SIGKILL, "the end of the launcher"),
+    ],
+)
+def test_a_signal_saves_and_the_same_command_goes_on(reference, tmp_path, tiny_tokenizer_dir, target, number, said):
+    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    with Live(config) as live:
+        live.until_step(5)
+        targets = {"rank 0": live.ranks[0], "rank 1": live.ranks[1], "launch.py": live.node, "launcher": live.launcher}
+        send(targets[target], number)
+        live.end(WITHIN)
+        step = saved_at(live, config)
+        assert 5 <= step < FIELDS["steps"]
+        told = [line for line in live.printed.splitlines() if f"stopped by {said}" in line]
+        assert len(told) == 1, live.printed
+        assert f"after step {step}; to go on: deepspeed --num_gpus 2" in told[0]
+        assert f"--config {config}" in told[0]
+        assert not live.errors
+        assert "Traceback" not in live.printed
+    deepspeed(2, "train.py", "--config", config)
+    assert same_bits(reference, live.folder)
+    assert figures(live.folder) == figures(reference)
+
+
+def test_a_stop_in_the_middle_of_a_dev_evaluation(reference, tmp_path, tiny_tokenizer_dir):
+    """It is given up at once, and done by the resumed run; figures and weights are those of the reference."""
+    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    with Live(config, "--set", "micro_tokens=330") as live:
+        live.until(lambda: len(live.ranks) == 2 and "dev:" in live.printed)
+        send(live.ranks[1], signal.SIGTERM)
+        live.end(WITHIN)
+        assert saved_at(live, config) == 40
+        # Without the evaluation's figures: it was interrupted, not finished.
+        assert not [line for line in figures(live.folder) if line["kind"] == "dev"]
+        assert "dev at step 40" not in live.printed
+    deepspeed(2, "train.py", "--config", config)
+    dev = [line for line in figures(live.folder) if line["kind"] == "dev"]
+    assert [line["step"] for line in dev if line["task"] == "all"] == [40, 80, 120]
+
+
+def test_a_time_limit(reference, tmp_path, tiny_tokenizer_dir):
+    """Chained runs of a few seconds each, as in a queue with short jobs, end where one long run does."""
+    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    run_folder = tmp_path / "runs" / "small"
+    codes = []
+    for _ in range(8):
+        began = time.monotonic()
+        # Counted from the start of the process: importing alone takes several seconds.
+        limit = int(began - began) + (15 if not codes else 20)
+        done = deepspeed(2, "train.py", "--config", config, "--time-limit", f"00:00:{limit}", check=False)
+        codes.append(done.returncode)
+        if done.returncode == 0:
+            break
+        assert done.returncode == STOPPED
+        assert "stopped by --time-limit after step" in done.stdout + done.stderr
+        assert "--time-limit" in (done.stdout + done.stderr).split("to go on:")[1]
+    assert (run_folder / "done").exists(), codes
+    assert same_bits(reference, run_folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90", 5400), ("1:30", 90), ("2:00:00", 7200), ("1-12", 129600), ("1-0:30", 88200), ("0-01:00:05", 3605),
+    ],
+)  # fmt: skip
+def test_time_limits_are_written_as_in_slurm(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5", "1:2:3:4", "0", "1h", "1-", "٣"])
+def test_what_is_no_time_limit(text):
+    with pytest.raises(InputError, match="--time-limit"):
+        seconds_of(text)
