@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo demo-seeds test test-real test-slow lint clean unlock
+.PHONY: demo demo-seeds test test-real test-slow soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash data_prep/toyworld/demo.sh
@@ -22,6 +22,9 @@ test-real: .venv/installed unlock
 
 test-slow: .venv/installed unlock
 	python -m pytest -m slow -rs
+
+soak: .venv/installed unlock
+	python tests/soak.py --trials $(or $(N),50)
 
 lint: .venv/installed
 	ruff check .

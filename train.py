@@ -47,8 +47,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    first = os.environ.get("RANK", "0") == "0"
+    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
     try:
+        read_slurm()
         if args.dry_run:
             return dry_run(args, first)
         from mtl.stopping import Stop, seconds_of
@@ -75,6 +76,19 @@ def main() -> int:
     watch.finish()
     ranks.close()
     return code
+
+
+def read_slurm() -> None:
+    """`srun python train.py`: gives Slurm's variables the names that torch reads. A step of one task is left alone."""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
+    if "RANK" in os.environ or tasks == "1":
+        return
+    if not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
+        raise InputError(
+            f"started by srun as {tasks} tasks, but MASTER_ADDR and MASTER_PORT are not set: "
+            "export them in the batch script (docs/cluster.md)"
+        )
+    os.environ.update(RANK=os.environ["SLURM_PROCID"], WORLD_SIZE=tasks, LOCAL_RANK=os.environ["SLURM_LOCALID"])
 
 
 def dry_run(args: argparse.Namespace, first: bool) -> int:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import deepspeed
+import psutil
 import torch
 from deepspeed.accelerator import get_accelerator
 from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
@@ -53,8 +54,10 @@ def connect() -> tuple[int, int, torch.device]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         # Ranks on one host share its cores; torch would give all of them to each.
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        # torchrun and deepspeed have a name each for how many those are.
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
+    _find_interface()
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
     if accelerator.device_name() == "cpu":
         device = torch.device("cpu")
@@ -62,6 +65,22 @@ def connect() -> tuple[int, int, torch.device]:
         accelerator.set_device(local)
         device = torch.device(accelerator.device_name(local))
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
+
+
+def _find_interface() -> None:
+    """Names the interface that leads to rank 0; gloo would take the address of the host's name, often 127.0.1.1."""
+    if "GLOO_SOCKET_IFNAME" in os.environ:
+        return
+    try:
+        target = socket.getaddrinfo(os.environ["MASTER_ADDR"], 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(target[0], target[1]) as probe:
+            probe.connect(target[4])  # sends nothing: the routing table says which of our addresses it would leave by
+            own = probe.getsockname()[0]
+    except OSError:
+        return  # the rendezvous will say what is wrong
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(a.address.partition("%")[0] == own for a in addresses) and not own.startswith("127.") and own != "::1":
+            os.environ["GLOO_SOCKET_IFNAME"] = name
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:

@@ -77,5 +77,5 @@ def available() -> float:
     """GiB of the device that this rank computes on (CPU: its share of the host's)."""
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / GIB
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ.get("WORLD_SIZE", "1"))))
     return float(psutil.virtual_memory().total) / GIB / here

@@ -110,7 +110,7 @@ def seconds_of(text: str) -> float:
 
     Raises `InputError` for anything else.
     """
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
+    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text, re.ASCII)
     if match is None:
         raise InputError(f"--time-limit {text}: expected minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
     days, *parts = match.groups()

@@ -10,6 +10,7 @@ store; whoever claims first tells it, the others end without a word. Where the s
 All processes have then ended within `silence` + 15 seconds; a launcher waits 30 more before it kills a stopped one.
 """
 
+import hashlib
 import os
 import signal
 import socket
@@ -81,7 +82,7 @@ class Watch:
         self._cause = ""  # who told the cause, once anybody has
         self._answered = time.monotonic()  # the store, last time
         self._seen: dict[int, tuple[int, float]] = {}  # rank -> (beats, when they last rose)
-        self._told = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._host_key()}")
+        self._told = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._key()}")
         self._store: Store | None = None
         if world > 1:
             self._store = PrefixStore("intermezzo-watch", _client())
@@ -89,10 +90,10 @@ class Watch:
         threading.Thread(target=self._look, daemon=True).start()
         ranks.barrier()
 
-    def _host_key(self) -> str:
-        """The same for all ranks of this host in this run, and for nobody else."""
+    def _key(self) -> str:
+        """The same for all ranks of this host in this run, and for nobody else, though hosts may share a folder."""
         first = min([self.me, *self.mates], key=lambda m: m.rank)
-        return f"{first.pid}-{int(first.began)}"
+        return hashlib.sha256(f"{first.host} {first.machine} {first.pid} {first.began}".encode()).hexdigest()[:16]
 
     # The threads.
 

@@ -44,6 +44,11 @@ def xlmr_tokenizer(shared: Path):
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer_dir(tmp_path_factory) -> Path:
+    """A tiny tokenizer, see `make_tokenizer`."""
+    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def make_tokenizer(folder: Path) -> Path:
     """A Unigram tokenizer of a few hundred pieces in XLM-R's layout, trained here, as a Hugging Face folder."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import XLMRobertaTokenizerFast
@@ -58,7 +63,6 @@ def tiny_tokenizer_dir(tmp_path_factory) -> Path:
     inner.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
-    folder = tmp_path_factory.mktemp("tokenizer")
     XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512).save_pretrained(folder)
     return folder
 

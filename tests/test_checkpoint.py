@@ -5,12 +5,13 @@ import os
 import pickle
 import random
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from launch import HOUSE, run
+from launch import HOUSE, environment, free_port, run
 from safetensors.torch import load_file
 from small import write_run
 
@@ -226,12 +227,25 @@ def test_the_offloaded_optimizer_resumes_to_the_bit(tmp_path, tiny_tokenizer_dir
     assert all(torch.equal(expected[n], found[n]) for n in expected)
 
 
-def test_another_version_on_one_rank_is_named():
-    """Two ranks compare what they have: tests/ranks_worker.py."""
-    from launch import deepspeed
-
-    done = deepspeed(2, HOUSE / "tests" / "ranks_worker.py", check=False)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("rank ")]
-    assert lines[0] == lines[1]
-    assert "rank 1 on" in lines[0]
-    assert "tasks.mnli.data: ['aa'] there, ['bb'] here" in lines[0]
+def test_ranks_that_have_other_data_or_another_plan_stop_with_a_sentence(whole, tmp_path, tiny_tokenizer_dir):
+    """Two processes, as on two nodes of which one has another file: started by hand, each with its own config."""
+    other = write_run(tmp_path, tiny_tokenizer_dir, seed_of_data=7, steps=STEPS, optimizer={"lr": 3e-3})
+    port = str(free_port())
+    started = []
+    for rank, config in enumerate([whole[0], other]):
+        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        command = [sys.executable, "train.py", "--config", config, "--set", f"output={tmp_path / 'out'}"]
+        started.append(
+            subprocess.Popen(
+                [*command, "--set", f"optimizer.clip={rank + 1}"], cwd=HOUSE, text=True,
+                env={**environment(), **place, "MASTER_PORT": port}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )
+        )  # fmt: skip
+    printed = [process.communicate(timeout=100)[0] for process in started]
+    assert [process.returncode for process in started] == [2, 2]
+    errors = [line for text in printed for line in text.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1, printed
+    assert "rank 1 on" in errors[0]
+    assert "tasks.my_classify.data: ['" in errors[0]
+    assert "same code, config and prepared data" in errors[0]
+    assert not (tmp_path / "out").exists()

@@ -169,7 +169,8 @@ def small_disk(tmp_path):
     """A file system of 1.5 MB; skipped where one cannot be mounted."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place], capture_output=True, text=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", place]
+    mounted = subprocess.run(command, capture_output=True, text=True)
     if mounted.returncode != 0:
         pytest.skip(f"cannot mount a small tmpfs ({mounted.stderr.strip()})")
     yield place
