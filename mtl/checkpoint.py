@@ -212,9 +212,10 @@ def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool)
         return []
     what = "; ".join(f"{where}: then {old}, now {new}" for where, old, new in different[:3])
     what += f"; and {len(different) - 3} more" if len(different) > 3 else ""
-    plain = {d for d in different if d[0] == "deepspeed.zero_optimization.stage" and 0 in d[1:]}
-    fixed = [d[0] for d in different if d in plain or any(f"{d[0]}.".startswith(f"{name}.") for name in FIXED)]
-    if fixed:
+    # Stage 0 keeps its moments in another form than 1 and 2.
+    other_form = [where for where, *two in different if where == "deepspeed.zero_optimization.stage" and 0 in two]
+    other_form += [where for where, *_ in different if any(f"{where}.".startswith(f"{name}.") for name in FIXED)]
+    if other_form:
         raise InputError(
             f"{folder}: the checkpoint belongs to another run ({what}): its weights or moments have another form, so "
             "restore the old values, or start anew with --resume never or another `name`"

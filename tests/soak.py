@@ -4,8 +4,8 @@
 
 Each trial is a run of its own on two CPU ranks: kill -9 of a rank, of `launch.py`, of the `deepspeed` launcher, or of
 all at once, at a moment drawn between the first step and the last, half of the time drawn to fall into the writing of
-a checkpoint; then the same command again, until it ends with `done`. The bits of encoder, encoder_last and heads must be
-those of the uninterrupted run, and each line of metrics.jsonl must stand there once. Prints a line a trial and a table.
+a checkpoint; then the same command again, until it ends with `done`. The bits of encoder, encoder_last and heads must
+be those of the uninterrupted run, each line of metrics.jsonl must stand there once. Prints a line a trial and a table.
 """
 
 import argparse

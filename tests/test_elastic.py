@@ -46,9 +46,7 @@ def distance(one: Path, other: Path) -> tuple[float, float]:
 
 def losses(folder: Path) -> list[tuple[int, str, float, float]]:
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [
-        (x["step"], x["task"], x["loss"], x.get("grad_norm", 0.0)) for x in lines if "loss" in x
-    ]
+    return [(x["step"], x["task"], x["loss"], x.get("grad_norm", 0.0)) for x in lines if "loss" in x]
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def build():
     """A MultiTaskModel with one head, and transformers' own model with the same weights."""
 
     def make(kind, cls, rename, labels=None):
-        encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer=""), seed=3)
+        encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer="none"), seed=3)
         ours = MultiTaskModel(encoder, {"t": kind}, {"t": labels}, seed=5).eval()
         with torch.no_grad():  # fresh biases are 0: make them matter
             for parameter in ours.heads.parameters():
@@ -176,6 +176,6 @@ def test_a_label_unknown_to_training_costs_nothing_and_is_never_right(build):
 
 
 def test_pooler_without_choice_task_is_left_alone():
-    encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer=""), seed=3)
+    encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer="none"), seed=3)
     MultiTaskModel(encoder, {"t": "span"}, {"t": None}, seed=5)
     assert not any(p.requires_grad for p in encoder.pooler.parameters())

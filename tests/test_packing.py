@@ -175,7 +175,9 @@ def test_auto_backend(monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_varlen_equals_block(dtype):
-    encoder = load_encoder(RandomEncoder(config={**SHAPE, "hidden_size": 256, "vocab_size": 90}, tokenizer=""), seed=1)
+    encoder = load_encoder(
+        RandomEncoder(config={**SHAPE, "hidden_size": 256, "vocab_size": 90}, tokenizer="none"), seed=1
+    )
     encoder = encoder.to("cuda", dtype)
     rng = np.random.default_rng(1)
     batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 31, 64, 17)], 1).to("cuda")
