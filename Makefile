@@ -1,8 +1,8 @@
 # The two commands: `make demo` and `make test`. Both set up .venv first, once.
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# DeepSpeed compiles a small op at its first run. A run killed while it does leaves a lock that later ones would wait for
-# without end: kept in a folder of its own, where `unlock` removes locks older than any compilation.
+# DeepSpeed compiles its host optimizer when zero2_offload.json is first used. A run killed while it does leaves a lock that
+# later ones would wait for without end: kept in a folder of its own, where `unlock` removes locks older than any compilation.
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
 

@@ -58,6 +58,9 @@ def connect() -> tuple[int, int, torch.device]:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
     _find_interface()
+    # Its inference on CPU ranks has an all-reduce of its own, never used here: compiled at the first run, and 69 MB a
+    # rank of shared memory that outlive the process.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
     if accelerator.device_name() == "cpu":
         device = torch.device("cpu")
