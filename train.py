@@ -166,7 +166,7 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
                 break
             present = {made.names[t] for t in np.flatnonzero(now.counts)}
             try:
-                stats, norm, factor = runner.step(now.number, batches, present)
+                stats, norm, factor = runner.step(now.number, batches, present, loader.pair_keys(plan, now))
             except (RuntimeError, MemoryError) as error:
                 if not memory.ran_out(error):
                     raise

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from data_prep.errors import InputError
 from eval.subject import Subject, loading
-from mtl.export import LoadedHead
+from mtl.savedheads import LoadedHead
 
 _AUTO = {
     "classify": transformers.AutoModelForSequenceClassification,

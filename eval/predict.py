@@ -15,7 +15,7 @@ from data_prep.encode import encode_classify, encode_span
 from data_prep.errors import InputError
 from data_prep.examples import Classify, Span
 from eval.embed import forward
-from mtl.export import LoadedHead
+from mtl.savedheads import LoadedHead
 from mtl.spans import best_answers
 
 

@@ -13,8 +13,8 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
-from mtl.export import LoadedHead, load_heads
 from mtl.model import load_config, load_encoder
+from mtl.savedheads import LoadedHead, load_heads
 
 _HUB_FILES = ["*.json", "*.safetensors", "sentencepiece.bpe.model"]
 

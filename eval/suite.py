@@ -26,7 +26,7 @@ from eval.embed import MAX_LENGTH, POOLINGS, default_layer, embed
 from eval.read import Loaded, NotThere, read
 from eval.subject import Subject, head_fingerprint
 from eval.targets import OFFICIAL, Target, resolve_suite
-from mtl.export import LoadedHead
+from mtl.savedheads import LoadedHead
 from mtl.spans import MAX_ANSWER_LENGTH, N_BEST
 from mtl.tasks import NLI
 

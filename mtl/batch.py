@@ -42,6 +42,8 @@ class HeadRows:
     labels: int64 [n] (span: [n, 2] start and end, counted in the sequence; tag, mlm: [m]).
     group, place: int64 [m], the row and the column that a token's score belongs to (choice, span; else empty).
     width: how many columns (choice: most choices; span: longest sequence).
+    pair: tokens [2n], the first of query and passage in turn; labels [n], the slot among the step's pairs of this task;
+    group [n], the key of the passage (equal for equal texts); `pairs`: see `mtl/pairs.py`.
     """
 
     tokens: Tensor
@@ -49,6 +51,19 @@ class HeadRows:
     group: Tensor
     place: Tensor
     width: int
+    pairs: "PairGradients | None" = None
+
+
+@dataclass(frozen=True)
+class PairGradients:
+    """Of the loss summed over a whole step, for n pairs of it. vectors: float32 [2n, H], by the vectors of query and
+
+    passage; scale: float32 scalar, these pairs' share of that by the scale; units: float32 [n, 2], loss and right.
+    """
+
+    vectors: Tensor
+    scale: Tensor
+    units: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ def _to(value: Any, device: torch.device) -> Any:
         return value.to(device, non_blocking=True)
     if isinstance(value, dict):
         return {k: _to(v, device) for k, v in value.items()}
-    if isinstance(value, PackedBatch | HeadRows):
+    if isinstance(value, PackedBatch | HeadRows | PairGradients):
         return replace(value, **{f.name: _to(getattr(value, f.name), device) for f in fields(value)})
     return value
 
@@ -129,7 +144,7 @@ class _Reader:
     def __init__(self) -> None:
         self.tokens: list[np.ndarray] = []
         self.labels: list[Any] = []
-        self.width = 0
+        self.keys: list[int] = []
 
     def add(self, kind: str, row: Row, starts: np.ndarray) -> None:
         if kind == "classify" or kind == "choice":
@@ -138,6 +153,10 @@ class _Reader:
         elif kind == "span":
             self.tokens.append(starts[0] + np.arange(len(row["input_ids"])))
             self.labels.append([[row["start"], row["end"]]])
+        elif kind == "pair":
+            self.tokens.append(starts)
+            self.labels.append([row["slot"]])
+            self.keys.append(row["passage"])
         else:
             self.tokens.append(starts[0] + np.asarray(row["positions"], dtype=np.int64))
             self.labels.append(row["labels"])
@@ -153,6 +172,8 @@ class _Reader:
             group = np.repeat(np.arange(len(counts)), counts)
             place = np.concatenate([np.arange(c) for c in counts])
             width = max(counts)
+        if kind == "pair":
+            group = np.array(self.keys, dtype=np.int64)
         tensor = torch.from_numpy
         return HeadRows(tensor(tokens), tensor(labels), tensor(group), tensor(place), width)
 

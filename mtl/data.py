@@ -23,7 +23,10 @@ from mtl.tasks import Task
 
 
 class Rows:
-    """Several splits behind one another. `length`, `units`, `example`: int32 arrays [rows]."""
+    """Several splits behind one another. `length`, `units`, `example`: int32 arrays [rows].
+
+    `passages`: int64 [rows], of kind `pair` the key of each passage, the same for the same text; else empty.
+    """
 
     def __init__(self, splits: Sequence[store.Split]) -> None:
         self._splits = list(splits)

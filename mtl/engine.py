@@ -15,12 +15,13 @@ import pickle
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import deepspeed
+import numpy as np
 import psutil
 import torch
 from deepspeed.accelerator import get_accelerator
@@ -33,7 +34,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 
 from data_prep.errors import InputError
-from mtl import attention, reshard
+from mtl import attention, pairs, reshard
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
@@ -151,13 +152,18 @@ class Engine:
     def device(self) -> torch.device:
         return self.ds.device
 
-    def step(self, number: int, micro_batches: list[PackedBatch], present: set[str]) -> tuple[Tensor, float, float]:
+    def step(
+        self, number: int, micro_batches: list[PackedBatch], present: set[str], keys: Mapping[str, np.ndarray]
+    ) -> tuple[Tensor, float, float]:
         """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
 
-        `present`: tasks with examples in the global step. The norm is the global one, before clipping. Where it is not
+        `present`: tasks with examples in the global step; `keys`: of those of kind `pair`, the passage key of each
+        pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
         finite nothing was changed, neither weights nor moments: the caller decides what that means.
         """
         self.ds.train()
+        if keys:
+            micro_batches = self._with_pairs(number, micro_batches, keys)
         total: Tensor | None = None
         for micro, batch in enumerate(micro_batches):
             torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
@@ -181,6 +187,23 @@ class Engine:
         if self.ds.skipped_steps != skipped:
             norm = math.inf
         return total, norm, factor
+
+    def _with_pairs(
+        self, number: int, micro_batches: list[PackedBatch], keys: Mapping[str, np.ndarray]
+    ) -> list[PackedBatch]:
+        """The micro-batches with the gradients of their pairs attached, by a first pass without a graph."""
+        pieces: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in keys}
+        micro_batches = [batch.to(self.device) for batch in micro_batches]
+        with torch.no_grad():
+            for micro, batch in enumerate(micro_batches):
+                torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
+                for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
+                    pieces[name].append((batch.heads[name].labels, vectors))
+        for name, mine in pieces.items():
+            gathered = pairs.gather(mine, keys[name], self.model.encoder.config.hidden_size, self.device)
+            found = pairs.gradients(gathered, self.model.heads[name].logit_scale[0])
+            micro_batches = [pairs.attach(batch, name, found) for batch in micro_batches]
+        return micro_batches
 
     def _gradient_norm(self) -> float:
         grads = [p.grad for p in self.model.parameters() if p.grad is not None]

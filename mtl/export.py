@@ -8,32 +8,17 @@ with `heads.json`. Folders are written under a temporary name and renamed.
 import json
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
-from data_prep.errors import InputError
 from mtl.checkpoint import State
 from mtl.config import RunConfig
 from mtl.data import TaskData
-from mtl.heads import make_head
 from mtl.setup import Setup
-
-
-@dataclass(frozen=True)
-class LoadedHead:
-    """A trained head. `labels`: names in id order, None for span, choice and mlm."""
-
-    task: str
-    kind: str
-    labels: tuple[str, ...] | None
-    max_length: int
-    module: nn.Module
 
 
 def export_run(made: Setup, weights: dict[str, Tensor], state: State, suffix: str, writes: bool) -> None:
@@ -78,24 +63,6 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
     }
     (writing / "heads.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
     _put(writing, folder)
-
-
-def load_heads(folder: Path) -> dict[str, LoadedHead]:
-    """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
-    try:
-        about: dict[str, Any] = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
-        config = AutoConfig.from_pretrained(folder)
-        state = load_file(folder / "heads.safetensors")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no exported heads here ({str(error).splitlines()[0]})") from None
-    heads = {}
-    for name, entry in about.items():
-        labels = tuple(entry["labels"]) if entry["labels"] else None
-        module = make_head(entry["kind"], config, len(labels) if labels else None)
-        prefix = f"{name}."
-        module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
-        heads[name] = LoadedHead(name, entry["kind"], labels, entry["max_length"], module.eval())
-    return heads
 
 
 def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:

@@ -65,6 +65,17 @@ class TagHead(nn.Module):
         return self.classifier(self.dropout(hidden))
 
 
+class PairHead(nn.Module):
+    """[m, H] first tokens -> [m, H] of length 1: encoder's pooler, normalised. `logit_scale`: 100 as in XTREME-R."""
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.tensor([100.0]))
+
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
+        return F.normalize(encoder.pooler(hidden[:, None]).float(), dim=1)
+
+
 class MlmHead(nn.Module):
     """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, word embeddings (XLMRobertaLMHead)."""
 
@@ -86,6 +97,7 @@ def make_head(kind: str, config: PretrainedConfig, labels: int | None) -> nn.Mod
         "span": SpanHead,
         "tag": TagHead,
         "mlm": MlmHead,
+        "pair": PairHead,
     }
     head = classes[kind](config, labels) if kind in ("classify", "tag") else classes[kind](config)
     for module in head.modules():

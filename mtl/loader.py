@@ -43,12 +43,23 @@ def micro_batches(
     return batches
 
 
+def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
+    """{task: int64 [n]}: the passage key of every pair of `step`, in order of slots, of its tasks of kind `pair`."""
+    return {
+        plan.tasks[t].name: plan.tasks[t].train.passages[step.row[step.task == t]]
+        for t in np.flatnonzero(step.counts)
+        if plan.tasks[t].task.kind == "pair"
+    }
+
+
 def rows_at(plan: Plan, step: Step, places: np.ndarray, special: Special) -> list[tuple[int, Row]]:
     """(task index, encoded row) of some places of `step`, masked where the task is mlm."""
     items: list[tuple[int, Row]] = []
     for place in places:
         task = plan.tasks[step.task[place]]
         row: Row = task.train.take(step.row[place : place + 1])[0]
+        if task.task.kind == "pair":
+            row = {**row, "slot": int(np.searchsorted(np.flatnonzero(step.task == step.task[place]), place))}
         if task.task.kind == "mlm":
             row = mask_tokens(row, special, plan.config.mlm_probability, (plan.config.seed, step.number, int(place)))
         items.append((int(step.task[place]), row))
@@ -76,6 +87,8 @@ def _sound(batch: PackedBatch, plan: Plan, special: Special) -> bool:
             return False
         if not len(rows.labels):
             continue
+        if task.task.kind == "pair":
+            continue  # a slot is ours, a key may be any number
         if task.task.kind == "span" or task.task.kind == "choice":
             room = rows.group.bincount(minlength=len(rows.labels))  # tokens, or choices, of each example
             highest = rows.labels.max(dim=1).values if task.task.kind == "span" else rows.labels

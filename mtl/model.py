@@ -6,22 +6,23 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from data_prep.errors import InputError
-from mtl import attention
+from mtl import attention, pairs
 from mtl.batch import PackedBatch, Special
 from mtl.config import RandomEncoder
 from mtl.heads import loss, make_head
 
 # RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
 # tests/test_packing.py runs each of them packed against alone.
+POOLED = {"choice", "pair"}  # kinds whose heads read the encoder's pooler
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
 
 
@@ -121,7 +122,7 @@ class MultiTaskModel(nn.Module):
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
                 self.heads[name] = make_head(kind, encoder.config, labels[name])
-        if "choice" not in kinds.values() and getattr(encoder, "pooler", None) is not None:
+        if not POOLED & set(kinds.values()) and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
 
     def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
@@ -137,10 +138,20 @@ class MultiTaskModel(nn.Module):
         total = hidden.new_zeros((), dtype=torch.float32)
         stats = []
         for index, ((name, kind), rows, piece) in enumerate(zip(self.kinds.items(), rows_of, pieces, strict=True)):
-            part, right = loss(kind, self.heads[name](piece, self.encoder), rows)
+            scores = self.heads[name](piece, self.encoder)
+            if kind == "pair":
+                part, shown, right = pairs.loss(scores, cast(Tensor, self.heads[name].logit_scale)[0], rows)
+            else:
+                part, right = loss(kind, scores, rows)
+                shown = part.detach()
             total = total + batch.weights[index] * part
-            stats.append(torch.stack([part.detach(), right]))
+            stats.append(torch.stack([shown, right]))
         return total, torch.stack(stats)
+
+    def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
+        """{name: [2n, H] of length 1} of heads of kind `pair`; draws the same dropout in the encoder as `forward`."""
+        hidden = encode(self.encoder, batch)
+        return {name: self.heads[name](hidden[batch.heads[name].tokens], self.encoder) for name in names}
 
     def scores(self, batch: PackedBatch, name: str) -> Tensor:
         """The scores of one head on its rows of `batch`, float32."""

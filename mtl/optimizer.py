@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mtl.config import Optimizer
-from mtl.model import MultiTaskModel
+from mtl.model import POOLED, MultiTaskModel
 
 
 class SitsOut:
@@ -59,10 +59,10 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
     encoder = {n: p for n, p in model.encoder.named_parameters() if p.requires_grad}
     pooler = {n: p for n, p in encoder.items() if n.startswith("pooler.")}
     body = {n: p for n, p in encoder.items() if n not in pooler}
-    choices = [name for name, kind in model.kinds.items() if kind == "choice"]
+    pooled = [name for name, kind in model.kinds.items() if kind in POOLED]
     parts: list[tuple[str, dict[str, nn.Parameter], list[str] | None, float]] = [
         ("encoder", body, None, settings.lr),
-        ("pooler", pooler, choices, settings.lr),
+        ("pooler", pooler, pooled, settings.lr),
     ]
     for name in model.kinds:
         parts.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
@@ -85,7 +85,7 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
 
 
 def _decays(name: str) -> bool:
-    return not (name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name)
+    return not (name.endswith(("bias", "logit_scale")) or "LayerNorm" in name or "layer_norm" in name)
 
 
 def set_step(groups: list[dict[str, Any]], factor: float, present: set[str]) -> None:

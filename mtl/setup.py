@@ -19,6 +19,7 @@ from mtl.data import TaskData
 from mtl.dsconfig import read_deepspeed
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
+from mtl.savedheads import start_from
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class Setup:
         )
         kinds = {task.name: task.task.kind for task in self.tasks}
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
-        return MultiTaskModel(encoder, kinds, labels, self.run.seed)
+        model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
+        for entry, task in zip(self.run.tasks, self.tasks, strict=True):
+            if entry.head is not None:
+                start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+        return model
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that wrote the checkpoint, by name."""
@@ -58,6 +63,7 @@ class Setup:
             **self.plan.parts(),
             "encoder": _encoder_identity(run.encoder),
             "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
+            "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
             "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
             "hidden_dropout_prob": run.hidden_dropout_prob,
             "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
@@ -85,6 +91,14 @@ def _encoder_identity(spec: str | RandomEncoder) -> Any:
         return spec.config
     weights = sorted(Path(spec).glob("*.safetensors"))
     return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights]}
+
+
+def _head_identity(place: str | None) -> str | None:
+    """The sha256 of the weights that a head starts from; None for a fresh one."""
+    if place is None:
+        return None
+    path = Path(place.rpartition(":")[0]) / "heads.safetensors"
+    return file_sha256(path)[:12] if path.is_file() else "missing"
 
 
 def read(name: str, overrides: list[str]) -> Setup:

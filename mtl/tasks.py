@@ -8,7 +8,7 @@ becomes a `Task` as well (see `mtl/config.py`). The order of `labels` fixes the 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["classify", "span", "choice", "tag", "mlm"]
+Kind = Literal["classify", "span", "choice", "tag", "mlm", "pair"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 # What a dev figure may be, by kind; the first is the default and is also what selects the best model.
@@ -18,6 +18,7 @@ METRICS: dict[str, tuple[str, ...]] = {
     "choice": ("accuracy",),
     "tag": ("token_accuracy",),
     "mlm": ("masked_accuracy",),
+    "pair": ("map@20",),
 }
 
 

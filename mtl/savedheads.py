@@ -1,0 +1,58 @@
+"""Heads as an export left them beside the encoder (`heads/`), read again: to predict with, or to train on from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig
+
+from data_prep.errors import InputError
+from mtl.heads import make_head
+
+
+@dataclass(frozen=True)
+class LoadedHead:
+    """A trained head. `labels`: names in id order, None for span, choice and mlm."""
+
+    task: str
+    kind: str
+    labels: tuple[str, ...] | None
+    max_length: int
+    module: nn.Module
+
+
+def load_heads(folder: Path) -> dict[str, LoadedHead]:
+    """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
+    try:
+        about: dict[str, Any] = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
+        config = AutoConfig.from_pretrained(folder)
+        state = load_file(folder / "heads.safetensors")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no exported heads here ({str(error).splitlines()[0]})") from None
+    heads = {}
+    for name, entry in about.items():
+        labels = tuple(entry["labels"]) if entry["labels"] else None
+        module = make_head(entry["kind"], config, len(labels) if labels else None)
+        prefix = f"{name}."
+        module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
+        heads[name] = LoadedHead(name, entry["kind"], labels, entry["max_length"], module.eval())
+    return heads
+
+
+def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, place: str) -> None:
+    """Gives `head` the weights of the exported head at `place` (FOLDER:TASK); `InputError` if it is another sort."""
+    folder, _, task = place.rpartition(":")
+    heads = load_heads(Path(folder))
+    if task not in heads:
+        raise InputError(f"tasks: {name}: head {place}: {folder} holds {', '.join(heads)}")
+    found = heads[task]
+    if (found.kind, found.labels) != (kind, labels):
+        was, now = (f"{k} {'/'.join(v or ())}".strip() for k, v in ((found.kind, found.labels), (kind, labels)))
+        raise InputError(f"tasks: {name}: head {place} is of kind {was}, the task of kind {now}")
+    try:
+        head.load_state_dict(found.module.state_dict())
+    except RuntimeError as error:
+        raise InputError(f"tasks: {name}: head {place}: {str(error).splitlines()[-1].strip()}") from None
