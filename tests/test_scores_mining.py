@@ -57,6 +57,15 @@ def test_pairs_are_those_of_the_whole_matrix(seed: int) -> None:
     assert len(set(left.tolist())) == len(left) and len(set(right.tolist())) == len(right)
 
 
+def test_a_margin_below_zero_is_no_pair() -> None:
+    """Two by two, cosines written down. The second source is nearest to the second target, but far from everything."""
+    forward = np.array([[0.95, 0.9], [-0.1, -0.2]]), np.array([[0, 1], [1, 0]])
+    backward = np.array([[0.95, -0.2], [0.9, -0.1]]), np.array([[0, 1], [0, 1]])
+    scores, left, right = mining.margin_pairs(forward, backward)
+    assert (left.tolist(), right.tolist()) == ([0], [0])
+    assert scores.tolist() == [pytest.approx(0.95 / ((0.925 + 0.375) / 2))]
+
+
 def test_repeated_sentences_are_embedded_once_and_left_out() -> None:
     source = Corpus(["de-1", "de-2", "de-3", "de-4"], ["eins", "zwei", "eins", "drei"])
     target = Corpus(["en-1", "en-2", "en-3", "en-4"], ["one", "two", "three", "two "])
