@@ -21,11 +21,11 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
-from eval import predict, retrieve, score
+from eval import aggregate, predict, retrieve, score
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer, embed
 from eval.read import Loaded, NotThere, read
 from eval.subject import Subject, head_fingerprint
-from eval.targets import OFFICIAL, Target, resolve_suite
+from eval.targets import Target, resolve_suite
 from mtl.savedheads import LoadedHead
 from mtl.spans import MAX_ANSWER_LENGTH, N_BEST
 from mtl.tasks import NLI
@@ -196,7 +196,7 @@ def _protocol(
             "n_best": N_BEST,
             "max_answer_length": MAX_ANSWER_LENGTH,
             "null": "never: every question has an answer",
-            "normalisation": "SQuAD v1.1 (English articles, ASCII punctuation)",
+            **score.SQUAD_PROTOCOL,
         }
     return protocol
 
@@ -215,8 +215,8 @@ def _score(job: _Job, options: Options, bar: "tqdm[Any]") -> dict[str, Any]:
         "languages": languages,
         "complete": not job.missing,
         "missing_languages": job.missing,
-        **_means(details, languages, headline),
-        "suites": _by_suite(job.target, languages),
+        **aggregate.means(details, languages),
+        "suites": aggregate.by_suite(job.target, languages),
         "details": details,
         "protocol": job.protocol,
         "truncated": dict(truncated),
@@ -224,30 +224,6 @@ def _score(job: _Job, options: Options, bar: "tqdm[Any]") -> dict[str, Any]:
         "files": {name: digest for files in job.loaded.files.values() for name, digest in files.items()},
         "fingerprint": job.fingerprint,
     }
-
-
-def _means(details: dict[str, dict[str, Any]], languages: dict[str, float], headline: str) -> dict[str, Any]:
-    """Means over the languages of the other figures, of chance, and of the headline without English."""
-    columns = {key: {c: d[key] for c, d in details.items()} for key in next(iter(details.values())) if key != "n"}
-    means: dict[str, Any] = {
-        "scores": {key: score.mean(column) for key, column in columns.items() if key != "chance"},
-        "chance": score.mean(columns["chance"]) if "chance" in columns else None,
-    }
-    foreign = {code: value for code, value in languages.items() if code != "en"}
-    if foreign and len(foreign) < len(languages):
-        means["score_without_english"] = score.mean(foreign)
-    return means
-
-
-def _by_suite(target: Target, languages: dict[str, float]) -> dict[str, Any]:
-    """The score over each official suite's own language list, named as incomplete where languages are missing."""
-    result = {}
-    for suite, codes in target.languages.items():
-        there = {code: languages[code] for code in codes if code in languages}
-        if there:
-            missing = [code for code in codes if code not in languages]
-            result[suite] = {"score": score.mean(there), "languages": len(there), "missing_languages": missing}
-    return result
 
 
 def _retrieval(
@@ -327,28 +303,8 @@ def _begin(subject: Subject, suite: str, folder: Path) -> dict[str, Any]:
 
 
 def _finish(result: dict[str, Any], suite: str, targets: list[Target], folder: Path) -> None:
-    result["average"] = average(result, suite, targets)
+    result["average"] = aggregate.average(result, suite, targets)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / "scores.json.tmp"
     temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     temporary.replace(folder / "scores.json")
-
-
-def average(result: dict[str, Any], suite: str, targets: list[Target]) -> dict[str, Any]:
-    """The score of an official suite, the unweighted mean over its targets; null for other suites and while a target
-
-    or one of its languages is missing (named). A question-answering target enters as (F1 + EM) / 2, as in XTREME.
-    """
-    entered: dict[str, float] = {}
-    missing: dict[str, str] = {}
-    for target in targets:
-        record = result["targets"].get(target.name)
-        if record is None:
-            missing[target.name] = "not run"
-        elif not record["complete"]:
-            missing[target.name] = f"without {' '.join(record['missing_languages'])}"
-        else:
-            both = record["scores"]
-            entered[target.name] = (both["f1"] + both["em"]) / 2 if "em" in both else record["score"]
-    complete = not missing and suite in OFFICIAL
-    return {"suite": suite, "score": score.mean(entered) if complete else None, "targets": entered, "missing": missing}

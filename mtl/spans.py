@@ -41,6 +41,11 @@ def f1(prediction: str, gold: str, v2: bool = False) -> float:
     predicted, wanted = normalize_answer(prediction).split(), normalize_answer(gold).split()
     if not predicted or not wanted:
         return float(v2 and predicted == wanted)
+    return word_f1(predicted, wanted)
+
+
+def word_f1(predicted: Sequence[str], wanted: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall over two bags of words, in [0, 1]; 0 where they share none."""
     common = sum((Counter(predicted) & Counter(wanted)).values())
     if common == 0:
         return 0.0

@@ -174,18 +174,6 @@ def test_differences_are_over_shared_languages() -> None:
     assert "10.0  12.0  +2.0" in table
 
 
-def test_complete_official_suite_has_an_average() -> None:
-    targets = [TARGETS["xnli"], TARGETS["xquad"]]
-    record = {"complete": True, "missing_languages": [], "score": 80.0, "scores": {"accuracy": 80.0}}
-    questions = {"complete": True, "missing_languages": [], "score": 70.0, "scores": {"f1": 70.0, "em": 50.0}}
-    result = {"targets": {"xnli": record, "xquad": questions}}
-    assert suite.average(result, "xtreme", targets)["score"] == pytest.approx((80 + 60) / 2)
-    questions["complete"] = False
-    questions["missing_languages"] = ["th"]
-    average = suite.average(result, "xtreme", targets)
-    assert average["score"] is None and average["missing"] == {"xquad": "without th"}
-
-
 def test_errors_are_one_line(run: Path, world: Path, tmp_path: Path, capsys) -> None:
     def says(*arguments: str) -> str:
         assert main(list(arguments)) == 2

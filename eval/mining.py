@@ -1,0 +1,166 @@
+"""BUCC: sentence pairs mined by ratio margin, a threshold from dev, precision, recall and F1 on test.
+
+    dev = mine(top_k(x, y, 4), top_k(y, x, 4), german, english)      # x, y: vectors of the distinct() sentences
+    threshold = best_threshold(dev, gold_of_dev)
+    scores = f1(extract(test, threshold), gold_of_test)
+
+    margin(x, y) = cos(x, y) / ((mean of cos(x, its 4 nearest y) + mean of cos(y, its 4 nearest x)) / 2)
+
+(Artetxe and Schwenk 2019, equation 2, "ratio"; "max" retrieval: each sentence's best neighbour by margin, both
+directions together, taken greedily from the highest margin down, no sentence twice.) Definitions follow LASER's and
+google-research/xtreme's `utils_retrieve.py` (at 838c13b); docs/protocol.md says where that script cannot run.
+NumPy and one loop over the candidates; memory is a few arrays of one number per neighbour.
+
+Where a rule was left open or broken: margins are computed in float64 (there float32); equal margins are taken forward
+before backward and earlier sentence first (there in no order); the threshold never lies within a run of equal scores,
+and if all pairs together are best it is the lowest score (there an IndexError).
+"""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NEIGHBOURS = 4
+PROTOCOL: dict[str, Any] = {
+    "margin": f"ratio, k = {NEIGHBOURS}, both directions",
+    "mining": "max: greedy one to one over the best neighbours of both directions, margins above 0",
+    "threshold": "the one of highest F1 on dev: midpoint between the last pair taken and the next",
+    "repeated_sentences": "embedded once; left out of the pairs, not of the gold",
+}
+
+Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], places int [n, k]), as `retrieve.top_k` gives them
+Pair = tuple[str, str]  # (id of the source sentence, id of the target sentence)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One side: `ids[i]` names `sentences[i]`."""
+
+    ids: Sequence[str]
+    sentences: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.sentences):
+            raise ValueError(f"{len(self.ids)} ids for {len(self.sentences)} sentences")
+
+    def distinct(self) -> np.ndarray:
+        """Places int64 [m] of the first occurrence of each different sentence: what is embedded and searched."""
+        first: dict[str, int] = {}
+        for place, sentence in enumerate(self.sentences):
+            first.setdefault(sentence, place)
+        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+    def unrepeated(self) -> np.ndarray:
+        """bool [m], aligned with `distinct()`: whether the sentence occurs once (white space around it set aside).
+
+        The script drops a sentence that occurs twice from both the pairs and the ids, and leaves the gold as it is.
+        """
+        counts = Counter(sentence.strip() for sentence in self.sentences)
+        return np.array([counts[self.sentences[place].strip()] == 1 for place in self.distinct()], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Mined:
+    """Mined pairs from the highest score down: `scores` float64 [p]; `pairs[i]` has `scores[i]`."""
+
+    scores: np.ndarray
+    pairs: Sequence[Pair]
+
+
+def mine(forward: Neighbours, backward: Neighbours, source: Corpus, target: Corpus) -> Mined:
+    """The pairs of two corpora, at most one for each sentence.
+
+    `forward`: for each `source.distinct()` sentence its nearest targets, places counted among `target.distinct()`;
+    `backward`: the same the other way round.
+    """
+    places, wheres = source.distinct(), target.distinct()
+    if len(forward[0]) != len(places) or len(backward[0]) != len(wheres):
+        raise ValueError(
+            f"neighbours of {len(forward[0])} and {len(backward[0])} sentences, but {len(places)} and {len(wheres)} "
+            "are distinct"
+        )
+    scores, left, right = margin_pairs(forward, backward)
+    kept = source.unrepeated()[left] & target.unrepeated()[right]
+    left, right = places[left[kept]], wheres[right[kept]]
+    pairs = [(source.ids[i], target.ids[j]) for i, j in zip(left.tolist(), right.tolist(), strict=True)]
+    return Mined(scores[kept], pairs)
+
+
+def margin_pairs(forward: Neighbours, backward: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(margins float64 [p] from high to low, source places int64 [p], target places int64 [p]), margins above 0."""
+    means = [cosines.mean(axis=1, dtype=np.float64) for cosines, _ in (forward, backward)]
+    (there_score, there), (back_score, back) = (
+        _best(neighbours, mine, other)
+        for neighbours, mine, other in ((forward, means[0], means[1]), (backward, means[1], means[0]))
+    )
+    scores = np.concatenate([there_score, back_score])
+    source = np.concatenate([np.arange(len(there)), back])
+    target = np.concatenate([there, np.arange(len(back))])
+    order = np.argsort(-scores, kind="stable")
+    taken = _greedy(source[order], target[order], len(there), len(back))
+    order = order[taken]
+    order = order[scores[order] > 0]
+    return scores[order], source[order], target[order]
+
+
+def best_threshold(mined: Mined, gold: Collection[Pair]) -> float:
+    """The score from which on pairs are taken so that F1 against `gold` is highest; the highest such one.
+
+    It lies half-way between the last pair taken and the next one. 0 where no mined pair is in `gold`.
+    """
+    wanted = set(gold)
+    correct = np.cumsum([pair in wanted for pair in mined.pairs])
+    if not wanted or not len(correct) or correct[-1] == 0:
+        return 0.0
+    precision, recall = correct / np.arange(1, len(correct) + 1), correct / len(wanted)
+    with np.errstate(invalid="ignore"):
+        f1 = np.where(correct > 0, 2 * precision * recall / (precision + recall), 0.0)
+    f1[:-1][mined.scores[:-1] == mined.scores[1:]] = -1.0  # no threshold can cut between equal scores
+    last = int(np.argmax(f1))
+    if last == len(f1) - 1:
+        return float(mined.scores[last])
+    middle = (mined.scores[last] + mined.scores[last + 1]) / 2
+    return float(middle if middle > mined.scores[last + 1] else mined.scores[last])  # adjacent floats have no middle
+
+
+def extract(mined: Mined, threshold: float) -> list[Pair]:
+    """The pairs whose score is at least `threshold`, best first."""
+    return [pair for pair, score in zip(mined.pairs, mined.scores.tolist(), strict=True) if score >= threshold]
+
+
+def f1(predicted: Collection[Pair], gold: Collection[Pair]) -> dict[str, float]:
+    """{"f1", "precision", "recall"}, 0-100, of two sets of pairs; all 0 where they share none."""
+    found, wanted = set(predicted), set(gold)
+    right = len(found & wanted)
+    if right == 0:
+        return {"f1": 0.0, "precision": 0.0, "recall": 0.0}
+    precision, recall = right / len(found), right / len(wanted)
+    return {
+        "f1": 100 * 2 * precision * recall / (precision + recall),
+        "precision": 100 * precision,
+        "recall": 100 * recall,
+    }
+
+
+def _best(neighbours: Neighbours, mine: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(highest margin [n], place of that neighbour [n]) of each sentence; equal margins: the nearer one."""
+    cosines, places = neighbours
+    margins = cosines / ((mine[:, None] + other[places]) / 2)
+    at = margins.argmax(axis=1)[:, None]
+    return np.take_along_axis(margins, at, axis=1)[:, 0], np.take_along_axis(places, at, axis=1)[:, 0].astype(np.int64)
+
+
+def _greedy(source: np.ndarray, target: np.ndarray, sources: int, targets: int, block: int = 1 << 16) -> np.ndarray:
+    """bool [p]: which pairs are taken going down the list, each sentence once. Lists of one block at a time."""
+    seen_source, seen_target = bytearray(sources), bytearray(targets)
+    taken = np.zeros(len(source), dtype=bool)
+    for start in range(0, len(source), block):
+        rows = zip(source[start : start + block].tolist(), target[start : start + block].tolist(), strict=True)
+        for place, (i, j) in enumerate(rows, start):
+            if not seen_source[i] and not seen_target[j]:
+                seen_source[i] = seen_target[j] = 1
+                taken[place] = True
+    return taken

@@ -1,0 +1,73 @@
+"""Average precision against its definition and scikit-learn; ranks and rank distance against a sort."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import label_ranking_average_precision_score
+
+from eval import ranking
+
+
+def slow_ap(ranked: list[int], relevant: set[int], k: int) -> float:
+    """Mean over min(R, k) of the precision of the list up to each relevant candidate among the first k."""
+    once = [c if c not in ranked[:n] else None for n, c in enumerate(ranked)]
+    total = 0.0
+    for place in range(min(k, len(once))):
+        if once[place] in relevant:
+            total += sum(c in relevant for c in once[: place + 1]) / (place + 1)
+    return total / min(len(relevant), k)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=40), st.sets(st.integers(0, 30), min_size=1, max_size=25))
+def test_average_precision_follows_the_definition(ranked: list[int], relevant: set[int]) -> None:
+    for k in (1, 5, 20):
+        assert ranking.average_precision(ranked, relevant, k) == pytest.approx(slow_ap(ranked, relevant, k))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_without_a_cut_it_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(30, 19))
+    relevant = rng.random((30, 19)) < 0.2
+    relevant[:, 3] = True
+    ranked = [np.argsort(-row).tolist() for row in scores]
+    golds = [set(np.flatnonzero(row).tolist()) for row in relevant]
+    expected = 100 * label_ranking_average_precision_score(relevant, scores)
+    assert ranking.mean_average_precision(ranked, golds) == pytest.approx(expected)
+
+
+def test_one_relevant_candidate_makes_it_the_reciprocal_rank() -> None:
+    ranked = [["x", "Q1"], ["Q2"], ["x", "y", "z"], [], ["x", *["y"] * 18, "Q5"], ["x", *"abcdefghijklmnopqrs", "Q6"]]
+    golds = [{"Q1"}, {"Q2"}, {"Q3"}, {"Q4"}, {"Q5"}, {"Q6"}]
+    expected = 100 * (1 / 2 + 1 + 0 + 0 + 1 / 20 + 0) / 6  # the last one stands in place 21
+    assert ranking.mean_average_precision(ranked, golds) == pytest.approx(expected)
+
+
+def test_known_values() -> None:
+    # More than 20 relevant ones: the first 20 places can hold no more.
+    assert ranking.average_precision(list(range(20)), set(range(25))) == 1.0
+    assert ranking.average_precision(["a", "x", "b"], {"a", "b"}) == pytest.approx((1 + 2 / 3) / 2)
+    assert ranking.average_precision(["a", "a", "b"], {"a", "b"}) == pytest.approx((1 + 2 / 3) / 2)  # counted once
+    with pytest.raises(ValueError, match="without a relevant"):
+        ranking.average_precision(["a"], set())
+    with pytest.raises(ValueError):
+        ranking.mean_average_precision([["a"]], [{"a"}, {"b"}])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ranks_are_those_of_a_sort(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 8, 40).astype(np.float32)  # many equal ones
+    order = sorted(range(40), key=lambda place: (-scores[place], place))
+    assert ranking.ranks(scores, range(40)) == [order.index(place) + 1 for place in range(40)]
+
+
+def test_rank_distance() -> None:
+    scores = np.array([[0.9, 0.1, 0.5, 0.3], [0.2, 0.8, 0.1, 0.7]])
+    found = [ranking.ranks(scores[0], [0, 1, 2]), ranking.ranks(scores[1], [1, 3])]
+    assert found == [[1, 4, 2], [1, 2]]
+    assert ranking.rank_distance(found) == pytest.approx((3 + 1) / 2)
+    with pytest.raises(ValueError, match="query 1 has 1"):
+        ranking.rank_distance([[1, 2], [4]])
