@@ -1,84 +1,144 @@
-"""Targets by the head of an intermediate task, directly: no training on the target, English is the only language seen.
+"""What a head says of the examples of a target: labels, choices, tags of words, answers.
 
-Classification takes the highest label; questions take the best span over all windows of a context (`mtl/spans.py`).
+    found = predict(encoder, tokenizer, head, examples, share=(0, 2))       # {index: prediction}, of half of them
+
+Examples are grouped once over the whole list and whole groups are dealt to the processes, so what is computed for an
+example does not depend on how many processes there are. All sequences of an example (choices, windows, parts of a
+sentence) are in one group.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from data_prep.encode import encode_classify, encode_span
-from data_prep.errors import InputError
-from data_prep.examples import Classify, Span
-from eval.embed import forward
+from data_prep.encode import Row, encode
+from data_prep.examples import Example, Span
+from mtl.batch import batches_by_tokens, pack_sequences
+from mtl.model import encode as run_encoder
 from mtl.savedheads import LoadedHead
 from mtl.spans import best_answers
 
+Share = tuple[int, int]  # (number of this process, how many there are)
+Scored = list[tuple[Row, np.ndarray]]
 
-@torch.inference_mode()
-def classify(
+
+def predict(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     head: LoadedHead,
-    examples: Sequence[Classify],
-    labels: Sequence[str],
+    examples: Sequence[Example],
     *,
+    share: Share = (0, 1),
     micro_tokens: int = 16384,
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
-) -> list[int]:
-    """The predicted label of each example, as an index into `labels`.
+) -> dict[int, Any]:
+    """{index: prediction} of this share of `examples`, which must be of the head's kind.
 
-    The head's own label order may differ; raises `InputError` if its label *names* do.
+    classify: a label name of the head; choice: the index of the choice; tag: a label name of the head for every word;
+    span: the answer string (never none: the targets have no unanswerable questions). `truncated` counts what was cut
+    in all examples, not in this share alone.
     """
-    names = head.labels or ()
-    if sorted(names) != sorted(labels):
-        raise InputError(f"head {head.task}: its labels are {', '.join(names)}; the target has {', '.join(labels)}")
-    rows = encode_classify(tokenizer, examples, head.max_length, truncated)
-    predictions = np.empty(len(examples), dtype=np.int64)
-    for group, batch, hidden in forward(encoder, tokenizer, rows, None, micro_tokens):
-        logits = head.module(hidden[batch.cu_seqlens[:-1].long()], encoder)
-        predictions[group] = logits.argmax(-1).cpu().numpy()
-        progress(len(group))
-    return [labels.index(names[prediction]) for prediction in predictions]
+    rows = encode(head.kind, tokenizer, examples, head.max_length, head.labels, truncated)
+    units: list[list[Row]] = [[] for _ in examples]
+    for row in rows:
+        units[row["example"]].append(row)
+    found: dict[int, Any] = {}
+    for index, scored in _scores(encoder, tokenizer, head, units, micro_tokens, share):
+        found[index] = _DECODE[head.kind](head, examples[index], scored)
+        progress(1)
+    return found
 
 
 @torch.inference_mode()
-def answer(
+def _scores(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     head: LoadedHead,
-    examples: Sequence[Span],
-    *,
-    null_allowed: bool = False,
-    micro_tokens: int = 16384,
-    truncated: Counter[str] | None = None,
-    progress: Callable[[int], Any] = lambda n: None,
-) -> list[str]:
-    """The answer string of each question; with `null_allowed` "" where `<s>` scores higher than the best span."""
-    rows = encode_span(tokenizer, examples, head.max_length, truncated)
-    # A question is done with its last window; windows run longest first.
-    left = Counter(row["example"] for row in rows)
-    logits: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for group, batch, hidden in forward(encoder, tokenizer, rows, None, micro_tokens):
-        scores = head.module(hidden, encoder).float().cpu().numpy()
-        for row, piece in zip(group, np.split(scores, np.cumsum(batch.seq_lengths)[:-1]), strict=True):
-            logits[row] = piece
-        done = 0
-        for row in group:
-            left[rows[row]["example"]] -= 1
-            done += left[rows[row]["example"]] == 0
-        progress(done)
-    found = best_answers(
-        [piece[:, 0] for piece in logits],
-        [piece[:, 1] for piece in logits],
-        [row["offset_start"] for row in rows],
-        [row["offset_end"] for row in rows],
-        [row["example"] for row in rows],
-        null_allowed=null_allowed,
+    units: Sequence[Sequence[Row]],
+    micro_tokens: int,
+    share: Share,
+) -> Iterator[tuple[int, Scored]]:
+    """(index of an example, [(row, scores of the places that the head reads)]) of this share."""
+    padding = tokenizer.pad_token_id
+    assert isinstance(padding, int)
+    totals = np.array([sum(row["length"] for row in unit) for unit in units])
+    for group in batches_by_tokens(totals, micro_tokens)[share[0] :: share[1]]:
+        members = [(int(index), row) for index in group for row in units[index]]
+        scored: dict[int, Scored] = {int(index): [] for index in group}
+        for part in _within(members, micro_tokens):
+            pieces = [piece for _, row in part for piece in _sequences(row)]
+            batch = pack_sequences(pieces, padding).to(encoder.device)
+            places, sizes = _read(head.kind, [row for _, row in part])
+            hidden = run_encoder(encoder, batch)[places.to(encoder.device)]
+            scores = head.module(hidden, encoder).float().cpu().numpy()
+            for (index, row), own in zip(part, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
+                scored[index].append((row, own))
+        yield from scored.items()
+
+
+def _within(members: list[tuple[int, Row]], budget: int) -> Iterator[list[tuple[int, Row]]]:
+    """`members` in order, cut where they exceed the budget: one long example alone may."""
+    part: list[tuple[int, Row]] = []
+    filled = 0
+    for member in members:
+        if part and filled + member[1]["length"] > budget:
+            yield part
+            part, filled = [], 0
+        part.append(member)
+        filled += member[1]["length"]
+    yield part
+
+
+def _sequences(row: Row) -> list[np.ndarray]:
+    return np.split(row["input_ids"], np.cumsum(row["lengths"])[:-1])
+
+
+def _read(kind: str, rows: Sequence[Row]) -> tuple[torch.Tensor, list[int]]:
+    """(places int64 in the packed row that the head reads, how many of each row)."""
+    places, first = [], 0
+    for row in rows:
+        if kind == "span":
+            mine = np.arange(row["length"])
+        elif kind == "tag":
+            mine = np.asarray(row["positions"])
+        else:
+            mine = np.cumsum(row["lengths"]) - row["lengths"]
+        places.append(first + mine)
+        first += row["length"]
+    return torch.from_numpy(np.concatenate(places).astype(np.int64)), [len(mine) for mine in places]
+
+
+def _label(head: LoadedHead, example: Example, scored: Scored) -> str:
+    assert head.labels is not None
+    return head.labels[int(scored[0][1][0].argmax())]
+
+
+def _choice(head: LoadedHead, example: Example, scored: Scored) -> int:
+    return int(scored[0][1].argmax())
+
+
+def _tags(head: LoadedHead, example: Example, scored: Scored) -> list[str]:
+    assert head.labels is not None
+    return [head.labels[int(number)] for _, scores in scored for number in scores.argmax(-1)]
+
+
+def _answer(head: LoadedHead, example: Example, scored: Scored) -> str:
+    assert isinstance(example, Span)
+    answers = best_answers(
+        [scores[:, 0] for _, scores in scored],
+        [scores[:, 1] for _, scores in scored],
+        [row["offset_start"] for row, _ in scored],
+        [row["offset_end"] for row, _ in scored],
+        [0] * len(scored),
     )
-    return [found[index].text(example.context) for index, example in enumerate(examples)]
+    return answers[0].text(example.context)
+
+
+_DECODE: dict[str, Callable[[LoadedHead, Example, Scored], Any]] = {
+    "classify": _label, "choice": _choice, "tag": _tags, "span": _answer,
+}  # fmt: skip
