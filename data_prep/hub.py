@@ -33,7 +33,11 @@ def load_split(name: str, config: str, split: str, revision: str | None) -> tupl
 
 def split_rows(data: Any, place: str, columns: Sequence[str]) -> Rows:
     """The named columns of a `datasets.Dataset`; ClassLabel numbers become their names."""
-    names = {name: feature.names for name, feature in data.features.items() if type(feature).__name__ == "ClassLabel"}
+    names = {}
+    for name, feature in data.features.items():
+        inner = getattr(feature, "feature", feature)  # a list of labels (POS, NER)
+        if type(inner).__name__ == "ClassLabel":
+            names[name] = inner.names
     first = 0
     for table in data.select_columns(list(columns)).with_format("arrow").iter(BATCH):
         yield from batch_rows(place, table, names, first)
