@@ -25,7 +25,8 @@ def word_lines(path: Path, prefixed: bool = False) -> Rows:
     The word after `xx:` may hold colons of its own, so it is split at the first one.
     """
     for block in _blocks(path):
-        words, tags = [], []
+        words: list[str] = []
+        tags: list[str] = []
         for number, line in block:
             fields = line.split("\t")
             word = fields[0]

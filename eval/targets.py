@@ -6,27 +6,10 @@ not built yet stands here with the reason, so that a suite names it instead of l
 
 from dataclasses import dataclass, field
 
+from data_prep.catalogue.languages import ISO3, LANGUAGES
 from data_prep.errors import InputError
 
-# ISO 639-1 codes of the report -> ISO 639-3 codes in the names of the Tatoeba files (LASER, XTREME).
-ISO3 = {
-    "af": "afr", "ar": "ara", "az": "aze", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "en": "eng", "es": "spa",
-    "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin", "hu": "hun", "id": "ind",
-    "it": "ita", "ja": "jpn", "jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "lt": "lit", "ml": "mal", "mr": "mar",
-    "nl": "nld", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sw": "swh", "ta": "tam", "te": "tel", "th": "tha",
-    "tl": "tgl", "tr": "tur", "uk": "ukr", "ur": "urd", "vi": "vie", "zh": "cmn",
-}  # fmt: skip
-
-
-def _codes(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_XNLI = _codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
-_XQUAD = _codes("ar de el en es hi ru th tr vi zh")
-_TATOEBA = _codes(
-    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
-)
+__all__ = ["ISO3", "OFFICIAL", "SUITES", "TARGETS", "Target", "resolve_suite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +19,7 @@ class Target:
     kind: `retrieval` (sentence vectors), `classify` or `span` (by a head), None while it is not built.
     languages: by suite; empty: whatever the data folder holds (toy).
     heads: tasks whose head predicts it directly, the first one present is used.
+    data: the test data that it reads (`data_prep/catalogue/evaluation.py`), where that is not its own name.
     """
 
     name: str
@@ -44,6 +28,7 @@ class Target:
     languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
     heads: tuple[str, ...] = ()
     not_built: str = ""
+    data: str = ""
 
     def of_suite(self, suite: str) -> tuple[str, ...]:
         """Languages in `suite`; outside the two official suites all that any of them asks for."""
@@ -59,25 +44,31 @@ _TRAINED = "not built yet: it needs training on the target's English data"
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("xnli", "classify", "accuracy", {"xtreme": _XNLI, "xtreme-r": _XNLI}, _NLI_HEADS),
-        Target("pawsx", None, "accuracy", not_built=_TRAINED),
-        Target("udpos", None, "f1", not_built=_TRAINED),
-        Target("panx", None, "f1", not_built=_TRAINED),
-        Target("xquad", "span", "f1", {"xtreme": _XQUAD, "xtreme-r": tuple(sorted((*_XQUAD, "ro")))}, _QA_HEADS),
-        Target("mlqa", None, "f1", not_built=_TRAINED),
-        Target("tydiqa", None, "f1", not_built=_TRAINED),
-        Target("bucc", None, "f1", not_built="not built yet: it needs margin mining over the BUCC 2018 corpora"),
+        Target("xnli", "classify", "accuracy", LANGUAGES["xnli"], _NLI_HEADS),
+        Target("pawsx", None, "accuracy", LANGUAGES["pawsx"], not_built=_TRAINED),
+        Target("udpos", None, "f1", LANGUAGES["udpos"], not_built=_TRAINED),
+        Target("panx", None, "f1", LANGUAGES["panx"], not_built=_TRAINED),
+        Target("xquad", "span", "f1", LANGUAGES["xquad"], _QA_HEADS),
+        Target("mlqa", None, "f1", LANGUAGES["mlqa"], not_built=_TRAINED),
+        Target("tydiqa", None, "f1", LANGUAGES["tydiqa"], not_built=_TRAINED),
         Target(
-            "tatoeba", "retrieval", "accuracy",
-            {"xtreme": _TATOEBA, "xtreme-r": tuple(sorted((*_TATOEBA, "az", "lt", "pl", "ro", "uk")))},
+            "bucc", None, "f1", LANGUAGES["bucc"],
+            not_built="not built yet: it needs margin mining over the BUCC 2018 corpora",
         ),
-        Target("xcopa", None, "accuracy", not_built=_TRAINED),
-        Target("lareqa", None, "map@20", not_built="not built yet: it needs a dual encoder trained on SQuAD"),
-        Target("mewslix", None, "map@20", not_built="not built yet: it needs a dual encoder trained on mentions"),
+        Target("tatoeba", "retrieval", "accuracy", LANGUAGES["tatoeba"]),
+        Target("xcopa", None, "accuracy", LANGUAGES["xcopa"], not_built=_TRAINED),
+        Target(
+            "lareqa", None, "map@20", LANGUAGES["lareqa"],
+            not_built="not built yet: it needs a dual encoder trained on SQuAD",
+        ),
+        Target(
+            "mewslix", None, "map@20", LANGUAGES["mewslix"],
+            not_built="not built yet: it needs a dual encoder trained on mentions",
+        ),
         # The same readers and protocols on the folder of `python -m data_prep.toyworld`.
-        Target("toy_tatoeba", "retrieval", "accuracy"),
-        Target("toy_xnli", "classify", "accuracy", heads=_NLI_HEADS),
-        Target("toy_xquad", "span", "f1", heads=_QA_HEADS),
+        Target("toy_tatoeba", "retrieval", "accuracy", data="tatoeba"),
+        Target("toy_xnli", "classify", "accuracy", heads=_NLI_HEADS, data="xnli"),
+        Target("toy_xquad", "span", "f1", heads=_QA_HEADS, data="xquad"),
     )
 }  # fmt: skip
 
