@@ -5,13 +5,14 @@ id order. Labels go by *name*: a Hub number has become a name in the reader, a f
 marks a row that the dataset's makers left without a label that annotators agree on; it is counted, not an error.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from data_prep import fields
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, EmptyText, Example, Span, Tag, Text, shorten
+from data_prep.fields import Labels
 
-Labels = Sequence[str]
 Convert = Callable[[dict[str, Any], str, Labels], Example]
 
 
@@ -31,44 +32,51 @@ HUB_QQP = ("not_duplicate", "duplicate")
 
 
 def hub_nli(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    label = _label(_hub_name(row, where, HUB_NLI), where, labels)
-    return Classify(str(row.get("uid", "")), _text(row, "premise", where), _text(row, "hypothesis", where), label)
+    label = fields.label(_hub_name(row, where, HUB_NLI), where, labels)
+    return Classify(
+        str(row.get("uid", "")), fields.text(row, "premise", where), fields.text(row, "hypothesis", where), label
+    )
 
 
 def hub_snli(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    if _field(row, "label", where) in (None, -1):
+    if fields.get(row, "label", where) in (None, -1):
         raise Dropped(NO_GOLD)
     return hub_nli(row, where, labels)
 
 
 def hub_qqp(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    label = _label(_hub_name(row, where, HUB_QQP), where, labels)
-    return Classify("", _text(row, "question1", where), _text(row, "question2", where), label)
+    label = fields.label(_hub_name(row, where, HUB_QQP), where, labels)
+    return Classify("", fields.text(row, "question1", where), fields.text(row, "question2", where), label)
 
 
 def upstream_nli(row: dict[str, Any], where: str, labels: Labels) -> Example:
     """MultiNLI and SNLI as released (jsonl), and GLUE's MNLI (tsv): sentence1, sentence2, gold_label, `-` for none."""
-    name = _text(row, "gold_label", where)
+    name = fields.text(row, "gold_label", where)
     if name == "-":
         raise Dropped(NO_GOLD)
     pair = str(row.get("pairID", ""))
-    return Classify(pair, _text(row, "sentence1", where), _text(row, "sentence2", where), _label(name, where, labels))
+    return Classify(
+        pair,
+        fields.text(row, "sentence1", where),
+        fields.text(row, "sentence2", where),
+        fields.label(name, where, labels),
+    )
 
 
 def upstream_anli(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    name = _word(row, "label", where, ANLI_WORDS)
-    premise, hypothesis = _text(row, "context", where), _text(row, "hypothesis", where)
-    return Classify(str(row.get("uid", "")), premise, hypothesis, _label(name, where, labels))
+    name = fields.word(row, "label", where, ANLI_WORDS)
+    premise, hypothesis = fields.text(row, "context", where), fields.text(row, "hypothesis", where)
+    return Classify(str(row.get("uid", "")), premise, hypothesis, fields.label(name, where, labels))
 
 
 def glue_qqp(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    name = _word(row, "is_duplicate", where, QQP_WORDS)
-    question1, question2 = _text(row, "question1", where), _text(row, "question2", where)
-    return Classify(str(row.get("id", "")), question1, question2, _label(name, where, labels))
+    name = fields.word(row, "is_duplicate", where, QQP_WORDS)
+    question1, question2 = fields.text(row, "question1", where), fields.text(row, "question2", where)
+    return Classify(str(row.get("id", "")), question1, question2, fields.label(name, where, labels))
 
 
 def hub_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    answers = _field(row, "answers", where)
+    answers = fields.get(row, "answers", where)
     try:
         texts, starts = answers["text"], answers["answer_start"]
         pairs = tuple((str(text), int(start)) for text, start in zip(texts, starts, strict=True))
@@ -76,155 +84,115 @@ def hub_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
         found = shorten(answers)
         expected = "equal lists `text` and `answer_start`"
         raise InputError(f"{where}: field `answers`: expected {expected}, found {found}") from None
-    return Span(_text(row, "id", where), _text(row, "question", where), _text(row, "context", where), pairs)
+    return Span(
+        fields.text(row, "id", where), fields.text(row, "question", where), fields.text(row, "context", where), pairs
+    )
 
 
 def upstream_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
     """SQuAD 1.1 and 2.0; in 2.0 `is_impossible` goes with an empty list of answers."""
-    pairs = _answers(row, "answer_start", where)
+    pairs = fields.answers(row, "answer_start", where)
     impossible = row.get("is_impossible")
     if impossible is not None and bool(impossible) != (not pairs):
         raise InputError(f"{where}: field `is_impossible` is {impossible}, but there are {len(pairs)} answers")
-    return Span(_text(row, "id", where), _text(row, "question", where), _text(row, "context", where), pairs)
+    return Span(
+        fields.text(row, "id", where), fields.text(row, "question", where), fields.text(row, "context", where), pairs
+    )
 
 
 def hellaswag(row: dict[str, Any], where: str, labels: Labels) -> Example:
     """Hub (label "0" to "3") and upstream (0 to 3) alike: ctx_a is the prompt, ctx_b opens every ending."""
-    opening = _text(row, "ctx_b", where)
-    endings = _texts(row, "endings", where)
-    label = _withheld(_field(row, "label", where), where)
+    opening = fields.text(row, "ctx_b", where)
+    endings = fields.texts(row, "endings", where)
+    label = fields.withheld(fields.get(row, "label", where), where)
     choices = tuple(f"{opening} {ending}" if opening else ending for ending in endings)
     if len(choices) != 4:
         raise InputError(f"{where}: field `endings`: expected 4, found {len(choices)}")
-    return Choice(str(row.get("ind", "")), _text(row, "ctx_a", where), choices, _number(label, "label", where))
+    return Choice(
+        str(row.get("ind", "")), fields.text(row, "ctx_a", where), choices, fields.number(label, "label", where)
+    )
 
 
 def cosmosqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    context, question = _text(row, "context", where), _text(row, "question", where)
+    context, question = fields.text(row, "context", where), fields.text(row, "question", where)
     if not context.strip() or not question.strip():
         raise EmptyText(f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none")
-    choices = tuple(_text(row, f"answer{i}", where) for i in range(4))
-    label = _withheld(_field(row, "label", where), where)
+    choices = tuple(fields.text(row, f"answer{i}", where) for i in range(4))
+    label = fields.withheld(fields.get(row, "label", where), where)
     prompt = f"{context} {question}"
-    return Choice(_text(row, "id", where), prompt, choices, _number(label, "label", where))
+    return Choice(fields.text(row, "id", where), prompt, choices, fields.number(label, "label", where))
 
 
 def hub_commonsenseqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    choices = _field(row, "choices", where)
+    choices = fields.get(row, "choices", where)
     if not isinstance(choices, dict):
         raise InputError(f"{where}: field `choices`: expected lists `label` and `text`, found {shorten(choices)}")
-    letters, texts = _texts(choices, "label", where), _texts(choices, "text", where)
-    return _commonsenseqa(row, _text(row, "question", where), letters, texts, where)
+    letters, texts = fields.texts(choices, "label", where), fields.texts(choices, "text", where)
+    return _commonsenseqa(row, fields.text(row, "question", where), letters, texts, where)
 
 
 def upstream_commonsenseqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    question = _field(row, "question", where)
+    question = fields.get(row, "question", where)
     choices = question.get("choices") if isinstance(question, dict) else None
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         found = shorten(question)
         raise InputError(f"{where}: field `question`: expected {{stem, choices: [{{label, text}}]}}, found {found}")
-    letters = [_text(choice, "label", where) for choice in choices]
-    texts = [_text(choice, "text", where) for choice in choices]
-    return _commonsenseqa(row, _text(question, "stem", where), letters, texts, where)
+    letters = [fields.text(choice, "label", where) for choice in choices]
+    texts = [fields.text(choice, "text", where) for choice in choices]
+    return _commonsenseqa(row, fields.text(question, "stem", where), letters, texts, where)
 
 
 def _commonsenseqa(row: dict[str, Any], stem: str, letters: list[str], texts: list[str], where: str) -> Example:
     if len(letters) != 5 or len(texts) != 5:
         raise InputError(f"{where}: field `choices`: expected 5, found {len(texts)}")
-    answer = _withheld(row.get("answerKey"), where)
+    answer = fields.withheld(row.get("answerKey"), where)
     if answer not in letters:
         raise InputError(f"{where}: field `answerKey`: expected one of {', '.join(letters)}, found {shorten(answer)}")
-    return Choice(_text(row, "id", where), stem, tuple(texts), letters.index(answer))
+    return Choice(fields.text(row, "id", where), stem, tuple(texts), letters.index(answer))
 
 
 def tag(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    return Tag(str(row.get("id") or ""), tuple(_texts(row, "words", where)), tuple(_texts(row, "tags", where)))
+    return Tag(
+        str(row.get("id") or ""), tuple(fields.texts(row, "words", where)), tuple(fields.texts(row, "tags", where))
+    )
 
 
 def own_classify(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    text_b = _text(row, "text_b", where) if row.get("text_b") is not None else None
-    name = _text(row, "label", where)
-    return Classify(str(row.get("id", "")), _text(row, "text_a", where), text_b, _label(name, where, labels))
+    text_b = fields.text(row, "text_b", where) if row.get("text_b") is not None else None
+    name = fields.text(row, "label", where)
+    return Classify(
+        str(row.get("id", "")), fields.text(row, "text_a", where), text_b, fields.label(name, where, labels)
+    )
 
 
 def own_span(row: dict[str, Any], where: str, labels: Labels) -> Example:
     # Predictions are kept by id, so a row without one is named by its place.
     name = str(row["id"]) if row.get("id") is not None else where.rsplit(": ", 1)[-1]
-    return Span(name, _text(row, "question", where), _text(row, "context", where), _answers(row, "start", where))
+    return Span(
+        name,
+        fields.text(row, "question", where),
+        fields.text(row, "context", where),
+        fields.answers(row, "start", where),
+    )
 
 
 def own_choice(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    label = _number(_field(row, "label", where), "label", where)
-    return Choice(str(row.get("id", "")), _text(row, "prompt", where), tuple(_texts(row, "choices", where)), label)
+    label = fields.number(fields.get(row, "label", where), "label", where)
+    return Choice(
+        str(row.get("id", "")), fields.text(row, "prompt", where), tuple(fields.texts(row, "choices", where)), label
+    )
 
 
 def own_text(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    return Text(str(row.get("id", "")), _text(row, "text", where))
-
-
-def _field(row: dict[str, Any], name: str, where: str) -> Any:
-    if name not in row:
-        raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row)) or 'nothing'}")
-    return row[name]
-
-
-def _text(row: dict[str, Any], name: str, where: str) -> str:
-    value = _field(row, name, where)
-    if not isinstance(value, str):
-        raise InputError(f"{where}: field `{name}`: expected a text, found {shorten(value)}")
-    return value
-
-
-def _texts(row: dict[str, Any], name: str, where: str) -> list[str]:
-    value = _field(row, name, where)
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: field `{name}`: expected a list of texts, found {shorten(value)}")
-    return value
-
-
-def _number(value: Any, name: str, where: str) -> int:
-    # HellaSwag's Hub copy and every CSV hold numbers as text; True would pass as 1.
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise InputError(f"{where}: field `{name}`: expected a whole number, found {shorten(value)}")
-
-
-def _withheld(value: Any, where: str) -> Any:
-    if value in (None, "", -1, "-1"):
-        raise InputError(
-            f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows"
-        )
-    return value
+    return Text(str(row.get("id", "")), fields.text(row, "text", where))
 
 
 def _hub_name(row: dict[str, Any], where: str, order: Labels) -> str:
     """The label's name: from the reader if the file has names, else by the Hub's documented order."""
-    value = _withheld(_field(row, "label", where), where)
+    value = fields.withheld(fields.get(row, "label", where), where)
     if isinstance(value, int) and not isinstance(value, bool):
         if not 0 <= value < len(order):
             expected = f"0 to {len(order) - 1} ({', '.join(order)})"
             raise InputError(f"{where}: field `label`: expected {expected}, found {value}")
         return order[value]
-    return _text(row, "label", where)
-
-
-def _label(name: str, where: str, labels: Labels) -> int:
-    if name not in labels:
-        raise InputError(f"{where}: label: expected one of {', '.join(labels)}, found {shorten(name)}")
-    return labels.index(name)
-
-
-def _word(row: dict[str, Any], name: str, where: str, words: dict[str, str]) -> str:
-    value = _text(row, name, where)
-    if value not in words:
-        raise InputError(f"{where}: field `{name}`: expected one of {', '.join(words)}, found {shorten(value)}")
-    return words[value]
-
-
-def _answers(row: dict[str, Any], start: str, where: str) -> tuple[tuple[str, int], ...]:
-    answers = _field(row, "answers", where)
-    if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-        raise InputError(f"{where}: field `answers`: expected a list of {{text, {start}}}, found {shorten(answers)}")
-    return tuple((_text(a, "text", where), _number(_field(a, start, where), start, where)) for a in answers)
+    return fields.text(row, "label", where)

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from data_prep.errors import InputError
@@ -16,17 +17,29 @@ from data_prep.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """The files below `path`, absolute and sorted."""
+    """The files below `path`, absolute and sorted. `option` is the program's option that named it, for messages."""
 
     path: Path
     files: tuple[Path, ...]
+    option: str
+    names: dict[str, list[Path]]  # the same files by file name
 
     @staticmethod
-    def open(path: Path) -> "Folder":
+    def open(path: Path, option: str = "--source") -> "Folder":
         if not os.path.isdir(path):
-            raise InputError(f"--source {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+            raise InputError(f"{option} {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
         path = path.absolute()
-        return Folder(path, tuple(_walk(path)))
+        files = tuple(_walk(path))
+        names: dict[str, list[Path]] = {}
+        for file in files:
+            names.setdefault(file.name, []).append(file)
+        return Folder(path, files, option, names)
+
+    def matching(self, end: str, within: str = "") -> list[Path]:
+        """All files whose path ends like `end` (`*` in a name stands for any characters), sorted."""
+        name = end.rpartition("/")[2]
+        files = self.files if "*" in name else self.names.get(name, ())
+        return [file for file in files if _matches(file, end, within, self.path)]
 
     def find(self, ends: Sequence[str], within: str, dataset: str) -> list[Path] | None:
         """One file for each path end, or None if one of them is not there.
@@ -34,12 +47,12 @@ class Folder:
         Several different files for one end: if exactly one folder holds all of them together it is taken, else
         `InputError` names them. Byte-identical copies count as one.
         """
-        matches = [[file for file in self.files if _matches(file, end, within, self.path)] for end in ends]
+        matches = [self.matching(end, within) for end in ends]
         if not all(matches):
             return None
         roots = [{_root(file, end): file for file in found} for end, found in zip(ends, matches, strict=True)]
         common = [root for root in roots[0] if all(root in more for more in roots)]
-        plain = not any(end.startswith("*") for end in ends)
+        plain = not any("*" in end for end in ends)
         if plain and len(common) == 1:
             return [more[common[0]] for more in roots]
         chosen = []
@@ -48,7 +61,7 @@ class Folder:
             if len(distinct) > 1:
                 names = ", ".join(str(file) for file in sorted(distinct.values()))
                 raise InputError(
-                    f"dataset {dataset}: several different files could be {end}: {names}; give a narrower --source"
+                    f"dataset {dataset}: several different files could be {end}: {names}; give a narrower {self.option}"
                 )
             chosen.append(found[0])
         return chosen
@@ -78,12 +91,15 @@ def _walk(path: Path) -> list[Path]:
 
 
 def _matches(file: Path, end: str, within: str, top: Path) -> bool:
-    if end.startswith("*"):
-        fits = file.name.endswith(end[1:])
-    else:
-        fits = file.name == end.rpartition("/")[2] and file.as_posix().endswith(f"/{end}")
+    wanted = end.split("/")
+    parts = file.parts[-len(wanted) :]
+    fits = (
+        part == want or ("*" in want and fnmatchcase(part, want)) for part, want in zip(parts, wanted, strict=False)
+    )
+    if len(parts) < len(wanted) or not all(fits):
+        return False
     folders = file.relative_to(top.parent).parts[:-1]
-    return fits and (not within or any(part.lower().startswith(within) for part in folders))
+    return not within or any(part.lower().startswith(within) for part in folders)
 
 
 def _digest(path: Path) -> bytes:

@@ -6,6 +6,7 @@ revision refs/convert/parquet, has the same rows and columns and is used then.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from data_prep.errors import InputError
@@ -31,9 +32,29 @@ def load_split(name: str, config: str, split: str, revision: str | None) -> tupl
         ) from None
 
 
+def shards(folder: Path, split: str, dataset: str) -> list[Path]:
+    """The Parquet files of a split in a folder of the Hub's layout, in order; [] if there are none.
+
+    Raises `InputError` if one of them is missing, or is not a file.
+    """
+    # "train-*" alone would also take a split called train-extra; shards are numbered -00000-of-00001.
+    found = sorted(folder.glob(f"{split}-[0-9]*.parquet"))
+    for shard in found:
+        if not shard.is_file():
+            raise InputError(f"dataset {dataset}: {shard}: not a file; copy or download it again")
+        total = shard.stem.rpartition("-of-")[2]
+        if total.isdigit() and int(total) != len(found):
+            raise InputError(f"dataset {dataset}: {folder}: expected {int(total)} files {split}-*, found {len(found)}")
+    return found
+
+
 def split_rows(data: Any, place: str, columns: Sequence[str]) -> Rows:
     """The named columns of a `datasets.Dataset`; ClassLabel numbers become their names."""
-    names = {name: feature.names for name, feature in data.features.items() if type(feature).__name__ == "ClassLabel"}
+    names = {}
+    for name, feature in data.features.items():
+        inner = getattr(feature, "feature", feature)  # a list of labels (POS, NER)
+        if type(inner).__name__ == "ClassLabel":
+            names[name] = inner.names
     first = 0
     for table in data.select_columns(list(columns)).with_format("arrow").iter(BATCH):
         yield from batch_rows(place, table, names, first)

@@ -61,7 +61,12 @@ def class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
         return {}
     try:
         features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
-        labels = {k: v["names"] for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "ClassLabel"}
+        labels = {}
+        for name, feature in features.items():
+            # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
+            inner = feature.get("feature", feature) if isinstance(feature, dict) else feature
+            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+                labels[name] = inner["names"]
         if not all(isinstance(n, list) and all(isinstance(label, str) for label in n) for n in labels.values()):
             raise TypeError("names: expected a list of texts")
     except (ValueError, AttributeError, KeyError, TypeError) as error:
@@ -93,11 +98,18 @@ def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, li
         for column, labels in names.items():
             value = row.get(column)
             if isinstance(value, int):
-                if not -1 <= value < len(labels):
-                    expected = f"0 to {len(labels) - 1} ({', '.join(labels)})"
-                    raise InputError(f"{place}: field `{column}`: expected {expected}, found {value}")
-                row[column] = labels[value] if value >= 0 else None
+                row[column] = _class_name(value, labels, column, place)
+            elif isinstance(value, list):
+                row[column] = [_class_name(v, labels, column, place) if isinstance(v, int) else v for v in value]
         yield place, row
+
+
+def _class_name(value: int, labels: list[str], column: str, place: str) -> str | None:
+    """The name of a ClassLabel number; None for -1, which stands for a label that is withheld."""
+    if not -1 <= value < len(labels):
+        expected = f"0 to {len(labels) - 1} ({', '.join(labels)})"
+        raise InputError(f"{place}: field `{column}`: expected {expected}, found {value}")
+    return labels[value] if value >= 0 else None
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -157,6 +169,29 @@ def tsv(path: Path) -> Rows:
                 " a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
             )
         yield f"{path}: line {number}", dict(zip(header, fields, strict=True))
+
+
+def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
+    """Tab-separated with csv's quoting, CRLF and no header, as XTREME's scripts write XNLI and PAWS-X.
+
+    A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files.
+    """
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter="\t", strict=True)
+    first = 1
+    try:
+        for fields in reader:
+            if fields:
+                if len(columns) - len(fields) not in (0, 1):
+                    expected = f"expected {', '.join(columns)} (XTREME's TSV)"
+                    raise InputError(f"{path}: line {first}: {len(fields)} fields; {expected}")
+                yield f"{path}: line {first}", dict(zip(columns, fields, strict=False))
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {first}: not a row of XTREME's TSV, which is quoted as csv ({error}); the makers' own"
+            " files are not quoted"
+        ) from None
 
 
 def csv_quoted(path: Path) -> Rows:

@@ -16,7 +16,7 @@ from data_prep import convert, readers
 from data_prep.convert import Convert
 from data_prep.errors import InputError
 from data_prep.folders import Folder
-from data_prep.hub import load_split, split_rows
+from data_prep.hub import load_split, shards, split_rows
 from data_prep.readers import Reader, Rows
 
 OPEN_CONFIG = "configs/mtl_open.json"
@@ -312,18 +312,10 @@ def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
     for names in (hub.train, hub.dev):
         parts = []
         for name in names:
-            # "train-*" alone would also take a split called train-extra; shards are numbered -00000-of-00001.
-            shards = sorted(folder.glob(f"{name}-[0-9]*.parquet"))
-            if not shards:
+            paths = shards(folder, name, dataset.name)
+            if not paths:
                 raise InputError(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
-            for shard in shards:
-                if not shard.is_file():
-                    raise InputError(f"dataset {dataset.name}: {shard}: not a file; copy or download it again")
-                total = shard.stem.rpartition("-of-")[2]
-                if total.isdigit() and int(total) != len(shards):
-                    raise InputError(
-                        f"dataset {dataset.name}: {folder}: expected {int(total)} files {name}-*, found {len(shards)}"
-                    )
+            for shard in paths:
                 read = partial(readers.parquet, columns=hub.columns)
                 parts.append(_file_part(base, shard, read, hub.convert))
         splits.append(parts)

@@ -1,59 +1,22 @@
-"""What the official evaluators fix for each target: languages, group, and the folder of a submission. Data only.
+"""The official suites: which targets in which languages, and the groups that are averaged apart.
 
-Source: google-research/xtreme at 838c13b, `evaluate.py` (`XTREME_TASK2LANGS`, `XTREME_R_TASK2LANGS`,
-`*_GROUP2TASK`). Languages stand in alphabetical order. Two things differ from the script, both for LAReQA in XTREME-R:
-the script leaves its language list empty and its group without it, so that its overall score can never be computed;
-here are the eleven languages of XQuAD-R (google-research-datasets/lareqa) and the paper's group (Ruder et al. 2021).
+Languages stand in `data_prep/catalogue/languages.py`. Source: google-research/xtreme at 838c13b, `evaluate.py`. LAReQA
+has no languages there and is in no group, so that script can compute no average of XTREME-R; here it has the eleven
+languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021.
 """
 
+from data_prep.catalogue.languages import LANGUAGES as BY_TARGET
 
-def _codes(text: str) -> tuple[str, ...]:
-    return tuple(sorted(text.split()))
-
-
-_XNLI = _codes("ar bg de el en es fr hi ru sw th tr ur vi zh")
-_PAWSX = _codes("de en es fr ja ko zh")
-_UDPOS = _codes("af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru ta te th tl tr ur vi yo zh")
-_PANX = _codes(
-    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur "
-    "vi yo zh"
-)
-_XQUAD = _codes("ar de el en es hi ru th tr vi zh")
-_MLQA = _codes("ar de en es hi vi zh")
-_TYDIQA = _codes("ar bn en fi id ko ru sw te")
-_BUCC = _codes("de fr ru zh")
-_TATOEBA = _codes(
-    "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
-)
-_XCOPA = _codes("et ht id it qu sw ta th tr vi zh")
-_MEWSLIX = _codes("ar de en es fa ja pl ro ta tr uk")
-
-# English stands in a list where the script counts it: not in BUCC and Tatoeba, whose other side it is, nor in XCOPA.
+# Suite -> target -> languages, in the order of the papers' tables.
 LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
-    "xtreme": {
-        "xnli": _XNLI,
-        "pawsx": _PAWSX,
-        "udpos": _UDPOS,
-        "panx": _PANX,
-        "xquad": _XQUAD,
-        "mlqa": _MLQA,
-        "tydiqa": _TYDIQA,
-        "bucc": _BUCC,
-        "tatoeba": _TATOEBA,
-    },
-    "xtreme-r": {
-        "xnli": _XNLI,
-        "xcopa": _XCOPA,
-        "udpos": tuple(sorted((*_UDPOS, *_codes("lt pl ro uk wo")))),
-        "panx": tuple(sorted((*_PANX, *_codes("az gu lt pa pl qu ro uk")))),
-        "xquad": tuple(sorted((*_XQUAD, "ro"))),
-        "mlqa": _MLQA,
-        "tydiqa": _TYDIQA,
-        "tatoeba": tuple(sorted((*_TATOEBA, *_codes("az lt pl ro uk")))),
-        "lareqa": _XQUAD,
-        "mewslix": _MEWSLIX,
-    },
-}
+    suite: {target: BY_TARGET[target][suite] for target in targets}
+    for suite, targets in {
+        "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"),
+        "xtreme-r": (
+            "xnli", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "lareqa", "mewslix",
+        ),
+    }.items()
+}  # fmt: skip
 
 # The script calls the second group "tagging".
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {

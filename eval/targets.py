@@ -1,39 +1,38 @@
-"""The table of targets: XTREME's nine, XTREME-R's ten, and the toy world's three. Data, not classes.
+"""The table of targets: XTREME's nine, XTREME-R's ten, and the toy world's. Data, not classes.
 
-Languages and metrics are those of the official evaluator (google-research/xtreme, `evaluate.py`). A target that is
-not built yet stands here with the reason, so that a suite names it instead of leaving it out.
+Metrics are those of the official evaluator (google-research/xtreme, `evaluate.py`). Languages, test data and their
+sources are in `data_prep/catalogue/`.
 """
 
 from dataclasses import dataclass, field
 
+from data_prep.catalogue.labels import NLI, PAWSX, QQP
+from data_prep.catalogue.languages import ISO3
 from data_prep.errors import InputError
-from eval.official import languages_of
+from eval.official import LANGUAGES, languages_of
 
-# ISO 639-1 codes of the report -> ISO 639-3 codes in the names of the Tatoeba files (LASER, XTREME).
-ISO3 = {
-    "af": "afr", "ar": "ara", "az": "aze", "bg": "bul", "bn": "ben", "de": "deu", "el": "ell", "en": "eng", "es": "spa",
-    "et": "est", "eu": "eus", "fa": "pes", "fi": "fin", "fr": "fra", "he": "heb", "hi": "hin", "hu": "hun", "id": "ind",
-    "it": "ita", "ja": "jpn", "jv": "jav", "ka": "kat", "kk": "kaz", "ko": "kor", "lt": "lit", "ml": "mal", "mr": "mar",
-    "nl": "nld", "pl": "pol", "pt": "por", "ro": "ron", "ru": "rus", "sw": "swh", "ta": "tam", "te": "tel", "th": "tha",
-    "tl": "tgl", "tr": "tur", "uk": "ukr", "ur": "urd", "vi": "vie", "zh": "cmn",
-}  # fmt: skip
+__all__ = ["ISO3", "OFFICIAL", "SUITES", "TARGETS", "Target", "resolve_suite"]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """One target.
 
-    kind: `retrieval` (sentence vectors), `classify` or `span` (by a head), None while it is not built.
-    languages: by suite; empty: whatever the data folder holds (toy).
-    heads: tasks whose head predicts it directly, the first one present is used.
+    kind: `translation`, `mining` (sentence vectors of the encoder as it is), `classify`, `span`, `choice`, `tag` (a
+    head), `answers`, `entities` (vectors of a dual encoder).
+    training: configs of configs/targets, each going on from the one before; () for none.
+    direct: intermediate tasks whose head predicts it without target training (the first one present), and the
+    target's name of each of that head's labels.
+    languages: by suite; empty: whatever the data folder holds (toy). data: whose test data it reads, if not its own.
     """
 
     name: str
-    kind: str | None
+    kind: str
     metric: str
+    training: tuple[str, ...] = ()
+    direct: dict[str, dict[str, str]] = field(default_factory=dict)
     languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    heads: tuple[str, ...] = ()
-    not_built: str = ""
+    data: str = ""
 
     def of_suite(self, suite: str) -> tuple[str, ...]:
         """Languages in `suite`; outside the two official suites all that any of them asks for."""
@@ -42,37 +41,35 @@ class Target:
         return tuple(sorted({code for codes in self.languages.values() for code in codes}))
 
 
-_NLI_HEADS = ("mnli", "anli_plus")
-_QA_HEADS = ("squad_v1", "squad_v2")
-_TRAINED = "not built yet: it needs training on the target's English data"
-_MINING = "not built yet: it needs margin mining over the BUCC 2018 corpora"
-_DUAL = "not built yet: it needs a dual encoder trained on"
+_SAME = {name: name for name in NLI}
+_NLI_HEADS = {"mnli": _SAME, "anli_plus": _SAME}
+_QA_HEADS: dict[str, dict[str, str]] = {"squad_v1": {}, "squad_v2": {}}
+_QQP_HEAD = {"qqp": dict(zip(QQP, PAWSX, strict=True))}
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target("xnli", "classify", "accuracy", languages_of("xnli"), _NLI_HEADS),
-        Target("pawsx", None, "accuracy", languages_of("pawsx"), not_built=_TRAINED),
-        Target("udpos", None, "f1", languages_of("udpos"), not_built=_TRAINED),
-        Target("panx", None, "f1", languages_of("panx"), not_built=_TRAINED),
-        Target("xquad", "span", "f1", languages_of("xquad"), _QA_HEADS),
-        Target("mlqa", None, "f1", languages_of("mlqa"), not_built=_TRAINED),
-        Target("tydiqa", None, "f1", languages_of("tydiqa"), not_built=_TRAINED),
-        Target("bucc", None, "f1", languages_of("bucc"), not_built=_MINING),
-        Target("tatoeba", "retrieval", "accuracy", languages_of("tatoeba")),
-        Target("xcopa", None, "accuracy", languages_of("xcopa"), not_built=_TRAINED),
-        Target("lareqa", None, "map@20", languages_of("lareqa"), not_built=f"{_DUAL} SQuAD"),
-        Target("mewslix", None, "map@20", languages_of("mewslix"), not_built=f"{_DUAL} mentions"),
+        Target("xnli", "classify", "accuracy", ("xnli",), _NLI_HEADS, languages_of("xnli")),
+        Target("pawsx", "classify", "accuracy", ("pawsx",), _QQP_HEAD, languages_of("pawsx")),
+        Target("udpos", "tag", "f1", ("udpos",), {}, languages_of("udpos")),
+        Target("panx", "tag", "f1", ("panx",), {}, languages_of("panx")),
+        Target("xquad", "span", "f1", ("squad",), _QA_HEADS, languages_of("xquad")),
+        Target("mlqa", "span", "f1", ("squad",), _QA_HEADS, languages_of("mlqa")),
+        Target("tydiqa", "span", "f1", ("tydiqa",), _QA_HEADS, languages_of("tydiqa")),
+        Target("bucc", "mining", "f1", (), {}, languages_of("bucc")),
+        Target("tatoeba", "translation", "accuracy", (), {}, languages_of("tatoeba")),
+        Target("xcopa", "choice", "accuracy", ("siqa", "copa"), {}, languages_of("xcopa")),
+        Target("lareqa", "answers", "map@20", ("lareqa",), {}, languages_of("lareqa")),
+        Target("mewslix", "entities", "map@20", ("mewslix",), {}, languages_of("mewslix")),
         # The same readers and protocols on the folder of `python -m data_prep.toyworld`.
-        Target("toy_tatoeba", "retrieval", "accuracy"),
-        Target("toy_xnli", "classify", "accuracy", heads=_NLI_HEADS),
-        Target("toy_xquad", "span", "f1", heads=_QA_HEADS),
+        Target("toy_tatoeba", "translation", "accuracy", data="tatoeba"),
+        Target("toy_xnli", "classify", "accuracy", ("toy_xnli",), _NLI_HEADS, data="xnli"),
+        Target("toy_xquad", "span", "f1", ("toy_squad",), _QA_HEADS, data="xquad"),
     )
 }
 
 SUITES: dict[str, tuple[str, ...]] = {
-    "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"),
-    "xtreme-r": ("xnli", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "lareqa", "mewslix"),
+    **{suite: tuple(targets) for suite, targets in LANGUAGES.items()},
     "retrieval": ("bucc", "tatoeba"),
     "toy": ("toy_tatoeba", "toy_xnli", "toy_xquad"),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.errors import InputError
 from data_prep.examples import Classify
-from eval.read import NotThere, Pair, read
+from eval.read import NotThere, Translation, read
 from eval.targets import ISO3, SUITES, TARGETS, resolve_suite
 
 
@@ -27,7 +27,7 @@ def test_laser_files_anywhere_below(tmp_path: Path) -> None:
     laser(tmp_path / "a" / "b", "deu", pairs, end="\r\n")
     laser(tmp_path / "c", "cmn", pairs[:2])
     loaded = read(TARGETS["tatoeba"], ("de", "fr", "zh"), str(tmp_path))
-    assert loaded.rows == {"de": [Pair(*p) for p in pairs], "zh": [Pair(*p) for p in pairs[:2]]}
+    assert loaded.rows == {"de": [Translation(*p) for p in pairs], "zh": [Translation(*p) for p in pairs[:2]]}
     assert loaded.split == "test"
     assert sorted(loaded.files["de"]) == ["a/b/tatoeba.deu-eng.deu", "a/b/tatoeba.deu-eng.eng"]
     assert all(len(digest) == 64 for digest in loaded.files["de"].values())
@@ -114,7 +114,7 @@ def test_xtreme_tsv(tmp_path: Path) -> None:
     with pytest.raises(NotThere, match=r"test-de.tsv: this copy has no labels"):
         read(TARGETS["xnli"], ("de",), str(tmp_path))
     (folder / "dev-fr.tsv").write_text("a\tb\tmaybe\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"dev-fr.tsv: row 1: label: expected one of entailment"):
+    with pytest.raises(InputError, match=r"dev-fr.tsv: line 1: label: expected one of entailment"):
         read(TARGETS["xnli"], ("fr",), str(tmp_path))
 
 

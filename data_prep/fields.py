@@ -1,0 +1,66 @@
+"""The fields of a raw row, each checked as it is taken out; `InputError` names file, row, field, what was expected."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_prep.errors import InputError
+from data_prep.examples import shorten
+
+Labels = Sequence[str]
+
+
+def get(row: dict[str, Any], name: str, where: str) -> Any:
+    if name not in row:
+        raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row)) or 'nothing'}")
+    return row[name]
+
+
+def text(row: dict[str, Any], name: str, where: str) -> str:
+    value = get(row, name, where)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: field `{name}`: expected a text, found {shorten(value)}")
+    return value
+
+
+def texts(row: dict[str, Any], name: str, where: str) -> list[str]:
+    value = get(row, name, where)
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise InputError(f"{where}: field `{name}`: expected a list of texts, found {shorten(value)}")
+    return value
+
+
+def number(value: Any, name: str, where: str) -> int:
+    # HellaSwag's Hub copy and every CSV hold numbers as text; True would pass as 1.
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise InputError(f"{where}: field `{name}`: expected a whole number, found {shorten(value)}")
+
+
+def withheld(value: Any, where: str) -> Any:
+    if value in (None, "", -1, "-1"):
+        raise InputError(
+            f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows"
+        )
+    return value
+
+
+def label(name: str, where: str, labels: Labels) -> int:
+    if name not in labels:
+        raise InputError(f"{where}: label: expected one of {', '.join(labels)}, found {shorten(name)}")
+    return labels.index(name)
+
+
+def word(row: dict[str, Any], name: str, where: str, words: dict[str, str]) -> str:
+    value = text(row, name, where)
+    if value not in words:
+        raise InputError(f"{where}: field `{name}`: expected one of {', '.join(words)}, found {shorten(value)}")
+    return words[value]
+
+
+def answers(row: dict[str, Any], start: str, where: str) -> tuple[tuple[str, int], ...]:
+    found = get(row, "answers", where)
+    if not isinstance(found, list) or not all(isinstance(answer, dict) for answer in found):
+        raise InputError(f"{where}: field `answers`: expected a list of {{text, {start}}}, found {shorten(found)}")
+    return tuple((text(a, "text", where), number(get(a, start, where), start, where)) for a in found)
