@@ -5,12 +5,13 @@ Large's 24; `default_layer` scales that to other depths. Layers above the one as
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.encode import encode_classify
@@ -19,7 +20,7 @@ from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
 from mtl.model import encode
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
-POOLINGS = ("mean", "mean_no_special", "cls")
+POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
 
 
 def default_layer(depth: int) -> int:
@@ -32,25 +33,48 @@ def embed(
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
     *,
-    layer: int,
+    layer: int | None,
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
+    share: tuple[int, int] = (0, 1),
     truncated: Counter[str] | None = None,
-    progress: Callable[[int], Any] = lambda n: None,
-) -> np.ndarray:
-    """float32 [texts, H]: the pooled output of `layer` (0: the embeddings) of each text, run as a sequence by itself.
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places in `texts` int64 [n], vectors float32 [n, H]) of this share, group by group.
 
+    A vector is the pooled output of `layer` (0: the embeddings, None: the last) of a text run as a sequence by itself.
     pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and `</s>` (all, if there are none),
-    `cls`: the `<s>` token. `progress` is called with the number of texts done; longer texts are cut and counted.
+    `cls`: the `<s>` token, `pooler`: the encoder's pooler on it, at length 1. Longer texts are cut and counted. Groups
+    are formed over all texts, and process `share[0]` of `share[1]` takes its own: a vector does not depend on how many
+    there are.
     """
     assert pooling in POOLINGS, pooling
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
     rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
+    for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
+        if pooling == "pooler":
+            first = hidden[batch.cu_seqlens[:-1].long()]
+            found = F.normalize(encoder.pooler(first[:, None]).float(), dim=1)
+        else:
+            found = pool(hidden, batch, pooling)
+        yield group, found.cpu().numpy()
+
+
+def embed_all(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    *,
+    layer: int | None,
+    pooling: str = "mean",
+    micro_tokens: int = 16384,
+) -> np.ndarray:
+    """float32 [texts, H]: `embed` in one array."""
     vectors = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens):
-        vectors[group] = pool(hidden, batch, pooling).cpu().numpy()
-        progress(len(group))
+    for places, some in embed(
+        encoder, tokenizer, texts, layer=layer, pooling=pooling, micro_tokens=micro_tokens
+    ):
+        vectors[places] = some
     return vectors
 
 
@@ -61,6 +85,7 @@ def forward(
     rows: Sequence[dict[str, Any]],
     layer: int | None,
     micro_tokens: int,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[np.ndarray, PackedBatch, Tensor]]:
     """(indices into `rows`, packed batch, hidden states [T, H]) of groups of at most `micro_tokens` tokens.
 
@@ -69,7 +94,8 @@ def forward(
     """
     padding = tokenizer.pad_token_id
     assert isinstance(padding, int)
-    for group in batches_by_tokens(np.array([row["length"] for row in rows]), micro_tokens):
+    groups = batches_by_tokens(np.array([row["length"] for row in rows]), micro_tokens)
+    for group in groups[share[0] :: share[1]]:
         batch = pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
         yield group, batch, encode(encoder, batch, layer)
 

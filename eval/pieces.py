@@ -1,0 +1,199 @@
+"""What has to be computed for one target with one encoder, in pieces that can be kept and shared out.
+
+    job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
+    compute(job, loaded, subject, share=(0, 1), ...)        # what is not in job.folder yet
+
+A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). A finished
+piece is never computed again, so an interrupted target goes on with the language it was at. Several processes share
+every piece: each writes its part, and the first one puts them together.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.errors import InputError
+from eval.embed import embed
+from eval.mining import Corpus
+from eval.predict import Share, predict
+from eval.rows import Corpora, Loaded
+from eval.subject import Subject
+
+TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target for one encoder; everything plain, so that it can be handed to other processes as JSON.
+
+    encoder: the folder that is asked (that of the target training where there is one); head: its task, None for
+    vectors; languages: whose test data; folder: where pieces are kept, one of its own for every way of computing them.
+    query_length, passage_length: tokens of texts to embed.
+    """
+
+    target: str
+    encoder: str
+    head: str | None
+    data: str
+    languages: tuple[str, ...]
+    examples: int | None
+    layer: int | None
+    pooling: str
+    query_length: int
+    passage_length: int
+    micro_tokens: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Texts to embed with at most `length` tokens each, or examples to predict (`texts` None)."""
+
+    name: str
+    texts: Sequence[str] | None
+    examples: Sequence[Any]
+    length: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.examples if self.texts is None else self.texts)
+
+
+def pieces(job: Job, loaded: Loaded) -> list[Piece]:
+    """All pieces of a job, in the order in which they are computed."""
+    found: list[Piece] = []
+    if loaded.pool:
+        found.append(Piece("pool", [c.text for c in loaded.pool], (), job.passage_length))
+    for code, rows in loaded.rows.items():
+        if job.head is not None and not loaded.pool:
+            found.append(Piece(code, None, rows))
+        elif loaded.pool:
+            found.append(Piece(code, [query.text for query in rows], (), job.query_length))
+        elif isinstance(rows[0], Corpora):
+            for corpora in rows:
+                for side, ids, sentences in (
+                    ("xx", corpora.other_ids, corpora.other),
+                    ("en", corpora.english_ids, corpora.english),
+                ):
+                    distinct = [sentences[place] for place in Corpus(ids, sentences).distinct()]
+                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), job.query_length))
+        else:
+            found.append(Piece(f"{code}.en", [row.english for row in rows], (), job.query_length))
+            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), job.query_length))
+    return found
+
+
+def limit(loaded: Loaded, examples: int | None) -> None:
+    """Keeps the first `examples` rows of each language (of BUCC's corpora nothing is left out: mining needs both)."""
+    if examples is None:
+        return
+    loaded.rows = {
+        code: rows if isinstance(rows[0], Corpora) else rows[:examples] for code, rows in loaded.rows.items()
+    }
+
+
+def compute(
+    job: Job,
+    loaded: Loaded,
+    subject: Subject,
+    *,
+    share: Share = (0, 1),
+    wait: Callable[[], Any] = lambda: None,
+    progress: Callable[[int], Any] = lambda n: None,
+) -> None:
+    """Computes this share of the pieces that `job.folder` lacks; `wait` returns when all processes have come to it."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for piece in pieces(job, loaded):
+        if finished(folder, piece):
+            progress(piece.size if share[0] == 0 else 0)
+            continue
+        wait()  # all have seen that it is missing
+        truncated: Counter[str] = Counter()
+        if piece.texts is None:
+            _predict(job, piece, subject, folder, share, truncated, progress)
+        else:
+            _embed(job, piece, subject, folder, share, wait, truncated, progress)
+        wait()
+        if share[0] == 0:
+            _join(folder, piece, share[1], truncated)
+        wait()
+
+
+def finished(folder: Path, piece: Piece) -> bool:
+    return (folder / f"{piece.name}{'.json' if piece.texts is None else '.npy'}").is_file()
+
+
+def vectors(job: Job, name: str) -> np.ndarray:
+    """The finished vectors of a piece, float32 [texts, H], memory-mapped."""
+    found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="r")
+    return found
+
+
+def predictions(job: Job, name: str) -> list[Any]:
+    """The finished predictions of a piece, in the order of its examples."""
+    found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
+    """How many texts were cut, by reason, over all pieces."""
+    total: Counter[str] = Counter()
+    for piece in pieces(job, loaded):
+        total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+    return dict(total)
+
+
+def _predict(
+    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, truncated: Counter[str], progress: Any
+) -> None:
+    assert job.head is not None
+    head = subject.head((job.head,))
+    if head is None:
+        raise InputError(f"{subject.folder}: no head of {job.head} beside it")
+    found = predict(
+        subject.encoder, subject.tokenizer, head, piece.examples,
+        share=share, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
+    )  # fmt: skip
+    part = folder / f"{piece.name}.part{share[0]}"
+    part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
+
+
+def _embed(
+    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, wait: Any, truncated: Any, progress: Any
+) -> None:
+    assert piece.texts is not None
+    part = folder / f"{piece.name}.part"
+    if share[0] == 0:
+        shape = (len(piece.texts), subject.config.hidden_size)
+        np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
+    wait()
+    whole = np.load(part, mmap_mode="r+")
+    for places, some in embed(
+        subject.encoder, subject.tokenizer, piece.texts,
+        layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
+        share=share, truncated=truncated,
+    ):  # fmt: skip
+        whole[places] = some
+        progress(len(places))
+    whole.flush()
+
+
+def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:
+    (folder / f"{piece.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
+    if piece.texts is not None:
+        (folder / f"{piece.name}.part").rename(folder / f"{piece.name}.npy")
+        return
+    parts = [folder / f"{piece.name}.part{number}" for number in range(processes)]
+    found = dict(pair for part in parts for pair in json.loads(part.read_text(encoding="utf-8")))
+    assert sorted(found) == list(range(piece.size)), f"{piece.name}: {len(found)} of {piece.size} predictions"
+    whole = folder / f"{piece.name}.json.tmp"
+    whole.write_text(json.dumps([found[index] for index in range(piece.size)]), encoding="utf-8")
+    whole.rename(folder / f"{piece.name}.json")
+    for part in parts:
+        part.unlink()
