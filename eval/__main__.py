@@ -2,9 +2,11 @@
 
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme
     python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
+    python -m eval --encoder runs/mtl_all/encoder --suite xtreme --direct
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
 
-Everything runs in this one process, on one GPU if there is one: a suite without target training is forward passes only.
+This process is the driver: it trains the targets that need it (`deepspeed`), predicts (`accelerate launch` where there
+are several GPUs), scores, and reports. The same command goes on where it was interrupted.
 """
 
 import argparse
@@ -63,13 +65,30 @@ def _evaluate(arguments: list[str]) -> int:
     )
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
+    add("--direct", action="store_true", help="by the intermediate heads, without target training")
+    add("--num_gpus", type=_positive, metavar="N", help="GPUs, or CPU processes (default: all GPUs, else 1)")
+    add("--source", metavar="DIR", help="where target training data come from: `hub` or a folder (default: --data)")
+    add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a config field of every target run: steps=5")
     add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import report, suite
 
-    settings = suite.Options(options.layer, options.pooling, options.centre, options.examples, options.micro_tokens)
+    given = {} if options.num_gpus is None else {"processes": options.num_gpus}
+    settings = suite.Options(
+        layer=options.layer,
+        pooling=options.pooling,
+        centre=options.centre,
+        examples=options.examples,
+        micro_tokens=options.micro_tokens,
+        direct=options.direct,
+        overrides=tuple(options.set),
+        prepared=options.prepared,
+        source=options.source or options.data,
+        **given,
+    )
     results = suite.run(options.encoder, options.suite, options.data, options.out, settings)
     scores = [one for one, _ in results]
     reports = report.write(scores, options.out or results[-1][1])

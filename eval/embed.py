@@ -6,7 +6,7 @@ Large's 24; `default_layer` scales that to other depths. Layers above the one as
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def embed(
     for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
         if pooling == "pooler":
             first = hidden[batch.cu_seqlens[:-1].long()]
-            found = F.normalize(encoder.pooler(first[:, None]).float(), dim=1)
+            found = F.normalize(cast(Any, encoder).pooler(first[:, None]).float(), dim=1)
         else:
             found = pool(hidden, batch, pooling)
         yield group, found.cpu().numpy()
@@ -71,9 +71,7 @@ def embed_all(
 ) -> np.ndarray:
     """float32 [texts, H]: `embed` in one array."""
     vectors = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for places, some in embed(
-        encoder, tokenizer, texts, layer=layer, pooling=pooling, micro_tokens=micro_tokens
-    ):
+    for places, some in embed(encoder, tokenizer, texts, layer=layer, pooling=pooling, micro_tokens=micro_tokens):
         vectors[places] = some
     return vectors
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from eval import mining, ranking, retrieve, score, tagging
 from eval.mining import NEIGHBOURS, Corpus
@@ -106,10 +107,7 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
         x, y = (
             retrieve.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
         )
-        forward, backward = (
-            tuple(part.cpu().numpy() for part in retrieve.top_k(a, b, min(NEIGHBOURS, len(b)))) for a, b in ((x, y), (y, x))
-        )
-        mined[one.split] = mining.mine(forward, backward, other, english)
+        mined[one.split] = mining.mine(_neighbours(x, y), _neighbours(y, x), other, english)
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)
@@ -118,6 +116,11 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
     found.extra.setdefault("threshold", {})[code] = threshold
     found.extra.setdefault("threshold_from", {})[code] = dev.split
     found.extra.setdefault("scored_on", {})[code] = test.split
+
+
+def _neighbours(queries: Tensor, index: Tensor) -> mining.Neighbours:
+    scores, places = retrieve.top_k(queries, index, min(NEIGHBOURS, len(index)))
+    return scores.cpu().numpy(), places.cpu().numpy()
 
 
 def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str) -> None:
@@ -161,5 +164,7 @@ def protocol(target: Target, head_length: int | None) -> dict[str, Any]:
             "max_length": head_length,
         }
     if target.kind == "translation":
-        return {"direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details"}
+        return {
+            "direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details"
+        }
     return {"max_length": head_length}

@@ -64,16 +64,16 @@ class Piece:
         return len(self.examples if self.texts is None else self.texts)
 
 
-def pieces(job: Job, loaded: Loaded) -> list[Piece]:
-    """All pieces of a job, in the order in which they are computed."""
+def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
+    """All pieces of a target, in the order in which they are computed; `by_head`: predictions rather than vectors."""
     found: list[Piece] = []
     if loaded.pool:
-        found.append(Piece("pool", [c.text for c in loaded.pool], (), job.passage_length))
+        found.append(Piece("pool", [c.text for c in loaded.pool], (), passage_length))
     for code, rows in loaded.rows.items():
-        if job.head is not None and not loaded.pool:
+        if by_head and not loaded.pool:
             found.append(Piece(code, None, rows))
         elif loaded.pool:
-            found.append(Piece(code, [query.text for query in rows], (), job.query_length))
+            found.append(Piece(code, [query.text for query in rows], (), query_length))
         elif isinstance(rows[0], Corpora):
             for corpora in rows:
                 for side, ids, sentences in (
@@ -81,11 +81,16 @@ def pieces(job: Job, loaded: Loaded) -> list[Piece]:
                     ("en", corpora.english_ids, corpora.english),
                 ):
                     distinct = [sentences[place] for place in Corpus(ids, sentences).distinct()]
-                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), job.query_length))
+                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), query_length))
         else:
-            found.append(Piece(f"{code}.en", [row.english for row in rows], (), job.query_length))
-            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), job.query_length))
+            found.append(Piece(f"{code}.en", [row.english for row in rows], (), query_length))
+            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), query_length))
     return found
+
+
+def of_job(job: Job, loaded: Loaded) -> list[Piece]:
+    """`pieces` with the settings of a job."""
+    return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
 
 
 def limit(loaded: Loaded, examples: int | None) -> None:
@@ -109,7 +114,7 @@ def compute(
     """Computes this share of the pieces that `job.folder` lacks; `wait` returns when all processes have come to it."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for piece in pieces(job, loaded):
+    for piece in of_job(job, loaded):
         if finished(folder, piece):
             progress(piece.size if share[0] == 0 else 0)
             continue
@@ -144,7 +149,7 @@ def predictions(job: Job, name: str) -> list[Any]:
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
     """How many texts were cut, by reason, over all pieces."""
     total: Counter[str] = Counter()
-    for piece in pieces(job, loaded):
+    for piece in of_job(job, loaded):
         total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 

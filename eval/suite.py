@@ -1,18 +1,19 @@
-"""Runs the targets of a suite for one or more encoders and writes their scores.
+"""The driver: runs the targets of a suite for one or more encoders, what is missing and only that, and scores them.
 
-    results = run(["runs/a/encoder", "runs/b/encoder"], "retrieval", data="hub", out=None, options=Options())
+    results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data="hub", out=None, options=Options())
 
-`scores.json` is written after every target (atomically), and a finished target is taken from there when the encoder,
-the protocol and the data are the same: an interrupted suite continues where it was. All data are read before the
-first forward pass, so that a wrong file shows at once.
+Per target: target training where it has one (`deepspeed`, `eval/training.py`), vectors and predictions in pieces
+(`eval/pieces.py`; several processes by `accelerate launch`, one in this process), figures (`eval/figures.py`). All test
+data are read and all training data prepared first, so that a wrong file shows at once. `scores.json` is written after
+every target; a finished one is taken from there when encoder, training, protocol and data are the same.
 """
 
 import hashlib
 import json
+import shutil
 import sys
+import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,47 +22,56 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
-from eval import aggregate, predict, retrieve, score
-from eval.embed import MAX_LENGTH, POOLINGS, default_layer, embed
-from eval.read import Loaded, NotThere, read
+from eval import aggregate, figures, pieces, programs, score, submission, work
+from eval.embed import MAX_LENGTH, POOLINGS, default_layer
+from eval.official import LANGUAGES
+from eval.pieces import Job
+from eval.read import read
+from eval.rows import Loaded, NotThere
 from eval.subject import Subject, head_fingerprint
 from eval.targets import Target, resolve_suite
-from mtl.savedheads import LoadedHead
-from mtl.spans import MAX_ANSWER_LENGTH, N_BEST
-from mtl.tasks import NLI
+from eval.training import Settings, Stage, chain
 
-VERSION = 1  # of the protocols below: change it with anything that changes a score
-TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"
-Progress = Callable[[int], Any]
+VERSION = 2  # of the protocols: change it with anything that changes a score
+QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
 
 
 @dataclass(frozen=True)
 class Options:
-    """layer None: `default_layer`; examples None: all rows, else the first so many of each language."""
+    """layer None: `default_layer`; examples None: all rows, else the first so many of each language.
+
+    direct: by the intermediate heads, without target training. overrides: `--set` for every target run. prepared: the
+    folder of prepared training data. source: where training data come from, None: as the test data.
+    """
 
     layer: int | None = None
     pooling: str = "mean"
     centre: bool = False
     examples: int | None = None
     micro_tokens: int = 16384
+    direct: bool = False
+    overrides: tuple[str, ...] = ()
+    prepared: Path = Path("data")
+    source: str | None = None
+    processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass
-class _Job:
-    """One target for one encoder, ready to run."""
+class _Todo:
+    """One target for one encoder, ready to run. `stages`: its training; `head`: the task whose head predicts."""
 
     subject: Subject
     target: Target
     loaded: Loaded
-    head: LoadedHead | None
+    stages: list[Stage]
+    head: str | None
+    names: dict[str, str]
     protocol: dict[str, Any]
-    missing: list[str]
     fingerprint: str
 
-    def work(self) -> int:
-        per_row = 2 if self.target.kind == "retrieval" else 1
-        return per_row * sum(len(rows) for rows in self.loaded.rows.values())
+    def texts(self) -> int:
+        return sum(piece.size for piece in pieces.pieces(self.loaded, self.head is not None))
 
 
 def run(
@@ -83,35 +93,37 @@ def run(
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
     loaded, absent = _read_all(name, targets, data, options)
-    jobs: list[list[_Job]] = []
+    todo: list[list[_Todo]] = []
     results: list[dict[str, Any]] = []
     for subject, folder in zip(subjects, folders, strict=True):
-        mine, not_run = _plan(subject, name, targets, loaded, absent, options, data)
+        mine, not_run = _plan(subject, targets, loaded, absent, options, folder)
         result = _begin(subject, name, folder)
         result["not_run"] = not_run
-        jobs.append(mine)
+        todo.append(mine)
         results.append(result)
-    if not any(jobs):
+    if not any(todo):
         reasons = {f"{t}: {why}" for result in results for t, why in result["not_run"].items()}
         raise InputError(f"--suite {suite}: nothing to run: {'; '.join(sorted(reasons))}")
 
-    total = sum(job.work() for mine in jobs for job in mine)
-    with tqdm(total=total, unit="text", dynamic_ncols=True, smoothing=0.1) as bar:
-        for mine, result, folder in zip(jobs, results, folders, strict=True):
-            for job in mine:
-                bar.set_description(f"{job.subject.name}: {job.target.name}")
-                old = result["targets"].get(job.target.name)
-                if old is not None and old["fingerprint"] == job.fingerprint:
-                    bar.update(job.work())
-                    _say(f"{job.subject.name}: {job.target.name}: same encoder, protocol and data, taken from {folder}")
+    for mine, result, folder in zip(todo, results, folders, strict=True):
+        _prepare([one for one in mine if not _finished(one, result)], result)
+        _finish(result, name, targets, folder)
+    cost = {stage.folder: stage.work() for mine, r in zip(todo, results, strict=True) for stage in _missing(mine, r)}
+    total = sum(cost.values()) + sum(one.texts() for mine in todo for one in mine)
+    with tqdm(total=total, unit="example", unit_scale=True, dynamic_ncols=True, smoothing=0.05) as bar:
+        for mine, result, folder in zip(todo, results, folders, strict=True):
+            for one in mine:
+                if one.target.name in result["not_run"]:
+                    bar.update(one.texts())
+                    continue
+                bar.set_description(f"{one.subject.name}: {one.target.name}")
+                if _finished(one, result):
+                    bar.update(one.texts())
+                    what = "same encoder, training, protocol and data"
+                    _say(f"{one.subject.name}: {one.target.name}: {what}, taken from {folder}")
                 else:
-                    began = time.perf_counter()
-                    record = _score(job, options, bar)
-                    record["seconds"] = round(time.perf_counter() - began, 2)
-                    result["targets"][job.target.name] = record
+                    _run(one, result, folder, name, data, options, cost, bar)
                 _finish(result, name, targets, folder)
-    for result, folder in zip(results, folders, strict=True):
-        _finish(result, name, targets, folder)  # also where nothing ran: its `not_run` is news
     return list(zip(results, folders, strict=True))
 
 
@@ -122,153 +134,212 @@ def _read_all(
     loaded: dict[str, Loaded] = {}
     absent: dict[str, str] = {}
     for target in targets:
-        if target.kind is None:
-            absent[target.name] = target.not_built
+        if options.direct and target.training and not target.direct:
+            absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
         try:
             loaded[target.name] = read(target, target.of_suite(suite), data)
         except NotThere as error:
             absent[target.name] = str(error)
             continue
-        if options.examples is not None:
-            some = loaded[target.name].rows
-            loaded[target.name].rows = {code: rows[: options.examples] for code, rows in some.items()}
+        pieces.limit(loaded[target.name], options.examples)
     return loaded, absent
 
 
 def _plan(
     subject: Subject,
-    suite: str,
     targets: list[Target],
     loaded: dict[str, Loaded],
     absent: dict[str, str],
     options: Options,
-    data: str,
-) -> tuple[list[_Job], dict[str, str]]:
-    jobs, not_run = [], dict(absent)
+    folder: Path,
+) -> tuple[list[_Todo], dict[str, str]]:
+    todo, not_run = [], dict(absent)
+    settings = Settings(options.overrides, options.prepared.resolve(), options.source or "hub", options.processes)
     for target in targets:
         if target.name not in loaded:
             continue
         some = loaded[target.name]
-        head = subject.head(target.heads)
-        if target.heads and head is None:
-            not_run[target.name] = f"no head of {' or '.join(target.heads)} beside the encoder (heads/)"
-            continue
-        protocol = _protocol(subject, target, some, head, options)
-        basis = [VERSION, subject.fingerprint, protocol, some.files, head_fingerprint(head) if head else None]
-        fingerprint = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
-        missing = [code for code in target.of_suite(suite) if code not in some.rows]
-        jobs.append(_Job(subject, target, some, head, {**protocol, "data": data}, missing, fingerprint))
-    return jobs, not_run
+        stages: list[Stage] = []
+        head: str | None = None
+        names: dict[str, str] = {}
+        basis: list[Any] = [VERSION, subject.fingerprint, some.files]
+        protocol: dict[str, Any] = {"split": some.split, "precision": "float32"}
+        protocol["n"] = f"first {options.examples}" if options.examples else "all"
+        if target.training and options.direct:
+            head = next((task for task in target.direct if task in subject.heads), None)
+            if head is None:
+                not_run[target.name] = f"no head of {' or '.join(target.direct)} beside the encoder (heads/)"
+                continue
+            names = target.direct[head]
+            known = subject.heads[head]
+            basis.append(head_fingerprint(known))
+            protocol |= {"head": head, "training_on_target": "none", **figures.protocol(target, known.max_length)}
+        elif target.training:
+            stages = chain(target.training, subject, folder / "targets", settings)
+            (head,) = stages[-1].tasks()
+            basis.append([stage.request() for stage in stages])
+            protocol |= {"head": head, "training_on_target": "English"}
+        else:
+            protocol |= _vectors_protocol(subject, options) | figures.protocol(target, None)
+        digest = hashlib.sha256(json.dumps([basis, protocol], sort_keys=True, default=str).encode()).hexdigest()
+        todo.append(_Todo(subject, target, some, stages, head, names, protocol, digest))
+    return todo, not_run
 
 
-def _protocol(
-    subject: Subject, target: Target, loaded: Loaded, head: LoadedHead | None, options: Options
-) -> dict[str, Any]:
-    shared = {
-        "split": loaded.split,
-        "n": f"first {options.examples}" if options.examples else "all",
-        "precision": "float32",
-    }
-    if target.kind == "retrieval":
-        return {
-            "layer": default_layer(subject.depth) if options.layer is None else options.layer,
-            "depth": subject.depth,
-            "pooling": options.pooling,
-            "special_tokens": options.pooling != "mean_no_special",
-            "centred": options.centre,
-            "similarity": "cosine",
-            "direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details",
-            "max_length": MAX_LENGTH,
-            "head": None,
-            **shared,
-        }
-    assert head is not None
-    protocol = {
-        "head": head.task,
-        "training_on_target": "none",
-        "max_length": head.max_length,
-        "special_tokens": True,
-        **shared,
-    }
-    if target.kind == "span":
-        protocol |= {
-            "n_best": N_BEST,
-            "max_answer_length": MAX_ANSWER_LENGTH,
-            "null": "never: every question has an answer",
-            **score.SQUAD_PROTOCOL,
-        }
-    return protocol
-
-
-def _score(job: _Job, options: Options, bar: "tqdm[Any]") -> dict[str, Any]:
-    details: dict[str, dict[str, Any]] = {}
-    truncated: Counter[str] = Counter()
-    for code, rows in job.loaded.rows.items():
-        bar.set_postfix_str(code)
-        details[code] = _SCORERS[str(job.target.kind)](job, rows, options, truncated, bar.update)
-    headline = TO_OTHER if job.target.kind == "retrieval" else job.target.metric
-    languages = {code: detail[headline] for code, detail in details.items()}
+def _vectors_protocol(subject: Subject, options: Options) -> dict[str, Any]:
     return {
-        "metric": job.target.metric,
+        "layer": default_layer(subject.depth) if options.layer is None else options.layer,
+        "depth": subject.depth,
+        "pooling": options.pooling,
+        "special_tokens": options.pooling != "mean_no_special",
+        "centred": options.centre,
+        "similarity": "cosine",
+        "max_length": MAX_LENGTH,
+        "head": None,
+    }
+
+
+def _finished(one: _Todo, result: dict[str, Any]) -> bool:
+    old = result["targets"].get(one.target.name)
+    return old is not None and old["fingerprint"] == one.fingerprint
+
+
+def _missing(mine: list[_Todo], result: dict[str, Any]) -> list[Stage]:
+    """The target runs still to be made, each once."""
+    found: dict[Path, Stage] = {}
+    for one in mine:
+        if not _finished(one, result) and one.target.name not in result["not_run"]:
+            found |= {stage.folder: stage for stage in one.stages if not stage.done}
+    return list(found.values())
+
+
+def _prepare(mine: list[_Todo], result: dict[str, Any]) -> None:
+    """Prepares the training data of every target run; a target whose data are not there is named and left out."""
+    seen: dict[Path, str | None] = {}
+    for one in mine:
+        for stage in one.stages:
+            if stage.folder not in seen:
+                seen[stage.folder] = None
+                if not stage.done:
+                    _say(f"{one.subject.name}: preparing the training data of {stage.name}")
+                    try:
+                        _at_start(stage, one.subject).prepare()
+                    except InputError as error:
+                        seen[stage.folder] = str(error)
+            problem = seen[stage.folder]
+            if problem is not None:
+                result["not_run"][one.target.name] = f"no training data: {problem}"
+
+
+def _at_start(stage: Stage, subject: Subject) -> Stage:
+    """The stage with the encoder under evaluation, whose tokenizer is that of all stages."""
+    return Stage(stage.name, stage.folder, subject.folder.resolve(), None, stage.settings, stage.fingerprint)
+
+
+def _run(
+    one: _Todo,
+    result: dict[str, Any],
+    folder: Path,
+    suite: str,
+    data: str,
+    options: Options,
+    cost: dict[Path, int],
+    bar: "tqdm[Any]",
+) -> None:
+    began = time.perf_counter()
+    for stage in one.stages:
+        if not stage.done:
+            stage.train(cost[stage.folder], bar.update)
+    subject, names, protocol = one.subject, one.names, one.protocol
+    if one.stages:
+        subject = Subject(str(one.stages[-1].folder / "encoder"), one.subject.device)
+        trained = subject.heads[str(one.head)]
+        names = {label: label for label in trained.labels or ()}
+        protocol = {**protocol, **figures.protocol(one.target, trained.max_length)}
+        if one.loaded.pool:
+            lengths = {"query_length": _query_length(one.target), "passage_length": trained.max_length}
+            protocol |= {"pooling": "encoder's pooler on <s>, length 1", **lengths}
+        protocol["training"] = [stage.record() for stage in one.stages]
+    work_folder = folder / "work" / f"{one.target.name}-{one.fingerprint[:12]}"
+    job = _job(one, options, subject, data, work_folder)
+    _compute(job, one.loaded, subject, options, bar)
+    found = figures.figures(one.target, job, one.loaded, names, options.centre, options.device)
+    record = _record(one, found, protocol, job, suite)
+    record["seconds"] = round(time.perf_counter() - began, 2)
+    if options.examples is None and suite in LANGUAGES:
+        for code, said in found.submission.items():
+            submission.write(folder / "submission" / suite, one.target.name, code, said)
+    result["targets"][one.target.name] = record
+    shutil.rmtree(work_folder)
+
+
+def _query_length(target: Target) -> int:
+    return QUERY_LENGTHS.get(target.kind, MAX_LENGTH)
+
+
+def _job(one: _Todo, options: Options, subject: Subject, data: str, folder: Path) -> Job:
+    pooled = bool(one.loaded.pool)
+    return Job(
+        target=one.target.name,
+        encoder=str(subject.folder),
+        head=one.head,
+        data=data,
+        languages=tuple(one.loaded.rows),
+        examples=options.examples,
+        layer=None if pooled else one.protocol.get("layer"),
+        pooling="pooler" if pooled else options.pooling,
+        query_length=_query_length(one.target),
+        passage_length=subject.heads[str(one.head)].max_length if pooled else MAX_LENGTH,
+        micro_tokens=options.micro_tokens,
+        folder=str(folder),
+    )
+
+
+def _compute(job: Job, loaded: Loaded, subject: Subject, options: Options, bar: "tqdm[Any]") -> None:
+    """All pieces of the job: in this process, or in several by `accelerate launch`."""
+    if options.processes == 1:
+        pieces.compute(job, loaded, subject, progress=bar.update)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "job.json"
+        path.write_text(work.as_json(job), encoding="utf-8")
+        told = 0
+
+        def watch() -> None:
+            nonlocal told
+            done = sum(_number(part) for part in Path(place).glob("job.json.done*"))
+            bar.update(done - told)
+            told = done
+
+        programs.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
+
+
+def _number(path: Path) -> int:
+    text = path.read_text(encoding="utf-8")
+    return int(text) if text else 0  # being written
+
+
+def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
+    headline = figures.TO_OTHER if one.target.kind == "translation" else one.target.metric
+    languages = {code: detail[headline] for code, detail in found.details.items()}
+    missing = [code for code in one.target.of_suite(suite) if code not in one.loaded.rows]
+    return {
+        "metric": one.target.metric,
         "score": score.mean(languages),
         "languages": languages,
-        "complete": not job.missing,
-        "missing_languages": job.missing,
-        **aggregate.means(details, languages),
-        "suites": aggregate.by_suite(job.target, languages),
-        "details": details,
-        "protocol": job.protocol,
-        "truncated": dict(truncated),
-        "notes": job.loaded.notes,
-        "files": {name: digest for files in job.loaded.files.values() for name, digest in files.items()},
-        "fingerprint": job.fingerprint,
+        "complete": not missing,
+        "missing_languages": missing,
+        **aggregate.means(found.details, languages),
+        "suites": aggregate.by_suite(one.target, languages),
+        "details": found.details,
+        **found.extra,
+        "protocol": protocol,
+        "truncated": pieces.truncations(job, one.loaded),
+        "notes": one.loaded.notes,
+        "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
+        "fingerprint": one.fingerprint,
     }
-
-
-def _retrieval(
-    job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress
-) -> dict[str, Any]:
-    vectors = []
-    for texts in ([pair.english for pair in rows], [pair.other for pair in rows]):
-        side = embed(
-            job.subject.encoder, job.subject.tokenizer, texts,
-            layer=job.protocol["layer"], pooling=options.pooling, micro_tokens=options.micro_tokens,
-            truncated=truncated, progress=update,
-        )  # fmt: skip
-        vectors.append(retrieve.centre(side) if options.centre else side)
-    english, other = vectors
-    return {
-        TO_OTHER: retrieve.accuracy(english, other, options.device),
-        TO_ENGLISH: retrieve.accuracy(other, english, options.device),
-        "n": len(rows),
-        "chance": 100 / len(rows),
-    }
-
-
-def _classify(
-    job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress
-) -> dict[str, Any]:
-    assert job.head is not None
-    predictions = predict.classify(
-        job.subject.encoder, job.subject.tokenizer, job.head, rows, NLI,
-        micro_tokens=options.micro_tokens, truncated=truncated, progress=update,
-    )  # fmt: skip
-    labels = [example.label for example in rows]
-    return {"accuracy": score.accuracy(predictions, labels), "n": len(rows), "chance": score.majority(labels)}
-
-
-def _span(job: _Job, rows: list[Any], options: Options, truncated: Counter[str], update: Progress) -> dict[str, Any]:
-    assert job.head is not None
-    predictions = predict.answer(
-        job.subject.encoder, job.subject.tokenizer, job.head, rows,
-        micro_tokens=options.micro_tokens, truncated=truncated, progress=update,
-    )  # fmt: skip
-    golds = [[text for text, _ in example.answers] for example in rows]
-    return {**score.squad(predictions, golds), "n": len(rows)}
-
-
-_SCORERS = {"retrieval": _retrieval, "classify": _classify, "span": _span}
 
 
 def _say(line: str) -> None:
