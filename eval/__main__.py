@@ -1,8 +1,9 @@
-"""Scores an encoder zero-shot, or exports encoder and head for transformers.
+"""Scores an encoder zero-shot, compares scored runs, or exports encoder and head for transformers.
 
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme
     python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme --direct
+    python -m eval report runs/baseline runs/mtl_all --out compared
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
 
 This process is the driver: it trains the targets that need it (`deepspeed`), predicts (`accelerate launch` where there
@@ -23,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        return _export(arguments[1:]) if arguments[:1] == ["export"] else _evaluate(arguments)
+        if arguments[:1] == ["export"]:
+            return _export(arguments[1:])
+        return _report(arguments[1:]) if arguments[:1] == ["report"] else _evaluate(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -47,7 +50,9 @@ def _layer(text: str) -> int:
 def _evaluate(arguments: list[str]) -> int:
     from eval.targets import SUITES, TARGETS
 
-    parser = argparse.ArgumentParser("python -m eval", description="Zero-shot scores of an encoder; see also `export`.")
+    parser = argparse.ArgumentParser(
+        "python -m eval", description="Zero-shot scores of an encoder; see also `report` and `export`."
+    )
     add = parser.add_argument
     add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
     add(
@@ -114,6 +119,12 @@ def _export(arguments: list[str]) -> int:
     kind = export(options.encoder, options.task, options.out)
     print(f"{options.out}: {kind}; load it with transformers.{kind}.from_pretrained({str(options.out)!r})")
     return 0
+
+
+def _report(arguments: list[str]) -> int:
+    from eval.report.program import main as report_main
+
+    return report_main(arguments)
 
 
 if __name__ == "__main__":

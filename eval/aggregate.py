@@ -138,7 +138,7 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     "average": {"suite", "score", "targets", "groups", "missing"}, "missing": {target: runs without it}}.
     Only what every run has is averaged: a target or language that a run lacks is named in "missing" and left out, with
     the score of that target over the shared languages left None. "differs" names settings of the protocol that are not
-    the same in all runs (their seed set aside). `ValueError`: no run, or runs of different suites.
+    the same in all runs (`differing`). `ValueError`: no run, or runs of different suites.
     """
     if not results:
         raise ValueError("over_seeds: no run")
@@ -168,23 +168,45 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+_DRAWN = ("seed", "selected_at_step", "dev")  # what a run's seed decides
+_ABSENT = object()
+
+
+def differing(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Settings of the protocol that are not the same in all records of a target, in alphabetical order.
+
+    Seeds are set aside, those of the target training among them, with what follows from them: the selected step and
+    its dev score.
+    """
+    settings = [_settings(record["protocol"]) for record in records]
+    keys = {key for one in settings for key in one}
+    return sorted(
+        key for key in keys if any(one.get(key, _ABSENT) != settings[0].get(key, _ABSENT) for one in settings)
+    )
+
+
+def _settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in protocol.items() if key not in _DRAWN}
+    if "training" in kept:
+        kept["training"] = [
+            {key: value for key, value in stage.items() if key not in _DRAWN}
+            | {"overrides": [text for text in stage["overrides"] if not text.startswith("seed=")]}
+            for stage in kept["training"]
+        ]
+    return kept
+
+
 def _target_over_seeds(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     shared = [code for code in records[0]["languages"] if all(code in record["languages"] for record in records)]
     everything = {code for record in records for code in record["languages"]}
     lacking = sorted(everything - set(shared))
-    keys = {key for record in records for key in record["protocol"]} - {"seed"}
-    differs = sorted(
-        key
-        for key in keys
-        if any(key not in one["protocol"] or one["protocol"][key] != records[0]["protocol"].get(key) for one in records)
-    )
     return {
         "metric": records[0]["metric"],
         "score": None if lacking else interval([record["score"] for record in records]),
         "scores": {} if lacking else _columns([record["scores"] for record in records]),
         "languages": {code: interval([record["languages"][code] for record in records]) for code in shared},
         "missing": lacking,
-        "differs": differs,
+        "differs": differing(records),
     }
 
 

@@ -1,0 +1,320 @@
+"""The tables of a report, as rows of cells that the pages, TensorBoard and the tests read alike.
+
+    table = main_table(entries, ("xtreme", targets))
+    table.rows[1][3].text()       # "76.1 / 60.3 (+1.2 / +0.4)"
+
+The first cell of a row is its head. No cell is empty: what is lacking is named in the cell and explained in a note.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from eval import aggregate
+from eval.official import GROUPS
+from eval.report import compare
+from eval.report.compare import Lacking, Value, View
+from eval.report.families import language
+from eval.report.inputs import Entry
+from eval.targets import OFFICIAL, Target
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`values`: figures, or one text; `halves` of their intervals and `deltas` from the baseline, or (); `notes`:
+
+    numbers of the table's notes; `title`: what an abbreviation means.
+    """
+
+    values: tuple[str, ...]
+    halves: tuple[str, ...] = ()
+    deltas: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
+    title: str = ""
+
+    def text(self) -> str:
+        halves = self.halves or ("",) * len(self.values)
+        text = " / ".join(f"{v} ± {h}" if h else v for v, h in zip(self.values, halves, strict=True))
+        if self.deltas:
+            text += f" ({' / '.join(self.deltas)})"
+        return text + "".join(f" [{number}]" for number in self.notes)
+
+
+@dataclass
+class Table:
+    """`header` and every row have the same length; `spans`: (label, columns) of a row above the header, if any;
+
+    `texts`: cells hold sentences rather than figures.
+    """
+
+    caption: str
+    header: list[Cell]
+    rows: list[list[Cell]]
+    notes: list[str] = field(default_factory=list)
+    spans: list[tuple[str, int]] = field(default_factory=list)
+    texts: bool = False
+
+    def note(self, text: str) -> int:
+        """The number of a note, from 1; the same text has one number."""
+        if text not in self.notes:
+            self.notes.append(text)
+        return self.notes.index(text) + 1
+
+
+def number(value: float) -> str:
+    return f"{value:.1f}"
+
+
+def delta(value: float, first: float) -> str:
+    """With its sign; the difference of the exact figures, rounded."""
+    return f"{round(value - first, 1) + 0.0:+.1f}"
+
+
+def texts(*cells: str) -> list[Cell]:
+    return [Cell((cell,)) for cell in cells]
+
+
+def figures(table: Table, values: Sequence[Value | Lacking], firsts: Sequence[Value | Lacking] | None) -> Cell:
+    """One cell of one or several figures; with `firsts`, the baseline's, also the differences."""
+    lacking = dict.fromkeys(value for value in values if isinstance(value, str))
+    if lacking:
+        words = dict.fromkeys(value.split(":")[0].split(" for ")[0] for value in lacking)
+        return Cell((", ".join(words),), notes=tuple(table.note(value) for value in lacking))
+    there = [value for value in values if isinstance(value, Value)]
+    halves = tuple("" if value.half is None else number(value.half) for value in there)
+    deltas: tuple[str, ...] = ()
+    if firsts is not None and all(isinstance(first, Value) for first in firsts):
+        deltas = tuple(delta(v.mean, f.mean) for v, f in zip(there, firsts, strict=True) if isinstance(f, Value))
+    return Cell(tuple(number(value.mean) for value in there), halves if any(halves) else (), deltas)
+
+
+def _across(table: Table, columns: Sequence[Sequence[Value | Lacking]]) -> list[Cell]:
+    """One row over all entries: `columns` has each entry's figures, the baseline first."""
+    return [figures(table, values, columns[0] if i else None) for i, values in enumerate(columns)]
+
+
+# The table of the paper
+
+
+def main_table(entries: Sequence[Entry], view: View) -> Table:
+    """Rows: entries; columns: targets, and for an official suite the average. The last row is chance."""
+    suite, targets = view
+    table = Table(f"{suite}: mean over languages, in percent", texts("run"), [])
+    columns: list[list[Cell]] = []
+    chances: list[Cell] = []
+    for target in targets:
+        found = compare.records(entries, target.name)
+        if not found:
+            table.header.append(Cell((target.name, "no figure")))
+            lacking = [compare.not_run(entry, target.name) or "" for entry in entries]
+            columns.append([figures(table, [reason], None) for reason in lacking])
+            chances.append(Cell(("none",)))
+            continue
+        asked = compare.wanted(target, suite, found)
+        codes = compare.shared(found, asked)
+        names = compare.in_cell(found[0])
+        metric = " / ".join(compare.title(found[0], name) for name in names)
+        notes = [table.note(text) for text in column_notes(entries, target, asked, codes)]
+        table.header.append(Cell((target.name, metric), notes=tuple(notes)))
+        values = [[compare.value(entry, target.name, codes, name) for name in names] for entry in entries]
+        columns.append(_across(table, values))
+        chances.append(Cell(("none",)) if found[0]["chance"] is None else Cell((number(_chance(found[0], codes)),)))
+    if suite in OFFICIAL:
+        table.header.append(Cell(("average",)))
+        columns.append(_across(table, [[compare.average(entry, view)] for entry in entries]))
+        chances.append(Cell(("none",)))
+    table.rows = [[_head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
+    table.rows.append([Cell(("chance",), title="one guess among n, or always the commonest label"), *chances])
+    if suite in GROUPS:
+        groups = {name: group for group, members in GROUPS[suite].items() for name in members}
+        table.spans = [("", 1)]
+        for target in targets:
+            label = groups[target.name]
+            if table.spans[-1][0] == label:
+                table.spans[-1] = (label, table.spans[-1][1] + 1)
+            else:
+                table.spans.append((label, 1))
+        table.spans.append(("", 1))
+    return table
+
+
+def _head(entry: Entry) -> Cell:
+    names = ", ".join(str(run.scores["name"]) for run in entry.runs)
+    return Cell((entry.name,), title=names if len(entry.runs) > 1 else str(entry.runs[0].scores["encoder"]))
+
+
+def _chance(record: dict[str, Any], codes: Sequence[str]) -> float:
+    there = [record["details"][code]["chance"] for code in codes]
+    return sum(there) / len(there) if there else float(record["chance"])
+
+
+def column_notes(entries: Sequence[Entry], target: Target, asked: Sequence[str], codes: Sequence[str]) -> list[str]:
+    """What a reader must know before comparing the figures of a target."""
+    notes = []
+    found = compare.records(entries, target.name)
+    if len(codes) < len(asked):
+        lacks: dict[str, list[str]] = {}
+        for entry in entries:
+            for run in entry.runs:
+                if target.name in run.targets:
+                    absent = [code for code in asked if code not in run.targets[target.name]["languages"]]
+                    lacks.setdefault(" ".join(absent), []).append(str(run.scores["name"]))
+        everyone = len(lacks) == 1
+        which = "; ".join(
+            f"no data for {absent}" + ("" if everyone else f" in {', '.join(names)}")
+            for absent, names in lacks.items()
+            if absent
+        )
+        notes.append(f"over {len(codes)} of {len(asked)} languages: {which}")
+    limits = {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}
+    if limits:
+        notes.append(f"{', '.join(sorted(limits))} rows of each language only")
+    untrained = [record for record in found if record["protocol"].get("training_on_target") == "none"]
+    if untrained:
+        some = "" if len(untrained) == len(found) else "some runs "
+        notes.append(f"{some}by an intermediate head, without target training")
+    differing = aggregate.differing(found)
+    if differing:
+        names = ", ".join(key.replace("_", " ") for key in differing)
+        notes.append(f"the runs were scored with different settings: {names} (see Protocol)")
+    return notes
+
+
+def group_table(entries: Sequence[Entry], view: View) -> Table | None:
+    """Averages of the groups of a suite, None for a suite without groups."""
+    suite, _ = view
+    if suite not in GROUPS:
+        return None
+    table = Table(f"{suite}: averages of the groups", texts("run", *GROUPS[suite]), [])
+    columns = [_across(table, [[compare.average(entry, view, group)] for entry in entries]) for group in GROUPS[suite]]
+    table.rows = [[_head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
+    return table
+
+
+# Languages
+
+
+def language_table(entries: Sequence[Entry], target: str, names: Sequence[str]) -> Table:
+    """Rows: languages in alphabetical order, then means; columns: entries, each with the figures `names`."""
+    found = compare.records(entries, target)
+    metric = " / ".join(compare.title(found[0], name) for name in names)
+    table = Table(f"{target}: {metric} by language, in percent", texts("language", "n"), [])
+    table.header += [_head(entry) for entry in entries] + texts("chance")
+    everything = sorted({code for record in found for code in record["languages"]})
+    for code in everything:
+        details = [record["details"][code] for record in found if code in record["details"]]
+        sizes = dict.fromkeys(f"{detail['n']:.0f}" for detail in details)
+        columns = [[compare.of_language(entry, target, code, name) for name in names] for entry in entries]
+        chance = number(details[0]["chance"]) if "chance" in details[0] else "none"
+        head = Cell((code,), title=language(code).name)
+        table.rows.append([head, Cell((" | ".join(sizes),)), *_across(table, columns), Cell((chance,))])
+    codes = compare.shared(found, everything)
+    table.rows.append(_mean_row(table, entries, target, names, codes, f"mean of {len(codes)}"))
+    if "en" in codes and len(codes) > 1:
+        foreign = [code for code in codes if code != "en"]
+        table.rows.append(_mean_row(table, entries, target, names, foreign, "mean without en"))
+    return table
+
+
+def _mean_row(
+    table: Table, entries: Sequence[Entry], target: str, names: Sequence[str], codes: Sequence[str], head: str
+) -> list[Cell]:
+    columns = [[compare.value(entry, target, codes, name) for name in names] for entry in entries]
+    record = compare.records(entries, target)[0]
+    chance = "none" if record["chance"] is None else number(_chance(record, codes))
+    return [Cell((head,)), Cell(("all",)), *_across(table, columns), Cell((chance,))]
+
+
+def class_table(entries: Sequence[Entry], classes: dict[str, Any], kind: str) -> Table:
+    """The figures of the bars by family or script."""
+    table = Table(f"By {kind}, in percent", texts(kind, "languages"), [])
+    table.header += [_head(entry) for entry in entries]
+    for name, (values, codes) in classes.items():
+        table.rows.append([*texts(name, " ".join(codes)), *_across(table, [[value] for value in values])])
+    return table
+
+
+# What was done
+
+
+def protocol_table(entries: Sequence[Entry], target: str) -> Table:
+    """One row per setting; entries that differ stand one after another in it."""
+    table = Table(f"{target}: protocol", texts("setting", "value"), [], texts=True)
+    found = [(entry.name, run.targets[target]) for entry in entries for run in entry.runs if target in run.targets]
+    for key in dict.fromkeys(key for _, record in found for key in record["protocol"]):
+        values: dict[str, list[str]] = {}
+        for name, record in found:
+            said = _said(record["protocol"][key]) if key in record["protocol"] else "not given"
+            values.setdefault(said, []).append(name)
+        table.rows.append(texts(key.replace("_", " "), _by_whom(values)))
+    cut: dict[str, list[str]] = {}
+    for name, record in found:
+        said = ", ".join(f"{count} ({reason})" for reason, count in record["truncated"].items()) or "none"
+        cut.setdefault(said, []).append(name)
+    table.rows.append(texts("truncated", _by_whom(cut)))
+    for said in dict.fromkeys(note for _, record in found for note in record["notes"]):
+        table.rows.append(texts("passed over", said))
+    return table
+
+
+def _by_whom(values: dict[str, list[str]]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{', '.join(dict.fromkeys(names))}: {said}" for said, names in values.items())
+
+
+def _said(value: Any) -> str:
+    """A setting in words."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')}: {_said(one)}" for key, one in value.items())
+    if isinstance(value, list):
+        return "; ".join(_said(one) for one in value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def extra_tables(entries: Sequence[Entry], target: str) -> list[Table]:
+    """LAReQA's rank distance, BUCC's thresholds: what is said once of a target beside its figures."""
+    found = [(entry, compare.records([entry], target)) for entry in entries]
+    tables = []
+    ranked = [(entry, some) for entry, some in found if some and all("rank_distance" in record for record in some)]
+    if ranked:
+        caption = "Rank distance: places between the first and the last translation of an answer; lower is better"
+        table = Table(caption, texts("run", "places", "sentences in the pool"), [])
+        for entry, some in ranked:
+            spread = compare.over_seeds([record["rank_distance"] for record in some])
+            pools = " | ".join(dict.fromkeys(str(record["pool"]) for record in some))
+            table.rows.append([_head(entry), figures(table, [spread], None), Cell((pools,))])
+        tables.append(table)
+    mined = [(entry, record) for entry, some in found for record in some if "threshold" in record]
+    if mined:
+        codes = sorted({code for _, record in mined for code in record["threshold"]})
+        table = Table("Margin from which on a pair is taken", texts("run", "set on", "scored on", *codes), [])
+        for entry, record in mined:
+            margins = [f"{record['threshold'][c]:.4f}" if c in record["threshold"] else "no data" for c in codes]
+            splits = [" | ".join(dict.fromkeys(record[key].values())) for key in ("threshold_from", "scored_on")]
+            table.rows.append([_head(entry), *texts(*splits, *margins)])
+        tables.append(table)
+    return tables
+
+
+def runs_table(entries: Sequence[Entry]) -> Table:
+    """Who is who."""
+    table = Table("Runs", texts("run", "of", "seed", "encoder", "weights (sha256)"), [], texts=True)
+    for entry in entries:
+        for run in entry.runs:
+            seed = "not from a run" if run.config is None else str(run.config["seed"])
+            s = run.scores
+            table.rows.append(texts(s["name"], entry.name, seed, s["encoder"], s["fingerprint"][:12]))
+    return table
+
+
+def languages_table(entries: Sequence[Entry]) -> Table:
+    """Code, name, family and script of every language of the report."""
+    table = Table("Languages", texts("code", "name", "family", "script"), [], texts=True)
+    codes = {c for e in entries for run in e.runs for record in run.targets.values() for c in record["languages"]}
+    table.rows = [texts(code, *language(code)) for code in sorted(codes)]
+    return table
