@@ -27,6 +27,10 @@ PROTOCOL: dict[str, Any] = {
     "incomplete": "no score; what is missing is named",
 }
 LEVEL = 0.95
+TO_OTHER, TO_ENGLISH = (
+    "en->xx",
+    "xx->en",
+)  # figures of a retrieval target: English finds the other language, or is found
 
 
 def means(details: Mapping[str, Figures], languages: Mapping[str, float]) -> dict[str, Any]:
@@ -168,7 +172,7 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-_DRAWN = ("seed", "selected_at_step", "dev")  # what a run's seed decides
+DRAWN = ("seed", "selected_at_step", "dev")  # what a run's seed decides
 _ABSENT = object()
 
 
@@ -178,18 +182,18 @@ def differing(records: Sequence[Mapping[str, Any]]) -> list[str]:
     Seeds are set aside, those of the target training among them, with what follows from them: the selected step and
     its dev score.
     """
-    settings = [_settings(record["protocol"]) for record in records]
-    keys = {key for one in settings for key in one}
-    return sorted(
-        key for key in keys if any(one.get(key, _ABSENT) != settings[0].get(key, _ABSENT) for one in settings)
-    )
+    chosen = [settings(record["protocol"]) for record in records]
+    keys = {key for one in chosen for key in one}
+    first = chosen[0]
+    return sorted(key for key in keys if any(one.get(key, _ABSENT) != first.get(key, _ABSENT) for one in chosen))
 
 
-def _settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in protocol.items() if key not in _DRAWN}
+def settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """A target's protocol without seeds and what follows from them (`DRAWN`)."""
+    kept = {key: value for key, value in protocol.items() if key not in DRAWN}
     if "training" in kept:
         kept["training"] = [
-            {key: value for key, value in stage.items() if key not in _DRAWN}
+            {key: value for key, value in stage.items() if key not in DRAWN}
             | {"overrides": [text for text in stage["overrides"] if not text.startswith("seed=")]}
             for stage in kept["training"]
         ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eval import aggregate
-from eval.figures import TO_ENGLISH, TO_OTHER
+from eval.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report.families import language
 from eval.report.inputs import Entry, Run
 from eval.targets import OFFICIAL, SUITES, TARGETS, Target, resolve_suite
@@ -174,7 +174,10 @@ def average(entry: Entry, view: View, group: str | None = None) -> Value | Lacki
             if group is None or name in one["groups"][group]["targets"]:
                 missing[name] = lack
     if missing:
-        return f"no average: {'; '.join(f'{name} {lack}' for name, lack in missing.items())}"
+        absent = [name for name, lack in missing.items() if lack == "not run"]
+        parts = [f"{', '.join(absent)} not run"] if absent else []
+        parts += [f"{name} {lack}" for name, lack in missing.items() if lack != "not run"]
+        return f"no average: {'; '.join(parts)}"
     scores = [one["score"] if group is None else one["groups"][group]["score"] for one in each]
     return over_seeds(scores)
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from data_prep import jsontext
 from data_prep.errors import InputError
 from eval import aggregate
-from eval.figures import TO_OTHER
+from eval.aggregate import TO_OTHER
 from eval.targets import TARGETS, resolve_suite
 
 Scores = dict[str, Any]

@@ -13,7 +13,7 @@ from eval.report.sections import Folded, Pair, Section
 from eval.report.tables import Cell, Table
 
 _STYLE = Path(__file__).with_name("style.css")
-_NARROW = 520  # CSS pixels: a plot of at most this width is scaled to a phone's, a wider one scrolls
+_NARROW = 420  # CSS pixels: a plot of at most this width is scaled to a phone's, a wider one scrolls
 
 
 # HTML
@@ -75,12 +75,15 @@ def _table(table: Table, name: str) -> str:
         first, *others = row
         cells = [f'<th scope="row">{_head(first, name)}</th>', *(f"<td>{_cell(cell, name)}</td>" for cell in others)]
         rows.append(f"<tr>{''.join(cells)}</tr>")
+    body, foot = rows[: len(rows) - table.foot], rows[len(rows) - table.foot :]
     notes = "".join(f'<li id="{name}-note-{i}">{escape(note)}</li>' for i, note in enumerate(table.notes, start=1))
     caption = escape(table.caption)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{caption}">'
-        f'<table class="{"texts" if table.texts else "figures"}"><caption>{caption}</caption>'
-        f"<thead>{''.join(lines)}</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<table class="{"texts" if table.texts else "long" if table.long else "figures"}"><caption>{caption}</caption>'
+        f"<thead>{''.join(lines)}</thead><tbody>{''.join(body)}</tbody>"
+        + (f"<tfoot>{''.join(foot)}</tfoot>" if foot else "")
+        + "</table></div>"
         + (f'<ol class="notes">{notes}</ol>' if notes else "")
     )
 

@@ -48,8 +48,8 @@ class Plot:
 def bars(
     name: str, caption: str, entries: Sequence[Entry], rows: dict[str, list[Value | Lacking]], chance: float | None
 ) -> Plot:
-    """Upright bars: a group per row (language), a bar per entry, whiskers for the interval over seeds."""
-    figure, axes = _blank(min(14.0, max(4.6, 1.2 + len(rows) * (0.16 + 0.1 * len(entries)))), 3.2)
+    """Upright bars: a group per row (language), a bar per entry (× where there is no figure), whiskers for seeds."""
+    figure, axes = _blank(min(12.8, max(4.6, 1.2 + len(rows) * (0.16 + 0.1 * len(entries)))), 3.2)
     width, top = 0.84 / len(entries), 5.0
     for number, entry in enumerate(entries):
         at = [i - 0.42 + width * (number + 0.5) for i in range(len(rows))]
@@ -57,6 +57,9 @@ def bars(
         top = max([top, *(v.mean + (v.half or 0.0) for v in values if isinstance(v, Value))])
         axes.bar(at, [_mean(v) for v in values], width * 0.94, label=entry.name, zorder=2, **_look(number, entries))
         _whiskers(axes, at, values, upright=True)
+        for place, one in zip(at, values, strict=True):
+            if not isinstance(one, Value):
+                axes.text(place, 0, "×", ha="center", va="bottom", color=INK)
     if chance is not None:
         axes.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})")
         top = max(top, chance)
@@ -72,7 +75,7 @@ def bars(
 
 def lying_bars(name: str, caption: str, entries: Sequence[Entry], rows: dict[str, list[Value | Lacking]]) -> Plot:
     """Bars from the left: a group per row (family, script), whose names are long; narrow enough for a phone."""
-    figure, axes = _blank(4.9, 0.7 + len(rows) * (0.14 + 0.13 * len(entries)))
+    figure, axes = _blank(4.2, 0.7 + len(rows) * (0.14 + 0.13 * len(entries)))
     height, top = 0.84 / len(entries), 5.0
     for number, entry in enumerate(entries):
         at = [i - 0.42 + height * (number + 0.5) for i in range(len(rows))]
@@ -102,7 +105,7 @@ def heat(
 
     numbers = len(rows) <= 30
     left = 0.25 + 0.075 * max(len(row) for row in rows)
-    cell = (0.30, 0.26) if numbers else (0.30, 0.16)
+    cell = (0.25, 0.25 if numbers else 0.16)
     figure, axes = _blank(left + 0.9 + cell[0] * len(columns), 0.8 + cell[1] * len(rows))
     filled = [[float("nan") if v is None else v for v in row] for row in values]
     colours = colormaps["viridis"].copy()
@@ -120,7 +123,10 @@ def heat(
     axes.set_yticks(range(len(rows)), list(rows))
     axes.tick_params(length=0)
     axes.xaxis.tick_top()
-    figure.colorbar(image, ax=axes, pad=0.01, aspect=12, fraction=0.04)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12, fraction=0.04)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, color=INK, labelcolor=INK)
     return _drawn(name, caption, figure)
 
 
@@ -169,7 +175,9 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
     handles, labels = [handles[i] for i in order], [labels[i] for i in order]
     columns = max(1, min(len(labels), int(figure.get_figwidth() / (0.5 + 0.075 * max(map(len, labels))))))
     figure.set_figheight(figure.get_figheight() + 0.19 * -(-len(labels) // columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5, labelcolor=INK
+    )
 
 
 def _drawn(name: str, caption: str, figure: "Figure") -> Plot:
@@ -177,6 +185,8 @@ def _drawn(name: str, caption: str, figure: "Figure") -> Plot:
 
     image, text = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once for both
         figure.savefig(image, format="png", dpi=120, facecolor="white")
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(text, format="svg", transparent=True, metadata=nothing)

@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
         (out / inputs.FILE).write_text(_as_json(combined(entries, views)), encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
-    print("\n\n".join(terminal.overview(entries, view) for view in views))
+    for view in views:
+        print(f"{view[0]}\n{terminal.overview(entries, view)}\n")
     for path in [out / inputs.FILE, *paths]:
         print(path)
     return 0

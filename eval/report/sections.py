@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from eval.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report import compare, plots, tables
 from eval.report.compare import Value, View
 from eval.report.inputs import Entry
@@ -10,6 +11,7 @@ from eval.report.plots import Plot
 from eval.report.tables import Table
 from eval.targets import Target
 
+_TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that stand in one cell of a table by language
 RETRIEVAL = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map
 
 
@@ -112,7 +114,7 @@ def _retrieval(entries: Sequence[Entry], scored: Sequence[Target]) -> list[Secti
             ]
             first = compare.records(entries, target.name)[0]
             metric = compare.title(first, compare.headline(first))
-            caption = f"{target.name}: {metric} by language, in percent"
+            caption = f"{target.name}: {metric} by language, in percent (×: no figure)"
             names = [entry.name for entry in entries]
             blocks.append(plots.heat(f"{target.name}_heat", caption, names, list(rows), values, (0.0, 100.0), ".0f"))
     return [Section("Retrieval", blocks)] if blocks else []
@@ -128,7 +130,7 @@ def _target(entries: Sequence[Entry], target: Target) -> Section:
     section.blocks.append(plots.bars(target.name, caption, entries, rows, chance))
     # The pairs that belong together stand in one cell, other figures in a table of their own.
     figures = list(found[0]["scores"])
-    main = [name for name in ("f1", "em", "en->xx", "xx->en", "accuracy") if name in figures] or [first]
+    main = [name for name in _TOGETHER if name in figures] or [first]
     section.blocks.append(tables.language_table(entries, target.name, main))
     section.blocks += tables.extra_tables(entries, target.name)
     classes = {kind: compare.by_class(entries, [target], kind) for kind in ("family", "script")}

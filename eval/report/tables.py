@@ -44,7 +44,9 @@ class Cell:
 class Table:
     """`header` and every row have the same length; `spans`: (label, columns) of a row above the header, if any;
 
-    `texts`: cells hold sentences rather than figures.
+    `texts`: cells hold sentences rather than figures; `long`: so many rows that each should be one line; `foot`:
+
+    how many of the last rows sum the others up.
     """
 
     caption: str
@@ -53,6 +55,8 @@ class Table:
     notes: list[str] = field(default_factory=list)
     spans: list[tuple[str, int]] = field(default_factory=list)
     texts: bool = False
+    long: bool = False
+    foot: int = 0
 
     def note(self, text: str) -> int:
         """The number of a note, from 1; the same text has one number."""
@@ -125,6 +129,7 @@ def main_table(entries: Sequence[Entry], view: View) -> Table:
         chances.append(Cell(("none",)))
     table.rows = [[_head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
     table.rows.append([Cell(("chance",), title="one guess among n, or always the commonest label"), *chances])
+    table.foot = 1
     if suite in GROUPS:
         groups = {name: group for group, members in GROUPS[suite].items() for name in members}
         table.spans = [("", 1)]
@@ -198,21 +203,23 @@ def language_table(entries: Sequence[Entry], target: str, names: Sequence[str]) 
     """Rows: languages in alphabetical order, then means; columns: entries, each with the figures `names`."""
     found = compare.records(entries, target)
     metric = " / ".join(compare.title(found[0], name) for name in names)
-    table = Table(f"{target}: {metric} by language, in percent", texts("language", "n"), [])
-    table.header += [_head(entry) for entry in entries] + texts("chance")
+    table = Table(f"{target}: {metric} by language, in percent", texts("language", "n"), [], long=True)
+    has_chance = any(record["chance"] is not None for record in found)
+    table.header += [_head(entry) for entry in entries] + texts("chance") * has_chance
     everything = sorted({code for record in found for code in record["languages"]})
     for code in everything:
         details = [record["details"][code] for record in found if code in record["details"]]
         sizes = dict.fromkeys(f"{detail['n']:.0f}" for detail in details)
         columns = [[compare.of_language(entry, target, code, name) for name in names] for entry in entries]
-        chance = number(details[0]["chance"]) if "chance" in details[0] else "none"
-        head = Cell((code,), title=language(code).name)
-        table.rows.append([head, Cell((" | ".join(sizes),)), *_across(table, columns), Cell((chance,))])
+        row = [Cell((code,), title=language(code).name), Cell((" | ".join(sizes),)), *_across(table, columns)]
+        table.rows.append(row + texts(*(number(details[0]["chance"]) for _ in range(has_chance))))
     codes = compare.shared(found, everything)
+    table.foot = 1
     table.rows.append(_mean_row(table, entries, target, names, codes, f"mean of {len(codes)}"))
     if "en" in codes and len(codes) > 1:
         foreign = [code for code in codes if code != "en"]
         table.rows.append(_mean_row(table, entries, target, names, foreign, "mean without en"))
+        table.foot += 1
     return table
 
 
@@ -221,13 +228,13 @@ def _mean_row(
 ) -> list[Cell]:
     columns = [[compare.value(entry, target, codes, name) for name in names] for entry in entries]
     record = compare.records(entries, target)[0]
-    chance = "none" if record["chance"] is None else number(_chance(record, codes))
-    return [Cell((head,)), Cell(("all",)), *_across(table, columns), Cell((chance,))]
+    chance = [] if record["chance"] is None else texts(number(_chance(record, codes)))
+    return [*texts(head, "all"), *_across(table, columns), *chance]
 
 
 def class_table(entries: Sequence[Entry], classes: dict[str, Any], kind: str) -> Table:
     """The figures of the bars by family or script."""
-    table = Table(f"By {kind}, in percent", texts(kind, "languages"), [])
+    table = Table(f"By {kind}, in percent", texts(kind, "languages"), [], long=True)
     table.header += [_head(entry) for entry in entries]
     for name, (values, codes) in classes.items():
         table.rows.append([*texts(name, " ".join(codes)), *_across(table, [[value] for value in values])])
@@ -240,27 +247,35 @@ def class_table(entries: Sequence[Entry], classes: dict[str, Any], kind: str) ->
 def protocol_table(entries: Sequence[Entry], target: str) -> Table:
     """One row per setting; entries that differ stand one after another in it."""
     table = Table(f"{target}: protocol", texts("setting", "value"), [], texts=True)
-    found = [(entry.name, run.targets[target]) for entry in entries for run in entry.runs if target in run.targets]
-    for key in dict.fromkeys(key for _, record in found for key in record["protocol"]):
-        values: dict[str, list[str]] = {}
-        for name, record in found:
-            said = _said(record["protocol"][key]) if key in record["protocol"] else "not given"
-            values.setdefault(said, []).append(name)
-        table.rows.append(texts(key.replace("_", " "), _by_whom(values)))
-    cut: dict[str, list[str]] = {}
-    for name, record in found:
-        said = ", ".join(f"{count} ({reason})" for reason, count in record["truncated"].items()) or "none"
-        cut.setdefault(said, []).append(name)
-    table.rows.append(texts("truncated", _by_whom(cut)))
-    for said in dict.fromkeys(note for _, record in found for note in record["notes"]):
-        table.rows.append(texts("passed over", said))
+    found = [(e.name, run, run.targets[target]) for e in entries for run in e.runs if target in run.targets]
+    said: dict[str, dict[str, list[str]]] = {}  # setting -> what it is -> by whom
+    for name, run, record in found:
+        for key, value in _settings_in_words(record["protocol"]):
+            whose = str(run.scores["name"]) if key.startswith("selected") else name
+            said.setdefault(key, {}).setdefault(value, []).append(whose)
+        cut = ", ".join(f"{count} ({reason})" for reason, count in record["truncated"].items()) or "none"
+        said.setdefault("truncated", {}).setdefault(cut, []).append(name)
+    for key, values in said.items():
+        everyone = len(values) == 1 and sum(map(len, values.values())) == len(found)
+        each = [v if everyone else f"{', '.join(dict.fromkeys(whose))}: {v}" for v, whose in values.items()]
+        table.rows.append(texts(key, "; ".join(each)))
+    for passed in dict.fromkeys(note for _, _, record in found for note in record["notes"]):
+        table.rows.append(texts("passed over", passed))
     return table
 
 
-def _by_whom(values: dict[str, list[str]]) -> str:
-    if len(values) == 1:
-        return next(iter(values))
-    return "; ".join(f"{', '.join(dict.fromkeys(names))}: {said}" for said, names in values.items())
+def _settings_in_words(protocol: dict[str, Any]) -> list[tuple[str, str]]:
+    """A target's protocol; of its training, stage by stage, first what was set, then the seed and what follows."""
+    rows = []
+    for key, value in aggregate.settings(protocol).items():
+        if key != "training":
+            rows.append((key.replace("_", " "), _said(value)))
+            continue
+        for i, (stage, whole) in enumerate(zip(value, protocol[key], strict=True), start=1):
+            which = f" {i}" if len(value) > 1 else ""
+            rows.append((f"training{which}", _said(stage)))
+            rows.append((f"selected{which}", _said({k: whole[k] for k in aggregate.DRAWN if k in whole})))
+    return rows
 
 
 def _said(value: Any) -> str:
