@@ -285,7 +285,8 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')}: {_said(one)}" for key, one in value.items())
+        pairs = [(key.replace("_", " "), one) for key, one in value.items()]
+        return ", ".join(f"{k} ({_said(v)})" if isinstance(v, dict) else f"{k}: {_said(v)}" for k, v in pairs)
     if isinstance(value, list):
         return "; ".join(_said(one) for one in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)
