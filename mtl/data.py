@@ -111,7 +111,7 @@ def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: s
         prepared = []
         files = [Path(path) for path in (task.train, task.dev) if path is not None]
         for dataset in task.datasets:
-            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint)
+            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, key, command, files))
         if hasattr(nn.ModuleDict(), task.name):  # the heads are kept in one, by name
             raise InputError(f"tasks: name {task.name!r} is a word of torch's own; choose another")
