@@ -57,7 +57,8 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
                 raise InputError(
                     f"tasks: dataset {dataset} is to be read from two places; give the files in every task with it"
                 )
-            job = Job(dataset, task.kind, task.labels, task.language, config.length_of(index))
+            language = DATASETS[dataset].language if dataset in DATASETS else task.language
+            job = Job(dataset, task.kind, task.labels, language, config.length_of(index), task.query_length)
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.

@@ -6,7 +6,7 @@ Every function takes a checked tokenizer (`data_prep.tokenizer.load`), a list of
 tokens of one sequence (special tokens included), and returns rows: dicts of NumPy int32 arrays and ints,
 
     input_ids  int32 [length]   tokens of all sequences of the row, one sequence after the other
-    lengths    int32 [n]        tokens of each sequence (n = 1, except for `choice`: one per choice)
+    lengths    int32 [n]        tokens of each sequence (n = 1, but one per choice for `choice`, and 2 for `pair`)
     length     int              len(input_ids)
     units      int              loss units of the row: 1; labelled words (tag); masked tokens (mlm)
     example    int              index into `examples` (an example may give several rows: windows, long sentences)
@@ -17,6 +17,7 @@ per distinct text of the call, without special tokens; these are put down here, 
 carry it in their name.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.examples import Choice, Classify, Example, Span, Tag, Text
+from data_prep.examples import Choice, Classify, Example, Pair, Span, Tag, Text
 from data_prep.tokenizer import Pieces
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def encode(
     max_length: int,
     labels: Sequence[str] | None = None,
     truncated: Counter[str] | None = None,
+    query_length: int | None = None,
 ) -> list[Row]:
-    """Rows of `examples`, all of one `kind`; `labels` are the tag names of a `tag` task."""
+    """Rows of `examples`, all of one `kind`; `labels` are the tag names of a `tag` task.
+
+    `query_length` is the greatest number of tokens of a pair's query, `max_length` then that of its passage.
+    """
     some: Any = examples
     if kind == "classify":
         return encode_classify(tokenizer, some, max_length, truncated)
@@ -59,6 +64,8 @@ def encode(
     if kind == "tag":
         assert labels is not None, "a tag task needs its label names"
         return encode_tag(tokenizer, some, max_length, labels, truncated)
+    if kind == "pair":
+        return encode_pair(tokenizer, some, max_length, query_length or max_length, truncated)
     assert kind == "mlm", kind
     return encode_mlm(tokenizer, some, max_length)
 
@@ -208,7 +215,14 @@ def _context_tokens(
     for text, encoding in _encodings(tokenizer, texts, offsets=True):
         ids = np.array(encoding.ids, np.int32)
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
-        bare = np.array([not token.strip(WORD_MARKS) for token in encoding.tokens], bool)
+        # To XLM-R, RoBERTa's mark is a letter (Maltese): a piece that covers one is more than a mark.
+        bare = np.array(
+            [
+                not token.strip(WORD_MARKS) and text[start:end] != WORD_MARKS[1]
+                for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            ],
+            bool,
+        )
         found[text] = (ids, offsets[:, 0], offsets[:, 1], bare)
     return found
 
@@ -265,6 +279,36 @@ def _tag_row(tokens: list[int], positions: list[int], numbers: list[int], index:
     units = sum(number >= 0 for number in numbers)
     places = np.array(positions, np.int32)
     return _row([tokens], units, index, positions=places, labels=np.array(numbers, np.int32))
+
+
+def encode_pair(
+    tokenizer: Pieces,
+    examples: Sequence[Pair],
+    max_length: int,
+    query_length: int,
+    truncated: Counter[str] | None = None,
+) -> list[Row]:
+    """Adds `passage_key`, an int from 0 to 2^63 - 1. Two sequences, `<s> query </s>` and `<s> passage </s>`.
+
+    Each is cut at its end, the query to `query_length` and the passage to `max_length` tokens. Rows with the same
+    passage (its tokens after the cut, so what the encoder sees) have the same key, and others another one: in a batch
+    such a passage is not a wrong answer to the other row's query.
+    """
+    _check(max_length)
+    _check(query_length)
+    bos, eos = _ends(tokenizer)
+    ids = _tokenize(tokenizer, [t for e in examples for t in (e.query, e.passage)])
+    rows = []
+    for index, example in enumerate(examples):
+        sequences = []
+        for text, most, name in ((example.query, query_length, "query"), (example.passage, max_length, "passage")):
+            tokens = ids[text]
+            if len(tokens) > most - 2:
+                _count(truncated, name)
+            sequences.append([bos, *tokens[: most - 2], eos])
+        digest = hashlib.blake2b(np.array(sequences[1], "<i4").tobytes(), digest_size=8).digest()
+        rows.append(_row(sequences, 1, index, passage_key=int.from_bytes(digest, "little") >> 1))
+    return rows
 
 
 def encode_mlm(tokenizer: Pieces, examples: Sequence[Text], max_length: int) -> list[Row]:

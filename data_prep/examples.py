@@ -1,6 +1,6 @@
 """The canonical example of each kind of task, and its validation.
 
-Readers turn the rows of any file into these five classes; everything after that (encoding, training, scoring) knows
+Readers turn the rows of any file into these six classes; everything after that (encoding, training, scoring) knows
 only them. `validate` is the one place that says what a well-formed example is. Texts are kept exactly as they were
 read (never stripped or normalised), because answer offsets count every character.
 """
@@ -9,7 +9,19 @@ from dataclasses import dataclass
 
 from data_prep.errors import InputError
 
-__all__ = ["Choice", "Classify", "EmptyText", "Example", "InputError", "Span", "Tag", "Text", "shorten", "validate"]
+__all__ = [
+    "Choice",
+    "Classify",
+    "EmptyText",
+    "Example",
+    "InputError",
+    "Pair",
+    "Span",
+    "Tag",
+    "Text",
+    "shorten",
+    "validate",
+]
 
 
 class EmptyText(InputError):
@@ -63,7 +75,16 @@ class Text:
     text: str
 
 
-Example = Classify | Span | Choice | Tag | Text
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A query and the passage that answers it, for a dual encoder: each becomes a vector of its own."""
+
+    id: str
+    query: str
+    passage: str
+
+
+Example = Classify | Span | Choice | Tag | Text | Pair
 
 MAX_CHOICES = 5
 
@@ -115,6 +136,9 @@ def validate(example: Example, where: str, labels: int | None = None) -> None:
             if not tag.strip():
                 raise InputError(f"{where}: field `tags`, number {number + 1}: expected a tag, found {tag!r}")
             _unicode(tag, f"tags, number {number + 1}", where)
+    elif isinstance(example, Pair):
+        _filled(example.query, "query", where)
+        _filled(example.passage, "passage", where)
     else:
         _filled(example.text, "text", where)
 

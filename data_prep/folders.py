@@ -66,6 +66,13 @@ class Folder:
             chosen.append(found[0])
         return chosen
 
+    def all(self, ends: Sequence[str], within: str) -> list[Path]:
+        """Every file with one of these path ends, in order; byte-identical copies count as one."""
+        found = [file for end in ends for file in self.matching(end, within)]
+        if len(found) < 2:
+            return found
+        return sorted({_digest(file): file for file in reversed(found)}.values())
+
     def ccgbank(self) -> dict[str, list[Path]]:
         """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""
         sections: dict[str, list[Path]] = {}

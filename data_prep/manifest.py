@@ -47,7 +47,7 @@ class _Manifest(BaseModel):
 
     model_config = ConfigDict(strict=True)
     dataset: str
-    kind: Literal["classify", "span", "choice", "tag", "mlm"]
+    kind: Literal["classify", "span", "choice", "tag", "mlm", "pair"]
     labels: list[str] | None
     splits: _Splits
     files: dict[str, _File]

@@ -27,11 +27,12 @@ from tqdm import tqdm
 
 from data_prep import manifest as manifests
 from data_prep import store
+from data_prep.catalogue.files import PUBLISHED
 from data_prep.convert import Dropped
 from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
 from data_prep.errors import InputError
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
-from data_prep.sources import PUBLISHED, Located, Part
+from data_prep.sources import Located, Part
 from data_prep.workers import Encoder, Job
 
 SHARD = 1024
@@ -56,9 +57,10 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
 
     Raises `InputError` for bad input; nothing with the folder's final name is left behind then.
     """
-    if job.max_length > encoder.tokenizer.model_max_length:
-        limit = encoder.tokenizer.model_max_length
-        raise InputError(f"dataset {job.dataset}: max_length {job.max_length} is more than the tokenizer's {limit}")
+    limit = encoder.tokenizer.model_max_length
+    for name, length in (("max_length", job.max_length), ("query_length", job.query_length or job.max_length)):
+        if length > limit:
+            raise InputError(f"dataset {job.dataset}: {name} {length} is more than the tokenizer's {limit}")
     for path in (str(out), located.origin, *(part.name for part in (*located.train, *located.dev))):
         try:
             path.encode()
@@ -76,7 +78,9 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         for leftover in home.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         sources = _hashes(job, located)
-        key = store.encoding_key(job.dataset, job.kind, job.labels, job.max_length, encoder.fingerprint)
+        key = store.encoding_key(
+            job.dataset, job.kind, job.labels, job.max_length, encoder.fingerprint, job.query_length
+        )
         # The origin is not part of the name: the same files elsewhere are the same input.
         inputs = [[sources[part.name] for part in parts] for parts in (located.train, located.dev)]
         final = home / f"{key}-{store.short_hash([inputs, located.known])}"
@@ -142,7 +146,9 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
     }
     return {
         "dataset": job.dataset, "kind": job.kind, "labels": list(labels) if labels is not None else None,
-        "language": job.language, "max_length": job.max_length, "tokenizer": encoder.fingerprint, "splits": splits,
+        "language": job.language, "max_length": job.max_length,
+        "query_length": (job.query_length or job.max_length) if job.kind == "pair" else None,
+        "tokenizer": encoder.fingerprint, "splits": splits,
         "files": files, "encoding": {
             "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
             "mlm_probability": MLM_PROBABILITY,

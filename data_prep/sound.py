@@ -53,6 +53,11 @@ def problem(columns: dict[str, View], rows: int, labels: int | None, vocabulary:
             ("`positions` outside the row", lambda: outside("positions", 0, np.repeat(length, words))),
             ("`labels` outside the labels", lambda: outside("labels", -1, labels or 0)),
         ]
+    if "passage_key" in columns:
+        checks += [
+            ("`lengths`: expected a query and a passage", lambda: bool(np.any(_counts(columns, "lengths") != 2))),
+            ("`passage_key` below 0", lambda: bool(np.any(columns["passage_key"][0] < 0))),
+        ]
     return next((text for text, wrong in checks if wrong()), None)
 
 

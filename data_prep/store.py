@@ -43,6 +43,7 @@ _OF_KIND: dict[str, list[tuple[str, pa.DataType]]] = {
     "span": [("start", pa.int32()), ("end", pa.int32())],
     "tag": [("positions", _INTS), ("labels", _INTS)],
     "mlm": [],
+    "pair": [("passage_key", pa.int64())],
 }
 _OFFSETS: list[tuple[str, pa.DataType]] = [("offset_start", _INTS), ("offset_end", _INTS)]
 
@@ -62,8 +63,8 @@ def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
     arrays = []
     for field in columns:
         values = [row[field.name] for row in rows]
-        if field.type == pa.int32():
-            arrays.append(pa.array(np.array(values, np.int32)))
+        if pa.types.is_integer(field.type):
+            arrays.append(pa.array(np.array(values, field.type.to_pandas_dtype())))
         else:
             ends = np.cumsum([0] + [len(v) for v in values], dtype=np.int32)
             flat = np.concatenate(values) if values else np.zeros(0, np.int32)
@@ -73,13 +74,21 @@ def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
 
 
 def encoding_key(
-    dataset: str, kind: str, labels: Sequence[str] | None, max_length: int, tokenizer_fingerprint: str
+    dataset: str,
+    kind: str,
+    labels: Sequence[str] | None,
+    max_length: int,
+    tokenizer_fingerprint: str,
+    query_length: int | None = None,
 ) -> str:
     """Names a way of encoding: 12 hex digits that change with anything that changes the rows, but for the input.
 
-    `labels` are those that the task gives (None where it has none or the training data define them).
+    `labels` are those that the task gives (None where it has none or the training data define them), `query_length`
+    that of a `pair` task (None: `max_length`).
     """
     parts: list[Any] = [dataset, kind, list(labels) if labels is not None else None, max_length, tokenizer_fingerprint]
+    if kind == "pair":
+        parts.append(query_length or max_length)
     return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
 
 
@@ -127,6 +136,10 @@ class Split:
         index = self.columns.index(name)
         parts = [views[index][0] for views in self._views]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def passage_keys(self) -> np.ndarray:
+        """int64 [rows] of kind `pair`: equal for equal passages."""
+        return self._plain("passage_key")
 
     def __len__(self) -> int:
         return self.rows

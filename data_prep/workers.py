@@ -30,13 +30,17 @@ POOL_FROM = 8
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data)."""
+    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data).
+
+    `query_length`: of a `pair` task, whose `max_length` is its passages' (None: the same).
+    """
 
     dataset: str
     kind: str
     labels: tuple[str, ...] | None
     language: str
     max_length: int
+    query_length: int | None = None
 
 
 class Encoder:
@@ -114,7 +118,7 @@ def encode_shard(
 ) -> tuple[bytes, Counter[str]]:
     """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
     truncated: Counter[str] = Counter()
-    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated)
+    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated, job.query_length)
     for row in rows:
         row["example"] += first
     batch = store.to_batch(rows, store.schema(job.kind, split))

@@ -12,9 +12,11 @@ are several GPUs), scores, and reports. The same command goes on where it was in
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from data_prep.errors import InputError
 
@@ -30,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)
-        return 130
+        return 128 + int(error.args[0] if error.args else signal.SIGINT)
 
 
 def _positive(text: str) -> int:
@@ -127,5 +129,11 @@ def _report(arguments: list[str]) -> int:
     return report_main(arguments)
 
 
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
 if __name__ == "__main__":
+    # As ctrl-C, so that the programs that the driver has started are ended too.
+    signal.signal(signal.SIGTERM, _terminate)
     raise SystemExit(main())

@@ -27,10 +27,7 @@ PROTOCOL: dict[str, Any] = {
     "incomplete": "no score; what is missing is named",
 }
 LEVEL = 0.95
-TO_OTHER, TO_ENGLISH = (
-    "en->xx",
-    "xx->en",
-)  # figures of a retrieval target: English finds the other language, or is found
+TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"  # figures of retrieval: queries in English, in the other language
 
 
 def means(details: Mapping[str, Figures], languages: Mapping[str, float]) -> dict[str, Any]:

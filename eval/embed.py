@@ -20,6 +20,7 @@ from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
 from mtl.model import encode
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
+BLOCK = 1 << 16  # texts tokenised at once: some 10 kB of memory each
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
 
 
@@ -44,20 +45,24 @@ def embed(
 
     A vector is the pooled output of `layer` (0: the embeddings, None: the last) of a text run as a sequence by itself.
     pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and `</s>` (all, if there are none),
-    `cls`: the `<s>` token, `pooler`: the encoder's pooler on it, at length 1. Longer texts are cut and counted. Groups
-    are formed over all texts, and process `share[0]` of `share[1]` takes its own: a vector does not depend on how many
+    `cls`: the `<s>` token, `pooler`: the encoder's pooler on it, at length 1. Longer texts are cut and counted, those
+    of all texts, not of this share alone. Groups are formed over blocks of `BLOCK` texts, which are tokenised one
+    after the other, and process `share[0]` of `share[1]` takes its own of each: a vector does not depend on how many
     there are.
     """
     assert pooling in POOLINGS, pooling
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
-    for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
-        if pooling == "pooler":
-            first = hidden[batch.cu_seqlens[:-1].long()]
-            found = F.normalize(cast(Any, encoder).pooler(first[:, None]).float(), dim=1)
-        else:
-            found = pool(hidden, batch, pooling)
-        yield group, found.cpu().numpy()
+    for begin in range(0, len(texts), BLOCK):
+        examples = [Classify("", text, None, 0) for text in texts[begin : begin + BLOCK]]
+        rows = encode_classify(tokenizer, examples, max_length, truncated)
+        for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
+            if pooling == "pooler":
+                first = hidden[batch.cu_seqlens[:-1].long()]
+                with torch.inference_mode():
+                    found = F.normalize(cast(Any, encoder).pooler(first[:, None]).float(), dim=1)
+            else:
+                found = pool(hidden, batch, pooling)
+            yield begin + group, found.cpu().numpy()
 
 
 def embed_all(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from data_prep.catalogue.evaluation import TEST_SETS
 from eval import mining, ranking, retrieve, score, tagging
 from eval.mining import NEIGHBOURS, Corpus
 from eval.pieces import Job, predictions, vectors
@@ -74,7 +75,7 @@ def _of_language(
         return
     said = predictions(job, code)
     if target.kind == "classify":
-        labels = list(dict.fromkeys(names.values()))
+        labels = labels_of(target)
         said = [names[label] for label in said]
         gold = [labels[row.label] for row in rows]
         found.details[code] = {"accuracy": score.accuracy(said, gold), "n": n, "chance": score.majority(gold)}
@@ -92,6 +93,11 @@ def _of_language(
         both = score.mlqa(said, golds, code) if target.name == "mlqa" else score.squad(said, golds)
         found.details[code] = {**both, "n": n}
         found.submission[code] = {row.id or str(i): text for i, (row, text) in enumerate(zip(rows, said, strict=True))}
+
+
+def labels_of(target: Target) -> tuple[str, ...]:
+    """The labels of a `classify` target in the order of its test data's numbers."""
+    return TEST_SETS[target.data or target.name].labels or ()
 
 
 def _side(job: Job, name: str, centre: bool) -> np.ndarray:

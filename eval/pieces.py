@@ -5,10 +5,12 @@
 
 A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). A finished
 piece is never computed again, so an interrupted target goes on with the language it was at. Several processes share
-every piece: each writes its part, and the first one puts them together.
+every piece: each writes its part, and the first one puts them together. What a killed attempt left of a piece that it
+had not finished is written over, whatever the number of processes was.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from eval.mining import Corpus
 from eval.predict import Share, predict
 from eval.rows import Corpora, Loaded
 from eval.subject import Subject
+from mtl import memory
 
 TRUNCATED = "truncated"
 
@@ -114,20 +117,34 @@ def compute(
     """Computes this share of the pieces that `job.folder` lacks; `wait` returns when all processes have come to it."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for piece in of_job(job, loaded):
-        if finished(folder, piece):
-            progress(piece.size if share[0] == 0 else 0)
-            continue
-        wait()  # all have seen that it is missing
+    every = of_job(job, loaded)
+    missing = [piece for piece in every if not finished(folder, piece)]
+    if share[0] == 0:
+        progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
+    wait()  # all have seen the same, before the first one changes it
+    for piece in missing:
         truncated: Counter[str] = Counter()
-        if piece.texts is None:
-            _predict(job, piece, subject, folder, share, truncated, progress)
-        else:
-            _embed(job, piece, subject, folder, share, wait, truncated, progress)
+        try:
+            if piece.texts is None:
+                _predict(job, piece, subject, folder, share, truncated, progress)
+            else:
+                _embed(job, piece, subject, folder, share, wait, truncated, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.ran_out(error):
+                raise
+            advice = f"lower --micro-tokens (now {job.micro_tokens})"
+            raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
         wait()
         if share[0] == 0:
             _join(folder, piece, share[1], truncated)
         wait()
+
+
+def ready(job: Job, subject: Subject) -> None:
+    """Loads what the job needs; `InputError` if it is not there. Several processes agree on it before one waits."""
+    _ = subject.tokenizer, subject.encoder
+    if job.head is not None and subject.head((job.head,)) is None:
+        raise InputError(f"{subject.folder}: no head of {job.head} beside it")
 
 
 def finished(folder: Path, piece: Piece) -> bool:
@@ -135,8 +152,8 @@ def finished(folder: Path, piece: Piece) -> bool:
 
 
 def vectors(job: Job, name: str) -> np.ndarray:
-    """The finished vectors of a piece, float32 [texts, H], memory-mapped."""
-    found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="r")
+    """The finished vectors of a piece, float32 [texts, H], memory-mapped (writing to them does not change the file)."""
+    found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
     return found
 
 
@@ -157,10 +174,8 @@ def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
 def _predict(
     job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, truncated: Counter[str], progress: Any
 ) -> None:
-    assert job.head is not None
-    head = subject.head((job.head,))
-    if head is None:
-        raise InputError(f"{subject.folder}: no head of {job.head} beside it")
+    ready(job, subject)
+    head = subject.heads[str(job.head)]
     found = predict(
         subject.encoder, subject.tokenizer, head, piece.examples,
         share=share, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
@@ -177,6 +192,7 @@ def _embed(
     if share[0] == 0:
         shape = (len(piece.texts), subject.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
+        _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
     for places, some in embed(
@@ -187,6 +203,17 @@ def _embed(
         whole[places] = some
         progress(len(places))
     whole.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Takes the disk space of a file that is all holes: a full disk is an error now, not the end of a process later."""
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink()
+        raise InputError(f"{path.parent}: no room for {size / 1e9:.1f} GB of vectors ({error.strerror})") from None
 
 
 def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:

@@ -1,21 +1,26 @@
 """Starts the programs that the driver runs one after another: data_prep, `deepspeed train.py`, `accelerate launch`.
 
-Their output goes to a log file; what the user sees is one progress bar, and of a failure the program's own error line.
-A program is ended with the driver: by its signal group (ctrl-C), or with SIGTERM.
+Their output goes to a log file, which later attempts append to; what the user sees is one progress bar, and of a
+failure the program's own error line. A program ends with the driver, whatever ends that (kill -9 aside): what the
+launchers have started is asked with SIGTERM, because they do not pass it on, and gets `GRACE` seconds.
 """
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import torch
 
 from data_prep.errors import InputError
 from mtl.config import HOUSE
+from mtl.stopping import alive
 
 GPU = torch.cuda.is_available()
 GRACE = 60.0  # seconds that a program gets to save and end
@@ -34,11 +39,15 @@ def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-    """`accelerate launch --num_processes PROCESSES -m eval.work ARGUMENTS`."""
+    """`accelerate launch --num_processes PROCESSES -m eval.work ARGUMENTS`.
+
+    `--multi_gpu` also without a GPU: it is what starts several processes, `--cpu` starts one (accelerate 1.15).
+    """
     launcher = Path(sys.executable).with_name("accelerate")
     options = [
-        "launch", "--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no",
-        "--dynamo_backend", "no", "--main_process_port", str(free_port()), *(["--multi_gpu"] if GPU else ["--cpu"]),
+        "launch", "--multi_gpu", "--gpu_ids", "all", "--num_processes", str(processes), "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port()),
+        "--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes)),
     ]  # fmt: skip
     run([str(launcher), *options, "-m", "eval.work", *arguments], log, "prediction", watch)
 
@@ -49,28 +58,82 @@ def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])}
     if not GPU:
         environment["DS_ACCELERATOR"] = "cpu"
-    with log.open("w", encoding="utf-8") as out:
-        out.write(f"{' '.join(command)}\n")
+    with log.open("a", encoding="utf-8") as out:
+        out.write(f"$ {shlex.join(command)}\n")
         out.flush()
+        began = out.tell()
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        family = _Family(process)
         try:
             while process.poll() is None:
                 watch()
+                family.look()
                 time.sleep(0.1)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(GRACE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+            family.end(what)
     watch()
     if process.returncode != 0:
-        raise InputError(_reason(log, what, process.returncode))
+        raise InputError(_reason(log, began, what, process.returncode))
 
 
-def _reason(log: Path, what: str, code: int) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+class _Family:
+    """A program with everything that it has started, also what outlives its parent."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+        self._known = {process.pid: psutil.Process(process.pid)}
+        self._looked = 0.0
+
+    def look(self, pause: float = 1.0) -> None:
+        """Takes note of new processes; at most every `pause` seconds, because it looks at all of the machine's."""
+        if time.monotonic() - self._looked < pause:
+            return
+        for member in list(self._known.values()):
+            try:
+                for child in member.children(recursive=True):
+                    self._known.setdefault(child.pid, child)
+            except psutil.Error:
+                continue
+        self._looked = time.monotonic()
+
+    def end(self, what: str) -> None:
+        """Returns when all have ended: asked first, those without children before the others; killed after GRACE s."""
+        self.look(0.0)
+        try:
+            if self.process.poll() is None:
+                print(f"\nending {what}, which may save first (up to {GRACE:.0f} s)", file=sys.stderr)
+            deadline = time.monotonic() + GRACE
+            asked: set[int] = set()
+            while (left := [m for m in self._known.values() if alive(m)]) and time.monotonic() < deadline:
+                parents = {_parent(member) for member in left}
+                for member in left:
+                    if member.pid not in asked and member.pid not in parents:
+                        asked.add(member.pid)
+                        with suppress(psutil.Error):
+                            member.terminate()
+                time.sleep(0.1)
+                self.process.poll()
+                self.look(0.0)
+        finally:  # also when the user interrupts the waiting
+            for member in self._known.values():
+                with suppress(psutil.Error):
+                    if alive(member):
+                        member.kill()
+            self.process.wait()
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return int(process.ppid())
+    except psutil.Error:
+        return 0
+
+
+def _reason(log: Path, began: int, what: str, code: int) -> str:
+    """The first error line of a program's output, which begins at byte `began` of its log."""
+    with log.open("rb") as file:
+        file.seek(began)
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if errors:
         return f"{errors[0]} (log: {log})"

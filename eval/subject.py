@@ -133,6 +133,13 @@ class Subject:
         """The head of the first of `tasks` that there is."""
         return next((self.heads[task] for task in tasks if task in self.heads), None)
 
+    def unload(self) -> None:
+        """Gives the memory of model and heads back, until they are asked for again."""
+        for name in ("encoder", "heads"):
+            self.__dict__.pop(name, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""

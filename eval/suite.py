@@ -8,12 +8,14 @@ data are read and all training data prepared first, so that a wrong file shows a
 every target; a finished one is taken from there when encoder, training, protocol and data are the same.
 """
 
+import contextlib
 import hashlib
 import json
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
-from eval import aggregate, figures, pieces, programs, score, submission, work
+from eval import aggregate, figures, pieces, programs, results, score, submission, work
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer
 from eval.official import LANGUAGES
 from eval.pieces import Job
@@ -31,6 +33,7 @@ from eval.rows import Loaded, NotThere
 from eval.subject import Subject, head_fingerprint
 from eval.targets import Target, resolve_suite
 from eval.training import Settings, Stage, chain
+from mtl.savedheads import LoadedHead
 
 VERSION = 2  # of the protocols: change it with anything that changes a score
 QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
@@ -83,6 +86,8 @@ def run(
     """
     name, targets = resolve_suite(suite)
     assert options.pooling in POOLINGS
+    if programs.GPU and options.processes > torch.cuda.device_count():
+        raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
     subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for subject in subjects:
         depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
@@ -93,38 +98,65 @@ def run(
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
     loaded, absent = _read_all(name, targets, data, options)
-    todo: list[list[_Todo]] = []
-    results: list[dict[str, Any]] = []
-    for subject, folder in zip(subjects, folders, strict=True):
-        mine, not_run = _plan(subject, targets, loaded, absent, options, folder)
-        result = _begin(subject, name, folder)
-        result["not_run"] = not_run
-        todo.append(mine)
-        results.append(result)
-    if not any(todo):
-        reasons = {f"{t}: {why}" for result in results for t, why in result["not_run"].items()}
-        raise InputError(f"--suite {suite}: nothing to run: {'; '.join(sorted(reasons))}")
+    plans = [_plan(s, targets, loaded, absent, options, f) for s, f in zip(subjects, folders, strict=True)]
+    _some_left(name, plans)
+    with contextlib.ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(results.locked(folder))
+        return _run_all(name, targets, subjects, folders, plans, data, options)
 
-    for mine, result, folder in zip(todo, results, folders, strict=True):
-        _prepare([one for one in mine if not _finished(one, result)], result)
-        _finish(result, name, targets, folder)
-    cost = {stage.folder: stage.work() for mine, r in zip(todo, results, strict=True) for stage in _missing(mine, r)}
-    total = sum(cost.values()) + sum(one.texts() for mine in todo for one in mine)
-    with tqdm(total=total, unit="example", unit_scale=True, dynamic_ncols=True, smoothing=0.05) as bar:
-        for mine, result, folder in zip(todo, results, folders, strict=True):
+
+def _run_all(
+    suite: str,
+    targets: list[Target],
+    subjects: list[Subject],
+    folders: list[Path],
+    plans: list[tuple[list["_Todo"], dict[str, str]]],
+    data: str,
+    options: Options,
+) -> list[tuple[dict[str, Any], Path]]:
+    found: list[tuple[list[_Todo], dict[str, Any], Path]] = []
+    for subject, folder, (mine, not_run) in zip(subjects, folders, plans, strict=True):
+        wanted = {one.target.name: one.fingerprint for one in mine}
+        result, remark = results.begin(subject, suite, folder, targets, wanted)
+        if remark:
+            _say(remark)
+        result["not_run"] = {**not_run, **_prepare([one for one in mine if not _finished(one, result)])}
+        found.append(([one for one in mine if one.target.name not in result["not_run"]], result, folder))
+    _some_left(suite, [(mine, result["not_run"]) for mine, result, _ in found])
+
+    cost = {
+        stage.folder: stage.work()
+        for mine, result, _ in found
+        for one in mine
+        for stage in one.stages
+        if not _finished(one, result) and not stage.done
+    }
+    total = sum(cost.values()) + sum(one.texts() for mine, _, _ in found for one in mine)
+    # A terminal is redrawn twice a second; a log file gets a line now and then.
+    pace = 0.5 if sys.stderr.isatty() else 15.0
+    with tqdm(
+        total=total, unit="example", unit_scale=True, dynamic_ncols=True, smoothing=0.05, mininterval=pace
+    ) as bar:
+        for mine, result, folder in found:
+            results.write(result, targets, folder)
             for one in mine:
-                if one.target.name in result["not_run"]:
-                    bar.update(one.texts())
-                    continue
                 bar.set_description(f"{one.subject.name}: {one.target.name}")
                 if _finished(one, result):
                     bar.update(one.texts())
                     what = "same encoder, training, protocol and data"
                     _say(f"{one.subject.name}: {one.target.name}: {what}, taken from {folder}")
-                else:
-                    _run(one, result, folder, name, data, options, cost, bar)
-                _finish(result, name, targets, folder)
-    return list(zip(results, folders, strict=True))
+                    continue
+                _run_one(one, result, folder, data, options, cost, bar)
+                results.write(result, targets, folder)
+    return [(result, folder) for _, result, folder in found]
+
+
+def _some_left(suite: str, plans: Sequence[tuple[list["_Todo"], dict[str, str]]]) -> None:
+    """`InputError` if no target can run, with all reasons."""
+    if not any(mine for mine, _ in plans):
+        reasons = {f"{target}: {why}" for _, not_run in plans for target, why in not_run.items()}
+        raise InputError(f"--suite {suite}: nothing to run: {'; '.join(sorted(reasons))}")
 
 
 def _read_all(
@@ -173,6 +205,7 @@ def _plan(
                 continue
             names = target.direct[head]
             known = subject.heads[head]
+            _check(subject, known, target, names)
             basis.append(head_fingerprint(known))
             protocol |= {"head": head, "training_on_target": "none", **figures.protocol(target, known.max_length)}
         elif target.training:
@@ -205,18 +238,24 @@ def _finished(one: _Todo, result: dict[str, Any]) -> bool:
     return old is not None and old["fingerprint"] == one.fingerprint
 
 
-def _missing(mine: list[_Todo], result: dict[str, Any]) -> list[Stage]:
-    """The target runs still to be made, each once."""
-    found: dict[Path, Stage] = {}
-    for one in mine:
-        if not _finished(one, result) and one.target.name not in result["not_run"]:
-            found |= {stage.folder: stage for stage in one.stages if not stage.done}
-    return list(found.values())
+def _check(subject: Subject, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:
+    """`InputError` if the head cannot predict the target; `names`: the target's label for each of the head's."""
+    where = f"{subject.spec}: its head {head.task}"
+    kind = "pair" if target.kind in QUERY_LENGTHS else target.kind
+    if head.kind != kind:
+        raise InputError(f"{where} is of kind {head.kind}; {target.name} needs {kind}")
+    if target.kind == "classify":
+        wanted = figures.labels_of(target)
+        if {names.get(label) for label in head.labels or ()} != set(wanted):
+            raise InputError(
+                f"{where}: its labels are {', '.join(head.labels or ('none',))}; {target.name} has {', '.join(wanted)}"
+            )
 
 
-def _prepare(mine: list[_Todo], result: dict[str, Any]) -> None:
-    """Prepares the training data of every target run; a target whose data are not there is named and left out."""
+def _prepare(mine: list[_Todo]) -> dict[str, str]:
+    """Prepares the training data of every target run; of a target whose data are not there the reason."""
     seen: dict[Path, str | None] = {}
+    reasons = {}
     for one in mine:
         for stage in one.stages:
             if stage.folder not in seen:
@@ -224,24 +263,19 @@ def _prepare(mine: list[_Todo], result: dict[str, Any]) -> None:
                 if not stage.done:
                     _say(f"{one.subject.name}: preparing the training data of {stage.name}")
                     try:
-                        _at_start(stage, one.subject).prepare()
+                        stage.prepare()
                     except InputError as error:
                         seen[stage.folder] = str(error)
             problem = seen[stage.folder]
             if problem is not None:
-                result["not_run"][one.target.name] = f"no training data: {problem}"
+                reasons[one.target.name] = f"no training data: {problem}"
+    return reasons
 
 
-def _at_start(stage: Stage, subject: Subject) -> Stage:
-    """The stage with the encoder under evaluation, whose tokenizer is that of all stages."""
-    return Stage(stage.name, stage.folder, subject.folder.resolve(), None, stage.settings, stage.fingerprint)
-
-
-def _run(
+def _run_one(
     one: _Todo,
     result: dict[str, Any],
     folder: Path,
-    suite: str,
     data: str,
     options: Options,
     cost: dict[Path, int],
@@ -250,26 +284,35 @@ def _run(
     began = time.perf_counter()
     for stage in one.stages:
         if not stage.done:
+            one.subject.unload()  # training needs the memory
             stage.train(cost[stage.folder], bar.update)
-    subject, names, protocol = one.subject, one.names, one.protocol
+    subject, names, protocol, weights = one.subject, one.names, one.protocol, ""
     if one.stages:
         subject = Subject(str(one.stages[-1].folder / "encoder"), one.subject.device)
         trained = subject.heads[str(one.head)]
         names = {label: label for label in trained.labels or ()}
+        _check(subject, trained, one.target, names)
         protocol = {**protocol, **figures.protocol(one.target, trained.max_length)}
         if one.loaded.pool:
             lengths = {"query_length": _query_length(one.target), "passage_length": trained.max_length}
             protocol |= {"pooling": "encoder's pooler on <s>, length 1", **lengths}
         protocol["training"] = [stage.record() for stage in one.stages]
-    work_folder = folder / "work" / f"{one.target.name}-{one.fingerprint[:12]}"
-    job = _job(one, options, subject, data, work_folder)
+        weights = f"{subject.fingerprint} {head_fingerprint(trained)}"
+    # Pieces of an interrupted attempt go with these weights and this request, or are of no use.
+    digest = hashlib.sha256(f"{one.fingerprint} {weights}".encode()).hexdigest()
+    work_folder = folder / "work" / f"{one.target.name}-{digest[:12]}"
+    for old in work_folder.parent.glob(f"{one.target.name}-*"):
+        if old.is_dir() and old != work_folder:
+            shutil.rmtree(old)
+    # The languages that were asked for, not those found: the other processes then read what this one has read.
+    job = _job(one, options, subject, one.target.of_suite(result["suite"]), data, work_folder)
     _compute(job, one.loaded, subject, options, bar)
     found = figures.figures(one.target, job, one.loaded, names, options.centre, options.device)
-    record = _record(one, found, protocol, job, suite)
+    record = _record(one, found, protocol, job, result["suite"])
     record["seconds"] = round(time.perf_counter() - began, 2)
-    if options.examples is None and suite in LANGUAGES:
+    if options.examples is None and result["suite"] in LANGUAGES:
         for code, said in found.submission.items():
-            submission.write(folder / "submission" / suite, one.target.name, code, said)
+            submission.write(folder / "submission" / result["suite"], one.target.name, code, said)
     result["targets"][one.target.name] = record
     shutil.rmtree(work_folder)
 
@@ -278,14 +321,14 @@ def _query_length(target: Target) -> int:
     return QUERY_LENGTHS.get(target.kind, MAX_LENGTH)
 
 
-def _job(one: _Todo, options: Options, subject: Subject, data: str, folder: Path) -> Job:
+def _job(one: _Todo, options: Options, subject: Subject, languages: tuple[str, ...], data: str, folder: Path) -> Job:
     pooled = bool(one.loaded.pool)
     return Job(
         target=one.target.name,
         encoder=str(subject.folder),
         head=one.head,
         data=data,
-        languages=tuple(one.loaded.rows),
+        languages=languages,
         examples=options.examples,
         layer=None if pooled else one.protocol.get("layer"),
         pooling="pooler" if pooled else options.pooling,
@@ -308,7 +351,7 @@ def _compute(job: Job, loaded: Loaded, subject: Subject, options: Options, bar: 
 
         def watch() -> None:
             nonlocal told
-            done = sum(_number(part) for part in Path(place).glob("job.json.done*"))
+            done = max(told, sum(_number(part) for part in Path(place).glob("job.json.done*")))
             bar.update(done - told)
             told = done
 
@@ -344,38 +387,3 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
 
 def _say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
-
-
-# scores.json
-
-
-def _begin(subject: Subject, suite: str, folder: Path) -> dict[str, Any]:
-    """The scores so far: those of an earlier run of the same weights, else none."""
-    fresh: dict[str, Any] = {
-        "encoder": subject.spec,
-        "name": subject.name,
-        "fingerprint": subject.fingerprint,
-        "suite": suite,
-        "targets": {},
-        "average": {},
-        "not_run": {},
-    }
-    path = folder / "scores.json"
-    if path.is_file():
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            if old["fingerprint"] == subject.fingerprint:
-                fresh["targets"] = old["targets"]
-            else:
-                _say(f"{path}: of other weights ({old['encoder']}); replaced")
-        except (ValueError, KeyError, TypeError):
-            _say(f"{path}: not readable as scores; replaced")
-    return fresh
-
-
-def _finish(result: dict[str, Any], suite: str, targets: list[Target], folder: Path) -> None:
-    result["average"] = aggregate.average(result, suite, targets)
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "scores.json.tmp"
-    temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / "scores.json")

@@ -156,7 +156,7 @@ class _Reader:
         elif kind == "pair":
             self.tokens.append(starts)
             self.labels.append([row["slot"]])
-            self.keys.append(row["passage"])
+            self.keys.append(row["passage_key"])
         else:
             self.tokens.append(starts[0] + np.asarray(row["positions"], dtype=np.int64))
             self.labels.append(row["labels"])

@@ -8,6 +8,7 @@ whose `tasks` are fully resolved. DeepSpeed's own keys live in `ds_configs/` (se
 import difflib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,9 +58,7 @@ class TaskEntry(Strict):
                 raise InputError(f"tasks: {self.task}: it is made of {', '.join(known.datasets)}; give no own files")
             if self.train is None or self.dev is None:
                 raise InputError(f"tasks: {self.task}: give both `train` and `dev`, or neither")
-            return Task(
-                known.name, known.kind, known.metric, known.datasets, known.labels, train=self.train, dev=self.dev
-            )
+            return replace(known, train=self.train, dev=self.dev)
         name = str(self.name)
         if name in TASKS:
             raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")

@@ -6,6 +6,7 @@ Nothing is read here but manifests and three columns; rows are fetched from memo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,7 @@ from mtl.tasks import Task
 
 
 class Rows:
-    """Several splits behind one another. `length`, `units`, `example`: int32 arrays [rows].
-
-    `passages`: int64 [rows], of kind `pair` the key of each passage, the same for the same text; else empty.
-    """
+    """Several splits behind one another. `length`, `units`, `example`: int32 arrays [rows]."""
 
     def __init__(self, splits: Sequence[store.Split]) -> None:
         self._splits = list(splits)
@@ -42,6 +40,11 @@ class Rows:
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    @cached_property
+    def passage_keys(self) -> np.ndarray:
+        """int64 [rows] of kind `pair`: the key of each passage, the same for the same text."""
+        return np.concatenate([split.passage_keys() for split in self._splits])
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """The encoded rows of the given numbers, in the order given."""
@@ -114,7 +117,7 @@ def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: s
         prepared = []
         files = [Path(path) for path in (task.train, task.dev) if path is not None]
         for dataset in task.datasets:
-            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint)
+            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, key, command, files))
         if hasattr(nn.ModuleDict(), task.name):  # the heads are kept in one, by name
             raise InputError(f"tasks: name {task.name!r} is a word of torch's own; choose another")

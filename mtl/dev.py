@@ -7,12 +7,13 @@ passes hold one task each and need no communication; there is one reduction per 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from mtl import pairs
 from mtl.batch import PackedBatch, Special, batches_by_tokens, mask_tokens, pack
 from mtl.config import RunConfig
 from mtl.data import TaskData
@@ -61,7 +62,10 @@ class DevEvaluation:
         try:
             with torch.no_grad():
                 for dev in tqdm(self.sets, desc="dev", leave=False, disable=self.rank != 0, unit="task"):
-                    mine = np.append(self._totals(dev, model, device), float(self.wants_stop()))
+                    vectors = self._vectors(dev, model, device) if dev.task.task.kind == "pair" else None
+                    totals = self._totals(dev, model, device) if vectors is None else dev.rank(vectors, model)
+                    # Of pairs every rank has computed the same.
+                    mine = np.append(totals if vectors is None or self.rank == 0 else 0 * totals, self.wants_stop())
                     totals = self.sum(torch.from_numpy(mine)).numpy()
                     if totals[-1]:
                         return None
@@ -94,6 +98,20 @@ class DevEvaluation:
         if dev.task.task.kind == "span":
             totals[3:] = dev.answer(rows, lengths, self.config.micro_tokens, windows)
         return totals
+
+    def _vectors(self, dev: "_DevSet", model: MultiTaskModel, device: torch.device) -> torch.Tensor:
+        """float64 [rows, 2, H]: query and passage of every chosen pair, on all ranks (a collective call)."""
+        found = torch.zeros(len(dev.rows), 2, model.encoder.config.hidden_size, dtype=torch.float64)
+        mine = np.arange(len(dev.rows))[self.rank :: self.world]
+        heads = [(name, kind) for name, kind in model.kinds.items()]
+        for group in batches_by_tokens(dev.task.dev.length[dev.rows[mine]], self.config.micro_tokens):
+            if self.wants_stop():
+                break  # nobody will look at them
+            taken = dev.fetch(dev.rows[mine[group]])
+            batch = pack([(dev.index, {**row, "slot": 0}) for row in taken], heads, self.special).to(device)
+            vectors = model.pair_vectors(batch, [dev.task.name])[dev.task.name]
+            found[torch.from_numpy(mine[group])] = vectors.double().cpu().unflatten(0, (-1, 2))
+        return self.sum(found)
 
 
 def _units(dev: "_DevSet", batch: PackedBatch) -> float:
@@ -136,8 +154,20 @@ class _DevSet:
             for number, row in zip(rows, taken, strict=True)
         ]
 
+    def rank(self, vectors: torch.Tensor, model: MultiTaskModel) -> np.ndarray:
+        """Sums as `DevEvaluation._totals`, for pairs from their vectors [rows, 2, H]: loss, units, right, 0, AP@20."""
+        keys = torch.from_numpy(self.task.dev.passage_keys[self.rows])
+        queries, passages = vectors.float().unbind(1)
+        scale = cast(torch.Tensor, model.heads[self.task.name].logit_scale)[0].float().cpu()
+        losses, right = pairs.unit_losses(queries, passages, scale, keys)
+        precision = pairs.average_precision(queries, passages, keys)
+        return np.array([float(losses.sum()), len(keys), float(right.sum()), 0.0, float(precision.sum())])
+
     def _majority(self) -> tuple[float, float]:
         """(score of always giving the commonest answer, number of units), over the chosen examples."""
+        if self.task.task.kind == "pair":
+            _, counts = np.unique(self.task.dev.passage_keys[self.rows], return_counts=True)
+            return float(counts.max()) / len(self.rows), float(len(self.rows))
         if self.task.task.kind == "span":
             unanswerable = sum(not self.gold[int(e)]["answers"] for e in self.examples)
             return unanswerable / len(self.examples), float(len(self.examples))
@@ -176,6 +206,9 @@ class _DevSet:
         if self.task.task.kind == "span":
             figures |= {"f1": overlap / self.units, "em": exact / self.units}
             major = figures["f1"]
+        elif metric == "map@20":
+            figures |= {"accuracy": right / self.units, "map@20": overlap / self.units}
+            major = figures["map@20"]
         else:
             # A tag unknown to the training set is a unit that nobody can get right.
             major = figures["accuracy"] = right / self.units

@@ -82,7 +82,7 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
     ]
     for task in tasks:
         figures = scores.get(task.name, {})
-        score = figures.get("f1", figures.get("accuracy"))
+        score = figures.get("f1", figures.get("map@20", figures.get("accuracy")))
         licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
         shown = "-" if score is None else f"{100 * score:.1f}"
         majority = f"{100 * figures['majority']:.1f}" if figures else "-"

@@ -46,7 +46,7 @@ def micro_batches(
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
     """{task: int64 [n]}: the passage key of every pair of `step`, in order of slots, of its tasks of kind `pair`."""
     return {
-        plan.tasks[t].name: plan.tasks[t].train.passages[step.row[step.task == t]]
+        plan.tasks[t].name: plan.tasks[t].train.passage_keys[step.row[step.task == t]]
         for t in np.flatnonzero(step.counts)
         if plan.tasks[t].task.kind == "pair"
     }

@@ -63,7 +63,7 @@ class Monitor:
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
         for task, figures in scores.items():
-            score = figures["f1"] if "f1" in figures else figures["accuracy"]
+            score = next(figures[name] for name in ("f1", "map@20", "accuracy") if name in figures)
             rows.append(
                 f"{task:<{width}}  {100 * score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}"
             )

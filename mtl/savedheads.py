@@ -26,6 +26,9 @@ class LoadedHead:
 
 def load_heads(folder: Path) -> dict[str, LoadedHead]:
     """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
+    for name in ("heads.json", "heads.safetensors"):
+        if not (folder / name).is_file():  # a pipe, say, would be waited for
+            raise InputError(f"{folder}: no exported heads here (no file {name})")
     try:
         about: dict[str, Any] = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
         config = AutoConfig.from_pretrained(folder)

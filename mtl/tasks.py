@@ -8,6 +8,11 @@ becomes a `Task` as well (see `mtl/config.py`). The order of `labels` fixes the 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from data_prep.catalogue import languages
+from data_prep.catalogue.labels import NER, NLI, PAWSX, QQP, UPOS
+
+__all__ = ["KINDS", "METRICS", "NLI", "TASKS", "Kind", "Task"]
+
 Kind = Literal["classify", "span", "choice", "tag", "mlm", "pair"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
@@ -35,9 +40,9 @@ class Task:
     # A user's own files; set only for a task written in the run config, then `datasets` is (name,).
     train: str | None = None
     dev: str | None = None
+    # Greatest length of a pair's query, special tokens included (None: as long as its passage, the config's length).
+    query_length: int | None = None
 
-
-NLI = ("entailment", "neutral", "contradiction")
 
 TASKS: dict[str, Task] = {
     task.name: task
@@ -45,12 +50,25 @@ TASKS: dict[str, Task] = {
         # ANLI+ is MNLI + SNLI + ANLI rounds 1-3 on one head (Phang et al. 2020, table 1).
         Task("anli_plus", "classify", "accuracy", ("mnli", "snli", "anli"), NLI),
         Task("mnli", "classify", "accuracy", ("mnli",), NLI),
-        Task("qqp", "classify", "accuracy", ("qqp",), ("not_duplicate", "duplicate")),
+        Task("qqp", "classify", "accuracy", ("qqp",), QQP),
         Task("squad_v1", "span", "squad", ("squad_v1",)),
         Task("squad_v2", "span", "squad_v2", ("squad_v2",)),
         Task("hellaswag", "choice", "accuracy", ("hellaswag",)),
         Task("ccg", "tag", "token_accuracy", ("ccg",)),
         Task("cosmosqa", "choice", "accuracy", ("cosmosqa",)),
         Task("commonsenseqa", "choice", "accuracy", ("commonsenseqa",)),
+        # What the targets train on (XNLI: mnli; XQuAD and MLQA: squad_v1; XCOPA: siqa, then copa).
+        Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX),
+        Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS),
+        Task("panx", "tag", "token_accuracy", ("panx",), NER),
+        Task("tydiqa", "span", "squad", ("tydiqa",)),
+        Task("siqa", "choice", "accuracy", ("siqa",)),
+        Task("copa", "choice", "accuracy", ("copa",)),
+        # Lengths of XTREME-R's scripts: 96 and 256 tokens, 64 and 64 (train_lareqa.sh, train_mewslix.sh).
+        Task("lareqa", "pair", "map@20", ("lareqa",), query_length=96),
+        Task("mewslix", "pair", "map@20", ("mewslix",), query_length=64),
+        # Wikipedia: all 50 languages on one head, or one language.
+        Task("wiki", "mlm", "masked_accuracy", tuple(f"wiki_{code}" for code in languages.ALL), language="mul"),
+        *(Task(f"wiki_{code}", "mlm", "masked_accuracy", (f"wiki_{code}",), language=code) for code in languages.ALL),
     )
 }

@@ -87,13 +87,19 @@ class Reference:
     def _loss(self, number: int) -> Tensor:
         step, plan = self.steps[number], self.made.plan
         unit_losses: dict[int, list[Tensor]] = {t: [] for t in range(len(plan.tasks))}
+        pairs: dict[int, list[tuple[Tensor, Tensor, bytes]]] = {}
         for slot, (t, row) in enumerate(zip(step.task, step.row, strict=True)):
             task = plan.tasks[t]
             encoded = task.train.take(np.array([row]))[0]
             if task.task.kind == "mlm":
                 place = (plan.config.seed, number, slot)
                 encoded = mask_tokens(encoded, self.made.special, plan.config.mlm_probability, place)
+            if task.task.kind == "pair":
+                pairs.setdefault(int(t), []).append(_pair(self.model, encoded))
+                continue
             unit_losses[int(t)] += _units(self.model, task.name, task.task.kind, encoded)
+        for t, found in pairs.items():
+            unit_losses[t] = _among_all(found, self.model.heads[plan.tasks[t].name].logit_scale[0])
         total = torch.zeros((), dtype=torch.float64)
         for t, found in unit_losses.items():
             if found:
@@ -126,3 +132,20 @@ def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[Tenso
         return [(sides[0] + sides[1]) / 2]
     scores = head(hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], model.encoder)
     return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
+
+
+def _pair(model: MultiTaskModel, row: dict) -> tuple[Tensor, Tensor, bytes]:
+    """(vector of the query, of the passage, the passage's tokens): pooler of the first token, at length 1."""
+    query, passage = np.split(np.asarray(row["input_ids"], dtype=np.int64), np.cumsum(row["lengths"])[:-1])
+    vectors = [model.encoder(torch.from_numpy(piece)[None]).pooler_output[0] for piece in (query, passage)]
+    return vectors[0] / vectors[0].norm(), vectors[1] / vectors[1].norm(), passage.tobytes()
+
+
+def _among_all(found: list[tuple[Tensor, Tensor, bytes]], scale: Tensor) -> list[Tensor]:
+    """-log of the own passage's share among all that are not the same text, for every query of the step."""
+    losses = []
+    for i, (query, own, text) in enumerate(found):
+        others = [passage for j, (_, passage, other) in enumerate(found) if j != i and other != text]
+        scores = torch.stack([scale * (query @ passage) for passage in (own, *others)])
+        losses.append(torch.logsumexp(scores, 0) - scores[0])
+    return losses

@@ -62,7 +62,8 @@ def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
         batches = loader.micro_batches(made.plan, step, shares, rank, made.special)
         names = [task.name for task in made.plan.tasks]
         found["weights"].append(runner.full_weights())
-        _, norm, _ = runner.step(step.number, batches, {names[t] for t in np.flatnonzero(step.counts)})
+        present = {names[t] for t in np.flatnonzero(step.counts)}
+        _, norm, _ = runner.step(step.number, batches, present, loader.pair_keys(made.plan, step))
         found["norms"].append(norm)
         found["tasks"].append([[sorted({names[t] for t in step.task[p]}) for p in ranks_] for ranks_ in shares])
         if step.number in case.get("moments", []):
@@ -86,7 +87,7 @@ def parts(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
     present = {made.plan.tasks[t].name for t in np.flatnonzero(step.counts)}
     start = runner.full_weights()
     for group in (batches, *([batch] for batch in batches)):
-        runner.step(0, group, present)
+        runner.step(0, group, present, {})
     after = runner.full_weights()  # on all ranks, for it is a collective call
     assert all(torch.equal(start[name], weight) for name, weight in after.items())
     return {"together": found["grads"][0], "alone": found["grads"][1:], "buffer": found["buffer"]}

@@ -179,12 +179,10 @@ def eval_folders(rng: random.Random, folder: Path, world: Any) -> Case:
 
 def _evaluation(what: str, encoder: Path, target: str, data: Path, folder: Path) -> Case:
     out = folder / "out"
-    arguments = ["--encoder", str(encoder), "--suite", target, "--data", str(data), "--out", str(out)]
+    arguments = ["--encoder", str(encoder), "--suite", target, "--data", str(data), "--out", str(out), "--direct"]
 
     def check(accepted: bool) -> None:
-        left = (
-            sorted(p.name for p in out.rglob("*") if "tmp" in p.name or p.name.startswith(".")) if out.exists() else []
-        )
+        left = sorted(p.name for p in out.rglob("*") if "tmp" in p.name or (p.name[0] == "." and p.name != ".lock"))
         assert not left, left
         if accepted:
             scores = json.loads((out / "scores.json").read_text(encoding="utf-8"))

@@ -67,7 +67,7 @@ class World:
             "--out",
             str(base / "scores"),
         ]
-        evaluate([*arguments, "--suite", "toy"])
+        evaluate([*arguments, "--suite", "toy", "--direct"])
         return world
 
 

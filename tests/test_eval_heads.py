@@ -12,12 +12,11 @@ from eval_run import HEADS, make_run
 from data_prep.encode import encode_choice, encode_classify, encode_span, encode_tag
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Span, Tag
-from eval import predict
 from eval.embed import forward
 from eval.export import export
+from eval.predict import predict
 from eval.subject import Subject
 from mtl.spans import squad_scores
-from mtl.tasks import NLI
 
 PAIRS = [
     ("the small dog runs to the old house", "a dog runs"),
@@ -81,10 +80,8 @@ def test_classification_folder_pipeline_and_predictions(subject: Subject, folder
     pipeline = transformers.pipeline("text-classification", model=str(folders["mnli"]), device="cpu")
     assert [pipeline({"text": x, "text_pair": y})["label"] for x, y in PAIRS] == names
 
-    found = predict.classify(subject.encoder, subject.tokenizer, subject.heads["mnli"], examples, NLI, micro_tokens=40)
-    assert [NLI[i] for i in found] == names  # the head's order of labels is not the target's
-    with pytest.raises(InputError, match="labels are neutral"):
-        predict.classify(subject.encoder, subject.tokenizer, subject.heads["mnli"], examples, ("no", "yes"))
+    found = predict(subject.encoder, subject.tokenizer, subject.heads["mnli"], examples, micro_tokens=40)
+    assert [found[i] for i in range(len(examples))] == names
 
 
 @torch.no_grad()
@@ -157,7 +154,8 @@ def test_answers_over_windows_equal_brute_force(subject: Subject, folders: dict[
         expected.append(text)
     done: list[int] = []
     head = subject.heads["squad_v1"]
-    answers = predict.answer(subject.encoder, subject.tokenizer, head, examples, micro_tokens=200, progress=done.append)
+    found = predict(subject.encoder, subject.tokenizer, head, examples, micro_tokens=200, progress=done.append)
+    answers = [found[index] for index in range(len(examples))]
     assert answers == expected and all(answers)
     assert sum(done) == len(examples)
     assert [squad_scores(a, ["dog"])[0] for a in answers] == [float(a.strip(" .") == "dog") for a in answers]

@@ -1,4 +1,7 @@
-"""The whole program on a few files written here: scores, resuming, reports, and what it says if something is wrong."""
+"""The whole program on a few files written here: scores, resuming, reports, and what it says if something is wrong.
+
+Targets by the intermediate heads (`--direct`) and by vectors, in one process; target training: test_eval_driver.py.
+"""
 
 import json
 import subprocess
@@ -54,7 +57,7 @@ def scores_of(encoder: Path) -> dict:
 
 
 def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
-    assert main(["--encoder", str(run), "--suite", "xtreme", "--data", str(world)]) == 0
+    assert main(["--encoder", str(run), "--suite", "xtreme", "--direct", "--data", str(world)]) == 0
     scores = scores_of(run)
     assert list(scores["targets"]) == ["xnli", "xquad", "tatoeba"]
     tatoeba, xnli, xquad = (scores["targets"][name] for name in ("tatoeba", "xnli", "xquad"))
@@ -72,23 +75,24 @@ def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
     assert set(scores["not_run"]) == {"pawsx", "udpos", "panx", "mlqa", "tydiqa", "bucc"}
     assert scores["average"]["score"] is None and scores["average"]["missing"]["pawsx"] == "not run"
     printed = capsys.readouterr().out
-    assert "2 of 36" in printed and "no data for" in printed and "pawsx, udpos" in printed
+    assert "2 of 36" in printed and "no data for" in printed and "udpos, panx (--direct: no" in printed
     markdown = (run.parent / "eval" / "report.md").read_text(encoding="utf-8")
     assert "| ru | 5 |" in markdown and "(plots/tatoeba.png)" in markdown and "not run" in markdown
     page = (run.parent / "eval" / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 3 and "http" not in page.replace(str(world), "")
+    assert all(f'<figure id="plot-{name}">' in page for name in scores["targets"])
+    assert "http" not in page.replace(str(world), "")
 
 
 def test_a_finished_target_is_reused_and_only_then(run: Path, world: Path, monkeypatch) -> None:
     ran: list[str] = []
-    score = suite._score
+    compute = suite._compute
 
     def counting(job, *more):
-        ran.append(job.target.name)
-        return score(job, *more)
+        ran.append(job.target)
+        return compute(job, *more)
 
-    monkeypatch.setattr(suite, "_score", counting)
-    arguments = ["--encoder", str(run), "--suite", "toy", "--data", str(world)]
+    monkeypatch.setattr(suite, "_compute", counting)
+    arguments = ["--encoder", str(run), "--suite", "toy", "--direct", "--data", str(world)]
     assert main(arguments) == 0 and ran == ["toy_tatoeba", "toy_xnli", "toy_xquad"]
     first = scores_of(run)
     assert first["average"]["score"] is None and not first["not_run"] and first["targets"]["toy_xnli"]["complete"]
@@ -112,13 +116,15 @@ def test_a_finished_target_is_reused_and_only_then(run: Path, world: Path, monke
     ran.clear()
 
     def stops(job, *more):
-        if job.target.name == "toy_xnli":
+        if job.target == "toy_xnli":
             raise KeyboardInterrupt
         return counting(job, *more)
 
-    monkeypatch.setattr(suite, "_score", stops)
+    monkeypatch.setattr(suite, "_compute", stops)
     assert main(arguments) == 130 and ran == ["toy_tatoeba"]
-    monkeypatch.setattr(suite, "_score", counting)
+    # Those of other settings that were to be replaced are not shown as if they were of these.
+    assert list(scores_of(run)["targets"]) == ["toy_tatoeba"]
+    monkeypatch.setattr(suite, "_compute", counting)
     assert main(arguments) == 0 and ran == ["toy_tatoeba", "toy_xnli", "toy_xquad"]
     assert scores_of(run)["targets"].keys() == first["targets"].keys()
 
@@ -143,7 +149,7 @@ def test_other_data_or_weights_are_scored_again(run: Path, tiny_tokenizer_dir: P
 def test_two_encoders_side_by_side(run: Path, world: Path, tiny_tokenizer_dir: Path, tmp_path: Path, capsys) -> None:
     # As before and after training: the first has no heads.
     plain = make_run(tmp_path / "plain", tiny_tokenizer_dir, seed=7, heads=())
-    arguments = ["--encoder", str(plain), "--encoder", str(run), "--suite", "toy", "--data", str(world)]
+    arguments = ["--encoder", str(plain), "--encoder", str(run), "--suite", "toy", "--direct", "--data", str(world)]
     assert main([*arguments, "--out", str(tmp_path / "both")]) == 0
     assert set(scores_of(plain)["targets"]) == {"toy_tatoeba"}
     assert "no head of mnli or anli_plus" in scores_of(plain)["not_run"]["toy_xnli"]
@@ -163,7 +169,7 @@ def test_differences_are_over_shared_languages() -> None:
     def scores(name: str, languages: dict[str, float]) -> dict:
         record = {
             "metric": "accuracy", "score": sum(languages.values()) / len(languages), "languages": languages,
-            "missing_languages": [], "scores": {"accuracy": 0.0}, "chance": None,
+            "missing_languages": [], "protocol": {}, "scores": {"accuracy": 0.0}, "chance": None,
         }  # fmt: skip
         return {
             "name": name, "encoder": name, "suite": "xnli", "targets": {"xnli": record}, "not_run": {},
@@ -187,7 +193,10 @@ def test_errors_are_one_line(run: Path, world: Path, tmp_path: Path, capsys) -> 
     assert "no such folder" in says("--encoder", str(tmp_path / "no"), *data, "--suite", "tatoeba")
     assert f"did you mean {run}?" in says("--encoder", str(run.parent), *data, "--suite", "tatoeba")
     assert "layers 0 (embeddings) to 4" in says(*encoder, *data, "--suite", "tatoeba", "--layer", "5")
-    assert "nothing to run: bucc: not built yet" in says(*encoder, *data, "--suite", "bucc")
+    assert "nothing to run: bucc: no data at" in says(*encoder, *data, "--suite", "bucc")
+    assert "nothing to run: udpos: --direct: no inter" in says(*encoder, *data, "--suite", "udpos", "--direct")
+    assert "`encoder` of a target run is set by" in says(*encoder, *data, "--suite", "toy", "--set", "encoder=x")
+    assert "did you mean `steps`" in says(*encoder, *data, "--suite", "toy", "--set", "stpes=5")
     assert "not on the Hub" in says(*encoder, "--suite", "toy")
     assert "no such folder" in says(*encoder, "--suite", "toy", "--data", str(tmp_path / "no"))
     assert not (run.parent / "eval").exists()

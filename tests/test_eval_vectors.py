@@ -10,8 +10,9 @@ from sklearn.neighbors import NearestNeighbors
 from transformers import AutoModel, AutoTokenizer
 
 from data_prep import tokenizer as tokenizers
+from eval import embed as embedding
 from eval import retrieve
-from eval.embed import default_layer, embed
+from eval.embed import default_layer, embed, embed_all
 from mtl.model import load_encoder
 
 TEXTS = [
@@ -48,12 +49,37 @@ def reference(folder: Path, layer: int, pooling: str, max_length: int = 512) -> 
 @pytest.mark.parametrize("layer", [0, 1, 2, 3, 4])
 def test_vectors_equal_a_padded_loop(folder: Path, layer: int, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
-    done: list[int] = []
-    vectors = embed(encoder, tokenizer, TEXTS, layer=layer, pooling=pooling, micro_tokens=30, progress=done.append)
+    groups = list(embed(encoder, tokenizer, TEXTS, layer=layer, pooling=pooling, micro_tokens=30))
     expected = reference(folder, layer, pooling)
-    assert vectors.dtype == np.float32 and np.abs(expected).max() > 0.1
+    assert len(groups) > 1  # several batches, whose order must not show
+    assert sorted(np.concatenate([places for places, _ in groups])) == list(range(len(TEXTS)))
+    for places, vectors in groups:
+        assert vectors.dtype == np.float32 and np.abs(expected).max() > 0.1
+        np.testing.assert_allclose(vectors, expected[places], atol=1e-5)
+    vectors = embed_all(encoder, tokenizer, TEXTS, layer=layer, pooling=pooling, micro_tokens=30)
     np.testing.assert_allclose(vectors, expected, atol=1e-5)
-    assert sum(done) == len(TEXTS) and len(done) > 1  # several batches, whose order must not show
+
+
+@torch.no_grad()
+def test_pooler_of_the_last_layer(folder: Path) -> None:
+    """What the dual encoders of LAReQA and Mewsli-X compare: the pooler's output on <s>, at length 1."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(TEXTS, padding=True, return_tensors="pt")
+    expected = AutoModel.from_pretrained(folder).eval()(**batch).pooler_output.numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    ours = embed_all(load_encoder(folder), tokenizers.load(folder), TEXTS, layer=None, pooling="pooler")
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
+def test_blocks_of_texts_do_not_show(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million candidates are tokenised block by block; texts are packed with others then, which changes nothing."""
+    tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
+    expected = embed_all(encoder, tokenizer, TEXTS, layer=2)
+    monkeypatch.setattr(embedding, "BLOCK", 4)
+    shares = [list(embed(encoder, tokenizer, TEXTS, layer=2, micro_tokens=40, share=(n, 2))) for n in range(2)]
+    places = np.concatenate([p for share in shares for p, _ in share])
+    assert sorted(places) == list(range(len(TEXTS))) and all(shares)
+    np.testing.assert_allclose(np.concatenate([v for share in shares for _, v in share]), expected[places], atol=1e-5)
 
 
 def test_long_texts_are_cut_and_counted(folder: Path) -> None:
@@ -61,7 +87,8 @@ def test_long_texts_are_cut_and_counted(folder: Path) -> None:
 
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     truncated: Counter[str] = Counter()
-    vectors = embed(encoder, tokenizer, TEXTS, layer=2, max_length=12, truncated=truncated)
+    (group,) = embed(encoder, tokenizer, TEXTS, layer=2, max_length=12, truncated=truncated)
+    vectors = group[1][np.argsort(group[0])]
     np.testing.assert_allclose(vectors, reference(folder, 2, "mean", max_length=12), atol=1e-5)
     lengths = [len(ids) for ids in tokenizer(TEXTS)["input_ids"]]
     assert truncated == {"text": sum(n > 12 for n in lengths)} and truncated["text"] > 0
@@ -71,7 +98,7 @@ def test_layers_above_are_not_computed(folder: Path) -> None:
     encoder = load_encoder(folder)
     for block in encoder.encoder.layer[2:]:
         block.forward = None  # type: ignore[method-assign,assignment]  # would fail if it were called
-    embed(encoder, tokenizers.load(folder), TEXTS, layer=2)
+    assert embed_all(encoder, tokenizers.load(folder), TEXTS, layer=2).any()
 
 
 def test_default_layer() -> None:

@@ -35,6 +35,6 @@ python -m data_prep --config demo.json --source $WORLD --set "encoder=$RUNS/${NA
 launch --config demo.json --set "name=$NAME" --set "encoder=$RUNS/${NAME}_mlm/encoder" --set "seed=$SEED"
 
 say "zero-shot: both encoders in languages that phase 2 never saw"
-python -m eval --encoder "$RUNS/${NAME}_mlm/encoder" --encoder "$RUNS/$NAME/encoder" --suite toy --data $WORLD --out "$RUNS/$NAME/eval"
+python -m eval --encoder "$RUNS/${NAME}_mlm/encoder" --encoder "$RUNS/$NAME/encoder" --suite toy --direct --data $WORLD --out "$RUNS/$NAME/eval"
 
 say "done in $((SECONDS - began)) s; tensorboard --logdir $RUNS shows the curves"

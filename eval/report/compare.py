@@ -150,18 +150,27 @@ def over_seeds(values: Sequence[float]) -> Value:
 
 def not_run(entry: Entry, target: str) -> Lacking | None:
     """Why an entry has no figure of a target, or None if it has; all seeds must have it."""
-    without = [run for run in entry.runs if target not in run.targets]
-    if not without:
+    reason = why_not_run(entry, target)
+    if reason is None:
         return None
-    reasons = dict.fromkeys(_reason(run, target) for run in without)
-    whose = "" if len(without) == len(entry.runs) else f" for {', '.join(str(run.scores['name']) for run in without)}"
-    return f"not run{whose}: {'; '.join(reasons)}"
+    without = [str(run.scores["name"]) for run in entry.runs if target not in run.targets]
+    whom = "" if len(without) == len(entry.runs) else f" for {', '.join(without)}"
+    return f"not run{whom}: {reason}"
+
+
+def why_not_run(entry: Entry, target: str) -> str | None:
+    """The reasons of `not_run` alone."""
+    without = [run for run in entry.runs if target not in run.targets]
+    return "; ".join(dict.fromkeys(_reason(run, target) for run in without)) or None
 
 
 def _reason(run: Run, target: str) -> str:
     if target in run.scores["not_run"]:
         return str(run.scores["not_run"][target])
-    return f"not among what was asked for (--suite {run.scores['suite']})"
+    suite = str(run.scores["suite"])
+    if target in [one.name for one in resolve_suite(suite)[1]]:
+        return "not finished yet; the same evaluation goes on where it stopped"
+    return f"not among what was asked for (--suite {suite})"
 
 
 def average(entry: Entry, view: View, group: str | None = None) -> Value | Lacking:

@@ -85,14 +85,14 @@ def _notes(entries: Sequence[Entry], view: View) -> list[str]:
     reasons: dict[tuple[str, str], list[str]] = {}
     for target in targets:
         for entry in entries:
-            why = compare.not_run(entry, target.name)
+            why = compare.why_not_run(entry, target.name)
             if why is not None:
                 reasons.setdefault((target.name, why), []).append(entry.name)
     grouped: dict[tuple[str, str], list[str]] = {}
     for (name, why), whose in reasons.items():
         whom = "" if len(whose) == len(entries) else f" for {', '.join(whose)}"
         grouped.setdefault((whom, why), []).append(name)
-    lines = [f"{', '.join(names)}{whom}: {why}" for (whom, why), names in grouped.items()]
+    lines = [f"not run{whom}: {', '.join(names)} ({why})" for (whom, why), names in grouped.items()]
     notes: dict[str, list[str]] = {}
     for target in targets:
         found = compare.records(entries, target.name)
