@@ -207,29 +207,31 @@ def by_class(
     """{family or script: (each entry's value, the languages)} without English, which the targets are trained in.
 
     kind: "family" or "script". A value is the mean over targets of the mean over the class's languages, of the
-    headline figure, over the targets and languages that all entries have.
+    headline figure, over the languages that all entries have; an entry without one of the targets has none.
     """
     cells: dict[str, dict[str, list[str]]] = {}
     for target in targets:
-        if any(not_run(entry, target.name) for entry in entries):
-            continue
         found = records(entries, target.name)
         for code in shared(found, sorted(found[0]["languages"])):
             if code != "en":
                 name = str(getattr(language(code), kind))
                 cells.setdefault(name, {}).setdefault(target.name, []).append(code)
-    result: dict[str, tuple[list[Value | Lacking], list[str]]] = {}
-    for name, columns in sorted(cells.items()):
-        values: list[Value | Lacking] = []
-        for entry in entries:
-            each = [
-                sum(
-                    of_languages(run.targets[target], codes, headline(run.targets[target]))
-                    for target, codes in columns.items()
-                )
-                / len(columns)
-                for run in entry.runs
-            ]
-            values.append(over_seeds(each))
-        result[name] = (values, sorted({code for codes in columns.values() for code in codes}))
-    return result
+    return {
+        name: (
+            [_of_class(entry, columns) for entry in entries],
+            sorted({code for codes in columns.values() for code in codes}),
+        )
+        for name, columns in sorted(cells.items())
+    }
+
+
+def _of_class(entry: Entry, columns: dict[str, list[str]]) -> Value | Lacking:
+    """`columns`: the languages of each target."""
+    lacking = [why for target in columns if (why := not_run(entry, target)) is not None]
+    if lacking:
+        return lacking[0]
+    each = []
+    for run in entry.runs:
+        found = [(run.targets[target], codes) for target, codes in columns.items()]
+        each.append(sum(of_languages(record, codes, headline(record)) for record, codes in found) / len(found))
+    return over_seeds(each)

@@ -83,6 +83,9 @@ def lying_bars(name: str, caption: str, entries: Sequence[Entry], rows: dict[str
         top = max([top, *(v.mean + (v.half or 0.0) for v in values if isinstance(v, Value))])
         axes.barh(at, [_mean(v) for v in values], height * 0.94, label=entry.name, zorder=2, **_look(number, entries))
         _whiskers(axes, at, values, upright=False)
+        for place, one in zip(at, values, strict=True):
+            if not isinstance(one, Value):
+                axes.text(0.5, place, "×", ha="left", va="center", color=INK)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, min(104.0, top * 1.06))
@@ -108,8 +111,7 @@ def heat(
     cell = (0.25, 0.25 if numbers else 0.16)
     figure, axes = _blank(left + 0.9 + cell[0] * len(columns), 0.8 + cell[1] * len(rows))
     filled = [[float("nan") if v is None else v for v in row] for row in values]
-    colours = colormaps["viridis"].copy()
-    colours.set_bad((0, 0, 0, 0))
+    colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))
     image = axes.imshow(filled, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest")
     span = limits[1] - limits[0] or 1.0
     for i, row in enumerate(values):

@@ -1,0 +1,107 @@
+"""scores.json as `eval/suite.py` writes it, made of drawn numbers, for the tests of the report."""
+
+import json
+import random
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eval import aggregate, mining, score, tagging
+from eval.targets import TARGETS, resolve_suite
+
+# The figures of each kind of target, from what scores it.
+FIGURES = {
+    "translation": ("en->xx", "xx->en"),
+    "mining": tuple(mining.f1([("a", "b")], [("a", "b")])),
+    "span": tuple(score.squad(["a"], [["a"]])),
+    "classify": ("accuracy",),
+    "choice": ("accuracy",),
+    "answers": ("map@20",),
+    "entities": ("map@20",),
+    "panx": tuple(tagging.entities([["O"]], [["B-PER"]])),
+    "udpos": tuple(tagging.pos([["NOUN"]], [["VERB"]])),
+}
+
+
+def record(target: str, codes: Sequence[str], suite: str, seed: int, layer: int = 14) -> dict[str, Any]:
+    """One target over `codes`, with numbers that follow from (target, language, seed)."""
+    about = TARGETS[target]
+    names = FIGURES[about.kind if about.kind != "tag" else target]
+    details: dict[str, dict[str, float]] = {}
+    for code in codes:
+        rng = random.Random(zlib.crc32(f"{target} {code} {seed}".encode()))
+        details[code] = {**{name: rng.uniform(5, 95) for name in names}, "n": rng.randrange(100, 9000)}
+        if about.kind in ("translation", "classify", "choice"):
+            details[code]["chance"] = rng.uniform(1, 4)
+    first = "en->xx" if about.kind == "translation" else about.metric
+    languages = {code: one[first] for code, one in details.items()}
+    protocol: dict[str, Any] = {"split": "test", "precision": "float32", "n": "all"}
+    if about.training:
+        stages = [_stage(name, seed) for name in about.training]
+        protocol |= {"head": target, "training_on_target": "English", "max_length": 128, "training": stages}
+    else:
+        protocol |= {"layer": layer, "depth": 24, "pooling": "mean", "similarity": "cosine", "head": None}
+    extra: dict[str, Any] = {}
+    if about.kind == "mining":
+        extra = {name: dict.fromkeys(codes, said) for name, said in
+                 (("threshold", 1.0625), ("threshold_from", "validation"), ("scored_on", "test"))}  # fmt: skip
+    if about.kind == "answers":
+        extra = {"pool": 1234, "rank_distance": 100.0 + seed}
+    return {
+        "metric": about.metric,
+        "score": sum(languages.values()) / len(languages),
+        "languages": languages,
+        "complete": True,
+        "missing_languages": [code for code in about.of_suite(suite) if code not in codes],
+        **aggregate.means(details, languages),
+        "suites": aggregate.by_suite(about, languages),
+        "details": details,
+        **extra,
+        "protocol": protocol,
+        "truncated": {"too long": 3},
+        "notes": ["2 rows without gold"],
+        "files": {"a.parquet": "0" * 64},
+        "fingerprint": "f" * 64,
+        "seconds": 1.5,
+    }
+
+
+def _stage(name: str, seed: int) -> dict[str, Any]:
+    return {
+        "config": f"configs/targets/{name}.json", "notes": ["Hu et al. 2020"], "batch": {"examples": 32}, "epochs": 2,
+        "steps": 100, "optimizer": {"lr": 1e-5}, "max_length": 128, "seed": seed, "overrides": [f"seed={seed}"],
+        "data": {name: "0123"}, "selected_at_step": 10 * seed, "dev": 50.0 + seed,
+    }  # fmt: skip
+
+
+def scores(
+    name: str, suite: str, seed: int, languages: dict[str, Sequence[str]] | None = None,
+    not_run: dict[str, str] | None = None, layer: int = 14,
+) -> dict[str, Any]:  # fmt: skip
+    """A scores.json; `languages`: of each target that was run (default: all of the suite with all of theirs)."""
+    _, targets = resolve_suite(suite)
+    if languages is None:
+        languages = {t.name: t.of_suite(suite) for t in targets if t.name not in (not_run or {})}
+    result: dict[str, Any] = {
+        "encoder": f"runs/{name}/encoder",
+        "name": name,
+        "fingerprint": f"{zlib.crc32(name.encode()):064x}",
+        "suite": suite,
+        "targets": {target: record(target, codes, suite, seed, layer) for target, codes in languages.items()},
+        "average": {},
+        "not_run": not_run or {},
+    }
+    result["average"] = aggregate.average(result, suite, targets)
+    return result
+
+
+def write_run(folder: Path, result: dict[str, Any], seed: int | None, **config: Any) -> Path:
+    """runs/NAME with eval/scores.json and, with a seed, config.json; returns the run folder."""
+    place = folder / str(result["name"])
+    (place / "eval").mkdir(parents=True)
+    (place / "eval" / "scores.json").write_text(json.dumps(result), encoding="utf-8")
+    if seed is not None:
+        about = {"name": result["name"], "output": str(folder), "seed": seed, "encoder": "some/encoder", **config}
+        (place / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    return place
