@@ -49,6 +49,7 @@ class Value:
 
 
 Lacking = str  # why there is no value
+_NAMED = 6  # languages
 View = tuple[str, list[Target]]
 
 
@@ -185,7 +186,10 @@ def average(entry: Entry, view: View, group: str | None = None) -> Value | Lacki
     if missing:
         absent = [name for name, lack in missing.items() if lack == "not run"]
         parts = [f"{', '.join(absent)} not run"] if absent else []
-        parts += [f"{name} {lack}" for name, lack in missing.items() if lack != "not run"]
+        for name, lack in missing.items():
+            if lack != "not run":
+                codes = lack.removeprefix("without ").split()  # all of them stand at the head of the target's column
+                parts.append(f"{name} {lack}" if len(codes) <= _NAMED else f"{name} without {len(codes)} languages")
         return f"no average: {'; '.join(parts)}"
     scores = [one["score"] if group is None else one["groups"][group]["score"] for one in each]
     return over_seeds(scores)
