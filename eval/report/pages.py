@@ -47,7 +47,7 @@ def _block(block: "str | Table | Plot | Pair | Folded", name: str) -> str:
         return _figure(block)
     if isinstance(block, Pair):
         return f'<div class="pair">{_figure(block.left)}{_figure(block.right)}</div>'
-    inner = "".join(_table(table, f"{name}-{i}") for i, table in enumerate(block.tables))
+    inner = "".join(_block(one, f"{name}-{i}") for i, one in enumerate(block.blocks))
     return f"<details><summary>{escape(block.title)}</summary>{inner}</details>"
 
 
@@ -123,16 +123,20 @@ def markdown(title: str, intro: str, sections: Sequence[Section], plots: str) ->
     for section in sections:
         parts.append(f"## {section.title}")
         for block in section.blocks:
-            if isinstance(block, str):
-                parts.append(block)
-            elif isinstance(block, Table):
-                parts.append(table_text(block))
-            elif isinstance(block, Folded):
-                parts += [f"### {block.title}", *(table_text(table) for table in block.tables)]
+            if isinstance(block, Folded):
+                parts += [f"### {block.title}", *(_text(one, plots) for one in block.blocks)]
             else:
-                some = [block.left, block.right] if isinstance(block, Pair) else [block]
-                parts.append("\n".join(f"![{plot.caption}]({plots}/{plot.name}.png)" for plot in some))
+                parts.append(_text(block, plots))
     return "\n\n".join(parts) + "\n"
+
+
+def _text(block: str | Table | Plot | Pair, plots: str) -> str:
+    if isinstance(block, str):
+        return block
+    if isinstance(block, Table):
+        return table_text(block)
+    some = [block.left, block.right] if isinstance(block, Pair) else [block]
+    return "\n".join(f"![{plot.caption}]({plots}/{plot.name}.png)" for plot in some)
 
 
 def table_text(table: Table) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INK, GRID = "#1d2531", "#dfe3e9"  # replaced by the page's in the SVG; no other colour may be equal
 _COLOURS = ("#8c96a3", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
+_NUMBERS = 600  # cells of a heat map up to which their figures are written in them
 _HATCHES = ("", "////", "....", "xxxx")
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -106,7 +107,7 @@ def heat(
     """
     from matplotlib import colormaps
 
-    numbers = len(rows) <= 30
+    numbers = len(rows) * len(columns) <= _NUMBERS
     left = 0.25 + 0.075 * max(len(row) for row in rows)
     cell = (0.25, 0.25 if numbers else 0.16)
     figure, axes = _blank(left + 0.9 + cell[0] * len(columns), 0.8 + cell[1] * len(rows))

@@ -28,21 +28,30 @@ class Folded:
     """What only some readers want."""
 
     title: str
-    tables: list[Table]
+    blocks: Sequence[Table | Plot]
 
 
 @dataclass
 class Section:
     title: str
-    blocks: "list[str | Table | Plot | Pair | Folded]" = field(default_factory=list)
+    blocks: list[str | Table | Plot | Pair | Folded] = field(default_factory=list)
 
     def plots(self) -> list[Plot]:
-        each = [[b.left, b.right] if isinstance(b, Pair) else [b] if isinstance(b, Plot) else [] for b in self.blocks]
-        return [plot for some in each for plot in some]
+        return [block for block in self._flat() if isinstance(block, Plot)]
 
     def tables(self) -> list[Table]:
-        each = [b.tables if isinstance(b, Folded) else [b] if isinstance(b, Table) else [] for b in self.blocks]
-        return [table for some in each for table in some]
+        return [block for block in self._flat() if isinstance(block, Table)]
+
+    def _flat(self) -> list[str | Table | Plot]:
+        flat: list[str | Table | Plot] = []
+        for block in self.blocks:
+            if isinstance(block, Pair):
+                flat += [block.left, block.right]
+            elif isinstance(block, Folded):
+                flat += block.blocks
+            else:
+                flat.append(block)
+        return flat
 
 
 def intro(entries: Sequence[Entry]) -> str:
