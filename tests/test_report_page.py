@@ -224,7 +224,7 @@ def test_report_of_a_suite_again(tmp_path: Path) -> None:
         assert report.write([result], tmp_path) == [tmp_path / "report.md", tmp_path / "report.html"]
     assert len(list(tmp_path.glob("tensorboard/*/events*"))) == 2 and not (tmp_path / "scores.json").exists()
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "baseline" not in text and 'class="up"' not in text and "no data" in text
+    assert "baseline" not in text and 'class="better"' not in text and "no data" in text
     assert [path.name for path in (tmp_path / "plots").iterdir()] == ["xquad.png"]  # English alone has no families
 
 

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -69,11 +69,35 @@ class _File(BaseModel):
     not_run: dict[str, str]
 
 
+class _Scored(BaseModel):
+    score: _Number | None
+    random: _Number | None
+
+
+class _Language(BaseModel):
+    n: int
+    layers: dict[str, dict[str, _Scored]]
+
+
+class _Encoder(BaseModel):
+    fingerprint: str
+    layers: list[int]
+    languages: Annotated[dict[str, _Language], Field(min_length=1)]
+
+
+class _Alignment(BaseModel):
+    """align.json, as far as a report reads it."""
+
+    model_config = ConfigDict(strict=True)
+
+    encoders: list[_Encoder]
+
+
 @dataclass(frozen=True)
 class Run:
     """One scores.json. `folder` is where it lies (None: never written), `config` the run config of the encoder, if it
 
-    comes from a run, `alignment` the align.json beside it.
+    comes from a run, `alignment` what an align.json says of the same weights.
     """
 
     scores: Scores
@@ -107,7 +131,12 @@ def read(places: Sequence[str]) -> list[Run]:
     `InputError` for a place without scores and for a file that is not as `python -m eval` writes it.
     """
     files = dict.fromkeys(_find(place).resolve() for place in places)
-    return [_read(file) for file in files]
+    aligned: dict[str, dict[str, Any]] = {}
+    for file in files:  # one align.json may hold the encoders of several runs
+        for encoder in _alignments(file.with_name("align.json")):
+            aligned.setdefault(encoder["fingerprint"], encoder)
+    runs = [_read(file) for file in files]
+    return [replace(run, alignment=aligned.get(run.scores["fingerprint"])) for run in runs]
 
 
 def _find(place: str) -> Path:
@@ -128,13 +157,7 @@ def _read(file: Path) -> Run:
     scores = _object(file)
     if "baseline" in scores and "runs" in scores:
         raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
-    try:
-        _File.model_validate(scores)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        what = problem["msg"].removeprefix("Value error, ")
-        raise InputError(f"{file}: {where}: {what}; evaluate that encoder again") from None
+    _check(_File, scores, file, "evaluate that encoder again")
     for name in scores["targets"]:
         if name not in TARGETS:
             raise InputError(f"{file}: targets.{name}: unknown target; known: {', '.join(TARGETS)}")
@@ -144,7 +167,7 @@ def _read(file: Path) -> Run:
         raise InputError(f"{file}: suite: {scores['suite']!r} is neither a suite nor names of targets") from None
     if not scores["targets"] and not scores["not_run"]:
         raise InputError(f"{file}: no target was scored; evaluate that encoder first")
-    return Run(scores, file.parent, _config(file), _alignment(file))
+    return Run(scores, file.parent, _config(file))
 
 
 def _object(file: Path) -> dict[str, Any]:
@@ -176,9 +199,22 @@ def _run_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _alignment(file: Path) -> dict[str, Any] | None:
-    path = file.with_name("align.json")
-    return _object(path) if path.is_file() else None
+def _alignments(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    found = _object(path)
+    _check(_Alignment, found, path, "run `python -m eval align` again")
+    return list(found["encoders"])
+
+
+def _check(model: type[BaseModel], found: dict[str, Any], file: Path, remedy: str) -> None:
+    try:
+        model.model_validate(found)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        what = problem["msg"].removeprefix("Value error, ")
+        raise InputError(f"{file}: {where}: {what}; {remedy}") from None
 
 
 # Names and seeds

@@ -73,7 +73,10 @@ def _table(table: Table, name: str) -> str:
     rows = []
     for row in table.rows:
         first, *others = row
-        cells = [f'<th scope="row">{_head(first, name)}</th>', *(f"<td>{_cell(cell, name)}</td>" for cell in others)]
+        cells = [
+            f'<th scope="row">{_head(first, name)}</th>',
+            *(f"<td>{_cell(cell, name, table.low)}</td>" for cell in others),
+        ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     body, foot = rows[: len(rows) - table.foot], rows[len(rows) - table.foot :]
     notes = "".join(f'<li id="{name}-note-{i}">{escape(note)}</li>' for i, note in enumerate(table.notes, start=1))
@@ -94,20 +97,21 @@ def _head(cell: Cell, name: str) -> str:
     return text + _marks(cell, name) + "".join(f'<small class="second">{escape(one)}</small>' for one in others)
 
 
-def _cell(cell: Cell, name: str) -> str:
+def _cell(cell: Cell, name: str, low: bool) -> str:
     text = escape(" / ".join(cell.values))
     if cell.notes and not cell.halves and not cell.deltas:
         text = f'<span class="why">{text}</span>'
     if cell.halves:
         text += f'<small class="second">± {" / ".join(half or "?" for half in cell.halves)}</small>'
     if cell.deltas:
-        signed = [f'<span class="{_direction(one)}">{one}</span>' for one in cell.deltas]
+        signed = [f'<span class="{_direction(one, low)}">{one}</span>' for one in cell.deltas]
         text += f'<span class="second">{" / ".join(signed)}</span>'
     return text + _marks(cell, name)
 
 
-def _direction(delta: str) -> str:
-    return "same" if float(delta) == 0 else "up" if delta[0] == "+" else "down"
+def _direction(delta: str, low: bool) -> str:
+    """Green for the better, whichever way that is."""
+    return "same" if float(delta) == 0 else "better" if (delta[0] == "+") != low else "worse"
 
 
 def _marks(cell: Cell, name: str) -> str:

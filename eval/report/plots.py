@@ -99,20 +99,21 @@ def lying_bars(name: str, caption: str, entries: Sequence[Entry], rows: dict[str
 
 def heat(
     name: str, caption: str, rows: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float | None]],
-    limits: tuple[float, float], form: str,
+    limits: tuple[float, float], form: str, low: bool = False,
 ) -> Plot:  # fmt: skip
     """A heat map of rows x columns; None is left open and crossed. Figures stand in the cells where they have room.
 
-    limits: of the colours; form: of the figures, `.0f` say.
+    limits: of the colours; form: of the figures, `.0f` say; low: lower is better, and brighter.
     """
     from matplotlib import colormaps
 
     numbers = len(rows) * len(columns) <= _NUMBERS
     left = 0.25 + 0.075 * max(len(row) for row in rows)
-    cell = (0.25, 0.25 if numbers else 0.16)
+    longest = max((len(format(v, form)) for row in values for v in row if v is not None), default=1) if numbers else 1
+    cell = (max(0.25, 0.06 + 0.066 * longest), 0.25 if numbers else 0.16)
     figure, axes = _blank(left + 0.9 + cell[0] * len(columns), 0.8 + cell[1] * len(rows))
     filled = [[float("nan") if v is None else v for v in row] for row in values]
-    colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))
+    colours = colormaps["viridis_r" if low else "viridis"].with_extremes(bad=(0, 0, 0, 0))
     image = axes.imshow(filled, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest")
     span = limits[1] - limits[0] or 1.0
     for i, row in enumerate(values):
@@ -120,7 +121,7 @@ def heat(
             if one is None:
                 axes.text(j, i, "×", ha="center", va="center", color=INK)
             elif numbers:
-                ink = "#000000" if (one - limits[0]) / span > 0.55 else "#ffffff"
+                ink = "#000000" if ((one - limits[0]) / span > 0.55) != low else "#ffffff"
                 axes.text(j, i, format(one, form), ha="center", va="center", color=ink, fontsize=7.5)
     axes.set_xticks(range(len(columns)), list(columns))
     axes.set_yticks(range(len(rows)), list(rows))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from eval.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report import compare, plots, tables
+from eval.report import alignment, compare, plots, tables
 from eval.report.compare import Value, View
 from eval.report.inputs import Entry
 from eval.report.plots import Plot
@@ -83,6 +83,7 @@ def build(entries: Sequence[Entry], views: Sequence[View]) -> list[Section]:
     scored = [target for target in compare.everywhere(views) if compare.records(entries, target.name)]
     sections += _families(entries, scored)
     sections += _retrieval(entries, scored)
+    sections += _alignment(entries)
     sections += [_target(entries, target) for target in scored]
     sections.append(Section("Runs and languages", [tables.runs_table(entries), tables.languages_table(entries)]))
     return sections
@@ -127,6 +128,28 @@ def _retrieval(entries: Sequence[Entry], scored: Sequence[Target]) -> list[Secti
             names = [entry.name for entry in entries]
             blocks.append(plots.heat(f"{target.name}_heat", caption, names, list(rows), values, (0.0, 100.0), ".0f"))
     return [Section("Retrieval", blocks)] if blocks else []
+
+
+def _alignment(entries: Sequence[Entry]) -> list[Section]:
+    """Heat maps and means by layer of the entries that have an align.json; nothing for scores that lie nowhere yet."""
+    if any(run.folder is None for entry in entries for run in entry.runs):
+        return []
+    there = [entry for entry in entries if alignment.aligned(entry)]
+    absent = [entry.name for entry in entries if not alignment.aligned(entry)]
+    said = "No run has alignment scores."
+    if there:
+        said = (
+            "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
+            f" The last column of a table is the same score over wrong pairs, by {there[0].name}. All depend on n, the"
+            " number of pairs."
+        )
+    if absent:
+        said += f" Not there for {', '.join(absent)}: python -m eval align writes align.json beside the scores."
+    section = Section("Alignment by layer", [said])
+    for measure in alignment.MEASURES if there else ():
+        parts: list[Table | Plot] = [*alignment.heat_maps(there, measure), alignment.table(there, measure)]
+        section.blocks += parts if measure is alignment.MEASURES[0] else [Folded(measure.title, parts)]
+    return [section]
 
 
 def _target(entries: Sequence[Entry], target: Target) -> Section:

@@ -46,7 +46,7 @@ class Table:
 
     `texts`: cells hold sentences rather than figures; `long`: so many rows that each should be one line; `foot`:
 
-    how many of the last rows sum the others up.
+    how many of the last rows sum the others up; `places`: of its figures after the point; `low`: lower is better.
     """
 
     caption: str
@@ -57,6 +57,8 @@ class Table:
     texts: bool = False
     long: bool = False
     foot: int = 0
+    places: int = 1
+    low: bool = False
 
     def note(self, text: str) -> int:
         """The number of a note, from 1; the same text has one number."""
@@ -65,13 +67,13 @@ class Table:
         return self.notes.index(text) + 1
 
 
-def number(value: float) -> str:
-    return f"{value:.1f}"
+def number(value: float, places: int = 1) -> str:
+    return f"{round(value, places) + 0.0:.{places}f}"  # never -0.0
 
 
-def delta(value: float, first: float) -> str:
+def delta(value: float, first: float, places: int = 1) -> str:
     """With its sign; the difference of the exact figures, rounded."""
-    return f"{round(value - first, 1) + 0.0:+.1f}"
+    return f"{round(value - first, places) + 0.0:+.{places}f}"
 
 
 def texts(*cells: str) -> list[Cell]:
@@ -85,15 +87,17 @@ def figures(table: Table, values: Sequence[Value | Lacking], firsts: Sequence[Va
         words = dict.fromkeys(value.split(":")[0].split(" for ")[0] for value in lacking)
         return Cell((", ".join(words),), notes=tuple(table.note(value) for value in lacking))
     there = [value for value in values if isinstance(value, Value)]
-    halves = tuple("" if value.half is None else number(value.half) for value in there)
+    halves = tuple("" if value.half is None else number(value.half, table.places) for value in there)
     deltas: tuple[str, ...] = ()
     if firsts is not None and all(isinstance(first, Value) for first in firsts):
-        deltas = tuple(delta(v.mean, f.mean) for v, f in zip(there, firsts, strict=True) if isinstance(f, Value))
-    return Cell(tuple(number(value.mean) for value in there), halves if any(halves) else (), deltas)
+        pairs = [(v, f) for v, f in zip(there, firsts, strict=True) if isinstance(f, Value)]
+        deltas = tuple(delta(v.mean, f.mean, table.places) for v, f in pairs)
+    shown = tuple(number(value.mean, table.places) for value in there)
+    return Cell(shown, halves if any(halves) else (), deltas)
 
 
-def _across(table: Table, columns: Sequence[Sequence[Value | Lacking]]) -> list[Cell]:
-    """One row over all entries: `columns` has each entry's figures, the baseline first."""
+def across(table: Table, columns: Sequence[Sequence[Value | Lacking]]) -> list[Cell]:
+    """One row over all entries, without its head: `columns` has each entry's figures, the baseline first."""
     return [figures(table, values, columns[0] if i else None) for i, values in enumerate(columns)]
 
 
@@ -121,13 +125,13 @@ def main_table(entries: Sequence[Entry], view: View) -> Table:
         notes = [table.note(text) for text in column_notes(entries, target, asked, codes)]
         table.header.append(Cell((target.name, metric), notes=tuple(notes)))
         values = [[compare.value(entry, target.name, codes, name) for name in names] for entry in entries]
-        columns.append(_across(table, values))
+        columns.append(across(table, values))
         chances.append(Cell(("none",)) if found[0]["chance"] is None else Cell((number(_chance(found[0], codes)),)))
     if suite in OFFICIAL:
         table.header.append(Cell(("average",)))
-        columns.append(_across(table, [[compare.average(entry, view)] for entry in entries]))
+        columns.append(across(table, [[compare.average(entry, view)] for entry in entries]))
         chances.append(Cell(("none",)))
-    table.rows = [[_head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
+    table.rows = [[head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
     table.rows.append([Cell(("chance",), title="one guess among n, or always the commonest label"), *chances])
     table.foot = 1
     if suite in GROUPS:
@@ -143,7 +147,8 @@ def main_table(entries: Sequence[Entry], view: View) -> Table:
     return table
 
 
-def _head(entry: Entry) -> Cell:
+def head(entry: Entry) -> Cell:
+    """The name of an entry, at the head of its row or column."""
     names = ", ".join(str(run.scores["name"]) for run in entry.runs)
     return Cell((entry.name,), title=names if len(entry.runs) > 1 else str(entry.runs[0].scores["encoder"]))
 
@@ -191,8 +196,8 @@ def group_table(entries: Sequence[Entry], view: View) -> Table | None:
     if suite not in GROUPS:
         return None
     table = Table(f"{suite}: averages of the groups", texts("run", *GROUPS[suite]), [])
-    columns = [_across(table, [[compare.average(entry, view, group)] for entry in entries]) for group in GROUPS[suite]]
-    table.rows = [[_head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
+    columns = [across(table, [[compare.average(entry, view, group)] for entry in entries]) for group in GROUPS[suite]]
+    table.rows = [[head(entry), *(column[i] for column in columns)] for i, entry in enumerate(entries)]
     return table
 
 
@@ -205,13 +210,13 @@ def language_table(entries: Sequence[Entry], target: str, names: Sequence[str]) 
     metric = " / ".join(compare.title(found[0], name) for name in names)
     table = Table(f"{target}: {metric} by language, in percent", texts("language", "n"), [], long=True)
     has_chance = any(record["chance"] is not None for record in found)
-    table.header += [_head(entry) for entry in entries] + texts("chance") * has_chance
+    table.header += [head(entry) for entry in entries] + texts("chance") * has_chance
     everything = sorted({code for record in found for code in record["languages"]})
     for code in everything:
         details = [record["details"][code] for record in found if code in record["details"]]
         sizes = dict.fromkeys(f"{detail['n']:.0f}" for detail in details)
         columns = [[compare.of_language(entry, target, code, name) for name in names] for entry in entries]
-        row = [Cell((code,), title=language(code).name), Cell((" | ".join(sizes),)), *_across(table, columns)]
+        row = [Cell((code,), title=language(code).name), Cell((" | ".join(sizes),)), *across(table, columns)]
         table.rows.append(row + texts(*(number(details[0]["chance"]) for _ in range(has_chance))))
     codes = compare.shared(found, everything)
     table.foot = 1
@@ -229,15 +234,15 @@ def _mean_row(
     columns = [[compare.value(entry, target, codes, name) for name in names] for entry in entries]
     record = compare.records(entries, target)[0]
     chance = [] if record["chance"] is None else texts(number(_chance(record, codes)))
-    return [*texts(head, "all"), *_across(table, columns), *chance]
+    return [*texts(head, "all"), *across(table, columns), *chance]
 
 
 def class_table(entries: Sequence[Entry], classes: dict[str, Any], kind: str) -> Table:
     """The figures of the bars by family or script."""
     table = Table(f"By {kind}, in percent", texts(kind, "languages"), [], long=True)
-    table.header += [_head(entry) for entry in entries]
+    table.header += [head(entry) for entry in entries]
     for name, (values, codes) in classes.items():
-        table.rows.append([*texts(name, " ".join(codes)), *_across(table, [[value] for value in values])])
+        table.rows.append([*texts(name, " ".join(codes)), *across(table, [[value] for value in values])])
     return table
 
 
@@ -299,11 +304,13 @@ def extra_tables(entries: Sequence[Entry], target: str) -> list[Table]:
     ranked = [(entry, some) for entry, some in found if some and all("rank_distance" in record for record in some)]
     if ranked:
         caption = "Rank distance: places between the first and the last translation of an answer; lower is better"
-        table = Table(caption, texts("run", "places", "sentences in the pool"), [])
-        for entry, some in ranked:
-            spread = compare.over_seeds([record["rank_distance"] for record in some])
-            pools = " | ".join(dict.fromkeys(str(record["pool"]) for record in some))
-            table.rows.append([_head(entry), figures(table, [spread], None), Cell((pools,))])
+        table = Table(caption, texts("run", "places", "sentences in the pool"), [], low=True)
+        spreads = [[compare.over_seeds([record["rank_distance"] for record in some])] for _, some in ranked]
+        pools = [" | ".join(dict.fromkeys(str(record["pool"]) for record in some)) for _, some in ranked]
+        comparable = ranked[0][0] == entries[0] and len(set(pools)) == 1
+        for i, (entry, _) in enumerate(ranked):
+            cell = figures(table, spreads[i], spreads[0] if i and comparable else None)
+            table.rows.append([head(entry), cell, Cell((pools[i],))])
         tables.append(table)
     mined = [(entry, record) for entry, some in found for record in some if "threshold" in record]
     if mined:
@@ -312,7 +319,7 @@ def extra_tables(entries: Sequence[Entry], target: str) -> list[Table]:
         for entry, record in mined:
             margins = [f"{record['threshold'][c]:.4f}" if c in record["threshold"] else "no data" for c in codes]
             splits = [" | ".join(dict.fromkeys(record[key].values())) for key in ("threshold_from", "scored_on")]
-            table.rows.append([_head(entry), *texts(*splits, *margins)])
+            table.rows.append([head(entry), *texts(*splits, *margins)])
         tables.append(table)
     return tables
 
