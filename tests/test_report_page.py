@@ -15,7 +15,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 from eval import report
 from eval.__main__ import main
-from eval.report import inputs
+from eval.report import board, inputs
 
 SUITE = "xnli,xquad,udpos,bucc,tatoeba,lareqa"
 LANGUAGES = {
@@ -197,7 +197,7 @@ def test_tensorboard(place: Path) -> None:
     assert folders == ["base_2_seeds", "mtl_2_seeds", "odd_one_100", "report"]
     runs = json.loads((place / "scores.json").read_text(encoding="utf-8"))["runs"]
     for name, seeds in zip(folders, runs.values(), strict=False):
-        board = events(name)
+        written = events(name)
         records = [one["scores"]["targets"] for one in seeds]
         wanted = {
             f"{target}/{code}": np.mean([record[target]["languages"][code] for record in records])
@@ -205,9 +205,9 @@ def test_tensorboard(place: Path) -> None:
             for code in records[0][target]["languages"]
         }
         wanted |= {f"{target}/score": None for target in records[0]}  # over what all runs share
-        assert set(board.Tags()["scalars"]) == set(wanted)
+        assert set(written.Tags()["scalars"]) == set(wanted)
         for tag, value in wanted.items():
-            (event,) = board.Scalars(tag)
+            (event,) = written.Scalars(tag)
             assert event.step == 0 and (value is None or event.value == pytest.approx(value, rel=1e-6))
     texts = events("report")
     assert len(texts.Tags()["images"]) == len(list((place / "plots").iterdir()))
@@ -215,6 +215,11 @@ def test_tensorboard(place: Path) -> None:
     (tag,) = [tag for tag in texts.Tags()["tensors"] if tag.startswith(f"{SUITE}/")]
     (said,) = make_ndarray(texts.Tensors(tag)[0].tensor_proto).tolist()
     assert "| base (2 seeds) |" in said.decode()
+
+
+def test_runs_of_one_name_stay_apart_in_tensorboard() -> None:
+    entries = [inputs.Entry(name, ()) for name in ("a b", "a/b", "report", "...", "größe")]
+    assert board._names(entries) == ["a_b", "a_b_2", "report_3", "run", "größe"]
 
 
 def test_report_of_a_suite_again(tmp_path: Path) -> None:

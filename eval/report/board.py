@@ -28,8 +28,9 @@ def write(folder: Path, entries: Sequence[Entry], views: Sequence[View], section
 
     for old in folder.glob("*/events.out.tfevents.*"):
         old.unlink()
-    for entry in entries:
-        with SummaryWriter(str(folder / _name(entry.name))) as board:
+    names = _names(entries)
+    for name, entry in zip(names, entries, strict=True):
+        with SummaryWriter(str(folder / name)) as board:
             for tag, value in scalars(entry, entries, views).items():
                 board.add_scalar(tag, value, 0)
     with SummaryWriter(str(folder / REPORT)) as board:
@@ -62,7 +63,10 @@ def _there(tag: str, value: Value | str) -> dict[str, float]:
     return {tag: value.mean} if isinstance(value, Value) else {}
 
 
-def _name(entry: str) -> str:
-    """A folder name; the report's own is kept free."""
-    name = re.sub(r"[^\w.+-]+", "_", entry).strip("_.") or "run"
-    return f"{name}_" if name == REPORT else name
+def _names(entries: Sequence[Entry]) -> list[str]:
+    """Folder names, all different; the report's own is kept free."""
+    names: list[str] = []
+    for entry in entries:
+        name = re.sub(r"[^\w.+-]+", "_", entry.name).strip("_.") or "run"
+        names.append(f"{name}_{len(names) + 1}" if name in (REPORT, *names) else name)
+    return names

@@ -68,14 +68,14 @@ def _table(table: Table, name: str) -> str:
             for label, n in table.spans
         ]
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    heads = "".join(f'<th scope="col">{_head(cell, name)}</th>' for cell in table.header)
+    heads = "".join(f'<th scope="col"{_prose(cell)}>{_head(cell, name)}</th>' for cell in table.header)
     lines.append(f"<tr>{heads}</tr>")
     rows = []
     for row in table.rows:
         first, *others = row
         cells = [
             f'<th scope="row">{_head(first, name)}</th>',
-            *(f"<td>{_cell(cell, name, table.low)}</td>" for cell in others),
+            *(f"<td{_prose(cell)}>{_cell(cell, name, table.low)}</td>" for cell in others),
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     body, foot = rows[: len(rows) - table.foot], rows[len(rows) - table.foot :]
@@ -89,6 +89,10 @@ def _table(table: Table, name: str) -> str:
         + "</table></div>"
         + (f'<ol class="notes">{notes}</ol>' if notes else "")
     )
+
+
+def _prose(cell: Cell) -> str:
+    return ' class="prose"' if cell.prose else ""
 
 
 def _head(cell: Cell, name: str) -> str:

@@ -23,7 +23,7 @@ from eval.targets import OFFICIAL, Target
 class Cell:
     """`values`: figures, or one text; `halves` of their intervals and `deltas` from the baseline, or (); `notes`:
 
-    numbers of the table's notes; `title`: what an abbreviation means.
+    numbers of the table's notes; `title`: what an abbreviation means; `prose`: a text of many words.
     """
 
     values: tuple[str, ...]
@@ -31,6 +31,7 @@ class Cell:
     deltas: tuple[str, ...] = ()
     notes: tuple[int, ...] = ()
     title: str = ""
+    prose: bool = False
 
     def text(self) -> str:
         halves = self.halves or ("",) * len(self.values)
@@ -239,10 +240,11 @@ def _mean_row(
 
 def class_table(entries: Sequence[Entry], classes: dict[str, Any], kind: str) -> Table:
     """The figures of the bars by family or script."""
-    table = Table(f"By {kind}, in percent", texts(kind, "languages"), [], long=True)
-    table.header += [head(entry) for entry in entries]
+    table = Table(f"By {kind}, in percent", texts(kind), [], long=True)
+    table.header += [head(entry) for entry in entries] + [Cell(("languages",), prose=True)]
     for name, (values, codes) in classes.items():
-        table.rows.append([*texts(name, " ".join(codes)), *across(table, [[value] for value in values])])
+        listed = Cell((" ".join(codes),), prose=True)
+        table.rows.append([*texts(name), *across(table, [[value] for value in values]), listed])
     return table
 
 
