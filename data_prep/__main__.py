@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from data_prep.folders import Folder
+    from data_prep.lock import Lock
     from data_prep.prepare import prepare
     from data_prep.sources import DATASETS, Located, locate, own
     from data_prep.workers import Encoder, Job
@@ -62,13 +63,14 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.
+    lock = Lock(Path(out or config.data))
     places = [None if source == "hub" else Folder.open(Path(source)) for source in sources]
     located: dict[Job, Located] = {}
     for job, (train, dev) in wanted.items():
         if train is not None and dev is not None:
             located[job] = own(job.kind, train, dev, job.dataset)
         else:
-            located[job] = locate(DATASETS[job.dataset], places)
+            located[job] = locate(DATASETS[job.dataset], places, lock)
 
     name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]

@@ -244,7 +244,7 @@ def test_mewslix_labels_withheld_and_the_hub_layout(tmp_path: Path) -> None:
     assert loaded.pool == [Candidate("Q144", "The dog.", "")] and loaded.split == "test"
     whole = (hub / "candidate_entities.jsonl.tar.gz").read_bytes()
     (hub / "candidate_entities.jsonl.tar.gz").write_bytes(whole[: len(whole) // 2])
-    fails(lambda: load("mewslix", "de", tmp_path / "b"), "candidate_entities.jsonl.tar.gz", "not a readable .tar.gz")
+    fails(lambda: load("mewslix", "de", tmp_path / "b"), "candidate_entities.jsonl.tar.gz", "not a readable archive")
 
 
 def test_mention_texts() -> None:

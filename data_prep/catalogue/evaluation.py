@@ -7,13 +7,14 @@ Splits are called as on the Hub.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from data_prep import convert, convert_targets, readers, tagged
 from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
 from data_prep.catalogue.languages import LANGUAGES, TYDIQA_NAMES, UD_NAMES
+from data_prep.catalogue.schema import Published
 from data_prep.convert import Convert
 from data_prep.readers import Reader
 
@@ -25,7 +26,8 @@ class HubTest:
     """A dataset of the Hub: its columns, and how a row of them becomes an example.
 
     `label` is the column that is empty or -1 in a copy without labels. `codes`: the languages it has (): all of the
-    target. `keep` says whether a row is of a language, where one configuration holds several.
+    target. `keep` says whether a row is of a language, where one configuration holds several. `unconfirmed`: no public
+    record of its columns was found; where it cannot be read its languages are missing, and that is no error.
     """
 
     id: str
@@ -35,6 +37,7 @@ class HubTest:
     convert: Convert | None
     codes: tuple[str, ...] = ()
     keep: Keep | None = None
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class TestSet:
     kind: what an example is: `classify`, `span`, `choice`, `tag` (`data_prep/examples.py`), `translation`, `mining`,
     `answers`, `entities` (`eval/rows.py`; these have readers of their own and no layouts here).
     splits: in order of preference. rows: rows of one language, in words. files: the makers' files, in words.
+    published, hub_files: for the kinds without `hub`, the makers' files to download, or a repository and files in it.
     """
 
     name: str
@@ -73,7 +77,9 @@ class TestSet:
     files: str
     labels: tuple[str, ...] | None = None
     hub: tuple[HubTest, ...] = ()
-    layouts: tuple[Layout, ...] = field(default=())
+    layouts: tuple[Layout, ...] = ()
+    published: tuple[Published, ...] = ()
+    hub_files: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -110,6 +116,38 @@ _SQUAD = ("id", "question", "context", "answers")
 _XNLI_FIELDS = ("premise", "hypothesis", "label")
 _PAWSX_FIELDS = ("sentence1", "sentence2", "label")
 _COPA_FIELDS = ("premise", "choice1", "choice2", "question", "label", "idx")
+
+_LAREQA_FILES = "https://raw.githubusercontent.com/google-research-datasets/lareqa"
+_LAREQA = tuple(
+    Published(
+        f"lareqa/xquad-r/{code}.json",
+        tuple(
+            f"{_LAREQA_FILES}/{commit}/xquad-r/{code}.json"
+            for commit in ("9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c", "master")
+        ),
+        sha256,
+        size,
+    )
+    for code, size, sha256 in (
+        ("ar", 2234875, "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d"),
+        ("de", 732156, "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949"),
+        ("el", 2810127, "163fd43ee785a30eb534ae2061e9eaa766a7ee4e8ffce5e4b422480c150f64b6"),
+        ("en", 628651, "7b0954f39297c27a31fef610f0883337dd2907fa8699151dc922afdd0fa12ffe"),
+        ("es", 746335, "f8e836b2d91009c4363e04315f7ede363eedbbb49c67dda60de6c4aa782f58de"),
+        ("hi", 2408404, "ea45ba8ae4513d1533b222bebdc02a90bc319c055d3aeea68584a053d2e92872"),
+        ("ru", 2764904, "7f4dff853538b9a5fcc28c070b8bb983a5c5d190ac747b8e005a1ada9cab18f1"),
+        ("th", 2618544, "c3a041864c3a9fb0b4dd91cfdf99cf36b411b3e704c58a303c97bc6dc786cfe4"),
+        ("tr", 827827, "f3e8c13002bbce154a4578f535f7533cb70f3da08840e6b62735935baec7bd94"),
+        ("vi", 1132303, "e35926bf5cc6fc6ecbdfca49467aabeb454f08d152d7818143a906bd31dde995"),
+        ("zh", 959291, "80c2cde7b9c2fb134c303cbb52f2ba396ead9eb0014aec43993543d2ba9e93ed"),
+    )
+)
+# No checksum of these was published; that of the first download is kept.
+_BUCC = tuple(
+    Published(f"bucc/{name}", (f"https://comparable.limsi.fr/bucc2018/{name}",), None)
+    for code in LANGUAGES["bucc"]["xtreme"]
+    for name in (f"bucc2018-{code}-en.sample-gold.tar.bz2", f"bucc2018-{code}-en.training-gold.tar.bz2")
+)
 
 TEST_SETS: dict[str, TestSet] = {
     testset.name: testset
@@ -196,6 +234,7 @@ TEST_SETS: dict[str, TestSet] = {
                     "pos_tags",
                     convert_targets.hub_pos,
                     codes=("lt", "pl", "ro", "uk", "wo"),
+                    unconfirmed=True,
                 ),
             ),
             (
@@ -321,6 +360,7 @@ TEST_SETS: dict[str, TestSet] = {
             "research use, not stated",
             "https://comparable.limsi.fr/bucc2018/",
             "xx-en.{training,sample}.{xx,en,gold}; XTREME's xx-en.{test,dev}.{xx,en,gold}",
+            published=_BUCC,
         ),
         TestSet(
             "tatoeba",
@@ -359,6 +399,7 @@ TEST_SETS: dict[str, TestSet] = {
             "CC BY-SA 4.0",
             "https://github.com/google-research-datasets/lareqa",
             "xquad-r/xx.json",
+            published=_LAREQA,
         ),
         TestSet(
             "mewslix",
@@ -368,6 +409,13 @@ TEST_SETS: dict[str, TestSet] = {
             "Apache-2.0; WikiNews CC BY 2.5",
             "https://github.com/google-research/google-research/tree/master/dense_representations_for_entity_retrieval/mel",
             "wikinews_mentions-{test,dev}.jsonl, candidate_set_entities.jsonl",
+            hub_files=(
+                "izhx/mewsli-x",
+                (
+                    *(f"wikinews_mentions/{code}/test.jsonl" for code in LANGUAGES["mewslix"]["xtreme-r"]),
+                    "candidate_entities.jsonl.tar.gz",
+                ),
+            ),
         ),
     )
 }
