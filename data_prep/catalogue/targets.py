@@ -202,6 +202,6 @@ TARGETS = (
                 convert_pairs.mewslix,
             ),
         ),
-        rows="115,000 / 9,300 or so",
+        rows="number not recorded",
     ),
 )
