@@ -20,6 +20,7 @@ from data_prep.download import FOLDER
 from data_prep.folders import Folder
 from data_prep.lock import Lock
 
+BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 # The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/ranking.py`).
 _MARKS = {
@@ -33,11 +34,11 @@ _MARKS = {
 def tables(data: Path, folders: Sequence[Folder]) -> list[tuple[str, list[tuple[str, ...]]]]:
     """(title, rows with the fields of `HEADER`) of training data and of test data."""
     lock = Lock(data)
-    training = [_training(dataset, data, lock, folders) for dataset in (*INTERMEDIATE, *TARGETS)]
+    training = [_training(dataset, data, lock, folders) for dataset in BY_NAME.values()]
     training.append(_wikipedia(data, lock, folders))
     tests = [_test(testset, lock, folders) for testset in TEST_SETS.values()]
     return [
-        ("Training data (rows: train / dev; XNLI trains on mnli, XQuAD and MLQA on squad_v1)", training),
+        ("Training data (rows: train / dev; XQuAD and MLQA train on squad_v1, XCOPA on siqa and copa)", training),
         ("Test data (rows: of one language)", tests),
     ]
 
@@ -58,7 +59,9 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
 
 
 def _training(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    if dataset.published:
+    if dataset.made_of is not None:
+        source = f"train of {dataset.made_of[0]}, dev of {dataset.made_of[1]}"
+    elif dataset.published:
         source = _servers(dataset.published)
     elif dataset.hub is not None:
         source = f"Hub: {dataset.hub.id}, {dataset.hub.config}{_pin(dataset.hub.id)}"
@@ -75,6 +78,9 @@ def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
         return "prepared"
     if dataset.published and all((data / FOLDER / file.path).is_file() for file in dataset.published):
         return "downloaded"
+    if dataset.made_of is not None:
+        parts = [_there(BY_NAME[name], data, lock, folders) for name in dataset.made_of]
+        return parts[0] if "no" not in parts else "no"
     hub = dataset.hub
     if hub is not None:
         splits = lock.repository(hub.id).get("splits", {})

@@ -75,6 +75,9 @@ def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None
     is ambiguous, or if the Hub cannot be reached.
     """
     lock = lock or Lock(Path("data"))
+    if dataset.made_of is not None:
+        train, dev = (locate(DATASETS[name], sources, lock) for name in dataset.made_of)
+        return Located(train.train, dev.dev, f"{train.origin}; dev: {dev.origin}", dataset.licence, True)
     looked: list[str] = []
     for source in sources:
         if source is not None:

@@ -282,6 +282,22 @@ def test_the_table_fits_the_tasks():
     assert sources.OPEN_CONFIG.startswith("configs/")
 
 
+def test_hellaswag_rows_without_ctx_b(shared, tmp_path):
+    """WikiHow rows end in ctx_a: their endings begin with their own first letter, not with a space."""
+    source = shared / "data/raw/hellaswag/hellaswag_val.1000.jsonl"
+    for name in ("train", "val"):
+        (tmp_path / f"hellaswag_{name}.jsonl").symlink_to(source)
+    rows = [json.loads(line) for line in source.open(encoding="utf-8")]
+    examples = read(find("hellaswag", tmp_path).dev)
+    without = [(row, example) for row, example in zip(rows, examples, strict=True) if not row["ctx_b"]]
+    assert len(without) == 87
+    for row, example in without:
+        assert example.prompt == row["ctx_a"] and list(example.choices) == row["endings"]
+    for row, example in zip(rows, examples, strict=True):
+        if row["ctx_b"]:
+            assert list(example.choices) == [f"{row['ctx_b']} {ending}" for ending in row["endings"]]
+
+
 @pytest.mark.real
 def test_the_real_upstream_files(shared, tmp_path):
     """What the makers publish, as far as there are true rows of it, gives what the Hub's copy of the row gives."""

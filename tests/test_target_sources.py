@@ -8,7 +8,7 @@ import pytest
 from rows import fails, find, read, write_jsonl, write_parquet
 
 from data_prep.catalogue import targets, text
-from data_prep.catalogue.labels import NER, PAWSX, UPOS
+from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
 from data_prep.examples import Choice, Classify, Span, Tag, Text
 from data_prep.sources import DATASETS
 from mtl.tasks import TASKS
@@ -18,6 +18,19 @@ def put(source: Path, *places: Path) -> None:
     for place in places:
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, place)
+
+
+def test_xnli_is_selected_on_its_own_english_dev_set(shared, tmp_path):
+    found = find("xnli", shared / "data/hub")
+    train, dev = read(found.train, NLI), read(found.dev, NLI)
+    assert train == read(find("mnli", shared / "data/hub").train, NLI) and len(dev) == 2490
+    raw = find("xnli_en", shared / "data/raw/xnli/upstream_rows")  # all languages in one file: English only
+    assert [e.text_a for e in read(raw.dev, NLI)] == [dev[0].text_a]
+    put(shared / "data/raw/xnli/xtreme/dev-en.tsv", tmp_path / "xnli/dev-en.tsv")
+    assert [(e.text_a, e.text_b, e.label) for e in read(find("xnli_en", tmp_path).dev, NLI)] == [
+        (e.text_a, e.text_b, e.label) for e in dev
+    ]
+    fails(lambda: find("xnli", tmp_path), "dataset mnli: not found")
 
 
 def test_pawsx(shared, tmp_path):
