@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from data_prep import convert, convert_targets, readers, tagged
+from data_prep.catalogue.files import BUCC, LAREQA
 from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
 from data_prep.catalogue.languages import LANGUAGES, TYDIQA_NAMES, UD_NAMES
 from data_prep.catalogue.schema import Published
@@ -116,38 +117,6 @@ _SQUAD = ("id", "question", "context", "answers")
 _XNLI_FIELDS = ("premise", "hypothesis", "label")
 _PAWSX_FIELDS = ("sentence1", "sentence2", "label")
 _COPA_FIELDS = ("premise", "choice1", "choice2", "question", "label", "idx")
-
-_LAREQA_FILES = "https://raw.githubusercontent.com/google-research-datasets/lareqa"
-_LAREQA = tuple(
-    Published(
-        f"lareqa/xquad-r/{code}.json",
-        tuple(
-            f"{_LAREQA_FILES}/{commit}/xquad-r/{code}.json"
-            for commit in ("9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c", "master")
-        ),
-        sha256,
-        size,
-    )
-    for code, size, sha256 in (
-        ("ar", 2234875, "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d"),
-        ("de", 732156, "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949"),
-        ("el", 2810127, "163fd43ee785a30eb534ae2061e9eaa766a7ee4e8ffce5e4b422480c150f64b6"),
-        ("en", 628651, "7b0954f39297c27a31fef610f0883337dd2907fa8699151dc922afdd0fa12ffe"),
-        ("es", 746335, "f8e836b2d91009c4363e04315f7ede363eedbbb49c67dda60de6c4aa782f58de"),
-        ("hi", 2408404, "ea45ba8ae4513d1533b222bebdc02a90bc319c055d3aeea68584a053d2e92872"),
-        ("ru", 2764904, "7f4dff853538b9a5fcc28c070b8bb983a5c5d190ac747b8e005a1ada9cab18f1"),
-        ("th", 2618544, "c3a041864c3a9fb0b4dd91cfdf99cf36b411b3e704c58a303c97bc6dc786cfe4"),
-        ("tr", 827827, "f3e8c13002bbce154a4578f535f7533cb70f3da08840e6b62735935baec7bd94"),
-        ("vi", 1132303, "e35926bf5cc6fc6ecbdfca49467aabeb454f08d152d7818143a906bd31dde995"),
-        ("zh", 959291, "80c2cde7b9c2fb134c303cbb52f2ba396ead9eb0014aec43993543d2ba9e93ed"),
-    )
-)
-# No checksum of these was published; that of the first download is kept.
-_BUCC = tuple(
-    Published(f"bucc/{name}", (f"https://comparable.limsi.fr/bucc2018/{name}",), None)
-    for code in LANGUAGES["bucc"]["xtreme"]
-    for name in (f"bucc2018-{code}-en.sample-gold.tar.bz2", f"bucc2018-{code}-en.training-gold.tar.bz2")
-)
 
 TEST_SETS: dict[str, TestSet] = {
     testset.name: testset
@@ -360,7 +329,7 @@ TEST_SETS: dict[str, TestSet] = {
             "research use, not stated",
             "https://comparable.limsi.fr/bucc2018/",
             "xx-en.{training,sample}.{xx,en,gold}; XTREME's xx-en.{test,dev}.{xx,en,gold}",
-            published=_BUCC,
+            published=BUCC,
         ),
         TestSet(
             "tatoeba",
@@ -399,7 +368,7 @@ TEST_SETS: dict[str, TestSet] = {
             "CC BY-SA 4.0",
             "https://github.com/google-research-datasets/lareqa",
             "xquad-r/xx.json",
-            published=_LAREQA,
+            published=LAREQA,
         ),
         TestSet(
             "mewslix",

@@ -55,7 +55,6 @@ class Published:
     path: str
     urls: tuple[str, ...]
     sha256: str | None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
