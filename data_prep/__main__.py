@@ -1,6 +1,7 @@
 """Prepares every dataset that a run config names.
 
     python -m data_prep --config mtl_all.json [--source hub|DIR ...] [--out data] [--jobs N] [--set key.path=value ...]
+    python -m data_prep list [--data data] [--source DIR ...]      what there is, and whether it is here
 
 --source may be given several times, each dataset is taken from the first that has it: `--source hub --source DIR` for
 all from the Hub and CCG, which has a licence, from DIR. Each (dataset, length) is prepared once, into
@@ -18,6 +19,9 @@ from data_prep.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["list"]:
+        return _list(arguments[1:])
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
     parser.add_argument(
@@ -40,9 +44,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _list(arguments: list[str]) -> int:
+    from data_prep.folders import Folder
+    from data_prep.listing import render
+
+    parser = argparse.ArgumentParser(prog="python -m data_prep list", description="All data sets, and which are here.")
+    parser.add_argument("--data", default="data", help="the folder of prepared and downloaded data (default: data)")
+    parser.add_argument("--source", action="append", default=[], help="a folder with data sets; may be given again")
+    options = parser.parse_args(arguments)
+    try:
+        print(render(Path(options.data), [Folder.open(Path(s)) for s in options.source if s != "hub"]))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from data_prep.folders import Folder
+    from data_prep.lock import Lock
     from data_prep.prepare import prepare
     from data_prep.sources import DATASETS, Located, locate, own
     from data_prep.workers import Encoder, Job
@@ -62,13 +83,14 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.
+    lock = Lock(Path(out or config.data))
     places = [None if source == "hub" else Folder.open(Path(source)) for source in sources]
     located: dict[Job, Located] = {}
     for job, (train, dev) in wanted.items():
         if train is not None and dev is not None:
             located[job] = own(job.kind, train, dev, job.dataset)
         else:
-            located[job] = locate(DATASETS[job.dataset], places)
+            located[job] = locate(DATASETS[job.dataset], places, lock)
 
     name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]

@@ -7,6 +7,7 @@ those it was trained on. How COPA's prompt is made is XTREME's choice (`third_pa
 from typing import Any
 
 from data_prep import convert, fields
+from data_prep.catalogue.labels import NER, UPOS
 from data_prep.convert import Dropped
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Example, Span, Tag, shorten
@@ -53,17 +54,20 @@ def tagged(row: dict[str, Any], where: str, labels: Labels) -> Example:
 
 
 def hub_pos(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    return _hub_tags(row, "pos_tags", where, labels)
+    return _hub_tags(row, "pos_tags", where, UPOS)
 
 
 def hub_ner(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    return _hub_tags(row, "ner_tags", where, labels)
+    return _hub_tags(row, "ner_tags", where, NER)
 
 
-def _hub_tags(row: dict[str, Any], column: str, where: str, labels: Labels) -> Example:
+def _hub_tags(row: dict[str, Any], column: str, where: str, order: Labels) -> Example:
+    """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
     tags = fields.get(row, column, where)
     if isinstance(tags, list) and any(tag in (None, -1) for tag in tags):
         raise InputError(f"{where}: field `{column}`: this copy has no labels; expected a tag for every word")
+    if isinstance(tags, list) and all(type(tag) is int and 0 <= tag < len(order) for tag in tags):
+        row = {**row, column: [order[tag] for tag in tags]}
     return Tag("", tuple(fields.texts(row, "tokens", where)), tuple(fields.texts(row, column, where)))
 
 

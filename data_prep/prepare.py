@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from data_prep import manifest as manifests
@@ -251,14 +250,8 @@ def _write_split(
 
 def _total(parts: list[Part]) -> int | None:
     """Rows to read, where it is cheap to know."""
-    total = 0
-    for part in parts:
-        for file in part.files:
-            if file.suffix != ".parquet":
-                return None
-            with contextlib.suppress(pa.ArrowException, OSError):
-                total += pq.ParquetFile(file).metadata.num_rows
-    return total
+    totals = [part.total for part in parts]
+    return None if None in totals else sum(total or 0 for total in totals)
 
 
 def _hashes(job: Job, located: Located) -> dict[str, str]:

@@ -5,13 +5,17 @@ so that a broken byte or a truncated line is reported with its number (from 1; P
 `datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
 """
 
+import contextlib
 import csv
+import gzip
 import json
 import os
 import re
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -113,9 +117,12 @@ def _class_name(value: int, labels: list[str], column: str, place: str) -> str |
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text without its line end) of a UTF-8 file; lines end at LF or CRLF and nothing else."""
+    """(line number from 1, text without its line end) of a UTF-8 file; lines end at LF or CRLF and nothing else.
+
+    A .gz file is unpacked on the way, and of a .tar.gz its first file.
+    """
     try:
-        with path.open("rb") as file:
+        with _opened(path) as file:
             for number, line in enumerate(file, 1):
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -125,8 +132,28 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                         " save the file as UTF-8"
                     ) from None
                 yield number, text.rstrip("\n").removesuffix("\r")
+    except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: not a readable archive ({_line(error)}); copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path.name.endswith((".tar.gz", ".tgz")):
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                if file is not None:
+                    yield file
+                    return
+            raise tarfile.TarError("no file in it")
+    elif path.suffix == ".gz":
+        with gzip.open(path) as unpacked:
+            yield cast(IO[bytes], unpacked)
+    else:
+        with path.open("rb") as plain:
+            yield plain
 
 
 def jsonl(path: Path) -> Rows:

@@ -6,11 +6,16 @@ A *task* (`mtl/tasks.py`) names one or more datasets; what they are and where th
 splits are never read: their labels are withheld or would be spoilt by training on them.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from data_prep import convert, convert_pairs, readers
 from data_prep.catalogue.intermediate import INTERMEDIATE
@@ -18,9 +23,11 @@ from data_prep.catalogue.schema import Dataset, Hub, Select, Upstream
 from data_prep.catalogue.targets import TARGETS
 from data_prep.catalogue.text import WIKIPEDIA
 from data_prep.convert import Convert
+from data_prep.download import fetch_published
 from data_prep.errors import InputError
 from data_prep.folders import Folder
-from data_prep.hub import load_split, shards, split_rows
+from data_prep.hub import fetch_split, shards
+from data_prep.lock import Lock
 from data_prep.readers import Reader, Rows
 
 OPEN_CONFIG = "configs/mtl_open.json"
@@ -28,12 +35,16 @@ OPEN_CONFIG = "configs/mtl_open.json"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Something to read: a file, or a split of a Hub dataset. `files` are what its sha256 is taken of."""
+    """Something to read: a file, or rows of several. `files` are what its sha256 is taken of.
+
+    `total` is the number of rows, where it is cheap to know.
+    """
 
     name: str
     rows: Callable[[], Rows]
     convert: Convert
     files: tuple[Path, ...]
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +66,27 @@ CCGBANK_TRAIN = tuple(f"{section:02d}" for section in range(2, 22))
 CCGBANK_DEV = ("00",)
 
 
-def locate(dataset: Dataset, sources: Sequence[Folder | None]) -> Located:
-    """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub.
+def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None = None) -> Located:
+    """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub and the makers' servers.
 
+    What is downloaded is recorded in `lock` (default: that of the folder `data`), and lands in the Hub's cache or
+    beside the lock file.
     Raises `InputError` if none has it (what was looked for, and where to get it), if a copy is incomplete, if a file
     is ambiguous, or if the Hub cannot be reached.
     """
+    lock = lock or Lock(Path("data"))
+    if dataset.made_of is not None:
+        train, dev = (locate(DATASETS[name], sources, lock) for name in dataset.made_of)
+        return Located(train.train, dev.dev, f"{train.origin}; dev: {dev.origin}", dataset.licence, True)
     looked: list[str] = []
     for source in sources:
         if source is not None:
             found = _from_folder(dataset, source, looked)
+        elif dataset.published:
+            folder = Folder.open(fetch_published(dataset.published, lock) / dataset.name)
+            found = _from_folder(dataset, folder, looked)
         elif dataset.hub is not None:
-            found = _from_hub(dataset, dataset.hub)
+            found = _from_hub(dataset, dataset.hub, lock)
         else:
             looked.append("hub: has no copy")
             found = None
@@ -119,21 +139,41 @@ def _selected(rows: Callable[[], Rows], select: Select | None, split: str) -> Ro
     return (item for item in rows() if select is None or select(item[1], split))
 
 
-def _from_hub(dataset: Dataset, hub: Hub) -> Located:
+def _from_hub(dataset: Dataset, hub: Hub, lock: Lock) -> Located:
     splits: list[list[Part]] = []
-    revision: str | None = None
+    revision = ""
     for split, names in (("train", hub.train), ("dev", hub.dev)):
         parts = []
         for name in names:
-            place = f"{hub.id}/{hub.config}/{name}"
-            data, revision = load_split(hub.id, hub.config, name, revision)
-            readers.check_columns(f"Hub: {place}", hub.columns, data.column_names)
-            read = partial(split_rows, data, place, hub.columns)
-            files = tuple(Path(file["filename"]) for file in data.cache_files)
-            parts.append(Part(place, partial(_selected, read, hub.select, split), hub.convert, files))
+            rows = sum(hub.documents) if hub.documents else None
+            fetched = fetch_split(hub.id, hub.config, name, lock, rows)
+            revision = fetched.revision
+            files = [
+                _part(f"{hub.id}/{path}", file, read, hub.convert, hub.select, split)
+                for path, read, file in zip(fetched.names, fetched.rows(hub.columns), fetched.paths, strict=True)
+            ]
+            parts += [_documents(files, hub.documents, split)] if hub.documents else files
         splits.append(parts)
-    origin = f"Hub: {hub.id}, {hub.config}" + (f" ({revision})" if revision else "")
-    return Located(splits[0], splits[1], origin, dataset.licence, True)
+    return Located(splits[0], splits[1], f"Hub: {hub.id}, {hub.config}, commit {revision}", dataset.licence, True)
+
+
+def _documents(files: list[Part], documents: tuple[int, int], split: str) -> Part:
+    """Of the rows of several files in order, the first ones (dev) or those that follow (train), as one part."""
+    dev, train = documents
+    first, last = (0, dev) if split == "dev" else (dev, dev + train)
+    needed: list[Part] = []
+    there = 0
+    for part in files:  # the same files for both splits, and no more of them than hold these rows
+        if there < dev + train:
+            needed.append(part)
+            there += part.total or 0
+
+    def rows() -> Rows:
+        return islice(chain.from_iterable(part.rows() for part in needed), first, last)
+
+    name = f"{needed[0].name}, rows {first} to {last}"
+    paths = tuple(path for part in needed for path in part.files)
+    return Part(name, rows, needed[0].convert, paths, max(0, min(last, there) - first))
 
 
 def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
@@ -144,12 +184,14 @@ def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
     for split, names in (("train", hub.train), ("dev", hub.dev)):
         parts = []
         for name in names:
-            paths = shards(folder, name, dataset.name)
+            paths = shards(folder, name, dataset.name, whole=hub.documents is None)
             if not paths:
                 raise InputError(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
             for shard in paths:
                 read = partial(readers.parquet, columns=hub.columns)
                 parts.append(_file_part(base, shard, read, hub.convert, hub.select, split))
+        if hub.documents is not None:
+            parts = [_documents(parts, hub.documents, split)]
         splits.append(parts)
     return Located(splits[0], splits[1], f"Hub layout: {hub.id}, {hub.config}", dataset.licence, True)
 
@@ -205,7 +247,15 @@ def _file_part(
     base: Path, path: Path, read: Reader, make: Convert, select: Select | None = None, split: str = ""
 ) -> Part:
     name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-    return Part(name, partial(_selected, partial(read, path), select, split), make, (path,))
+    return _part(name, path, partial(read, path), make, select, split)
+
+
+def _part(name: str, path: Path, rows: Callable[[], Rows], make: Convert, select: Select | None, split: str) -> Part:
+    total = None
+    if path.suffix == ".parquet" and select is None:
+        with contextlib.suppress(pa.ArrowException, OSError):  # a damaged file is reported when it is read
+            total = pq.ParquetFile(path).metadata.num_rows
+    return Part(name, partial(_selected, rows, select, split), make, (path,), total)
 
 
 def _missing(dataset: Dataset, looked: list[str]) -> str:

@@ -14,9 +14,12 @@ from data_prep import hub, readers
 from data_prep.catalogue.evaluation import HubTest, Layout, TestSet, names
 from data_prep.catalogue.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.convert import Convert
+from data_prep.download import fetch_published
 from data_prep.errors import InputError
 from data_prep.folders import Folder
-from data_prep.store import file_sha256, short_hash
+from data_prep.lock import Lock
+from data_prep.store import file_sha256
+from eval.rows import NotThere
 
 Rows = list[tuple[str, dict[str, Any]]]
 
@@ -131,19 +134,38 @@ class Local:
 
 
 class Online:
-    """The Hub, at the revisions of `data_prep/hub.py`."""
+    """The Hub, at the commits that `data_prep/hub.py` holds to. `notes`: what could not be had, in words."""
 
-    def __init__(self, testset: TestSet) -> None:
+    def __init__(self, testset: TestSet, lock: Lock) -> None:
         self.testset = testset
-        self._read: dict[tuple[str, str, str], tuple[Rows, str]] = {}
+        self.lock = lock
+        self.notes: list[str] = []
+        self._read: dict[tuple[str, str, str], tuple[Rows, dict[str, str]]] = {}
 
     def finders(self) -> list[Finder]:
         return [self._copy]
 
+    def folder(self) -> Folder:
+        """A folder with the makers' files of a target that the Hub has no data set of, downloaded; else `NotThere`."""
+        try:
+            if self.testset.hub_files is not None:
+                name, files = self.testset.hub_files
+                _, paths = hub.fetch_files(name, files, self.lock)
+                return Folder.open(paths[0].parents[files[0].count("/")], "--data")
+            return Folder.open(fetch_published(self.testset.published, self.lock) / self.testset.name, "--data")
+        except InputError as error:
+            raise NotThere(f"{error}; or give --data DIR with {self.testset.files}") from None
+
     def _copy(self, code: str, split: str) -> Copy | None:
         for source in self.testset.hub:
             if not source.codes or code in source.codes:
-                return self._load(source, code, split)
+                try:
+                    return self._load(source, code, split)
+                except InputError as error:
+                    if not source.unconfirmed:
+                        raise
+                    self.notes.append(str(error))
+                    return None
         return None
 
     def _load(self, source: HubTest, code: str, split: str) -> Copy:
@@ -151,22 +173,22 @@ class Online:
         key = (source.id, config, split)
         if key not in self._read:
             self._read[key] = self._rows(source, config, split)
-        rows, digest = self._read[key]
+        rows, files = self._read[key]
         mine = [row for row in rows if source.keep is None or source.keep(row[1], code)]
-        where = f"{source.id}, {config}, {split}"
-        return Copy(where, {f"hub:{source.id}/{config}/{split}": digest}, mine, source.label, source.convert)
+        return Copy(f"{source.id}, {config}, {split}", files, mine, source.label, source.convert)
 
-    def _rows(self, source: HubTest, config: str, split: str) -> tuple[Rows, str]:
-        where = f"{source.id}, {config}, {split}"
+    def _rows(self, source: HubTest, config: str, split: str) -> tuple[Rows, dict[str, str]]:
         try:
-            table, _ = hub.load_split(source.id, config, split, None)
+            fetched = hub.fetch_split(source.id, config, split, self.lock)
         except InputError as error:
             problem = str(error).partition("; check the connection")[0]
             instead = f"give --data DIR with {source.id}/{config}/{split}-*.parquet or {self.testset.files}"
             raise InputError(f"{problem}; check the connection, or {instead}") from None
-        readers.check_columns(where, source.columns, table.column_names)
-        rows = list(hub.split_rows(table, where, source.columns))
-        return rows, short_hash([row for _, row in rows])
+        rows = [row for read in fetched.rows(source.columns) for row in read()]
+        sums = {
+            f"{source.id}/{name}": file_sha256(path) for name, path in zip(fetched.names, fetched.paths, strict=True)
+        }
+        return rows, sums
 
 
 # English names and ISO 639-3 codes in file names -> codes.

@@ -7,9 +7,7 @@ all languages read, so with fewer languages than eleven the task is an easier on
 Mewsli-X: mentions in WikiNews sentences, and one pool of entity descriptions in 50 languages.
 """
 
-import io
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,28 +165,6 @@ def _mentions(place: Local, path: Path, code: str) -> Iterator[Query]:
 
 
 def _entities(path: Path) -> Iterator[Candidate]:
-    rows = _archived(path) if path.name.endswith(".tar.gz") else readers.jsonl(path)
-    for where, row in rows:
+    for where, row in readers.jsonl(path):
         text = mewsli.entity_text(row, where)
         yield Candidate(fields.text(row, "entity_id", where), text, str(row.get("description_language") or ""))
-
-
-def _archived(path: Path) -> readers.Rows:
-    """The lines of the JSONL file in a .tar.gz, without unpacking it to the disk."""
-    try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                stream = archive.extractfile(member) if member.name.endswith(".jsonl") else None
-                if stream is None:
-                    continue
-                for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8", newline="\n"), 1):
-                    where = f"{path}: line {number}"
-                    try:
-                        row = jsontext.parse(line)
-                    except json.JSONDecodeError as error:
-                        raise InputError(f"{where}: expected a JSON object ({error.msg})") from None
-                    if not isinstance(row, dict):
-                        raise InputError(f"{where}: expected a JSON object, found {shorten(row)}")
-                    yield where, row
-    except (tarfile.TarError, OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable .tar.gz ({shorten(str(error))}); download it again") from None

@@ -20,6 +20,7 @@ from data_prep.convert import Dropped
 from data_prep.errors import InputError
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
 from data_prep.folders import Folder
+from data_prep.lock import Lock
 from eval import bitext, pools
 from eval.places import Copy, Finder, Local, Online
 from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Translation
@@ -28,18 +29,25 @@ from eval.targets import Target
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
 
-def read(target: Target, languages: Sequence[str], data: str) -> Loaded:
+def read(target: Target, languages: Sequence[str], data: str, lock: Lock | None = None) -> Loaded:
     """Test data of `target` in those of `languages` that `data` ("hub" or a folder) holds; () means all it holds.
 
+    What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
     Raises `NotThere` if there is nothing or the labels are withheld, `InputError` if a file or a row is wrong.
     """
     testset = TEST_SETS[target.data or target.name]
-    if data == "hub":
+    if data != "hub":
+        place = Local(testset, Folder.open(Path(data), "--data"))
+    else:
         if not languages:
             raise NotThere("not on the Hub: give --data DIR, the folder that `python -m data_prep.toyworld` wrote")
-        return _read(testset, languages, Online(testset).finders(), testset.splits[:1], data)
-    place = Local(testset, Folder.open(Path(data), "--data"))
+        online = Online(testset, lock or Lock(Path("data")))
+        if testset.hub:
+            loaded = _read(testset, languages, online.finders(), testset.splits[:1], data)
+            loaded.notes += online.notes
+            return loaded
+        place = Local(testset, online.folder())
     if testset.kind == "mining":
         return bitext.read_bucc(place, languages)
     if testset.kind == "answers":

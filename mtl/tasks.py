@@ -57,7 +57,8 @@ TASKS: dict[str, Task] = {
         Task("ccg", "tag", "token_accuracy", ("ccg",)),
         Task("cosmosqa", "choice", "accuracy", ("cosmosqa",)),
         Task("commonsenseqa", "choice", "accuracy", ("commonsenseqa",)),
-        # What the targets train on (XNLI: mnli; XQuAD and MLQA: squad_v1; XCOPA: siqa, then copa).
+        # What the targets train on (XQuAD and MLQA: squad_v1; XCOPA: siqa, then copa).
+        Task("xnli", "classify", "accuracy", ("xnli",), NLI),
         Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX),
         Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS),
         Task("panx", "tag", "token_accuracy", ("panx",), NER),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rows import fails
 from test_eval_read import parquet
 
@@ -276,8 +278,10 @@ def test_tydiqa_languages_come_from_the_ids(shared: Path, tmp_path: Path) -> Non
     assert {code: len(rows) for code, rows in loaded.rows.items()} == {"en": 200, "ko": 200, "sw": 200}
     for code, name in (("en", "english"), ("ko", "korean"), ("sw", "swahili")):
         assert all(example.id.startswith(name) for example in loaded.rows[code])
-    put(shared / "data/raw/tydiqa/upstream_rows/tydiqa-goldp-v1.1-dev.json", tmp_path)
-    assert [e.id for e in load("tydiqa", "ar en", tmp_path).rows["ar"]] == ["arabic-2387335860751143628-1"]
+    path = put(shared / "data/raw/tydiqa/upstream_rows/tydiqa-goldp-v1.1-dev.json", tmp_path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    ids = [q["id"] for a in document["data"] for p in a["paragraphs"] for q in p["qas"]]
+    assert [e.id for e in load("tydiqa", "ar en", tmp_path).rows["ar"]] == [i for i in ids if i.startswith("arabic-")]
 
 
 def test_spaces_before_a_context_are_kept(shared: Path) -> None:
@@ -362,3 +366,32 @@ def test_quoted_tsv_tells_the_wrong_file(tmp_path: Path) -> None:
     path.write_text('"a\nb"\tc\t1\n\nd\te\t0\n', encoding="utf-8")  # a quoted field may hold a line break
     rows = list(readers.quoted_tsv(path, ("sentence1", "sentence2", "label")))
     assert [row["sentence1"] for _, row in rows] == ["a\nb", "d"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.lists(st.text('a"\t\n ,é\u2028', max_size=6), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_quoted_tsv_reads_what_csv_writes(tmp_path_factory, table) -> None:
+    path = tmp_path_factory.mktemp("tsv") / "x.tsv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, delimiter="\t").writerows(table)  # CRLF, as XTREME's scripts leave them
+    rows = [list(row.values()) for _, row in readers.quoted_tsv(path, ("a", "b", "c"))]
+    assert rows == table
+
+
+WORDS = st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), min_size=1, max_size=4)
+SENTENCE = st.lists(st.tuples(WORDS, st.sampled_from(UPOS)), min_size=1, max_size=4)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(SENTENCE, min_size=1, max_size=4), st.booleans(), st.integers(1, 3))
+def test_word_lines_read_back(tmp_path_factory, sentences, prefixed, gap) -> None:
+    path = tmp_path_factory.mktemp("words") / "x"
+    start = "xx:" if prefixed else ""
+    blocks = ["".join(f"{start}{word}\t{tag}\n" for word, tag in sentence) for sentence in sentences]
+    path.write_bytes(("\n" * gap).join(blocks).encode())
+    rows = [row for _, row in tagged.word_lines(path, prefixed)]
+    first = path.read_bytes().startswith(b"\xef\xbb\xbf")  # a byte order mark is no part of the first word
+    expected = [[word for word, _ in sentence] for sentence in sentences]
+    if not first:
+        assert [row["words"] for row in rows] == expected
+    assert [row["tags"] for row in rows] == [[tag for _, tag in sentence] for sentence in sentences]

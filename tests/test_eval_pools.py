@@ -203,12 +203,13 @@ def test_mewslix_on_the_makers_rows(shared: Path, tmp_path: Path) -> None:
     loaded = load("mewslix", "en ar de", tmp_path)
     assert loaded.split == "test" and {code: len(rows) for code, rows in loaded.rows.items()} == {"en": 1, "ar": 2}
     (query,) = loaded.rows["en"]
-    # The mention's sentence as the file delimits it, its braces around the span (XTREME-R's preprocess_mention).
+    # The mention's sentence as the file delimits it, braces around the span (XTREME-R's preprocess_mention).
     (mention,) = rows[0]["mentions"]
-    sentence = next(s for s in rows[0]["context"]["sentence_spans"] if s["start"] <= 50 < s["end"])
-    text = rows[0]["context"]["text"][sentence["start"] : sentence["end"]]
-    assert text.startswith("In Helsinki, the")
-    expected = "Helsinki: In { Helsinki } , the" + text.removeprefix("In Helsinki, the")
+    span, text = mention["mention_span"], rows[0]["context"]["text"]
+    (start, end), word = (span["start"], span["end"]), span["text"]
+    inside = [s for s in rows[0]["context"]["sentence_spans"] if s["start"] <= start and end <= s["end"]]
+    left, right = text[inside[0]["start"] : start], text[end : inside[0]["end"]]
+    expected = f"{word}: {left} {{ {word} }} {right}".replace("  ", " ")
     assert query == Query(mention["example_id"], expected, ("Q1757",))
     assert loaded.pool[-1] == Candidate("Q0", "Ein Ding", "de")
     missing = [row for row in pool if row["entity_id"] != "Q1757"]
@@ -244,7 +245,7 @@ def test_mewslix_labels_withheld_and_the_hub_layout(tmp_path: Path) -> None:
     assert loaded.pool == [Candidate("Q144", "The dog.", "")] and loaded.split == "test"
     whole = (hub / "candidate_entities.jsonl.tar.gz").read_bytes()
     (hub / "candidate_entities.jsonl.tar.gz").write_bytes(whole[: len(whole) // 2])
-    fails(lambda: load("mewslix", "de", tmp_path / "b"), "candidate_entities.jsonl.tar.gz", "not a readable .tar.gz")
+    fails(lambda: load("mewslix", "de", tmp_path / "b"), "candidate_entities.jsonl.tar.gz", "not a readable archive")
 
 
 def test_mention_texts() -> None:

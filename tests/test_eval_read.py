@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -134,31 +133,6 @@ def test_xquad_json(tmp_path: Path) -> None:
         else:
             loaded = read(TARGETS["xquad"], ("de",), str(folder))
             assert loaded.rows["de"][0].answers == (("dog", 2),) and loaded.split == "validation"
-
-
-def test_from_the_hub(monkeypatch) -> None:
-    """The stock `datasets` objects, only the download is replaced."""
-    asked = []
-
-    def load_dataset(name: str, config: str, split: str, **_: object) -> datasets.Dataset:
-        asked.append((name, config, split))
-        if config == "fr":
-            raise ConnectionError("no network\nhere")
-        features = datasets.Features(
-            premise=datasets.Value("string"),
-            hypothesis=datasets.Value("string"),
-            label=datasets.ClassLabel(names=["contradiction", "neutral", "entailment"]),
-        )
-        return datasets.Dataset.from_dict(nli([0, 1, 2]), features=features)
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    loaded = read(TARGETS["xnli"], ("de", "sw"), "hub")
-    assert asked == [("facebook/xnli", "de", "test"), ("facebook/xnli", "sw", "test")] and loaded.split == "test"
-    assert [example.label for example in loaded.rows["de"]] == [2, 1, 0]
-    assert list(loaded.files["de"]) == ["hub:facebook/xnli/de/test"]
-    with pytest.raises(InputError, match=r"facebook/xnli, fr, test: .*no network here.*--data DIR") as raised:
-        read(TARGETS["xnli"], ("fr",), "hub")
-    assert "\n" not in str(raised.value)
 
 
 def test_the_table_of_targets() -> None:

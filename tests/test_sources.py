@@ -6,7 +6,7 @@ import json
 import pytest
 from rows import QQP, fails, find, nli, read, write_jsonl, write_parquet, write_tsv
 
-from data_prep import hub, sources
+from data_prep import sources
 from data_prep.convert import NO_GOLD
 from data_prep.examples import Choice, Classify, Span, Tag, Text
 from data_prep.folders import Folder
@@ -81,36 +81,6 @@ def test_hub_squad_hellaswag_cosmosqa_commonsenseqa(tmp_path):
     for split in ("train", "validation"):
         write_parquet(tmp_path / "tau/commonsense_qa/default", split, csqa)
     assert read(find("commonsenseqa", tmp_path).dev) == [Choice("q", "How many?", tuple(choices["text"]), 1)]
-
-
-def test_hub_through_datasets(tmp_path, monkeypatch):
-    """--source hub, with `datasets` reading local Parquet where it would download."""
-    import datasets
-
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    features = datasets.Features(
-        premise=datasets.Value("string"), hypothesis=datasets.Value("string"), idx=datasets.Value("int32"),
-        label=datasets.ClassLabel(names=["neutral", "entailment", "contradiction"]),
-    )  # fmt: skip
-    data = datasets.Dataset.from_dict({**nli([0, 1, -1]), "idx": [7, 8, 9]}, features=features)
-    asked = []
-
-    def load_dataset(name, config, split, revision, keep_in_memory):
-        asked.append((name, config, split, revision))
-        if revision is None:
-            raise RuntimeError("Dataset scripts are no longer supported, but found snli.py")
-        return data
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    found = locate(DATASETS["snli"], [None])
-    assert asked[:2] == [("stanfordnlp/snli", "plain_text", "train", r) for r in (None, hub.CONVERTED)]
-    assert read(found.train, NLI) == [Classify("", "p0", "h0", 1), Classify("", "p1", "h1", 0), NO_GOLD]
-
-    def unreachable(*_, **__):
-        raise ConnectionError("Couldn't reach the Hub\nafter 5 tries")
-
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
-    fails(lambda: locate(DATASETS["snli"], [None]), "stanfordnlp/snli", "Couldn't reach", "--source DIR")
 
 
 # --- the upstream files --------------------------------------------------------------------------------------------
@@ -310,6 +280,22 @@ def test_the_table_fits_the_tasks():
             assert DATASETS[name].kind == task.kind
             assert DATASETS[name].licence and DATASETS[name].obtain
     assert sources.OPEN_CONFIG.startswith("configs/")
+
+
+def test_hellaswag_rows_without_ctx_b(shared, tmp_path):
+    """WikiHow rows end in ctx_a: their endings begin with their own first letter, not with a space."""
+    source = shared / "data/raw/hellaswag/hellaswag_val.1000.jsonl"
+    for name in ("train", "val"):
+        (tmp_path / f"hellaswag_{name}.jsonl").symlink_to(source)
+    rows = [json.loads(line) for line in source.open(encoding="utf-8")]
+    examples = read(find("hellaswag", tmp_path).dev)
+    without = [(row, example) for row, example in zip(rows, examples, strict=True) if not row["ctx_b"]]
+    assert len(without) == 87
+    for row, example in without:
+        assert example.prompt == row["ctx_a"] and list(example.choices) == row["endings"]
+    for row, example in zip(rows, examples, strict=True):
+        if row["ctx_b"]:
+            assert list(example.choices) == [f"{row['ctx_b']} {ending}" for ending in row["endings"]]
 
 
 @pytest.mark.real

@@ -1,5 +1,8 @@
-"""The tables of what is read and where it comes from: one module per purpose, data and no logic.
+"""The tables of what is read and where it comes from: one module per purpose, data and hardly any logic.
 
-`languages.py`   the languages of each target, and their names in file names
-`evaluation.py`  the test data of the twelve targets of XTREME and XTREME-R
+`intermediate.py`  the nine intermediate tasks            `languages.py`  of each target; their names in file names
+`targets.py`       what the targets train on              `labels.py`     label sets in id order
+`text.py`          Wikipedia                              `files.py`      files that are downloaded; published checksums
+`evaluation.py`    the test data of the twelve targets    `revisions.py`  the commits of the Hub's repositories
+`schema.py`        what a line of the training tables says
 """

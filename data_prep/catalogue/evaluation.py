@@ -7,13 +7,15 @@ Splits are called as on the Hub.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from data_prep import convert, convert_targets, readers, tagged
+from data_prep.catalogue.files import BUCC, LAREQA
 from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
 from data_prep.catalogue.languages import LANGUAGES, TYDIQA_NAMES, UD_NAMES
+from data_prep.catalogue.schema import Published
 from data_prep.convert import Convert
 from data_prep.readers import Reader
 
@@ -25,7 +27,8 @@ class HubTest:
     """A dataset of the Hub: its columns, and how a row of them becomes an example.
 
     `label` is the column that is empty or -1 in a copy without labels. `codes`: the languages it has (): all of the
-    target. `keep` says whether a row is of a language, where one configuration holds several.
+    target. `keep` says whether a row is of a language, where one configuration holds several. `unconfirmed`: no public
+    record of its columns was found; where it cannot be read its languages are missing, and that is no error.
     """
 
     id: str
@@ -35,6 +38,7 @@ class HubTest:
     convert: Convert | None
     codes: tuple[str, ...] = ()
     keep: Keep | None = None
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class TestSet:
     kind: what an example is: `classify`, `span`, `choice`, `tag` (`data_prep/examples.py`), `translation`, `mining`,
     `answers`, `entities` (`eval/rows.py`; these have readers of their own and no layouts here).
     splits: in order of preference. rows: rows of one language, in words. files: the makers' files, in words.
+    published, hub_files: for the kinds without `hub`, the makers' files to download, or a repository and files in it.
     """
 
     name: str
@@ -73,7 +78,9 @@ class TestSet:
     files: str
     labels: tuple[str, ...] | None = None
     hub: tuple[HubTest, ...] = ()
-    layouts: tuple[Layout, ...] = field(default=())
+    layouts: tuple[Layout, ...] = ()
+    published: tuple[Published, ...] = ()
+    hub_files: tuple[str, tuple[str, ...]] | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -196,6 +203,7 @@ TEST_SETS: dict[str, TestSet] = {
                     "pos_tags",
                     convert_targets.hub_pos,
                     codes=("lt", "pl", "ro", "uk", "wo"),
+                    unconfirmed=True,
                 ),
             ),
             (
@@ -321,6 +329,7 @@ TEST_SETS: dict[str, TestSet] = {
             "research use, not stated",
             "https://comparable.limsi.fr/bucc2018/",
             "xx-en.{training,sample}.{xx,en,gold}; XTREME's xx-en.{test,dev}.{xx,en,gold}",
+            published=BUCC,
         ),
         TestSet(
             "tatoeba",
@@ -359,6 +368,7 @@ TEST_SETS: dict[str, TestSet] = {
             "CC BY-SA 4.0",
             "https://github.com/google-research-datasets/lareqa",
             "xquad-r/xx.json",
+            published=LAREQA,
         ),
         TestSet(
             "mewslix",
@@ -368,6 +378,13 @@ TEST_SETS: dict[str, TestSet] = {
             "Apache-2.0; WikiNews CC BY 2.5",
             "https://github.com/google-research/google-research/tree/master/dense_representations_for_entity_retrieval/mel",
             "wikinews_mentions-{test,dev}.jsonl, candidate_set_entities.jsonl",
+            hub_files=(
+                "izhx/mewsli-x",
+                (
+                    *(f"wikinews_mentions/{code}/test.jsonl" for code in LANGUAGES["mewslix"]["xtreme-r"]),
+                    "candidate_entities.jsonl.tar.gz",
+                ),
+            ),
         ),
     )
 }

@@ -5,27 +5,12 @@ makers' files are downloaded instead.
 """
 
 from data_prep import convert, readers
-from data_prep.catalogue.schema import Dataset, Hub, Published, Upstream
+from data_prep.catalogue.files import COSMOSQA
+from data_prep.catalogue.schema import Dataset, Hub, Upstream
 
 NLI_COLUMNS = ("premise", "hypothesis", "label")
 SQUAD_COLUMNS = ("id", "question", "context", "answers")
 ROUNDS = ("1", "2", "3")
-
-_COSMOSQA = tuple(
-    Published(
-        f"cosmosqa/{name}",
-        (
-            f"https://raw.githubusercontent.com/wilburOne/cosmosqa/b6eb99cca4e2a51dd28a9a6f562534872d851639/data/{name}",
-            f"https://raw.githubusercontent.com/wilburOne/cosmosqa/master/data/{name}",
-        ),
-        sha256,
-        size,
-    )
-    for name, sha256, size in (
-        ("train.csv", "d8d5ca1f9f6534b6530550718591af89372d976a8fc419360fab4158dee4d0b2", 16660449),
-        ("valid.csv", "a6a94fc1463ca82bb10f98ef68ed535405e6f5c36e044ff8e136b5c19dea63f3", 2128345),
-    )
-)
 
 INTERMEDIATE = (
     Dataset(
@@ -144,7 +129,7 @@ INTERMEDIATE = (
         ),
         (Upstream(("train.csv",), ("valid.csv",), readers.csv_quoted, convert.cosmosqa, within="cosmos"),),
         rows="25,262 / 2,985",
-        published=_COSMOSQA,
+        published=COSMOSQA,
     ),
     Dataset(
         "commonsenseqa",

@@ -55,7 +55,6 @@ class Published:
     path: str
     urls: tuple[str, ...]
     sha256: str | None
-    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +62,7 @@ class Dataset:
     """One dataset. `hub` is None where the Hub has no copy; `obtain` says where the upstream files are to be had.
 
     rows: training / dev rows as published. published: the files to download where the Hub has none or a script only.
+    made_of: the dataset whose training split it has, and the one whose dev split, where these are two others.
     """
 
     name: str
@@ -74,3 +74,4 @@ class Dataset:
     rows: str
     language: str = "en"
     published: tuple[Published, ...] = ()
+    made_of: tuple[str, str] | None = None

@@ -1,6 +1,7 @@
-"""The English training data of the targets: PAWS-X, POS, NER, TyDiQA, Social IQa, COPA, LAReQA, Mewsli-X.
+"""The English training data of the targets: XNLI, PAWS-X, POS, NER, TyDiQA, Social IQa, COPA, LAReQA, Mewsli-X.
 
-XNLI trains on `mnli`, XQuAD and MLQA on `squad_v1` (`intermediate.py`). Dev splits, on which a model is selected, are
+XNLI trains on MultiNLI and is selected on XNLI's English dev set; XQuAD and MLQA train on `squad_v1`
+(`intermediate.py`). Dev splits, on which a model is selected, are
 English too and never a test set of XTREME's:
 
 * TyDiQA's official dev questions are XTREME's test, English ones included, so dev is a tenth of the English training
@@ -33,7 +34,43 @@ def tydiqa_english(row: dict[str, Any], split: str) -> bool:
     return str(row.get("id", "")).startswith("english-") and tydiqa_split(row, split)
 
 
+_XNLI = ("premise", "hypothesis", "label")
+
+
+def _xnli_english(row: dict[str, Any], split: str) -> bool:
+    return row.get("language") == "en"
+
+
 TARGETS = (
+    Dataset(
+        "xnli",
+        "classify",
+        "MultiNLI's and CC BY-NC 4.0",
+        "https://github.com/facebookresearch/XNLI",
+        None,
+        (),
+        rows="392,702 / 2,490",
+        made_of=("mnli", "xnli_en"),
+    ),
+    Dataset(
+        "xnli_en",
+        "classify",
+        "CC BY-NC 4.0",
+        "https://github.com/facebookresearch/XNLI",
+        Hub("facebook/xnli", "en", (), ("validation",), _XNLI, convert.hub_nli),
+        (
+            Upstream((), ("xnli.dev.tsv",), readers.tsv, convert_targets.xnli, select=_xnli_english),
+            Upstream((), ("xnli.dev.jsonl",), readers.jsonl, convert_targets.xnli, select=_xnli_english),
+            Upstream(
+                (),
+                ("dev-en.tsv",),
+                partial(readers.quoted_tsv, columns=_XNLI),
+                convert_targets.xnli,
+                within="xnli",
+            ),
+        ),
+        rows="none / 2,490",
+    ),
     Dataset(
         "pawsx",
         "classify",
@@ -202,6 +239,6 @@ TARGETS = (
                 convert_pairs.mewslix,
             ),
         ),
-        rows="115,000 / 9,300 or so",
+        rows="number not recorded",
     ),
 )

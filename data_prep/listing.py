@@ -1,0 +1,175 @@
+"""`python -m data_prep list`: every data set, for training and for evaluation, and whether it is there.
+
+    python -m data_prep list [--data data] [--source DIR ...]
+
+There: prepared in the data folder, downloaded (by its lock file), or lying in a folder given with --source. Nothing is
+read but names, and nothing is fetched.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names
+from data_prep.catalogue.intermediate import INTERMEDIATE
+from data_prep.catalogue.revisions import REVISIONS
+from data_prep.catalogue.schema import Dataset, Published
+from data_prep.catalogue.targets import TARGETS
+from data_prep.catalogue.text import WIKIPEDIA
+from data_prep.download import FOLDER
+from data_prep.folders import Folder
+from data_prep.lock import Lock
+
+BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
+HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
+# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/ranking.py`).
+_MARKS = {
+    "tatoeba": ("tatoeba.{iso3}-eng.{iso3}", "{code}-en.{code}"),
+    "bucc": ("{code}-en.training.{code}", "{code}-en.test.{code}", "{code}-en.sample.{code}", "{code}-en.dev.{code}"),
+    "lareqa": ("xquad-r/{code}.json",),
+    "mewslix": ("candidate_set_entities.jsonl", "candidate_entities.jsonl.tar.gz"),
+}
+
+
+def tables(data: Path, folders: Sequence[Folder]) -> list[tuple[str, list[tuple[str, ...]]]]:
+    """(title, rows with the fields of `HEADER`) of training data and of test data."""
+    lock = Lock(data)
+    training = [_training(dataset, data, lock, folders) for dataset in BY_NAME.values()]
+    training.append(_wikipedia(data, lock, folders))
+    tests = [_test(testset, lock, folders) for testset in TEST_SETS.values()]
+    return [
+        ("Training data (rows: train / dev; XQuAD and MLQA train on squad_v1, XCOPA on siqa and copa)", training),
+        ("Test data (rows: of one language)", tests),
+    ]
+
+
+def render(data: Path, folders: Sequence[Folder]) -> str:
+    """Both tables as text."""
+    parts = []
+    for title, rows in tables(data, folders):
+        lines = [HEADER, *rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
+        parts.append(title)
+        parts += [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        parts.append("")
+    parts.append("@: pinned commit; the others are held to the commit of the first download (sources.lock.json)")
+    return "\n".join(parts)
+
+
+def _training(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
+    if dataset.made_of is not None:
+        source = f"train of {dataset.made_of[0]}, dev of {dataset.made_of[1]}"
+    elif dataset.published:
+        source = _servers(dataset.published)
+    elif dataset.hub is not None:
+        source = f"Hub: {dataset.hub.id}, {dataset.hub.config}{_pin(dataset.hub.id)}"
+    else:
+        source = f"your folder ({dataset.obtain})"
+    return (
+        dataset.name, dataset.kind, dataset.language, dataset.rows, dataset.licence, source,
+        _there(dataset, data, lock, folders),
+    )  # fmt: skip
+
+
+def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
+    if any((data / dataset.name).glob("*/manifest.json")):
+        return "prepared"
+    if dataset.published and all((data / FOLDER / file.path).is_file() for file in dataset.published):
+        return "downloaded"
+    if dataset.made_of is not None:
+        parts = [_there(BY_NAME[name], data, lock, folders) for name in dataset.made_of]
+        return parts[0] if "no" not in parts else "no"
+    hub = dataset.hub
+    if hub is not None:
+        splits = lock.repository(hub.id).get("splits", {})
+        if all(f"{hub.config}/{split}" in splits for split in hub.train + hub.dev):
+            return "downloaded"
+    for folder in folders:
+        bases = (folder.path, folder.path / "hub")
+        if hub is not None and any(_splits(base / hub.id / hub.config, hub.train + hub.dev) for base in bases):
+            return f"in {folder.path.name}/"
+        for upstream in dataset.upstream:
+            if all(folder.matching(end, upstream.within) for end in upstream.train + upstream.dev):
+                return f"in {folder.path.name}/"
+        if dataset.name == "ccg" and folder.ccgbank():
+            return f"in {folder.path.name}/"
+    return "no"
+
+
+def _splits(folder: Path, splits: Sequence[str]) -> bool:
+    return all(any(folder.glob(f"{split}-[0-9]*.parquet")) for split in splits)
+
+
+def _wikipedia(data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
+    first = WIKIPEDIA[0]
+    assert first.hub is not None
+    states = [_there(dataset, data, lock, folders) for dataset in WIKIPEDIA]
+    source = f"Hub: {first.hub.id}, {first.hub.config.partition('.')[0]}.xx{_pin(first.hub.id)}"
+    return (
+        "wiki_xx", "mlm", _count(dataset.language for dataset in WIKIPEDIA), first.rows, first.licence, source,
+        _of(sum(state != "no" for state in states), len(states)),
+    )  # fmt: skip
+
+
+def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
+    if testset.published:
+        source = _servers(testset.published)
+    elif testset.hub_files is not None:
+        source = f"Hub: {testset.hub_files[0]}{_pin(testset.hub_files[0])}"
+    else:
+        ids = dict.fromkeys(
+            f"{s.id}, {_short(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
+        )
+        source = f"Hub: {'; '.join(ids)}"
+    found = [code for code in testset.languages if _has(testset, code, lock, folders)]
+    return (
+        testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
+        _of(len(found), len(testset.languages)),
+    )  # fmt: skip
+
+
+def _has(testset: TestSet, code: str, lock: Lock, folders: Sequence[Folder]) -> bool:
+    """Whether any split of this language was downloaded or lies in one of the folders."""
+    for source in testset.hub:
+        if source.codes and code not in source.codes:
+            continue
+        config = source.config.format(**names(code))
+        if any(f"{config}/{split}" in lock.repository(source.id).get("splits", {}) for split in testset.splits):
+            return True
+        if any((base / source.id / config).is_dir() for f in folders for base in (f.path, f.path / "hub")):
+            return True
+    ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
+    for layout in testset.layouts:
+        ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
+    here = [*folders]
+    downloads = lock.folder / FOLDER / testset.name
+    if downloads.is_dir():
+        here.append(Folder.open(downloads))
+    if testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {}):
+        return True
+    return any(folder.matching(end, within) for folder in here for end, within in ends)
+
+
+def _pin(name: str) -> str:
+    revision = REVISIONS.get(name)
+    return f" @{revision[:7]}" if revision else ""
+
+
+def _servers(files: Sequence[Published]) -> str:
+    hosts = dict.fromkeys(re.sub(r"^https?://([^/]+)/.*", r"\1", file.urls[0]) for file in files)
+    return f"{len(files)} files of {', '.join(hosts)}"
+
+
+def _short(config: str) -> str:
+    return re.sub(r"\{[a-z0-9]+\}", "xx", config)
+
+
+def _count(codes: Iterable[str]) -> str:
+    found = list(codes)
+    return f"{len(found)}: {' '.join(found)}" if len(found) <= 12 else str(len(found))
+
+
+def _of(found: int, total: int) -> str:
+    return "no" if not found else "yes" if found == total else f"{found} of {total}"
