@@ -14,13 +14,13 @@ from torch import Tensor
 
 from data_prep.catalogue.evaluation import TEST_SETS
 from eval import mining, ranking, retrieve, score, tagging
+from eval.aggregate import TO_ENGLISH, TO_OTHER
 from eval.mining import NEIGHBOURS, Corpus
 from eval.pieces import Job, predictions, vectors
 from eval.rows import Corpora, Loaded
 from eval.targets import Target
 from mtl.spans import MAX_ANSWER_LENGTH, N_BEST
 
-TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"
 Details = dict[str, dict[str, float]]
 
 

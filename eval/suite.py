@@ -364,7 +364,7 @@ def _number(path: Path) -> int:
 
 
 def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
-    headline = figures.TO_OTHER if one.target.kind == "translation" else one.target.metric
+    headline = aggregate.TO_OTHER if one.target.kind == "translation" else one.target.metric
     languages = {code: detail[headline] for code, detail in found.details.items()}
     missing = [code for code in one.target.of_suite(suite) if code not in one.loaded.rows]
     return {

@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data_prep.errors import InputError
 from mtl import setup
-from mtl.export import load_heads
+from mtl.savedheads import load_heads
 
 FIELDS = {"steps": 40, "optimizer": {"lr": 3e-3}, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 
