@@ -137,8 +137,8 @@ def _reason(log: Path, began: int, what: str, code: int) -> str:
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if errors:
         return f"{errors[0]} (log: {log})"
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "nothing was printed")
-    return f"{what} ended with exit code {code}: {last[:200]} (log: {log})"
+    last = next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "nothing was printed")
+    return f"{what} ended with exit code {code}: {last.removeprefix('traceback : ')[:200]} (log: {log})"
 
 
 def free_port() -> int:

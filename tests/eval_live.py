@@ -27,7 +27,8 @@ class Driver(Live):
 
     def finish(self, code: int = 0, timeout: float = 280) -> str:
         """Waits for the end of the driver and of all that it has started; what it printed."""
-        ended = self.end(timeout)
+        self.end(timeout)
+        ended = self.launcher.wait(10)  # a process whose other threads are still ending looks dead and is not
         assert ended == code, f"exit code {ended}\n{self.printed[-4000:]}"
         return self.printed
 
