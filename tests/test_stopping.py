@@ -109,28 +109,34 @@ def test_a_stop_in_the_middle_of_a_dev_evaluation(reference, tmp_path, tiny_toke
     assert [line["step"] for line in dev if line["task"] == "all"] == [40, 80, 120]
 
 
+def seconds(count):
+    return f"00:{count // 60:02}:{count % 60:02}"
+
+
+@pytest.mark.timeout(900)
 def test_a_time_limit(tmp_path, tiny_tokenizer_dir):
     """Chained short jobs, as in a queue: each saves and ends at its limit, the next goes on, until the run is done."""
     config = write_run(tmp_path, tiny_tokenizer_dir, **{**FIELDS, "steps": 400})
     folder = tmp_path / "runs" / "small"
-    codes, limit, reached = [], 8, 0
+    stops, limit, reached = 0, 8, 0
     while not (folder / "done").exists():
-        done = deepspeed(2, "train.py", "--config", config, "--time-limit", f"00:00:{limit}", check=False)
-        codes.append(done.returncode)
-        printed = done.stdout + done.stderr
+        if stops == 2:
+            limit = 500  # to the end
+        done = deepspeed(2, "train.py", "--config", config, "--time-limit", seconds(limit), check=False)
         if done.returncode == 0:
             break
+        printed = done.stdout + done.stderr
         assert done.returncode == STOPPED, printed
         told = next(line for line in printed.splitlines() if "stopped by --time-limit after step" in line)
-        assert f"--time-limit 00:00:{limit}" in told.split("to go on:")[1]
+        assert f"--time-limit {seconds(limit)}" in told.split("to go on:")[1]
         step = int(told.split("after step ")[1].split(";")[0])
-        assert step >= reached
         # The limit counts from the start of the process; a busy machine may need all of it to import.
-        limit += 4 if step == reached else 0
+        limit, stops = (2 * limit, stops) if step == reached else (limit, stops + 1)
+        assert step >= reached
+        assert limit < 500
         reached = step
-        assert len(codes) < 20
-    assert STOPPED in codes
-    assert reached > 0
+    assert (folder / "done").exists()
+    assert stops > 0
     steps = [line["step"] for line in figures(folder) if line["kind"] == "train" and line["task"] == "all"]
     assert steps == list(range(5, 401, 5))
 
