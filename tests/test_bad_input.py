@@ -27,7 +27,7 @@ def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
             assert part in message
         fails(lambda: locate(DATASETS["ccg"], [None]), "LDC2005T13")
     else:
-        assert DATASETS[name].hub.id in message
+        assert DATASETS[first].hub.id in message
 
 
 def test_the_first_source_that_has_it(tmp_path):
