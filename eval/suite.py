@@ -261,10 +261,10 @@ def _retrieval(
             truncated=truncated, progress=update,
         )  # fmt: skip
         vectors.append(retrieve.centre(side) if options.centre else side)
-    english, other = vectors
+    there, back = retrieve.accuracies(vectors[0], vectors[1], options.device)
     return {
-        TO_OTHER: retrieve.accuracy(english, other, options.device),
-        TO_ENGLISH: retrieve.accuracy(other, english, options.device),
+        TO_OTHER: there,
+        TO_ENGLISH: back,
         "n": len(rows),
         "chance": 100 / len(rows),
     }

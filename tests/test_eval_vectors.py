@@ -1,4 +1,4 @@
-"""Sentence vectors against a plain padded transformers loop; nearest neighbours against scikit-learn."""
+"""Sentence vectors against a plain padded transformers loop; accuracy of retrieval against scikit-learn."""
 
 from pathlib import Path
 
@@ -78,28 +78,6 @@ def test_default_layer() -> None:
     assert [default_layer(depth) for depth in (24, 12, 4, 2, 1)] == [14, 7, 2, 1, 1]
 
 
-@pytest.mark.parametrize("block", [7, 64, 4096])
-@pytest.mark.parametrize("k", [1, 4, 50])
-def test_top_k_is_scikit_learns(block: int, k: int) -> None:
-    rng = np.random.default_rng(k)
-    queries, index = rng.normal(size=(83, 16)), rng.normal(size=(131, 16))
-    scores, places = retrieve.top_k(retrieve.normalise(queries), retrieve.normalise(index), k, block)
-    distances, expected = NearestNeighbors(n_neighbors=k, metric="cosine").fit(index).kneighbors(queries)
-    assert (places.numpy() == expected).all()
-    np.testing.assert_allclose(scores.numpy(), 1 - distances, atol=1e-5)
-
-
-def test_equal_scores_give_the_earlier_row() -> None:
-    index = retrieve.normalise(np.array([[0, 1.0], [1, 0], [1, 0], [1, 0], [0, 1]]))
-    for block in (1, 2, 3, 10):
-        _, places = retrieve.top_k(retrieve.normalise(np.array([[1.0, 0], [0, 2]])), index, 1, block)
-        assert places[:, 0].tolist() == [1, 0]
-        _, places = retrieve.top_k(index[1:2], index, 3, block)
-        assert places.tolist() == [[1, 2, 3]]
-    with pytest.raises(ValueError, match="5 rows"):
-        retrieve.top_k(index, index, 6)
-
-
 def test_accuracy_has_a_direction_and_centring_helps() -> None:
     rng = np.random.default_rng(0)
     meaning = rng.normal(size=(60, 8))
@@ -108,6 +86,7 @@ def test_accuracy_has_a_direction_and_centring_helps() -> None:
     for x, y in ((english, other), (other, english)):
         near = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)[:, 0]
         assert retrieve.accuracy(x, y) == pytest.approx(100 * np.mean(near == np.arange(60)))
+        assert retrieve.accuracies(x, y) == (retrieve.accuracy(x, y), retrieve.accuracy(y, x))
     assert retrieve.accuracy(english, other) != retrieve.accuracy(other, english)
     centred = retrieve.accuracy(retrieve.centre(english), retrieve.centre(other))
     assert centred > retrieve.accuracy(english, other) + 20
