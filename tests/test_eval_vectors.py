@@ -1,5 +1,6 @@
 """Sentence vectors against a plain padded transformers loop; accuracy of retrieval against scikit-learn."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from sklearn.neighbors import NearestNeighbors
 from transformers import AutoModel, AutoTokenizer
 
 from data_prep import tokenizer as tokenizers
+from data_prep.errors import InputError
 from eval import retrieve
-from eval.embed import default_layer, embed
+from eval.embed import default_layer, embed, embed_layers
 from mtl.model import load_encoder
 
 TEXTS = [
@@ -38,13 +40,15 @@ def reference(folder: Path, layer: int, pooling: str, max_length: int = 512) -> 
     hidden = model(**batch, output_hidden_states=True).hidden_states[layer]
     if pooling == "cls":
         return hidden[:, 0].numpy()
+    if pooling == "pooler":
+        return model.pooler(hidden).numpy()
     mask = batch["attention_mask"].bool()
     if pooling == "mean_no_special":
         mask &= (batch["input_ids"] != tokenizer.bos_token_id) & (batch["input_ids"] != tokenizer.eos_token_id)
     return torch.stack([states[m].mean(0) for states, m in zip(hidden, mask, strict=True)]).numpy()
 
 
-@pytest.mark.parametrize("pooling", ["mean", "mean_no_special", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "mean_no_special", "cls", "pooler"])
 @pytest.mark.parametrize("layer", [0, 1, 2, 3, 4])
 def test_vectors_equal_a_padded_loop(folder: Path, layer: int, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
@@ -57,8 +61,6 @@ def test_vectors_equal_a_padded_loop(folder: Path, layer: int, pooling: str) -> 
 
 
 def test_long_texts_are_cut_and_counted(folder: Path) -> None:
-    from collections import Counter
-
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     truncated: Counter[str] = Counter()
     vectors = embed(encoder, tokenizer, TEXTS, layer=2, max_length=12, truncated=truncated)
@@ -67,11 +69,54 @@ def test_long_texts_are_cut_and_counted(folder: Path) -> None:
     assert truncated == {"text": sum(n > 12 for n in lengths)} and truncated["text"] > 0
 
 
+@pytest.mark.parametrize("pooling", ["mean", "cls", "pooler"])
+def test_several_layers_in_one_pass(folder: Path, pooling: str) -> None:
+    """Each layer's vectors are those it has by itself, in the order asked for; no layer runs twice, none above runs."""
+    tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
+    calls: Counter[int] = Counter()
+    for number, block in enumerate(encoder.encoder.layer, 1):
+        block.register_forward_hook(lambda *_, number=number: calls.update([number]))
+    batches: list[int] = []
+    layers = [3, 0, 1]
+    vectors = embed_layers(
+        encoder, tokenizer, TEXTS, layers=layers, pooling=pooling, micro_tokens=30, progress=batches.append
+    )
+    assert vectors.shape == (3, len(TEXTS), 32) and vectors.dtype == np.float32
+    assert calls == {number: len(batches) for number in (1, 2, 3)} and len(batches) > 1
+    for layer, one in zip(layers, vectors, strict=True):
+        np.testing.assert_allclose(one, reference(folder, layer, pooling), atol=1e-5)
+        assert (one == embed(encoder, tokenizer, TEXTS, layer=layer, pooling=pooling, micro_tokens=30)).all()
+
+
 def test_layers_above_are_not_computed(folder: Path) -> None:
     encoder = load_encoder(folder)
     for block in encoder.encoder.layer[2:]:
         block.forward = None  # type: ignore[method-assign,assignment]  # would fail if it were called
     embed(encoder, tokenizers.load(folder), TEXTS, layer=2)
+
+
+@pytest.mark.parametrize("processes", [2, 3, 50])
+def test_shares_add_up_to_the_vectors_of_one_process(folder: Path, processes: int) -> None:
+    """To the bit, whatever the number of processes; each text is done by one of them."""
+    tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
+    whole = embed_layers(encoder, tokenizer, TEXTS, layers=[2, 4], micro_tokens=30)
+    done: list[int] = []
+    parts = [
+        embed_layers(
+            encoder, tokenizer, TEXTS, layers=[2, 4], micro_tokens=30, share=(rank, processes), progress=done.append
+        )
+        for rank in range(processes)
+    ]
+    assert (sum(parts) == whole).all()
+    assert sum((part[0] != 0).any(axis=1).astype(int) for part in parts).tolist() == [1] * len(TEXTS)
+    assert sum(done) == len(TEXTS)
+
+
+def test_an_encoder_without_pooler_is_refused(folder: Path) -> None:
+    encoder = load_encoder(folder)
+    encoder.pooler = None
+    with pytest.raises(InputError, match="has none"):
+        embed(encoder, tokenizers.load(folder), TEXTS, layer=4, pooling="pooler")
 
 
 def test_default_layer() -> None:
