@@ -71,7 +71,11 @@ class Board:
     def __init__(self, rows: int, columns: int, device: torch.device) -> None:
         # Rows lie one group further apart than they are long: at a distance of a power of two they would share cache
         # lines, which costs OpenBLAS 6 to 9 %.
-        self.memory = torch.empty(_round_up(rows) * (_round_up(columns) + GROUPS[0]), device=device)
+        size = _round_up(rows) * (_round_up(columns) + GROUPS[0])
+        if device.type == "cpu":  # NumPy asks for huge pages, torch does not
+            self.memory = torch.from_numpy(np.empty(size, dtype=np.float32))
+        else:
+            self.memory = torch.empty(size, device=device)
         self.scores = self.memory
         self.shape = (0, 0)  # without what was rounded up
 
