@@ -1,8 +1,9 @@
-"""Scores an encoder zero-shot, compares scored runs, or exports encoder and head for transformers.
+"""Scores an encoder zero-shot, compares scored runs, measures alignment, or exports encoder and head for transformers.
 
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme
     python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme --direct
+    python -m eval align --encoder runs/mtl_all/encoder --data DIR --languages de sw zh
     python -m eval report runs/baseline runs/mtl_all --out compared
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
 
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        if arguments[:1] == ["align"]:
+            return _align(arguments[1:])
         if arguments[:1] == ["export"]:
             return _export(arguments[1:])
         return _report(arguments[1:]) if arguments[:1] == ["report"] else _evaluate(arguments)
@@ -49,11 +52,15 @@ def _layer(text: str) -> int:
     return int(text)
 
 
+def _layers(text: str) -> tuple[int, ...] | None:
+    return None if text == "all" else tuple(_layer(part.strip()) for part in text.split(","))
+
+
 def _evaluate(arguments: list[str]) -> int:
     from eval.targets import SUITES, TARGETS
 
     parser = argparse.ArgumentParser(
-        "python -m eval", description="Zero-shot scores of an encoder; see also `report` and `export`."
+        "python -m eval", description="Zero-shot scores of an encoder; see also `report`, `align` and `export`."
     )
     add = parser.add_argument
     add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
@@ -101,6 +108,39 @@ def _evaluate(arguments: list[str]) -> int:
     reports = report.write(scores, options.out or results[-1][1])
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
+        print(path)
+    return 0
+
+
+def _align(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m eval align", description="How an encoder aligns languages, by layer: scores of translation pairs."
+    )
+    add = parser.add_argument
+    add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
+    add("--data", default="hub", metavar="DIR", help="folder with Tatoeba's pairs, or `hub` (default)")
+    add(
+        "--languages", nargs="+", metavar="CODE",
+        help="default: all that the folder holds; from the Hub XTREME's 36",
+    )  # fmt: skip
+    add("--layers", type=_layers, metavar="all|N[,N...]", help="0: the embeddings (default: all)")
+    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
+    add("--examples", type=_positive, metavar="N", help="only the first N pairs of each language")
+    add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
+    add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
+    add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
+    options = parser.parse_args(arguments)
+
+    from eval import align_report, align_run
+
+    languages = tuple(dict.fromkeys(code for text in options.languages or () for code in text.split(",") if code))
+    settings = align_run.Options(
+        options.layers, languages or None, options.pooling, options.examples, options.seed, options.micro_tokens
+    )
+    result, folder = align_run.run(options.encoder, options.data, options.out, settings)
+    pictures = align_report.heat_maps(result, folder)
+    print(align_report.table(result))
+    for path in [folder / "align.json", *pictures]:
         print(path)
     return 0
 

@@ -1,27 +1,31 @@
-"""Sentence vectors from any layer of the encoder, by a packed forward pass without padding.
+"""Sentence vectors from any layers of the encoder, by a packed forward pass without padding.
 
 XTREME's sentence vector is the mean over all tokens, `<s>` and `</s>` included, of the output of layer 14 of XLM-R
-Large's 24; `default_layer` scales that to other depths. Layers above the one asked for are not computed.
+Large's 24; `default_layer` scales that to other depths. Layers above the highest one asked for are not computed.
+
+The batches are formed over the whole list of rows and know nothing of processes. N processes therefore get the vectors
+of one, to the bit, if each takes every N-th whole batch, which is what `share` = (rank, N) says.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.encode import encode_classify
+from data_prep.errors import InputError
 from data_prep.examples import Classify
 from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
-from mtl.model import encode
+from mtl.model import encode, encode_each
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
-BLOCK = 1 << 16  # texts tokenised at once: some 10 kB of memory each
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
+
+Share = tuple[int, int]  # (rank, number of processes)
 
 
 def default_layer(depth: int) -> int:
@@ -34,51 +38,93 @@ def embed(
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
     *,
-    layer: int | None,
+    layer: int,
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
-    share: tuple[int, int] = (0, 1),
+    share: Share = (0, 1),
     truncated: Counter[str] | None = None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(places in `texts` int64 [n], vectors float32 [n, H]) of this share, group by group.
+    progress: Callable[[int], Any] = lambda n: None,
+) -> np.ndarray:
+    """float32 [texts, H]: the pooled output of one layer; everything else as in `embed_layers`."""
+    return embed_layers(
+        encoder, tokenizer, texts,
+        layers=[layer], pooling=pooling, max_length=max_length, micro_tokens=micro_tokens,
+        share=share, truncated=truncated, progress=progress,
+    )[0]  # fmt: skip
 
-    A vector is the pooled output of `layer` (0: the embeddings, None: the last) of a text run as a sequence by itself.
-    pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and `</s>` (all, if there are none),
-    `cls`: the `<s>` token, `pooler`: the encoder's pooler on it, at length 1. Longer texts are cut and counted, those
-    of all texts, not of this share alone. Groups are formed over blocks of `BLOCK` texts, which are tokenised one
-    after the other, and process `share[0]` of `share[1]` takes its own of each: a vector does not depend on how many
-    there are.
+
+@torch.inference_mode()
+def embed_layers(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    *,
+    layers: Sequence[int],
+    pooling: str = "mean",
+    max_length: int = MAX_LENGTH,
+    micro_tokens: int = 16384,
+    share: Share = (0, 1),
+    truncated: Counter[str] | None = None,
+    progress: Callable[[int], Any] = lambda n: None,
+) -> np.ndarray:
+    """float32 [layers, texts, H]: the pooled output of each of `layers` (0: the embeddings), in one pass.
+
+    Every text is a sequence by itself. pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and
+    `</s>` (all, if there are none), `cls`: the `<s>` token, `pooler`: that through the encoder's pooler, as the dual
+    encoders of LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised.
+
+    The result takes layers * texts * H * 4 bytes: 102 MB for 25 layers of 1,000 texts, H = 1024; on the device only one
+    layer of one batch of `micro_tokens` is held. With a `share` the rows of other processes' batches are 0, so that the
+    sum over processes is the whole. `progress` is called with the number of texts done; longer texts are cut, counted.
     """
-    assert pooling in POOLINGS, pooling
+    assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
+    if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
+        raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    for begin in range(0, len(texts), BLOCK):
-        examples = [Classify("", text, None, 0) for text in texts[begin : begin + BLOCK]]
-        rows = encode_classify(tokenizer, examples, max_length, truncated)
-        for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
-            if pooling == "pooler":
-                first = hidden[batch.cu_seqlens[:-1].long()]
-                with torch.inference_mode():
-                    found = F.normalize(cast(Any, encoder).pooler(first[:, None]).float(), dim=1)
-            else:
-                found = pool(hidden, batch, pooling)
-            yield begin + group, found.cpu().numpy()
+    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
+    vectors = np.zeros((len(layers), len(texts), encoder.config.hidden_size), dtype=np.float32)
+    for group, batch in _batches(encoder, tokenizer, rows, micro_tokens, share):
+        for number, hidden in enumerate(encode_each(encoder, batch, max(layers))):
+            if number in layers:
+                pooled = pool(encoder, hidden, batch, pooling).cpu().numpy()
+                for place in (i for i, layer in enumerate(layers) if layer == number):
+                    vectors[place, group] = pooled
+        progress(len(group))
+    return vectors
 
 
-def embed_all(
+def embed_parts(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
     *,
     layer: int | None,
     pooling: str = "mean",
+    max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
-) -> np.ndarray:
-    """float32 [texts, H]: `embed` in one array."""
-    vectors = np.empty((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for places, some in embed(encoder, tokenizer, texts, layer=layer, pooling=pooling, micro_tokens=micro_tokens):
-        vectors[places] = some
-    return vectors
+    share: Share = (0, 1),
+    truncated: Counter[str] | None = None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places in `texts` int64 [n], vectors float32 [n, H]) batch by batch of this share; as `embed`, nothing is kept.
+
+    `layer` None: the last.
+    """
+    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
+    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
+    for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
+        with torch.inference_mode():
+            yield group, pool(encoder, hidden, batch, pooling).cpu().numpy()
+
+
+def groups_of(rows: Sequence[dict[str, Any]], micro_tokens: int, share: Share = (0, 1)) -> list[np.ndarray]:
+    """Indices of `rows` by batch of at most `micro_tokens` tokens, formed over all rows: those of process `share`.
+
+    The longest come first, so that too little memory shows at once and the batches of a share take about equally long.
+    """
+    rank, processes = share
+    assert 0 <= rank < processes, share
+    return batches_by_tokens(np.array([row["length"] for row in rows]), micro_tokens)[rank::processes]
 
 
 @torch.inference_mode()
@@ -88,26 +134,36 @@ def forward(
     rows: Sequence[dict[str, Any]],
     layer: int | None,
     micro_tokens: int,
-    share: tuple[int, int] = (0, 1),
+    share: Share = (0, 1),
 ) -> Iterator[tuple[np.ndarray, PackedBatch, Tensor]]:
-    """(indices into `rows`, packed batch, hidden states [T, H]) of groups of at most `micro_tokens` tokens.
+    """(indices into `rows`, packed batch, hidden states [T, H] of `layer`, None: the last) of each of `groups_of`.
 
-    The sequences of a batch stand in the order of its indices; every row is one sequence. The longest come first, so
-    that too little memory shows at once.
+    The sequences of a batch stand in the order of its indices; every row is one sequence.
     """
-    padding = tokenizer.pad_token_id
-    assert isinstance(padding, int)
-    groups = batches_by_tokens(np.array([row["length"] for row in rows]), micro_tokens)
-    for group in groups[share[0] :: share[1]]:
-        batch = pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
+    for group, batch in _batches(encoder, tokenizer, rows, micro_tokens, share):
         yield group, batch, encode(encoder, batch, layer)
 
 
-def pool(hidden: Tensor, batch: PackedBatch, pooling: str) -> Tensor:
+def _batches(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[dict[str, Any]],
+    micro_tokens: int,
+    share: Share,
+) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+    padding = tokenizer.pad_token_id
+    assert isinstance(padding, int)
+    for group in groups_of(rows, micro_tokens, share):
+        yield group, pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
+
+
+def pool(encoder: Any, hidden: Tensor, batch: PackedBatch, pooling: str) -> Tensor:
     """Hidden states [T, H] of a packed batch -> float32 [S, H], one vector per sequence."""
     first = batch.cu_seqlens[:-1].long()
     if pooling == "cls":
         return hidden[first].float()
+    if pooling == "pooler":
+        return encoder.pooler(hidden[first][:, None]).float()
     lengths = torch.tensor(batch.seq_lengths, device=hidden.device)
     hidden = hidden.float()
     if pooling == "mean_no_special":

@@ -125,8 +125,7 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
 
 
 def _neighbours(queries: Tensor, index: Tensor) -> mining.Neighbours:
-    scores, places = retrieve.top_k(queries, index, min(NEIGHBOURS, len(index)))
-    return scores.cpu().numpy(), places.cpu().numpy()
+    return retrieve.top_k(queries, index, min(NEIGHBOURS, len(index)))
 
 
 def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str) -> None:
@@ -138,7 +137,7 @@ def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str)
     for code, rows in loaded.rows.items():
         queries = retrieve.normalise(vectors(job, code)).to(device)
         _, places = retrieve.top_k(queries, pool, min(ranking.TOP, len(pool)))
-        ranked = [[ids[place] for place in row] for row in places.cpu().tolist()]
+        ranked = [[ids[place] for place in row] for row in places.tolist()]
         found.details[code] = {
             "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),
             "n": len(rows),

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import InputError
-from eval.embed import embed
+from eval.embed import embed_parts
 from eval.mining import Corpus
 from eval.predict import Share, predict
 from eval.rows import Corpora, Loaded
@@ -195,7 +195,7 @@ def _embed(
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
-    for places, some in embed(
+    for places, some in embed_parts(
         subject.encoder, subject.tokenizer, piece.texts,
         layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
         share=share, truncated=truncated,

@@ -6,7 +6,7 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,6 +91,13 @@ def encode(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Tenso
 
     Blocks above are not computed. Equals `hidden_states[layers]` of each sequence run alone.
     """
+    for hidden in encode_each(encoder, batch, layers):  # noqa: B007
+        pass
+    return hidden
+
+
+def encode_each(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Iterator[Tensor]:
+    """`encode` for 0, 1, ... `layers` blocks in one pass, one after the other; only the one at hand is kept."""
     backend = encoder.packed_backend
     if backend == "auto":
         weight = encoder.get_input_embeddings().weight
@@ -99,13 +106,12 @@ def encode(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Tenso
         backend = attention.choose(weight.device, weight.dtype, dropout, head)
     layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
+    yield hidden[0]
     blocks = encoder.encoder.layer
-    for block in blocks[:layers]:
-        hidden = block(hidden, None, layout=layout)
     final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
-    if final_norm is not None and (layers is None or layers == len(blocks)):
-        hidden = final_norm(hidden)
-    return hidden[0]
+    for number, block in enumerate(blocks[:layers], 1):
+        hidden = block(hidden, None, layout=layout)
+        yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
 
 
 class MultiTaskModel(nn.Module):
