@@ -4,12 +4,11 @@ print(table(result)); heat_maps(result, folder)      # `result` is what align.js
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from eval.report import names_of
 
 Result = dict[str, Any]
 
@@ -26,15 +25,21 @@ _PANELS = (
 _PERCENT = ("top1", "centred", "mexa")
 
 
+def _called(encoders: Sequence[dict[str, Any]]) -> list[str]:
+    """Short names of the encoders; the whole path where two are the same."""
+    names = [str(one["name"]) for one in encoders]
+    return [name if names.count(name) == 1 else str(one["encoder"]) for name, one in zip(names, encoders, strict=True)]
+
+
 def table(result: Result) -> str:
     """Means over languages by layer, those of random pairs below them; for further encoders also what they gain."""
     parts = []
     first = result["encoders"][0]
-    for name, encoder in zip(names_of(result["encoders"]), result["encoders"], strict=True):
+    for name, encoder in zip(_called(result["encoders"]), result["encoders"], strict=True):
         count = len(encoder["languages"])
         parts += [f"{name}: mean over {count} language{'s' if count > 1 else ''}", _aligned(_scores(encoder)), ""]
         if encoder is not first and _shared(encoder, first, "means"):
-            parts += [f"{name} less {names_of(result['encoders'])[0]}", _aligned(_differences(encoder, first)), ""]
+            parts += [f"{name} less {_called(result['encoders'])[0]}", _aligned(_differences(encoder, first)), ""]
     return "\n".join(parts).rstrip()
 
 
@@ -94,7 +99,7 @@ def _split(name: str) -> list[str]:
 def heat_maps(result: Result, folder: Path) -> list[Path]:
     """Writes align_NAME.png for each encoder and, of two or more, align_NAME_less_FIRST.png; returns their paths."""
     paths = []
-    first, names = result["encoders"][0], names_of(result["encoders"])
+    first, names = result["encoders"][0], _called(result["encoders"])
     for name, encoder in zip(names, result["encoders"], strict=True):
         paths.append(folder / f"align_{_file_name(name)}.png")
         _draw(encoder, None, name, paths[-1])
