@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def run(
     Raises `InputError` if an encoder, the data or the options are wrong, or if no target at all can run.
     """
     name, targets = resolve_suite(suite)
+    options = replace(options, source=options.source or data)
     assert options.pooling in POOLINGS
     if programs.GPU and options.processes > torch.cuda.device_count():
         raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
@@ -187,7 +188,7 @@ def _plan(
     folder: Path,
 ) -> tuple[list[_Todo], dict[str, str]]:
     todo, not_run = [], dict(absent)
-    settings = Settings(options.overrides, options.prepared.resolve(), options.source or "hub", options.processes)
+    settings = Settings(options.overrides, options.prepared.resolve(), str(options.source), options.processes)
     for target in targets:
         if target.name not in loaded:
             continue

@@ -6,11 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import HOUSE
 
 from data_prep.errors import InputError
 from data_prep.examples import Classify
 from eval.read import NotThere, Translation, read
 from eval.targets import ISO3, SUITES, TARGETS, resolve_suite
+from mtl.tasks import TASKS
 
 
 def laser(folder: Path, code: str, pairs: list[tuple[str, str]], end: str = "\n") -> None:
@@ -142,7 +144,8 @@ def test_the_table_of_targets() -> None:
     assert (len(SUITES["xtreme"]), len(SUITES["xtreme-r"])) == (9, 10)
     for target in TARGETS.values():
         assert all(len(ISO3[code]) == 3 for codes in target.languages.values() for code in codes)
-        assert (target.kind is None) == bool(target.not_built)
+        assert all((HOUSE / "configs" / "targets" / f"{name}.json").is_file() for name in target.training)
+        assert all(task in TASKS for task in target.direct)
     assert [target.name for target in resolve_suite("xnli,tatoeba,xnli")[1]] == ["xnli", "tatoeba"]
     for wrong in ("xnil", "", ","):
         with pytest.raises(InputError, match="xtreme"):
