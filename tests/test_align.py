@@ -103,6 +103,18 @@ def test_the_control_is_the_score_of_wrong_pairs() -> None:
     assert values["rank_distance@80"].random > 60  # of 160: chance is 80
 
 
+def test_the_control_of_mispaired_sentences_is_their_score() -> None:
+    """Translations put where the control looks for them: now it is the control that finds them."""
+    x, y = languages(80, 24)
+    moved = np.empty_like(y)
+    moved[wrong_partners(80, 3)] = y
+    expected, found = align(x, y, seed=3), align(x, moved, seed=3)
+    for name in expected:
+        assert found[name].random == pytest.approx(expected[name].score, abs=1e-9), name
+    assert found["mexa@80"].score == 0 and (found["top1_xx->en@80"].random or 0) > 20
+
+
+@settings(deadline=None)
 @given(st.integers(2, 300), st.integers(0, 2**31))
 def test_wrong_partners_are_wrong_and_each_used_once(n: int, seed: int) -> None:
     partner = wrong_partners(n, seed)

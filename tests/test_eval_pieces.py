@@ -165,7 +165,7 @@ def test_an_interrupted_job_goes_on_with_what_is_missing(
     before = (tmp_path / "job" / f"{first}{suffix}").stat()
 
     asked: list[int] = []
-    for name in ("embed", "predict"):
+    for name in ("embed_parts", "predict"):
         original = getattr(pieces, name)
 
         def counted(e: Any, t: Any, *rest: Any, original: Any = original, **more: Any) -> Any:

@@ -89,6 +89,7 @@ def test_the_step_equals_one_float64_process(config, ranks):
         assert max(float((last[n].double() - w).abs().max()) for n, w in run.weights[-1].items()) < 0.02 * ref.LR * 5
 
 
+@pytest.mark.slow
 def test_dev_scores_do_not_depend_on_the_ranks(config, tmp_path):
     lines = {}
     for ranks in (1, 2):
