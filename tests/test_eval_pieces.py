@@ -230,7 +230,7 @@ def test_too_little_memory_says_what_to_lower(
     def out(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(pieces, "embed", out)
+    monkeypatch.setattr(pieces, "embed_parts", out)
     with pytest.raises(InputError, match=r"tatoeba, de\.en: out of memory: lower --micro-tokens \(now 120\)"):
         compute(job_of("tatoeba", encoder, tmp_path / "job"), translations(), subject)
 
