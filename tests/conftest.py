@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("intermezzo", deadline=None)
+settings.load_profile("intermezzo")
 
 HOUSE = Path(__file__).resolve().parent.parent
 
