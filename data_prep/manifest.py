@@ -15,12 +15,16 @@ MANIFEST = "manifest.json"
 Count = Annotated[int, Field(ge=0)]
 
 
-class _File(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _File(_Strict):
     bytes: Count
     sha256: str
 
 
-class _Split(BaseModel):
+class _Split(_Strict):
     rows: Annotated[int, Field(gt=0)]
     examples: Count
     tokens: Count
@@ -30,22 +34,20 @@ class _Split(BaseModel):
     unknown_labels: Count
 
 
-class _Splits(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class _Splits(_Strict):
+    model_config = ConfigDict(strict=True, extra="forbid")
     train: _Split
     dev: _Split
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(strict=True)
+class _Source(_Strict):
     files: dict[str, str]
     differs: list[str]
 
 
-class _Manifest(BaseModel):
+class _Manifest(_Strict):
     """What is read of a manifest; it holds more."""
 
-    model_config = ConfigDict(strict=True)
     dataset: str
     kind: Literal["classify", "span", "choice", "tag", "mlm", "pair"]
     labels: list[str] | None

@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
+from data_prep import jsontext
 from data_prep.errors import InputError
 from data_prep.store import file_sha256, short_hash
 from mtl import ranks
@@ -104,7 +107,7 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     After a failure the older checkpoints are as they were, and nothing of the new one is left.
     """
     folder = run_folder / FOLDER
-    name = f"step-{state.step:08d}"
+    name = _name(state.step)
     writing = folder / f".writing-{name}"
     hashes: list[dict[str, str]] = []
 
@@ -146,6 +149,10 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     return problem
 
 
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
 def names(folder: Path) -> list[str]:
     """Checkpoints in `folder`, newest first."""
     return sorted((p.name for p in folder.glob("step-*") if p.is_dir()), reverse=True)
@@ -161,7 +168,7 @@ def point(folder: Path, name: str) -> None:
 def prune(folder: Path, keep: int, best_step: int) -> None:
     """Removes all but the `keep` newest and that of the best dev score."""
     for old in names(folder)[keep:]:
-        if old != f"step-{best_step:08d}":
+        if old != _name(best_step):
             # Renamed first: a removal cut short must not leave something that looks like a damaged checkpoint.
             going = folder / f".going-{old}"
             os.replace(folder / old, going)
@@ -179,8 +186,10 @@ def manifest_text(files: dict[str, str]) -> str:
 def _read(folder: Path) -> State | str:
     """The state of a whole checkpoint, or what is wrong with it."""
     try:
+        if not (folder / MANIFEST).is_file():  # a pipe would be waited on for ever
+            return f"{MANIFEST} is missing"
         text = (folder / MANIFEST).read_text(encoding="utf-8")
-        files = json.loads(text)["files"]
+        files = jsontext.parse(text)["files"]
         if text != manifest_text(files):
             return f"{MANIFEST} is not as it was written"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -191,7 +200,7 @@ def _read(folder: Path) -> State | str:
 
     def altered(name: str) -> bool:
         try:
-            return file_sha256(folder / name) != files[name]
+            return not (folder / name).is_file() or file_sha256(folder / name) != files[name]
         except OSError:
             return True
 
@@ -200,10 +209,12 @@ def _read(folder: Path) -> State | str:
             if wrong:
                 return f"{name} is not as it was written"
     try:
-        values = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        return State(**{f.name: values[f.name] for f in fields(State)})
+        values = jsontext.parse((folder / STATE).read_text(encoding="utf-8"))
+        known = json.dumps({f.name: values[f.name] for f in fields(State)})
+        state = TypeAdapter(State).validate_json(known, strict=True)
     except (OSError, ValueError, KeyError, TypeError):
         return f"{STATE} is not of this version of the program"
+    return state if folder.name == _name(state.step) else f"{STATE} is of step {state.step}"
 
 
 def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:

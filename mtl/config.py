@@ -328,8 +328,9 @@ def _position(place: list[Any], part: str, override: str) -> int:
 def _explain(error: ValidationError) -> str:
     """The first problem in one line, with the nearest known name for an unknown key."""
     problem, *more = error.errors()
-    # A wrong field of a random encoder says more than that it is not the name of one either.
-    problem = next((p for p in more if p["loc"][:2] == ("encoder", "RandomEncoder") and len(p["loc"]) > 2), problem)
+    # What is wrong with a random encoder says more than that it is not the name of one either.
+    random = [p for p in more if p["loc"][:2] == ("encoder", "RandomEncoder")]
+    problem = next((p for p in random if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
     # Which member of a union was tried is of no interest.
     where = [str(p) for p in problem["loc"] if p != "RandomEncoder" and not str(p).startswith("function-")]
     if problem["type"] == "extra_forbidden":

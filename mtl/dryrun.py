@@ -25,7 +25,8 @@ def report(made: Setup, ranks: int) -> str:
             f"{row['task']:<{width}} {row['rows']:>9} {row['capped']:>9} {row['probability']:>12.4f} "
             f"{row['examples']:>10.0f} {row['epochs']:>7.2f} {row['mean_length']:>15.1f}"
         )
-    sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // 20))]
+    several = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
+    sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // several))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)
     micro = max(len(step.divide(ranks, config.micro_tokens)) for step in sampled)
     encoder, heads = parameters(made)
