@@ -1,6 +1,7 @@
 """The driver with real processes: target training by `deepspeed`, prediction by `accelerate launch`, on CPU ranks."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -195,7 +196,7 @@ def test_interrupted_training_goes_on_and_other_settings_begin_anew(place: Place
     with Driver(tmp_path / "log", *arguments) as driver:
         driver.folder = run
         driver.until(lambda: driver.step >= 60, 200)
-        send(driver.launcher, signal.SIGINT)
+        os.killpg(driver.launcher.pid, signal.SIGINT)  # as a terminal does: to the launchers and the ranks too
         printed = driver.finish(130, 100)
     assert "interrupted; finished targets are kept" in printed and "Traceback" not in printed
     reached = driver.step
