@@ -10,8 +10,8 @@ from eval.search_blocks import GROUPS, Board, Side
 
 Neighbours = tuple[np.ndarray, np.ndarray]  # (scores float32 [n, k], places int64 [n, k]), best first
 
-PAIRS = 1 << 15  # groups of scores that are looked into at once
-EXACT_ROWS, EXACT_COLUMNS = 256, 4096  # block of the search in float64
+PAIRS = 1 << 13  # groups of scores that are looked into at once
+EXACT_ROWS, EXACT_COLUMNS = 128, 2048  # block of the search in float64
 _GATHERED = {"cpu": 1 << 16, "cuda": 1 << 22}  # numbers multiplied at once when near ties are decided
 _LOWEST = np.finfo(np.float32).min  # of a real score; cells without one hold -inf
 
