@@ -3,19 +3,21 @@
     pip install -r bench/requirements.txt
     python -m bench.retrieval [--threads 1] [--rounds 7] [--clock wall|cpu] [--only tatoeba]
 
-Every round runs all ways one after the other in this process, on the same vectors and the same number of threads, in
-turning order; ratios are taken within a round, so that whatever else the machine does meets all of them. `--clock cpu`
-measures the time of this process on its cores, for one thread on a machine that others use too. All times are from
-vectors in memory to neighbours; `search` is faiss without filling its index. Where neighbours differ, float64 products
-say who is right.
+Each way has a process of its own, so that the threads of one do not wait beside those of another; every round runs all
+of them one after the other, in turning order, on the same vectors and the same number of threads. Ratios are taken
+within a round, so that whatever else the machine does meets all of them. `--clock cpu` measures the time that a process
+has used on its cores, for one thread on a machine that others use too. All times are from vectors in memory to
+neighbours; `search` is faiss without filling its index. Where neighbours differ, float64 products say who is right.
 """
 
 import argparse
+import multiprocessing
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -60,35 +62,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--only", default="", metavar="TEXT", help="only the cases whose name holds it")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    faiss.omp_set_num_threads(options.threads)
     versions = f"numpy {np.__version__}, torch {torch.__version__}, faiss {faiss.__version__}"
     print(f"{versions}; Python {platform.python_version()}, {platform.machine()}")
     print(f"threads: {options.threads}; {options.clock} time; rounds: {options.rounds}\n")
-    clock = time.perf_counter if options.clock == "wall" else time.process_time
     print("| case | vectors | ours, s | faiss, s | its search | XTREME | faiss / ours | search | XTREME | neighbours |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---|")
-    with threadpool_limits(options.threads):
-        for case in CASES:
-            if options.only in case.name:
-                print(_row(case, options.rounds, clock), flush=True)
+    for case in CASES:
+        if options.only in case.name:
+            print(_row(case, options.rounds, options.threads, options.clock), flush=True)
 
 
-def _row(case: Case, rounds: int, clock: Callable[[], float]) -> str:
-    left, right = vectors(case)
-    ways = [way(case, left, right) for way in (ours, flat, search_only, xtreme)]
-    found = [way() for way in ways]  # also the first, slower run
-    seconds: list[list[float]] = [[] for _ in ways]
+def _row(case: Case, rounds: int, threads: int, clock: str) -> str:
+    context = multiprocessing.get_context("spawn")
+    workers, pipes = [], []
+    for way in (ours, flat, search_only, xtreme):
+        pipe, end = context.Pipe()
+        workers.append(context.Process(target=_work, args=(end, way, case, threads, clock), daemon=True))
+        workers[-1].start()
+        pipes.append(pipe)
+    found = [pipe.recv() for pipe in pipes]  # also the first, slower run
+    seconds: list[list[float]] = [[] for _ in pipes]
     for number in range(rounds):
-        for turn in range(len(ways)):
-            way = (number + turn) % len(ways)
-            began = clock()
-            ways[way]()
-            seconds[way].append(clock() - began)
+        for turn in range(len(pipes)):
+            way = (number + turn) % len(pipes)
+            pipes[way].send(True)
+            seconds[way].append(pipes[way].recv())
+    for pipe, worker in zip(pipes, workers, strict=True):
+        pipe.send(False)
+        worker.join()
     shape = f"{case.queries:,} x {case.index:,} x {case.width}, k = {case.k}"
     middle = [f"{statistics.median(some):.3f}" for some in seconds]
     against = [_ratio(some, seconds[0]) for some in seconds[1:]]
-    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {same(found[0], found[1], left, right)} |"
+    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {same(case, found[0], found[1])} |"
+
+
+def _work(
+    pipe: Connection, make: Callable[[Case, np.ndarray, np.ndarray], Way], case: Case, threads: int, clock: str
+) -> None:
+    """Sends the neighbours, then for every True received the seconds of one more run."""
+    torch.set_num_threads(threads)
+    faiss.omp_set_num_threads(threads)
+    now = time.perf_counter if clock == "wall" else time.process_time
+    with threadpool_limits(threads):
+        way = make(case, *vectors(case))
+        pipe.send(way())
+        while pipe.recv():
+            began = now()
+            way()
+            pipe.send(now() - began)
 
 
 def _ratio(theirs: list[float], mine: list[float]) -> str:
@@ -173,8 +194,9 @@ def xtreme(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
     return run
 
 
-def same(mine: list[Neighbours], theirs: list[Neighbours], left: np.ndarray, right: np.ndarray) -> str:
+def same(case: Case, mine: list[Neighbours], theirs: list[Neighbours]) -> str:
     """Whether our neighbours are faiss's; where they are not, that ours are those of the exact products."""
+    left, right = vectors(case)
     total = differ = 0
     for (_, places), (_, others), queries, index in zip(mine, theirs, (left, right), (right, left), strict=False):
         total += places.size

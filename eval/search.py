@@ -12,21 +12,30 @@ altogether, which is several times slower.
 
 Memory beside the vectors is at most `memory(...)` bytes; the vectors may be memory-mapped NumPy arrays, of which a
 block is read at a time. One million by one million, H = 1024, k = 4, both ways, on CPU: two arrays of 4.1 GB, mapped
-from disk, and at most 1 GB of memory. It takes 2.1e15 floating-point operations: 6 hours at 100 GFLOP/s.
+from disk, and at most 0.5 GB of memory and 0.2 GB for each thread. It takes 2.1e15 floating-point operations: 6 hours
+at 100 GFLOP/s.
 
-On CPU the product is NumPy's (OpenBLAS, as many threads as OMP_NUM_THREADS says), on a GPU torch's. Of each 64 scores
-the maximum is taken; only where it reaches a query's k-th best are they looked at, on the host: after the first blocks
-almost nowhere.
+On CPU the product is NumPy's (OpenBLAS), on a GPU torch's. As many threads as torch has (OMP_NUM_THREADS) each take a
+block of queries. Of each 64 scores the maximum is taken; only where it reaches a query's k-th best are they looked at,
+on the host: after the first blocks almost nowhere.
 """
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from eval.search_blocks import GROUPS, Board, Side, Vectors
 from eval.search_candidates import EXACT_COLUMNS, EXACT_ROWS, PAIRS, Candidates, Neighbours, Result, room
+
+# (queries, index rows) multiplied at once: the scores stay near a CPU's cache; a GPU needs large products to be busy.
+_BLOCK = {"cpu": (2048, 4096), "cuda": (8192, 16384)}
+_FEWEST = 256  # queries of a thread; with fewer than that the product itself is shared by the threads
 
 
 def top_k(
@@ -42,7 +51,7 @@ def top_k(
 
     float32 arrays or tensors; `cosine` divides by the lengths (a row of zeros scores 0 everywhere). Equal scores: the
     earlier row first. `device` None: where the tensors are, CPU for arrays; vectors elsewhere are moved there a block
-    at a time (`block` rows, None: `block_shape`). `ValueError` unless 1 <= k <= m and the shapes fit; `InputError` for
+    at a time (`block` rows, None: thousands). `ValueError` unless 1 <= k <= m and the shapes fit; `InputError` for
     a NaN or an infinity in the vectors.
     """
     return _search(queries, index, k, cosine, device, block, both=False)[0]
@@ -62,25 +71,15 @@ def top_k_both(
     return there, back
 
 
-def block_shape(device: torch.device) -> tuple[int, int]:
-    """(queries, index rows) that are multiplied at once.
-
-    With more threads more columns: what is done beside the product, in one thread, is then a smaller part. A GPU needs
-    large products to be busy.
-    """
-    if device.type != "cpu":
-        return 8192, 16384
-    return 2048, 4096 * min(4, max(1, torch.get_num_threads() // 2))
-
-
-def memory(n: int, m: int, width: int, k: int, both: bool = True) -> int:
+def memory(n: int, m: int, width: int, k: int, both: bool = True, threads: int = 1) -> int:
     """Bytes that a search of [n, width] in [m, width] takes at most on CPU, beside the vectors, whatever they hold."""
-    rows, columns = block_shape(torch.device("cpu"))
+    rows, columns = _BLOCK["cpu"]
     board = (rows + GROUPS[0]) * (columns + 2 * GROUPS[0]) * 5 + PAIRS * GROUPS[0] * 60  # and what is looked into
     exact = (EXACT_ROWS * EXACT_COLUMNS * 6 + (EXACT_ROWS + EXACT_COLUMNS) * width * 2) * 8
     vectors = 2 * (rows + columns) * width * 4
-    results = (n + m) * 4 + (n + m if both else n) * k * 12
-    return board + exact + vectors + results + ((m if both else 0) + rows) * (room(k) * 8 + 32)
+    a_query = room(k) * 8 + 32
+    each = board + exact + vectors + columns * (a_query + room(k) * 24)  # while a block's results are written: thrice
+    return threads * each + (n + m) * 4 + (n + m if both else n) * k * 12 + (m * a_query if both else 0)
 
 
 def _search(
@@ -100,24 +99,72 @@ def _search(
     if device is None:
         device = next((x.device for x in (left, right) if isinstance(x, Tensor)), "cpu")
     device = torch.device(device)
-    rows, columns = (block, block) if block else block_shape(device)
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    if len(left) < threads * _FEWEST:
+        threads = 1  # and those of the BLAS
+    rows, columns = (block, block) if block else _BLOCK.get(device.type, _BLOCK["cuda"])
+    shares = -(-len(left) // (rows * threads)) * threads  # as many blocks for every thread
+    rows = -(-len(left) // shares) if shares else 1
     with torch.inference_mode(), _full_precision():
         x, y = Side(left, cosine, device, rows, "queries"), Side(right, cosine, device, columns, "index")
-        board = Board(min(rows, len(x)), min(columns, len(y)), device)
         results = [Result(len(side), k) for side in ((x, y) if both else (x,))]
         back = [Candidates(y, start, x, k) for start in range(0, len(y), columns)] if both else []
-        for first in range(0, len(x), rows):
-            there = Candidates(x, first, y, k)
-            part = x.block(first)
-            for number, start in enumerate(range(0, len(y), columns)):
-                board.multiply(part, y.block(start))
-                there.add(board, 0, start)
+    locks = [threading.Lock() for _ in back]
+    boards = threading.local()
+
+    def search(first: int) -> None:
+        with torch.inference_mode():
+            if not hasattr(boards, "own"):
+                boards.own = Board(rows, min(columns, len(y)), device)
+            there, part, starts = Candidates(x, first, y, k), x.block(first), range(0, len(y), columns)
+            for turn in range(len(starts)):
+                number = (turn + first // rows) % len(starts)  # threads do not meet at the same columns
+                start = starts[number]
+                boards.own.multiply(part, y.block(start))
+                there.add(boards.own, 0, start)
                 if both:
-                    back[number].add(board, 1, first)
+                    with locks[number]:
+                        back[number].add(boards.own, 1, first)
             there.settle(results[0])
-        while back:
-            back.pop().settle(results[1])
+
+    def settle(number: int) -> None:
+        with torch.inference_mode():
+            back[number].settle(results[1])
+
+    with _full_precision(), _single_threaded() if threads > 1 else contextlib.nullcontext():
+        _for_each(range(0, len(x), rows), search, threads)
+        _for_each(range(len(back)), settle, threads)
     return [(result.scores, result.places) for result in results]
+
+
+def _for_each(numbers: range, call: Callable[[int], None], threads: int) -> None:
+    if threads == 1:
+        for number in numbers:
+            call(number)
+        return
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for _ in pool.map(call, numbers):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _single_threaded() -> Iterator[None]:
+    """torch and the BLAS use one thread each in every thread of ours."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with _blas().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@functools.cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager

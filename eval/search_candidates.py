@@ -10,8 +10,8 @@ from eval.search_blocks import GROUPS, Board, Side
 
 Neighbours = tuple[np.ndarray, np.ndarray]  # (scores float32 [n, k], places int64 [n, k]), best first
 
-PAIRS = 1 << 15  # groups of scores that are looked into at once
-EXACT_ROWS, EXACT_COLUMNS = 256, 4096  # block of the search in float64
+PAIRS = 1 << 13  # groups of scores that are looked into at once
+EXACT_ROWS, EXACT_COLUMNS = 128, 2048  # block of the search in float64
 _GATHERED = {"cpu": 1 << 16, "cuda": 1 << 22}  # numbers multiplied at once when near ties are decided
 _LOWEST = np.finfo(np.float32).min  # of a real score; cells without one hold -inf
 
@@ -76,8 +76,13 @@ class Candidates:
 
     def _take(self, query: np.ndarray, place: np.ndarray, score: np.ndarray) -> None:
         """Adds candidates, sorted by query, whose places come after those that are there."""
-        slot = self.count[query] + np.arange(len(query)) - np.searchsorted(query, query)
         width = self.score.shape[1]
+        slot = self._slots(query)
+        if len(slot) and slot.max() >= width:
+            self._compact()
+            kept = score >= self.reach[query]
+            query, place, score = query[kept], place[kept], score[kept]
+            slot = self._slots(query)
         if len(slot) and slot.max() >= width:
             full = np.zeros(len(self.count), dtype=bool)
             full[query[slot >= width]] = True
@@ -87,6 +92,19 @@ class Candidates:
         self.score[query, slot] = score
         self.place[query, slot] = place
         self.count += np.bincount(query, minlength=len(self.count))
+
+    def _slots(self, query: np.ndarray) -> np.ndarray:
+        """The next free columns for new candidates of `query`, which is sorted."""
+        return self.count[query] + np.arange(len(query)) - np.searchsorted(query, query)
+
+    def _compact(self) -> None:
+        """Drops the candidates that have come to lie out of reach."""
+        self._raise_reach()
+        order = np.argsort(-self.score, axis=1)
+        self.score, self.place = (np.take_along_axis(side, order, 1) for side in (self.score, self.place))
+        gone = self.score < self.reach[:, None]
+        self.score[gone] = -np.inf
+        self.count = (~gone).sum(axis=1)
 
     def _raise_reach(self) -> None:
         kth = np.partition(self.score, -self.k, axis=1)[:, -self.k]
