@@ -48,8 +48,8 @@ class Step:
     def divide(self, ranks: int, micro_tokens: int) -> list[list[np.ndarray]]:
         """[micro-step][rank] -> places in this step's arrays; every example exactly once.
 
-        As few micro-steps as fit `micro_tokens` a rank (beyond 127 within 2 % of it); the longest examples are placed first, each into the emptiest
-        bin (longest processing time first, Graham 1969). A bin may be empty.
+        As few micro-steps as fit `micro_tokens` a rank (beyond 127 within 2 % of it); the longest examples are
+        placed first, each into the emptiest bin (longest processing time first, Graham 1969). A bin may be empty.
         """
         order = np.argsort(-self.length, kind="stable")
         micro_steps = max(1, math.ceil(self.tokens / (ranks * micro_tokens)))
