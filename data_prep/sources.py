@@ -9,7 +9,7 @@ splits are never read: their labels are withheld or would be spoilt by training 
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -66,22 +66,32 @@ CCGBANK_TRAIN = tuple(f"{section:02d}" for section in range(2, 22))
 CCGBANK_DEV = ("00",)
 
 
+class _Partial(InputError):
+    """A copy that lacks a split."""
+
+
 def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None = None) -> Located:
     """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub and the makers' servers.
 
     What is downloaded is recorded in `lock` (default: that of the folder `data`), and lands in the Hub's cache or
     beside the lock file.
-    Raises `InputError` if none has it (what was looked for, and where to get it), if a copy is incomplete, if a file
-    is ambiguous, or if the Hub cannot be reached.
+    A copy that lacks a split is passed over for a later source, with a remark.
+    Raises `InputError` if none has it (what was looked for, and where to get it), if the only copy is incomplete, if a
+    file is ambiguous, or if the Hub cannot be reached.
     """
     lock = lock or Lock(Path("data"))
     if dataset.made_of is not None:
         train, dev = (locate(DATASETS[name], sources, lock) for name in dataset.made_of)
         return Located(train.train, dev.dev, f"{train.origin}; dev: {dev.origin}", dataset.licence, True)
     looked: list[str] = []
+    partial_copies: list[str] = []
     for source in sources:
         if source is not None:
-            found = _from_folder(dataset, source, looked)
+            try:
+                found = _from_folder(dataset, source, looked)
+            except _Partial as error:
+                partial_copies.append(str(error))
+                continue
         elif dataset.published:
             folder = Folder.open(fetch_published(dataset.published, lock) / dataset.name)
             found = _from_folder(dataset, folder, looked)
@@ -91,8 +101,9 @@ def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None
             looked.append("hub: has no copy")
             found = None
         if found is not None:
-            return found
-    raise InputError(_missing(dataset, looked))
+            remarks = [*(f"passed over: {problem}" for problem in partial_copies), found.remark]
+            return replace(found, remark="; ".join(filter(None, remarks)))
+    raise InputError("; ".join(partial_copies) or _missing(dataset, looked))
 
 
 def _from_folder(dataset: Dataset, folder: Folder, looked: list[str]) -> Located | None:
@@ -186,14 +197,14 @@ def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
         for name in names:
             paths = shards(folder, name, dataset.name, whole=hub.documents is None)
             if not paths:
-                raise InputError(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
+                raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
             for shard in paths:
                 read = partial(readers.parquet, columns=hub.columns)
                 parts.append(_file_part(base, shard, read, hub.convert, hub.select, split))
         if hub.documents is not None:
             parts = [_documents(parts, hub.documents, split)]
         splits.append(parts)
-    return Located(splits[0], splits[1], f"Hub layout: {hub.id}, {hub.config}", dataset.licence, True)
+    return Located(splits[0], splits[1], f"Hub layout in {base.name}/: {hub.id}, {hub.config}", dataset.licence, True)
 
 
 def _ccgbank(dataset: Dataset, base: Path, sections: dict[str, list[Path]]) -> Located:

@@ -81,7 +81,10 @@ def _evaluate(arguments: list[str]) -> int:
     add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
     add("--num_gpus", type=_positive, metavar="N", help="GPUs, or CPU processes (default: all GPUs, else 1)")
-    add("--source", metavar="DIR", help="where target training data come from: `hub` or a folder (default: --data)")
+    add(
+        "--source", action="append", default=[], metavar="DIR",
+        help="where target training data come from: `hub` or a folder (default: --data); repeat: where to look next",
+    )  # fmt: skip
     add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a config field of every target run: steps=5")
     add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
@@ -100,7 +103,7 @@ def _evaluate(arguments: list[str]) -> int:
         direct=options.direct,
         overrides=tuple(options.set),
         prepared=options.prepared,
-        source=options.source or options.data,
+        sources=tuple(options.source),
         **given,
     )
     results = suite.run(options.encoder, options.suite, options.data, options.out, settings)

@@ -44,7 +44,7 @@ class Options:
     """layer None: `default_layer`; examples None: all rows, else the first so many of each language.
 
     direct: by the intermediate heads, without target training. overrides: `--set` for every target run. prepared: the
-    folder of prepared training data. source: where training data come from, None: as the test data.
+    folder of prepared training data. sources: where training data come from, (): as the test data.
     """
 
     layer: int | None = None
@@ -55,7 +55,7 @@ class Options:
     direct: bool = False
     overrides: tuple[str, ...] = ()
     prepared: Path = Path("data")
-    source: str | None = None
+    sources: tuple[str, ...] = ()
     processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -85,7 +85,7 @@ def run(
     Raises `InputError` if an encoder, the data or the options are wrong, or if no target at all can run.
     """
     name, targets = resolve_suite(suite)
-    options = replace(options, source=options.source or data)
+    options = replace(options, sources=options.sources or (data,))
     assert options.pooling in POOLINGS
     if programs.GPU and options.processes > torch.cuda.device_count():
         raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
@@ -188,7 +188,7 @@ def _plan(
     folder: Path,
 ) -> tuple[list[_Todo], dict[str, str]]:
     todo, not_run = [], dict(absent)
-    settings = Settings(options.overrides, options.prepared.resolve(), str(options.source), options.processes)
+    settings = Settings(options.overrides, options.prepared.resolve(), options.sources, options.processes)
     for target in targets:
         if target.name not in loaded:
             continue
@@ -380,7 +380,7 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
         **found.extra,
         "protocol": protocol,
         "truncated": pieces.truncations(job, one.loaded),
-        "notes": one.loaded.notes,
+        "notes": one.loaded.notes + [note for stage in one.stages for note in stage.supplied()],
         "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
         "fingerprint": one.fingerprint,
     }

@@ -23,6 +23,8 @@ from typing import Any
 from tqdm import tqdm
 
 from data_prep.errors import InputError
+from data_prep.folders import Folder
+from data_prep.sources import DATASETS, locate
 from eval import programs
 from eval.subject import Subject
 from mtl import checkpoint, record, setup
@@ -38,14 +40,15 @@ _NO_MATTER = (*_FIXED, "notes", "log_every", "silence")  # what a run does not d
 
 @dataclass(frozen=True)
 class Settings:
-    """overrides: `--set` for every target run; prepared: where data_prep writes; source: what it reads ("hub" or a
+    """overrides: `--set` for every target run; prepared: where data_prep writes; sources: where it reads ("hub" or a
 
-    folder); processes: GPUs (or CPU ranks). `InputError` for an override of a field that the driver sets.
+    folder; a dataset comes from the first that has it); processes: GPUs (or CPU ranks). `InputError` for an override of
+    a field that the driver sets.
     """
 
     overrides: tuple[str, ...]
     prepared: Path
-    source: str
+    sources: tuple[str, ...]
     processes: int
 
     def __post_init__(self) -> None:
@@ -115,10 +118,22 @@ class Stage:
 
     def prepare(self) -> None:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
-        arguments = ["--config", self.config, "--source", self.settings.source, "--out", str(self.settings.prepared)]
+        arguments = ["--config", self.config, "--out", str(self.settings.prepared)]
+        arguments += [argument for source in self.settings.sources for argument in ("--source", source)]
         encoder = [f"encoder={self.first}", *self.settings.overrides]
         sets = [argument for value in encoder for argument in ("--set", value)]
         programs.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
+
+    def supplied(self) -> list[str]:
+        """Which of its data are not in the first of several sources, in sentences."""
+        first, *others = self.settings.sources
+        found = []
+        for task in configs.load(self.config, list(self.settings.overrides)).resolved_tasks() if others else ():
+            for name in task.datasets:
+                source = first if task.train else next((s for s in self.settings.sources if _has(s, name)), first)
+                if source != first:
+                    found.append(f"target training on {name} of {source}, as {first} lacks it")
+        return found
 
     def _plan(self) -> Plan:
         """The plan of the run, from the prepared data; the encoder that it starts from need not be there yet."""
@@ -197,6 +212,17 @@ class Stage:
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,
         }
+
+
+def _has(source: str, dataset: str) -> bool:
+    """Whether data_prep finds the dataset there; of the Hub it is taken for granted."""
+    if source == "hub":
+        return True
+    try:
+        locate(DATASETS[dataset], [Folder.open(Path(source))])
+    except InputError:
+        return False
+    return True
 
 
 def chain(names: Sequence[str], subject: Subject, base: Path, settings: Settings) -> list[Stage]:

@@ -29,11 +29,12 @@ from mtl.watch import Member
 def in_process(arguments: list[str], log: Path) -> None:
     """`python -m data_prep`, without the seconds that a process costs."""
     parser = argparse.ArgumentParser()
-    for name in ("config", "source", "out"):
+    for name in ("config", "out"):
         parser.add_argument(f"--{name}")
+    parser.add_argument("--source", action="append")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args(arguments)
-    data_prep_program.run(options.config, options.set, [options.source], options.out, 1)
+    data_prep_program.run(options.config, options.set, options.source, options.out, 1)
 
 
 class Trainer:
@@ -328,8 +329,8 @@ def test_a_chain_goes_from_one_run_to_the_next(place: Path, trainer: Trainer, mo
 
 def test_requests_do_not_depend_on_places(place: Path) -> None:
     """An evaluation folder that was moved is still that of its encoder."""
-    settings = Settings((), place / "prepared", "hub", 2)
-    moved = replace(settings, processes=1, prepared=place / "other", source=str(place))
+    settings = Settings((), place / "prepared", ("hub",), 2)
+    moved = replace(settings, processes=1, prepared=place / "other", sources=(str(place),))
     shutil.copytree(place / "run", place / "moved")
     here, there = (
         chain(("toy_xnli",), Subject(str(place / name / "encoder"), torch.device("cpu")), place / name / "eval", one)

@@ -1,11 +1,11 @@
-"""Write the toy world: nine English tasks, raw text, multilingual targets and a tokenizer, with true labels.
+"""Write the toy world: English training data, raw text, multilingual targets and a tokenizer, with true labels.
 
     python -m data_prep.toyworld --out data/toyworld --seed 1 [--scale 1.0]
 
 The layout is the one `data_prep --source DIR` reads: the Hub's folders as Parquet, ccg/*.tsv, text/*.txt, tatoeba/ in
-LASER's layout, tokenizer/. The same seed and scale give the same bytes. world.json is written last: where it is, the
-world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say that a program
-works, not that a method is good.
+LASER's layout, mewsli-x/*.jsonl, tokenizer/. The same seed and scale give the same bytes. world.json is written last:
+where it is, the world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say
+that a program works, not that a method is good.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from datasets import Dataset, Features, disable_progress_bars
 from tqdm import tqdm
 
 from data_prep.examples import InputError
-from data_prep.toyworld import concepts, lexicon, targets, tasks, text, tokenizer
+from data_prep.toyworld import concepts, lexicon, supply, targets, tasks, text, tokenizer
 
 TEXT_LINES = {"train": 60000, "dev": 1000}
 TARGET_ROWS = {"tatoeba": 400, "xnli": 600, "xquad": 400}
@@ -52,6 +52,18 @@ def write_tasks(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]
     for split, sentences in tasks.ccg(seed, scale):
         rows = [" ".join(w.text for w in s) + "\t" + " ".join(w.tag for w in s) for s in sentences]
         counts["ccg"][split] = _lines(out / "ccg" / f"ccg.{split}.tsv", rows)
+    return counts
+
+
+def write_supply(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]:
+    """English training data of targets that no intermediate task stands in for; returns rows per split."""
+    counts: dict[str, dict[str, int]] = {"paws-x": {}, "mewsli-x": {}}
+    sizes = [{s: max(30, round(n * scale)) for s, n in of.items()} for of in (supply.PAWSX_SIZES, supply.MEWSLIX_SIZES)]
+    for split, rows in supply.pawsx(seed, sizes[0]):
+        counts["paws-x"][split] = _parquet(out, "google-research-datasets/paws-x/en", split, rows, supply.PAWSX)
+    for split, rows in supply.mewslix(seed, sizes[1]):
+        lines = [json.dumps(row) for row in rows]
+        counts["mewsli-x"][split] = _lines(out / "mewsli-x" / f"wikipedia_pairs-{split}.jsonl", lines)
     return counts
 
 
@@ -96,7 +108,7 @@ def generate(out: Path, seed: int, scale: float) -> dict:
     out.mkdir(parents=True)
     (out / ".unfinished").touch()
     disable_progress_bars()
-    rows = write_tasks(out, seed, scale)
+    rows = write_tasks(out, seed, scale) | write_supply(out, seed, scale)
     rows_target = write_targets(out, seed, scale)
     lines, size = write_text(out, seed, scale)
     world = {
