@@ -2,18 +2,22 @@
 
     python -m bench.toyworld --seeds 1 2 3
 
-Runs the demo once a seed (world, weights and data order all follow the seed) and prints mean and spread (lowest to
-highest) of every task's held-out score beside its majority baseline, and of every zero-shot target before and after
-phase 2. `--keep` only reads the finished runs.
+Runs the demo once a seed (world, weights and data order all follow the seed), then phase 3: target training from the
+encoder before phase 2 and from the one after it, with the same settings. Prints mean and spread (lowest to highest) of
+every task's held-out score beside its majority baseline, and of every zero-shot target after two and three phases.
+`--keep` only reads the finished runs.
 """
 
 import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -28,7 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed, name in zip(options.seeds, names, strict=True):
             environment = {**os.environ, "SEED": str(seed), "NAME": name}
             subprocess.run(["bash", "data_prep/toyworld/demo.sh"], cwd=HOUSE, env=environment, check=True)
+            for run in (f"{name}_mlm", name):
+                subprocess.run([sys.executable, "-m", "eval", *_third_phase(run)], cwd=HOUSE, check=True)
     print(table([HOUSE / "runs" / name for name in names]))
+
+
+def _third_phase(run: str) -> list[str]:
+    processes = str(min(2, torch.cuda.device_count()) or 2)
+    places = ["--encoder", f"runs/{run}/encoder", "--data", "data/toyworld", "--out", f"runs/{run}/eval_targets"]
+    return [*places, "--suite", "toy", "--num_gpus", processes]
 
 
 def table(runs: list[Path]) -> str:
@@ -44,10 +56,13 @@ def table(runs: list[Path]) -> str:
     before = [_targets(run.with_name(f"{run.name}_mlm") / "eval" / "scores.json") for run in runs]
     lines += ["", "| zero-shot, mean over the other languages | chance | before phase 2 | after |", "|---|---|---|---|"]
     for target in after[0]:
-        chance = after[0][target].get("chance")
-        shown = "-" if chance is None else f"{chance:.1f}"
-        old = _spread([_foreign(s[target]) for s in before]) if all(target in s for s in before) else "-"
-        lines.append(f"| {target} | {shown} | {old} | {_spread([_foreign(s[target]) for s in after])} |")
+        lines.append(_row(target, target, before, after))
+    trained = [
+        [_targets(run.with_name(f"{run.name}{suffix}") / "eval_targets" / "scores.json") for run in runs]
+        for suffix in ("_mlm", "")
+    ]
+    for target in ("toy_xnli", "toy_xquad"):
+        lines.append(_row(f"{target}, then trained on the target's English data", target, *trained))
     back = [_spread([s["toy_tatoeba"]["scores"]["xx->en"] for s in part]) for part in (before, after)]
     lines.append(f"| toy_tatoeba, the other way (xx->en) | - | {back[0]} | {back[1]} |")
     languages = sorted({language for scores in after for language in scores["toy_tatoeba"]["languages"]})
@@ -56,6 +71,13 @@ def table(runs: list[Path]) -> str:
         pair = [_spread([s["toy_tatoeba"]["languages"][language] for s in part]) for part in (before, after)]
         lines.append(f"| {language} | {pair[0]} | {pair[1]} |")
     return "\n".join(lines)
+
+
+def _row(title: str, target: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
+    chance = after[0][target].get("chance")
+    shown = "-" if chance is None else f"{chance:.1f}"
+    old = _spread([_foreign(s[target]) for s in before]) if all(target in s for s in before) else "-"
+    return f"| {title} | {shown} | {old} | {_spread([_foreign(s[target]) for s in after])} |"
 
 
 def _last_dev(path: Path) -> dict[str, dict[str, float]]:
