@@ -113,7 +113,7 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
         x, y = (
             retrieve.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
         )
-        mined[one.split] = mining.mine(_neighbours(x, y), _neighbours(y, x), other, english)
+        mined[one.split] = mining.mine(*_neighbours(x, y), other, english)
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)
@@ -124,8 +124,11 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
     found.extra.setdefault("scored_on", {})[code] = test.split
 
 
-def _neighbours(queries: Tensor, index: Tensor) -> mining.Neighbours:
-    return retrieve.top_k(queries, index, min(NEIGHBOURS, len(index)))
+def _neighbours(x: Tensor, y: Tensor) -> tuple[mining.Neighbours, mining.Neighbours]:
+    if min(len(x), len(y)) < NEIGHBOURS:
+        there, back = (retrieve.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
+        return there, back
+    return retrieve.top_k_both(x, y, NEIGHBOURS)
 
 
 def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str) -> None:

@@ -380,7 +380,8 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
         **found.extra,
         "protocol": protocol,
         "truncated": pieces.truncations(job, one.loaded),
-        "notes": one.loaded.notes + [note for stage in one.stages for note in stage.supplied()],
+        "supplied": [sentence for stage in one.stages for sentence in stage.supplied()],
+        "notes": one.loaded.notes,
         "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
         "fingerprint": one.fingerprint,
     }

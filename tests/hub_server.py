@@ -175,8 +175,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.connection.close()
         elif send:
-            self.wfile.write(data[first:])
             self.server_state.sent += len(data) - first
+            self.wfile.write(data[first:])
         return None
 
 

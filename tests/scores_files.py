@@ -61,6 +61,7 @@ def record(target: str, codes: Sequence[str], suite: str, seed: int, layer: int 
         "protocol": protocol,
         "truncated": {"too long": 3},
         "notes": ["2 rows without gold"],
+        "supplied": [],
         "files": {"a.parquet": "0" * 64},
         "fingerprint": "f" * 64,
         "seconds": 1.5,

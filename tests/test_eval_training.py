@@ -17,6 +17,7 @@ from eval_run import make_run
 from small import WORDS
 
 import data_prep.__main__ as data_prep_program
+from data_prep.toyworld.__main__ import write_supply
 from eval import programs, targets
 from eval.__main__ import main
 from eval.subject import Subject
@@ -359,3 +360,17 @@ def test_a_chain_with_the_real_trainer(place: Path, monkeypatch: pytest.MonkeyPa
     start = load_file(place / "run" / "encoder" / "model.safetensors")
     trained = load_file(folder / "first" / "encoder" / "model.safetensors")
     assert any(not torch.allclose(start[name], trained[name], atol=1e-5) for name in start)
+
+
+def test_data_that_the_first_source_lacks_are_named(place: Path, tmp_path: Path) -> None:
+    write_supply(tmp_path / "toyworld", seed=1, scale=0.01)
+    (tmp_path / "samples").mkdir()
+    samples, toy = str(tmp_path / "samples"), str(tmp_path / "toyworld")
+    subject = Subject(str(place / "run" / "encoder"), torch.device("cpu"))
+
+    def supplied(*sources: str) -> list[str]:
+        settings = Settings((), place / "prepared", sources, 2)
+        return chain(("mewslix",), subject, place / "eval", settings)[0].supplied()
+
+    assert supplied(samples, toy) == [f"target training on mewslix of {toy}, as {samples} lacks it"]
+    assert supplied(toy, samples) == supplied(toy) == supplied("hub", toy) == []

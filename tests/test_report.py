@@ -426,3 +426,13 @@ def test_names_stay_apart(tmp_path: Path) -> None:
     assert inputs.names_of([Run(one) for one in results]) == ["runs/same/encoder", "elsewhere/same/encoder"]
     twice = [Run(results[0], tmp_path / "x"), Run(results[0], tmp_path / "y")]
     assert inputs.names_of(twice) == [str(tmp_path / "x"), str(tmp_path / "y")]
+
+
+def test_training_data_from_elsewhere_are_named_at_the_column() -> None:
+    one = scores_files.scores("one", "xtreme", 1)
+    sentence = "target training on pawsx of data/toyworld, as samples lacks it"
+    one["targets"]["pawsx"]["supplied"] = [sentence]
+    table = tables.main_table([entry(one)], resolve_suite("xtreme"))
+    numbers = {name: table.header[place].notes for name, place in columns(table).items()}
+    assert [table.notes[number - 1] for number in numbers["pawsx"]] == [sentence] and not numbers["xnli"]
+    assert f"pawsx: {sentence}" in overview([entry(one)], resolve_suite("xtreme"))

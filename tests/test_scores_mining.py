@@ -12,8 +12,7 @@ from eval.mining import Corpus, Mined
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int = 4) -> mining.Neighbours:
-    found = retrieve.top_k(retrieve.normalise(queries), retrieve.normalise(index), min(k, len(index)))
-    return found[0].numpy(), found[1].numpy()
+    return retrieve.top_k(retrieve.normalise(queries), retrieve.normalise(index), min(k, len(index)))
 
 
 def slow_mining(x: np.ndarray, y: np.ndarray, k: int = 4) -> list[tuple[float, int, int]]:

@@ -44,6 +44,7 @@ class _Record(BaseModel):
     protocol: dict[str, Any]
     truncated: dict[str, int]
     notes: list[str]
+    supplied: list[str] = []
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -184,7 +184,7 @@ def column_notes(entries: Sequence[Entry], target: Target, asked: Sequence[str],
     if untrained:
         some = "" if len(untrained) == len(found) else "some runs "
         notes.append(f"{some}by an intermediate head, without target training")
-    notes += dict.fromkeys(note for record in found for note in record["notes"])
+    notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
     differing = aggregate.differing(found)
     if differing:
         names = ", ".join(key.replace("_", " ") for key in differing)
