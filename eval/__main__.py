@@ -68,7 +68,10 @@ def _evaluate(arguments: list[str]) -> int:
         "--suite", required=True, metavar="NAME[,NAME...]",
         help=f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})",
     )  # fmt: skip
-    add("--data", default="hub", metavar="DIR", help="folder with the test data, or `hub` (default)")
+    add(
+        "--data", action="append", metavar="DIR",
+        help="folder with the test data, or `hub` (default); repeat: where to look next",
+    )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
     add(
@@ -106,7 +109,7 @@ def _evaluate(arguments: list[str]) -> int:
         sources=tuple(options.source),
         **given,
     )
-    results = suite.run(options.encoder, options.suite, options.data, options.out, settings)
+    results = suite.run(options.encoder, options.suite, options.data or ["hub"], options.out, settings)
     scores = [one for one, _ in results]
     reports = report.write(scores, options.out or results[-1][1])
     print(report.terminal_table(scores))

@@ -61,6 +61,7 @@ class Loaded:
 
     rows: `Classify`, `Span`, `Choice`, `Tag`, `Translation` or `Query`; for BUCC one or two `Corpora`, test last.
     pool: LAReQA's and Mewsli-X's candidates, of all languages together; every gold id is in it.
+    data: where it was read; supplied: said if that is not the first place that was asked for.
     """
 
     split: str
@@ -68,3 +69,5 @@ class Loaded:
     files: dict[str, dict[str, str]]
     notes: list[str] = field(default_factory=list)
     pool: list[Candidate] = field(default_factory=list)
+    data: str = "hub"
+    supplied: list[str] = field(default_factory=list)

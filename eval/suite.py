@@ -1,6 +1,6 @@
 """The driver: runs the targets of a suite for one or more encoders, what is missing and only that, and scores them.
 
-    results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data="hub", out=None, options=Options())
+    results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data=["hub"], out=None, options=Options())
 
 Per target: target training where it has one (`deepspeed`, `eval/training.py`), vectors and predictions in pieces
 (`eval/pieces.py`; several processes by `accelerate launch`, one in this process), figures (`eval/figures.py`). All test
@@ -78,14 +78,15 @@ class _Todo:
 
 
 def run(
-    encoders: list[str], suite: str, data: str, out: Path | None, options: Options
+    encoders: list[str], suite: str, data: Sequence[str], out: Path | None, options: Options
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder whose scores.json holds them) of every encoder; `out` is the folder of a single one.
 
+    `data`: "hub" or folders; the test data of a target come from the first that has them.
     Raises `InputError` if an encoder, the data or the options are wrong, or if no target at all can run.
     """
     name, targets = resolve_suite(suite)
-    options = replace(options, sources=options.sources or (data,))
+    options = replace(options, sources=options.sources or tuple(data))
     assert options.pooling in POOLINGS
     if programs.GPU and options.processes > torch.cuda.device_count():
         raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
@@ -104,7 +105,7 @@ def run(
     with contextlib.ExitStack() as locks:
         for folder in folders:
             locks.enter_context(results.locked(folder))
-        return _run_all(name, targets, subjects, folders, plans, data, options)
+        return _run_all(name, targets, subjects, folders, plans, options)
 
 
 def _run_all(
@@ -113,7 +114,6 @@ def _run_all(
     subjects: list[Subject],
     folders: list[Path],
     plans: list[tuple[list["_Todo"], dict[str, str]]],
-    data: str,
     options: Options,
 ) -> list[tuple[dict[str, Any], Path]]:
     found: list[tuple[list[_Todo], dict[str, Any], Path]] = []
@@ -148,7 +148,7 @@ def _run_all(
                     what = "same encoder, training, protocol and data"
                     _say(f"{one.subject.name}: {one.target.name}: {what}, taken from {folder}")
                     continue
-                _run_one(one, result, folder, data, options, cost, bar)
+                _run_one(one, result, folder, options, cost, bar)
                 results.write(result, targets, folder)
     return [(result, folder) for _, result, folder in found]
 
@@ -161,7 +161,7 @@ def _some_left(suite: str, plans: Sequence[tuple[list["_Todo"], dict[str, str]]]
 
 
 def _read_all(
-    suite: str, targets: list[Target], data: str, options: Options
+    suite: str, targets: list[Target], data: Sequence[str], options: Options
 ) -> tuple[dict[str, Loaded], dict[str, str]]:
     """(data of the targets that can be read, reason of the others)."""
     loaded: dict[str, Loaded] = {}
@@ -170,12 +170,17 @@ def _read_all(
         if options.direct and target.training and not target.direct:
             absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
-        try:
-            loaded[target.name] = read(target, target.of_suite(suite), data)
-        except NotThere as error:
-            absent[target.name] = str(error)
-            continue
-        pieces.limit(loaded[target.name], options.examples)
+        for source in data:
+            try:
+                some = read(target, target.of_suite(suite), source)
+            except NotThere as error:
+                absent.setdefault(target.name, str(error))
+                continue
+            pieces.limit(some, options.examples)
+            supplied = [f"test data of {source}, as {data[0]} lacks them"] if source != data[0] else []
+            loaded[target.name] = replace(some, data=source, supplied=supplied)
+            absent.pop(target.name, None)
+            break
     return loaded, absent
 
 
@@ -277,7 +282,6 @@ def _run_one(
     one: _Todo,
     result: dict[str, Any],
     folder: Path,
-    data: str,
     options: Options,
     cost: dict[Path, int],
     bar: "tqdm[Any]",
@@ -306,7 +310,7 @@ def _run_one(
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
     # The languages that were asked for, not those found: the other processes then read what this one has read.
-    job = _job(one, options, subject, one.target.of_suite(result["suite"]), data, work_folder)
+    job = _job(one, options, subject, one.target.of_suite(result["suite"]), work_folder)
     _compute(job, one.loaded, subject, options, bar)
     found = figures.figures(one.target, job, one.loaded, names, options.centre, options.device)
     record = _record(one, found, protocol, job, result["suite"])
@@ -322,13 +326,13 @@ def _query_length(target: Target) -> int:
     return QUERY_LENGTHS.get(target.kind, MAX_LENGTH)
 
 
-def _job(one: _Todo, options: Options, subject: Subject, languages: tuple[str, ...], data: str, folder: Path) -> Job:
+def _job(one: _Todo, options: Options, subject: Subject, languages: tuple[str, ...], folder: Path) -> Job:
     pooled = bool(one.loaded.pool)
     return Job(
         target=one.target.name,
         encoder=str(subject.folder),
         head=one.head,
-        data=data,
+        data=one.loaded.data,
         languages=languages,
         examples=options.examples,
         layer=None if pooled else one.protocol.get("layer"),
@@ -380,7 +384,7 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
         **found.extra,
         "protocol": protocol,
         "truncated": pieces.truncations(job, one.loaded),
-        "supplied": [sentence for stage in one.stages for sentence in stage.supplied()],
+        "supplied": one.loaded.supplied + [sentence for stage in one.stages for sentence in stage.supplied()],
         "notes": one.loaded.notes,
         "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
         "fingerprint": one.fingerprint,

@@ -290,4 +290,4 @@ def test_more_gpus_than_there_are_is_said(base: Place, monkeypatch: pytest.Monke
     monkeypatch.setattr(programs, "GPU", True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--num_gpus 2: there are 1 here"):
-        suite.run([str(base.encoder)], "toy", str(base.world), None, suite.Options(processes=2))
+        suite.run([str(base.encoder)], "toy", [str(base.world)], None, suite.Options(processes=2))

@@ -11,6 +11,8 @@ from data_prep.folders import Folder
 from data_prep.sources import DATASETS, Part, locate
 from data_prep.toyworld import concepts, lexicon
 from data_prep.toyworld.__main__ import write_supply
+from eval.read import read
+from eval.targets import TARGETS
 
 PAWSX = "google-research-datasets/paws-x/en"
 
@@ -61,6 +63,21 @@ def test_data_prep_reads_both(world: Path) -> None:
         assert f"{{ {word} }}" in pair.query and pair.passage.startswith(f"{word.capitalize()} is a thing")
         assert passages.setdefault(word, pair.passage) == pair.passage
     assert len(passages) > 20
+
+
+def test_mentions_are_of_their_entity_in_every_language(world: Path) -> None:
+    found = read(TARGETS["mewslix"], TARGETS["mewslix"].of_suite("xtreme-r"), str(world))
+    assert set(found.rows) == {"de", "en", "es", "ja"} and found.split == "test" and len(found.pool) > 20
+    titles = {candidate.id: candidate.text.partition(" is a thing")[0].lower() for candidate in found.pool}
+    table = [line.split(": ", 1) for line in concepts.NOUNS.strip().splitlines()]
+    for code, column in (("de", 0), ("es", 1), ("ja", 5)):
+        names = {english: row.split("|")[column].split() for english, row in table}
+        for query in found.rows[code]:
+            word = query.text.partition(":")[0]
+            (gold,) = query.gold
+            assert word.lower()[:3] in " ".join(names[titles[gold]]).lower(), (query, titles[gold])
+    for query in found.rows["en"]:
+        assert query.text.partition(":")[0] == titles[query.gold[0]]
 
 
 def test_a_copy_without_its_training_split_is_passed_over_for_a_later_source(world: Path, tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ def _lines(path: Path, lines: list[str]) -> int:
     return len(lines)
 
 
+def _json_lines(path: Path, rows: list[tasks.Row]) -> int:
+    return _lines(path, [json.dumps(row, ensure_ascii=False) for row in rows])
+
+
 def write_tasks(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]:
     """The nine English tasks; returns rows per split."""
     counts: dict[str, dict[str, int]] = {}
@@ -56,14 +60,16 @@ def write_tasks(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]
 
 
 def write_supply(out: Path, seed: int, scale: float) -> dict[str, dict[str, int]]:
-    """English training data of targets that no intermediate task stands in for; returns rows per split."""
+    """Training data of PAWS-X, training and test data of Mewsli-X; returns rows per split."""
     counts: dict[str, dict[str, int]] = {"paws-x": {}, "mewsli-x": {}}
     sizes = [{s: max(30, round(n * scale)) for s, n in of.items()} for of in (supply.PAWSX_SIZES, supply.MEWSLIX_SIZES)]
     for split, rows in supply.pawsx(seed, sizes[0]):
         counts["paws-x"][split] = _parquet(out, "google-research-datasets/paws-x/en", split, rows, supply.PAWSX)
     for split, rows in supply.mewslix(seed, sizes[1]):
-        lines = [json.dumps(row) for row in rows]
-        counts["mewsli-x"][split] = _lines(out / "mewsli-x" / f"wikipedia_pairs-{split}.jsonl", lines)
+        counts["mewsli-x"][split] = _json_lines(out / "mewsli-x" / f"wikipedia_pairs-{split}.jsonl", rows)
+    mentions, entities = supply.mewslix_test(seed, max(30, round(supply.MEWSLIX_TEST * scale)))
+    counts["mewsli-x"]["test"] = _json_lines(out / "mewsli-x" / "wikinews_mentions-test.jsonl", mentions)
+    _json_lines(out / "mewsli-x" / "candidate_set_entities.jsonl", entities)
     return counts
 
 

@@ -1,4 +1,4 @@
-"""English training data of two targets that no intermediate task stands in for: PAWS-X and Mewsli-X.
+"""What the other tables lack of two targets: English training data of PAWS-X and Mewsli-X, and Mewsli-X's test data.
 
 In the files and columns of the makers, so that `--source data/toyworld` trains these targets too. Like PAWS, a pair
 shares its words and differs, if it does, in who does what; as in Mewsli-X, a passage describes an entity (here a thing
@@ -26,6 +26,8 @@ PAWSX = Features(
 )
 PAWSX_SIZES = {"train": 4000, "validation": 600}
 MEWSLIX_SIZES = {"train": 3000, "dev": 400}
+MEWSLIX_TEST = 100  # mentions of each language
+MEWSLIX_LANGUAGES = ("de", "en", "es", "ja")  # those of Mewsli-X that the toy world has
 
 
 def pawsx(seed: int, size: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
@@ -61,33 +63,45 @@ def _swap(rng: random.Random) -> tuple[str, str, int]:
 
 def mewslix(seed: int, size: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
     """(split, rows) of {contextual_mention, entity}; the entities of both splits are the same."""
-    rng = random.Random(f"{seed}/mewslix")
-    entities = {thing: _entity(rng, number, thing) for number, thing in enumerate(sorted(OBJECTS))}
+    entities = _entities(seed)
     for split, count in size.items():
         rng = random.Random(f"{seed}/mewslix/{split}")
         rows: list[Row] = []
         while len(rows) < count:
-            clause = draw_clause(rng, ["place"], need_object=True)
-            assert clause.obj is not None
-            text, start, end = _mention(clause)
-            mention = {
-                "example_id": f"toy-{split}-{len(rows):06d}",
-                "mention_span": {"start": start, "end": end, "text": text[start:end]},
-                "entity_id": entities[clause.obj]["entity_id"],
-            }
-            context = {"language": "en", "text": text, "sentence_spans": [{"start": 0, "end": len(text)}]}
-            rows.append(
-                {"contextual_mention": {"context": context, "mention": mention}, "entity": entities[clause.obj]}
-            )
+            context, mention, entity = _mention(rng, "en", f"toy-{split}-{len(rows):06d}", entities)
+            rows.append({"contextual_mention": {"context": context, "mention": mention}, "entity": entity})
         yield split, rows
 
 
-def _mention(clause: Clause) -> tuple[str, int, int]:
-    """A sentence, and where in it the object stands."""
-    parts = words(clause, "en")
+def mewslix_test(seed: int, count: int) -> tuple[list[Row], list[Row]]:
+    """`count` rows {context, mentions} of each language, and the candidates."""
+    entities = _entities(seed)
+    rows = []
+    for lang in MEWSLIX_LANGUAGES:
+        rng = random.Random(f"{seed}/mewslix/test/{lang}")
+        for number in range(count):
+            context, mention, _ = _mention(rng, lang, f"toy-{lang}-{number:06d}", entities)
+            rows.append({"context": context, "mentions": [mention]})
+    return rows, list(entities.values())
+
+
+def _entities(seed: int) -> dict[str, Row]:
+    rng = random.Random(f"{seed}/mewslix")
+    return {thing: _entity(rng, number, thing) for number, thing in enumerate(sorted(OBJECTS))}
+
+
+def _mention(rng: random.Random, lang: str, name: str, entities: dict[str, Row]) -> tuple[Row, Row, Row]:
+    """(context, mention, entity): a sentence, where in it the object stands, and what it is."""
+    clause = draw_clause(rng, ["place"], need_object=True)
+    parts = words(clause, lang)
     text, spans = join(parts)
     start, end = next(span for word, span in zip(parts, spans, strict=True) if word.slot == "obj")
-    return text, start, end
+    entity = entities[str(clause.obj)]
+    mention = {
+        "example_id": name, "mention_span": {"start": start, "end": end, "text": text[start:end]},
+        "entity_id": entity["entity_id"],
+    }  # fmt: skip
+    return {"language": lang, "text": text, "sentence_spans": [{"start": 0, "end": len(text)}]}, mention, entity
 
 
 def _entity(rng: random.Random, number: int, thing: str) -> Row:
