@@ -36,17 +36,13 @@ PRODUCT = {
     for stage, batches, bucket, k in product((0, 1, 2), ("mixed", "by_task"), (SMALL, LARGE), (1, 2, 3))
     if stage or bucket == SMALL
 }
-# A part of them in which every two settings meet at least once; of four ranks, which are slow on two cores, three.
+# A part of them in which every two settings meet at least once; four ranks are slow on two cores: all or none.
 PAIRS = [
     "stage0-mixed-small-micro2", "stage1-mixed-small-micro1", "stage1-by_task-large-micro2",
     "stage2-mixed-small-micro3", "stage2-by_task-large-micro3",
-]  # fmt: skip
-FAST = {4: ["stage1-mixed-small-micro1", "stage2-mixed-small-micro3", "stage2-by_task-large-micro3"]}
-PAIRS += [
     "stage0-by_task-small-micro1", "stage0-by_task-small-micro3", "stage1-mixed-large-micro3",
     "stage2-mixed-large-micro1", "stage2-by_task-small-micro2",
 ]  # fmt: skip
-FAST |= {1: PAIRS, 2: PAIRS}
 # The files of ds_configs/ as users run them; several micro-steps, not the same number in every step.
 FILES = {
     path.stem: {"set": ["mixture.batches=mixed", "micro_tokens=320", f"deepspeed={path.name}"]}

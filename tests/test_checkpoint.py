@@ -211,6 +211,7 @@ def test_another_form_of_weights_is_refused_whatever_the_flag(copy, change, said
     assert "another form" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_offloaded_optimizer_resumes_to_the_bit(tmp_path, tiny_tokenizer_dir):
     """DeepSpeed's own kernel would not: see `OffloadedAdamW`."""
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=8, checkpoint={"every": 3, "keep": 9})

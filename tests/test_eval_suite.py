@@ -238,6 +238,7 @@ def test_sha_of_a_head_counts(run: Path, world: Path) -> None:
         read(TARGETS["tatoeba"], ("xx",), str(world))
 
 
+@pytest.mark.slow
 def test_as_a_program(run: Path, world: Path, tmp_path: Path) -> None:
     """Started as a user does, once for each of the two commands."""
     command = [sys.executable, "-m", "eval", "--encoder", str(run), "--suite", "tatoeba", "--data", str(world)]

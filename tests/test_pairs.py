@@ -64,7 +64,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_step_equals_one_float64_process(config, ranks):
     """In-batch negatives are those of the whole global batch, so gradients do not depend on how it is divided."""
     folder = launch(ranks, config, {name: {**case, "moments": []} for name, case in CASES.items()}, timeout=200)

@@ -191,6 +191,7 @@ def test_resume_never_keeps_the_old_run(tmp_path, tiny_tokenizer_dir):
     assert (tmp_path / "runs/small/encoder/model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_early_stopping(tmp_path, tiny_tokenizer_dir):
     """With a learning rate of next to nothing no evaluation is better than the first: it stops after two more."""
     path = write_run(
