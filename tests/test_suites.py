@@ -49,8 +49,8 @@ def test_every_target_of_the_suite(suite: str, home: Path, shared: Path, tmp_pat
         printed = driver.finish(timeout=1500)
 
     scores = json.loads((home / "run/eval/scores.json").read_text(encoding="utf-8"))
-    targets = scores["targets"]
-    assert set(targets) == set(SUITES[suite]) and not scores["not_run"]
+    assert not scores["not_run"]
+    targets = {name: scores["targets"][name] for name in SUITES[suite]}
     for name, record in targets.items():
         assert record["languages"] and all(0 <= score <= 100 for score in record["languages"].values()), name
         official = set(record["languages"]) | set(record["missing_languages"])
