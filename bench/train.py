@@ -131,8 +131,8 @@ def _ratios(rounds: list[dict[str, Turn]]) -> list[float]:
 def _table(rounds: dict[str, list[dict[str, Turn]]], options: argparse.Namespace) -> str:
     lines = [
         _machine(),
-        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, {options.ranks} ranks, {options.examples} examples a step,"
-        f" {options.rounds} rounds of {options.steps} steps; real tokens a second, median",
+        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, {options.ranks} ranks, {options.examples} examples a "
+        f"step, {options.rounds} rounds of {options.steps} steps; real tokens a second, median",
         "",
         "| against | ours | theirs | ratio (lowest to highest) | bound | peak GiB a rank, ours / theirs |",
         "|---|---:|---:|---:|---:|---:|",
