@@ -22,7 +22,7 @@ from data_prep.lock import Lock
 
 BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
-# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/ranking.py`).
+# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/pools.py`).
 _MARKS = {
     "tatoeba": ("tatoeba.{iso3}-eng.{iso3}", "{code}-en.{code}"),
     "bucc": ("{code}-en.training.{code}", "{code}-en.test.{code}", "{code}-en.sample.{code}", "{code}-en.dev.{code}"),
