@@ -170,17 +170,19 @@ def _read_all(
         if options.direct and target.training and not target.direct:
             absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
+        reasons = []
         for source in data:
             try:
                 some = read(target, target.of_suite(suite), source)
             except NotThere as error:
-                absent.setdefault(target.name, str(error))
+                reasons.append(str(error))
                 continue
             pieces.limit(some, options.examples)
             supplied = [f"test data of {source}, as {data[0]} lacks them"] if source != data[0] else []
             loaded[target.name] = replace(some, data=source, supplied=supplied)
-            absent.pop(target.name, None)
             break
+        else:
+            absent[target.name] = "; ".join(reasons)
     return loaded, absent
 
 

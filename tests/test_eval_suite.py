@@ -83,6 +83,16 @@ def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
     assert "http" not in page.replace(str(world), "")
 
 
+def test_reasons_of_all_places(run: Path, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    places = ["--data", str(tmp_path / "other"), "--data", str(world)]
+    assert main(["--encoder", str(run), "--suite", "tatoeba,bucc", *places]) == 0
+    scores = scores_of(run)
+    assert scores["targets"]["tatoeba"]["supplied"] == [f"test data of {world}, as {tmp_path / 'other'} lacks them"]
+    reason = scores["not_run"]["bucc"]
+    assert f"--data {tmp_path / 'other'}" in reason and f"--data {world}" in reason
+
+
 def test_a_finished_target_is_reused_and_only_then(run: Path, world: Path, monkeypatch) -> None:
     ran: list[str] = []
     compute = suite._compute
