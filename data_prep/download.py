@@ -17,7 +17,6 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import is_offline_mode
 from tqdm import tqdm
 
 from data_prep.catalogue.schema import Published
@@ -63,6 +62,8 @@ def _held(path: Path, file: Published, lock: Lock) -> str | None:
 
 def _fetch(path: Path, file: Published, lock: Lock) -> str:
     """Downloads the file and returns its sha256."""
+    from huggingface_hub import is_offline_mode
+
     if is_offline_mode():
         raise InputError(f"{path}: not there, and HF_HUB_OFFLINE is set; unset it once, or put {file.urls[0]} there")
     part = path.with_name(f".{path.name}.part")

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from huggingface_hub import is_offline_mode
 
 from data_prep import readers
 from data_prep.catalogue.revisions import REVISIONS
@@ -192,6 +191,8 @@ class _one_line:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if not isinstance(error, Exception) or isinstance(error, InputError):
             return
+        from huggingface_hub import is_offline_mode
+
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
         if is_offline_mode():
             raise InputError(

@@ -88,8 +88,11 @@ def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
             return "downloaded"
     for folder in folders:
         bases = (folder.path, folder.path / "hub")
-        if hub is not None and any(_splits(base / hub.id / hub.config, hub.train + hub.dev) for base in bases):
-            return f"in {folder.path.name}/"
+        copies = [copy for base in bases if hub is not None and (copy := base / hub.id / hub.config).is_dir()]
+        if copies:  # as `sources.locate`: a copy of the Hub that lacks a split is passed over with its whole folder
+            if hub is not None and _splits(copies[0], hub.train + hub.dev):
+                return f"in {folder.path.name}/"
+            continue
         for upstream in dataset.upstream:
             if all(folder.matching(end, upstream.within) for end in upstream.train + upstream.dev):
                 return f"in {folder.path.name}/"
