@@ -7,8 +7,9 @@ read but names, and nothing is fetched.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names
 from data_prep.catalogue.intermediate import INTERMEDIATE
@@ -55,6 +56,7 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
         ]
         parts.append("")
     parts.append("@: pinned commit; the others are held to the commit of the first download (sources.lock.json)")
+    parts.append("there: by the names of files; whether a copy of test data carries labels shows when it is read")
     return "\n".join(parts)
 
 
@@ -126,33 +128,33 @@ def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str,
             f"{s.id}, {_short(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
         )
         source = f"Hub: {'; '.join(ids)}"
-    found = [code for code in testset.languages if _has(testset, code, lock, folders)]
+    downloads = lock.folder / FOLDER / testset.name
+    here = [*folders, *([Folder.open(downloads)] if downloads.is_dir() else [])]
+    whose = [source.id for source in testset.hub] if testset.hub_files is None else [testset.hub_files[0]]
+    known = {name: lock.repository(name).get("splits", {}) for name in whose}
+    found = [code for code in testset.languages if _has(testset, code, known, here)]
     return (
         testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
         _of(len(found), len(testset.languages)),
     )  # fmt: skip
 
 
-def _has(testset: TestSet, code: str, lock: Lock, folders: Sequence[Folder]) -> bool:
-    """Whether any split of this language was downloaded or lies in one of the folders."""
+def _has(testset: TestSet, code: str, known: Mapping[str, Mapping[str, Any]], folders: Sequence[Folder]) -> bool:
+    """Whether any split of this language is `known` to the lock file, by repository, or lies in one of the folders."""
+    if testset.hub_files is not None and "files" in known[testset.hub_files[0]]:
+        return True
     for source in testset.hub:
         if source.codes and code not in source.codes:
             continue
         config = source.config.format(**names(code))
-        if any(f"{config}/{split}" in lock.repository(source.id).get("splits", {}) for split in testset.splits):
+        if any(f"{config}/{split}" in known[source.id] for split in testset.splits):
             return True
         if any((base / source.id / config).is_dir() for f in folders for base in (f.path, f.path / "hub")):
             return True
     ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
     for layout in testset.layouts:
         ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
-    here = [*folders]
-    downloads = lock.folder / FOLDER / testset.name
-    if downloads.is_dir():
-        here.append(Folder.open(downloads))
-    if testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {}):
-        return True
-    return any(folder.matching(end, within) for folder in here for end, within in ends)
+    return any(folder.matching(end, within) for folder in folders for end, within in ends)
 
 
 def _pin(name: str) -> str:
