@@ -1,7 +1,10 @@
 """Which runs a report reads, from where, what they are called, and whose seed is whose."""
 
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scores_files
@@ -9,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from eval.report import inputs
+from eval.report import compare, inputs, plots, program, sections
 from eval.report.inputs import Run
+from eval.report.plots import Plot
 
 
 def test_seeds_are_one_row(tmp_path: Path) -> None:
@@ -74,3 +78,43 @@ def test_names_stay_apart(tmp_path: Path) -> None:
     assert inputs.names_of([Run(one) for one in results]) == ["runs/same/encoder", "elsewhere/same/encoder"]
     twice = [Run(results[0], tmp_path / "x"), Run(results[0], tmp_path / "y")]
     assert inputs.names_of(twice) == [str(tmp_path / "x"), str(tmp_path / "y")]
+
+
+def spots(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to everything in a JSON value."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*above, key)
+        yield from spots(value[key], (*above, key))
+
+
+def test_a_damaged_file_is_one_line_and_never_a_traceback(tmp_path: Path, monkeypatch) -> None:
+    """Each field of scores.json taken out or given other types: refused, or reported."""
+    for name in ("bars", "lying_bars", "heat"):  # drawing takes long, and is given nothing but numbers and names
+        monkeypatch.setattr(plots, name, lambda *_: Plot("plot", "caption", b"", "", 1))
+    langs = {"xnli": ("en",), "bucc": ("de",), "lareqa": ("de", "en")}
+    runs = [scores_files.scores(name, ",".join(langs), seed, langs) for seed, name in enumerate("ab")]
+    places = [str(scores_files.write_run(tmp_path, run, seed)) for seed, run in enumerate(runs)]
+    whole, file = runs[1], Path(places[1]) / "eval/scores.json"
+    refused = reported = 0
+    for *above, last in spots(whole):
+        if above and above[0] == "average":
+            continue  # taken anew
+        for value in (spots, None, "x", 3, [1], {}):
+            damaged = copy.deepcopy(whole)
+            inner: Any = damaged
+            for key in above:
+                inner = inner[key]
+            inner[last] = value
+            if value is spots:
+                del inner[last]
+            file.write_text(json.dumps(damaged), encoding="utf-8")
+            try:
+                entries = inputs.group(inputs.read(places))
+                views = compare.views(entries, everything=True)
+                sections.build(entries, views)
+                program.combined(entries, views)
+                reported += 1
+            except InputError as error:
+                assert str(file) in str(error)
+                refused += 1
+    assert refused > 500 and reported > 100
