@@ -81,6 +81,21 @@ def test_alignment(tmp_path: Path) -> None:
     assert str(section.blocks[0]).startswith("No run has alignment scores.") and not section.plots()
 
 
+def test_no_language_in_common(tmp_path: Path) -> None:
+    made = [aligned(name, 1, {code: 10}) for name, code in (("a", "de"), ("b", "kk"))]
+    places = []
+    for one in made:
+        scores = scores_files.scores(one["name"], "xnli", 1, {"xnli": ("en",)})
+        places.append(scores_files.write_run(tmp_path, scores, None))
+        text = json.dumps({"encoders": [one]})
+        (places[-1] / "eval" / "align.json").write_text(text, encoding="utf-8")
+    entries = inputs.group(inputs.read([str(place) for place in places]))
+    for measure in alignment.MEASURES:
+        table = alignment.table(entries, measure)
+        assert table.notes == ["no language that all runs have"]
+        assert {cell.values for row in table.rows for cell in row[1:]} == {("no language that all runs have",)}
+
+
 def test_alignment_that_is_none(tmp_path: Path) -> None:
     run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1, {"xnli": ("en",)}), None)
     path = run / "eval" / "align.json"
