@@ -240,6 +240,9 @@ def test_default_folder(tmp_path: Path, capsys) -> None:
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == str(run.resolve() / "eval" / "report" / "report.html") and Path(out[-1]).is_file()
     assert (run / "eval" / "scores.json").read_bytes() == kept
+    # The suite and its only target are sections of one name.
+    ids = re.findall(r' id="([^"]+)"', Path(out[-1]).read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids)) and {"xnli", "plot-xnli"} <= set(ids)
 
 
 def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
