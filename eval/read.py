@@ -148,6 +148,9 @@ def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:
         try:
             validate(example, where, len(testset.labels) if testset.labels and testset.kind == "classify" else None)
         except EmptyText:
+            if isinstance(example, Tag) and not example.words:
+                counted["left out: no words"] += 1  # nothing to score, and no line in a submission
+                continue
             counted["an empty text, kept"] += 1
         _check(example, where, testset)
         if isinstance(example, Span) and _starts(row)[:1] != [example.answers[0][1]]:
