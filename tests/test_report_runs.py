@@ -53,6 +53,19 @@ def test_seeds_of_target_training_and_of_the_run_before(tmp_path: Path) -> None:
     assert [len(e.runs) for e in inputs.group(inputs.read([str(p) for p in chain]))] == [2]
 
 
+def test_the_config_of_a_model_is_no_run(tmp_path: Path) -> None:
+    """`python -m eval --encoder MODEL --out MODEL/eval`, and a run that started from MODEL/encoder."""
+    runs = []
+    for seed in (1, 2):
+        model = scores_files.write_run(tmp_path, scores_files.scores(f"model{seed}", "tatoeba", 1), None)
+        (model / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
+        (run,) = inputs.read([str(model)])
+        assert run.config is None
+        after = scores_files.scores(f"run{seed}", "tatoeba", seed)
+        runs.append(scores_files.write_run(tmp_path, after, seed, encoder=str(tmp_path / "model1/encoder")))
+    assert [len(e.runs) for e in inputs.group(inputs.read([str(place) for place in runs]))] == [2]
+
+
 @given(st.lists(st.sampled_from("ab_-s1 2/"), min_size=1, max_size=6).map("".join), st.integers(2, 5))
 def test_names_of_seeds(start: str, n: int) -> None:
     title = inputs._common([f"{start}_s{i}" for i in range(n)])

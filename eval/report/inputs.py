@@ -219,8 +219,11 @@ def _config(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def _run_config(folder: Path) -> dict[str, Any]:
+def _run_config(folder: Path) -> dict[str, Any] | None:
+    """The config of a run; None if it is that of a transformers model, which has no seed."""
     config = _object(folder / "config.json")
+    if "model_type" in config and "seed" not in config:
+        return None
     if not isinstance(config.get("seed"), int):
         raise InputError(f"{folder / 'config.json'}: no `seed`; is it the config of a run?")
     return config
@@ -314,7 +317,9 @@ def _without_seed(config: dict[str, Any], depth: int) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _SEED_FIELDS}
     encoder = kept.get("encoder")
     if isinstance(encoder, str) and depth < 10 and (Path(encoder).parent / "config.json").is_file():
-        kept["encoder"] = [Path(encoder).name, _without_seed(_run_config(Path(encoder).parent), depth + 1)]
+        before = _run_config(Path(encoder).parent)
+        if before is not None:
+            kept["encoder"] = [Path(encoder).name, _without_seed(before, depth + 1)]
     return kept
 
 
