@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.catalogue.labels import NER, NLI, UPOS
 from eval.official import LANGUAGES
 from eval.ranking import TOP
-from eval.tagging import UPOS
 
 FOLDERS = {"bucc": "bucc2018"}  # of the targets whose folder has another name
-LABELS = {"xnli": ("contradiction", "entailment", "neutral"), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
-TAGS = {"panx": ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"), "udpos": UPOS}
+LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
+TAGS = {"panx": NER, "udpos": UPOS}
 NO_TAG = "O"  # for a word without prediction: no entity, and no part of speech, so it can never be right there
 
 

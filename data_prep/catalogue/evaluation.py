@@ -14,7 +14,7 @@ from typing import Any
 from data_prep import convert, convert_targets, readers, tagged
 from data_prep.catalogue.files import BUCC, LAREQA
 from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
-from data_prep.catalogue.languages import LANGUAGES, TYDIQA_NAMES, UD_NAMES
+from data_prep.catalogue.languages import ISO3, LANGUAGES, TYDIQA_NAMES, UD_NAMES
 from data_prep.catalogue.schema import Published
 from data_prep.convert import Convert
 from data_prep.readers import Reader
@@ -90,8 +90,6 @@ class TestSet:
 
 def names(code: str) -> dict[str, str]:
     """What the placeholders stand for; of an MLQA pair CONTEXT-QUESTION, else both languages are `code`."""
-    from data_prep.catalogue.languages import ISO3
-
     context, _, question = code.partition("-")
     return {
         "code": code,
