@@ -15,6 +15,13 @@ from data_prep.errors import InputError
 from data_prep.store import file_sha256
 
 
+def check_folders(option: str, places: Sequence[str | Path]) -> None:
+    """`InputError` for the first of `places` that is neither `hub` nor a folder."""
+    for place in places:
+        if place != "hub" and not os.path.isdir(place):
+            raise InputError(f"{option} {place}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+
+
 @dataclass(frozen=True, slots=True)
 class Folder:
     """The files below `path`, absolute and sorted. `option` is the program's option that named it, for messages."""
@@ -26,8 +33,7 @@ class Folder:
 
     @staticmethod
     def open(path: Path, option: str = "--source") -> "Folder":
-        if not os.path.isdir(path):
-            raise InputError(f"{option} {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+        check_folders(option, [path])
         path = path.absolute()
         files = tuple(_walk(path))
         names: dict[str, list[Path]] = {}

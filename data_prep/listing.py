@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names
+from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names, shown
 from data_prep.catalogue.intermediate import INTERMEDIATE
 from data_prep.catalogue.revisions import REVISIONS
 from data_prep.catalogue.schema import Dataset, Published
@@ -125,7 +125,7 @@ def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str,
         source = f"Hub: {testset.hub_files[0]}{_pin(testset.hub_files[0])}"
     else:
         ids = dict.fromkeys(
-            f"{s.id}, {_short(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
+            f"{s.id}, {shown(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
         )
         source = f"Hub: {'; '.join(ids)}"
     downloads = lock.folder / FOLDER / testset.name
@@ -165,10 +165,6 @@ def _pin(name: str) -> str:
 def _servers(files: Sequence[Published]) -> str:
     hosts = dict.fromkeys(re.sub(r"^https?://([^/]+)/.*", r"\1", file.urls[0]) for file in files)
     return f"{len(files)} files of {', '.join(hosts)}"
-
-
-def _short(config: str) -> str:
-    return re.sub(r"\{[a-z0-9]+\}", "xx", config)
 
 
 def _count(codes: Iterable[str]) -> str:

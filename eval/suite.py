@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
+from data_prep.folders import check_folders
 from eval import aggregate, figures, pieces, programs, results, score, submission, work
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer
 from eval.official import LANGUAGES
@@ -95,6 +96,8 @@ def run(
         depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {depth}")
+    check_folders("--data", data)
+    check_folders("--source", options.sources)
     folders = [out if out is not None and len(subjects) == 1 else subject.eval_folder for subject in subjects]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")

@@ -209,6 +209,9 @@ def test_errors_are_one_line(run: Path, world: Path, tmp_path: Path, capsys) -> 
     assert "did you mean `steps`" in says(*encoder, *data, "--suite", "toy", "--set", "stpes=5")
     assert "not on the Hub" in says(*encoder, "--suite", "toy")
     assert "no such folder" in says(*encoder, "--suite", "toy", "--data", str(tmp_path / "no"))
+    # At once, and not as a reason why targets cannot be trained.
+    assert "--source no: no such folder" in says(*encoder, "--suite", "toy", *data, "--source", "no")
+    assert "--data no: no such folder" in says(*encoder, "--suite", "toy_tatoeba", *data, "--data", "no")
     assert not (run.parent / "eval").exists()
     with pytest.raises(SystemExit):
         main([*encoder, "--suite", "tatoeba", "--examples", "0"])

@@ -6,6 +6,7 @@ sets write it, {context} and {question} the two languages of an MLQA pair, {spli
 Splits are called as on the Hub.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,6 +100,11 @@ def names(code: str) -> dict[str, str]:
         "context": context,
         "question": question or context,
     }
+
+
+def shown(pattern: str) -> str:
+    """A name with xx for every placeholder, for people."""
+    return re.sub(r"\{[a-z0-9]+\}", "xx", pattern)
 
 
 def _tydiqa_row(row: dict[str, Any], code: str) -> bool:
