@@ -7,11 +7,10 @@ read but names, and nothing is fetched.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names, shown
+from data_prep.catalogue.evaluation import TEST_SETS, HubTest, TestSet, names, shown
 from data_prep.catalogue.intermediate import INTERMEDIATE
 from data_prep.catalogue.revisions import REVISIONS
 from data_prep.catalogue.schema import Dataset, Published
@@ -128,33 +127,52 @@ def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str,
             f"{s.id}, {shown(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
         )
         source = f"Hub: {'; '.join(ids)}"
-    downloads = lock.folder / FOLDER / testset.name
-    here = [*folders, *([Folder.open(downloads)] if downloads.is_dir() else [])]
-    whose = [source.id for source in testset.hub] if testset.hub_files is None else [testset.hub_files[0]]
-    known = {name: lock.repository(name).get("splits", {}) for name in whose}
-    found = [code for code in testset.languages if _has(testset, code, known, here)]
+    found = _downloaded(testset, lock).union(*(_lying(testset, folder) for folder in folders))
     return (
         testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
         _of(len(found), len(testset.languages)),
     )  # fmt: skip
 
 
-def _has(testset: TestSet, code: str, known: Mapping[str, Mapping[str, Any]], folders: Sequence[Folder]) -> bool:
-    """Whether any split of this language is `known` to the lock file, by repository, or lies in one of the folders."""
-    if testset.hub_files is not None and "files" in known[testset.hub_files[0]]:
-        return True
+def _downloaded(testset: TestSet, lock: Lock) -> set[str]:
+    """The languages of which any split was downloaded, by the lock file."""
+    if testset.hub_files is not None:
+        return set(testset.languages) if "files" in lock.repository(testset.hub_files[0]).get("splits", {}) else set()
+    folder = lock.folder / FOLDER / testset.name
+    found = _lying(testset, Folder.open(folder)) if folder.is_dir() else set()
     for source in testset.hub:
-        if source.codes and code not in source.codes:
-            continue
-        config = source.config.format(**names(code))
-        if any(f"{config}/{split}" in known[source.id] for split in testset.splits):
-            return True
-        if any((base / source.id / config).is_dir() for f in folders for base in (f.path, f.path / "hub")):
-            return True
-    ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
-    for layout in testset.layouts:
-        ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
-    return any(folder.matching(end, within) for folder in folders for end, within in ends)
+        splits = lock.repository(source.id).get("splits", {})
+        found |= {
+            code
+            for code, config in _configs(testset, source)
+            if any(f"{config}/{split}" in splits for split in testset.splits)
+        }
+    return found
+
+
+def _lying(testset: TestSet, folder: Folder) -> set[str]:
+    """The languages of which any split lies in a folder: where the Hub's layout is there, only what it has counts."""
+    bases = (folder.path, folder.path / "hub")
+    hub = {
+        code
+        for source in testset.hub
+        for code, config in _configs(testset, source)
+        if any((base / source.id / config).is_dir() for base in bases)
+    }
+    found = set(hub)
+    for code in testset.languages:
+        ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
+        for layout in () if hub else testset.layouts:
+            ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
+        if any(folder.matching(end, within) for end, within in ends):
+            found.add(code)
+    return found
+
+
+def _configs(testset: TestSet, source: HubTest) -> list[tuple[str, str]]:
+    """(language, configuration) of a repository."""
+    codes = source.codes or testset.languages
+    return [(code, source.config.format(**names(code))) for code in codes]
 
 
 def _pin(name: str) -> str:

@@ -54,6 +54,7 @@ def test_what_is_there(capsys, tmp_path):
     for code in ("de", "th"):
         (source / f"xquad-r/{code}.json").touch()
     write_parquet(source / "facebook/xnli/de", "test", nli([0]))
+    write_jsonl(source / "xnli.test.jsonl", [])  # all languages, but not read beside the Hub's layout
     (data / "qqp/abc-def").mkdir(parents=True)
     (data / "qqp/abc-def/manifest.json").touch()
     lock = Lock(data)
