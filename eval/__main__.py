@@ -94,7 +94,7 @@ def _evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from eval import report, suite
+    from eval import report, submission, suite
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
     settings = suite.Options(
@@ -115,6 +115,10 @@ def _evaluate(arguments: list[str]) -> int:
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)
+    for one, folder in results:
+        place = folder / "submission" / one["suite"]
+        if options.examples is None and place.is_dir():  # written for the official suites
+            print(f"{place}: {'; '.join(submission.check(place, one['suite'])) or 'complete'}")
     return 0
 
 

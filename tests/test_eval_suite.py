@@ -76,6 +76,8 @@ def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
     assert scores["average"]["score"] is None and scores["average"]["missing"]["pawsx"] == "not run"
     printed = capsys.readouterr().out
     assert "2 of 36" in printed and "no data for" in printed and "udpos, panx (--direct: no" in printed
+    (line,) = (line for line in printed.splitlines() if line.startswith(f"{run.parent}/eval/submission/xtreme: "))
+    assert "pawsx: nothing there" in line and "xnli: no file for ar bg el" in line and "bucc2018: nothing there" in line
     markdown = (run.parent / "eval" / "report.md").read_text(encoding="utf-8")
     assert "| ru | 5 |" in markdown and "(plots/tatoeba.png)" in markdown and "not run" in markdown
     page = (run.parent / "eval" / "report.html").read_text(encoding="utf-8")
