@@ -80,6 +80,21 @@ def begin(
     return result, None
 
 
+def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The fingerprint of an earlier record of the target that has all of these languages, and perhaps more; else None.
+
+    So the languages that XTREME-R has and XTREME has not are neither lost nor computed again when one suite is run
+    after the other. `setup`: digest of encoder, training and protocol; `files`: by language, sha256 by name.
+    """
+    try:
+        old = json.loads((folder / NAME).read_text(encoding="utf-8"))["targets"][target]
+        same = old["setup"] == setup and old["languages"].keys() >= files.keys()
+        known = all(old["files"].get(name) == digest for some in files.values() for name, digest in some.items())
+        return str(old["fingerprint"]) if same and known else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def write(result: dict[str, Any], targets: Sequence[Target], folder: Path) -> None:
     """Replaces scores.json at once, the averages over `targets` taken anew."""
     result["average"] = aggregate.average(result, result["suite"], targets)

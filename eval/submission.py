@@ -9,6 +9,7 @@ number, so the order is the test file's. LAReQA has no file in any official read
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,16 @@ def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
     temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)
     return path
+
+
+def replace(folder: Path, target: str, predictions: Mapping[str, Any]) -> None:
+    """Writes a target's predictions, by language, to `folder`/SUITE of every suite that has it; old ones go."""
+    for suite, targets in LANGUAGES.items():
+        if target in targets:
+            shutil.rmtree(folder / suite / FOLDERS.get(target, target), ignore_errors=True)
+            for language, said in predictions.items():
+                if language in targets[target]:
+                    write(folder / suite, target, language, said)
 
 
 def check(folder: Path, suite: str, labels: Path | None = None) -> list[str]:

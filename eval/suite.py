@@ -27,7 +27,6 @@ from data_prep.errors import InputError
 from data_prep.folders import check_folders
 from eval import aggregate, figures, pieces, programs, results, score, submission, work
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer
-from eval.official import LANGUAGES
 from eval.pieces import Job
 from eval.read import read
 from eval.rows import Loaded, NotThere
@@ -72,7 +71,8 @@ class _Todo:
     head: str | None
     names: dict[str, str]
     protocol: dict[str, Any]
-    fingerprint: str
+    setup: str  # a digest of encoder, training and protocol
+    fingerprint: str  # of the data as well, or of an earlier record that holds these
 
     def texts(self) -> int:
         return sum(piece.size for piece in pieces.pieces(self.loaded, self.head is not None))
@@ -125,6 +125,7 @@ def _run_all(
         result, remark = results.begin(subject, suite, folder, targets, wanted)
         if remark:
             _say(remark)
+            shutil.rmtree(folder / "submission", ignore_errors=True)  # of the other weights
         result["not_run"] = {**not_run, **_prepare([one for one in mine if not _finished(one, result)])}
         found.append(([one for one in mine if one.target.name not in result["not_run"]], result, folder))
     _some_left(suite, [(mine, result["not_run"]) for mine, result, _ in found])
@@ -206,7 +207,7 @@ def _plan(
         stages: list[Stage] = []
         head: str | None = None
         names: dict[str, str] = {}
-        basis: list[Any] = [VERSION, subject.fingerprint, some.files]
+        basis: list[Any] = [VERSION, subject.fingerprint]
         protocol: dict[str, Any] = {"split": some.split, "precision": "float32"}
         protocol["n"] = f"first {options.examples}" if options.examples else "all"
         if target.training and options.direct:
@@ -226,9 +227,14 @@ def _plan(
             protocol |= {"head": head, "training_on_target": "English"}
         else:
             protocol |= _vectors_protocol(subject, options) | figures.protocol(target, None)
-        digest = hashlib.sha256(json.dumps([basis, protocol], sort_keys=True, default=str).encode()).hexdigest()
-        todo.append(_Todo(subject, target, some, stages, head, names, protocol, digest))
+        setup = _digest([basis, protocol])
+        digest = results.wider(folder, target.name, setup, some.files) or _digest([setup, some.files])
+        todo.append(_Todo(subject, target, some, stages, head, names, protocol, setup, digest))
     return todo, not_run
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _vectors_protocol(subject: Subject, options: Options) -> dict[str, Any]:
@@ -309,8 +315,7 @@ def _run_one(
         protocol["training"] = [stage.record() for stage in one.stages]
         weights = f"{subject.fingerprint} {head_fingerprint(trained)}"
     # Pieces of an interrupted attempt go with these weights and this request, or are of no use.
-    digest = hashlib.sha256(f"{one.fingerprint} {weights}".encode()).hexdigest()
-    work_folder = folder / "work" / f"{one.target.name}-{digest[:12]}"
+    work_folder = folder / "work" / f"{one.target.name}-{_digest([one.fingerprint, weights])[:12]}"
     for old in work_folder.parent.glob(f"{one.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
@@ -320,9 +325,7 @@ def _run_one(
     found = figures.figures(one.target, job, one.loaded, names, options.centre, options.device)
     record = _record(one, found, protocol, job, result["suite"])
     record["seconds"] = round(time.perf_counter() - began, 2)
-    if options.examples is None and result["suite"] in LANGUAGES:
-        for code, said in found.submission.items():
-            submission.write(folder / "submission" / result["suite"], one.target.name, code, said)
+    submission.replace(folder / "submission", one.target.name, {} if options.examples else found.submission)
     result["targets"][one.target.name] = record
     shutil.rmtree(work_folder)
 
@@ -361,16 +364,11 @@ def _compute(job: Job, loaded: Loaded, subject: Subject, options: Options, bar: 
 
         def watch() -> None:
             nonlocal told
-            done = max(told, sum(_number(part) for part in Path(place).glob("job.json.done*")))
+            done = max(told, sum(int(part.read_text("utf-8") or 0) for part in Path(place).glob("job.json.done*")))
             bar.update(done - told)
             told = done
 
         programs.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
-
-
-def _number(path: Path) -> int:
-    text = path.read_text(encoding="utf-8")
-    return int(text) if text else 0  # being written
 
 
 def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
@@ -392,6 +390,7 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
         "supplied": one.loaded.supplied + [sentence for stage in one.stages for sentence in stage.supplied()],
         "notes": one.loaded.notes,
         "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
+        "setup": one.setup,
         "fingerprint": one.fingerprint,
     }
 

@@ -85,6 +85,30 @@ def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
     assert "http" not in page.replace(str(world), "")
 
 
+def test_one_suite_after_the_other_loses_nothing(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Polish is in XTREME-R's Tatoeba alone; a submission of either suite has what it asks for."""
+    ran: list[str] = []
+    compute = suite._compute
+    monkeypatch.setattr(suite, "_compute", lambda job, *more: (ran.append(job.target), compute(job, *more)))
+    for iso3 in ("deu", "pol"):
+        laser(tmp_path / "data", iso3, list(zip(ENGLISH, GERMAN, strict=True)))
+    arguments = ["--encoder", str(run), "--direct", "--data", str(tmp_path / "data"), "--suite"]
+    assert main([*arguments, "xtreme"]) == 0 and list(scores_of(run)["targets"]["tatoeba"]["languages"]) == ["de"]
+    assert main([*arguments, "xtreme-r"]) == 0 and ran == ["tatoeba", "tatoeba"]
+    both = scores_of(run)["targets"]["tatoeba"]
+    assert list(both["languages"]) == ["de", "pl"]
+    capsys.readouterr()
+    assert main([*arguments, "xtreme"]) == 0 and main([*arguments, "tatoeba"]) == 0 and len(ran) == 2
+    assert scores_of(run)["targets"]["tatoeba"] == both and "1 of 36" in capsys.readouterr().out
+    written = {str(p.relative_to(run.parent / "eval/submission")) for p in run.parent.glob("eval/submission/*/*/*")}
+    assert written == {"xtreme/tatoeba/test-de.tsv", *(f"xtreme-r/tatoeba/test-{code}.tsv" for code in ("de", "pl"))}
+    # Other data or another setting are not covered by the earlier record.
+    laser(tmp_path / "data", "deu", [(text, text) for text in ENGLISH])
+    assert main([*arguments, "xtreme"]) == 0 and len(ran) == 3
+    assert main([*arguments, "xtreme", "--pooling", "cls", "--examples", "3"]) == 0 and len(ran) == 4
+    assert not list(run.parent.glob("eval/submission/*/tatoeba"))
+
+
 def test_reasons_of_all_places(run: Path, world: Path, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     places = ["--data", str(tmp_path / "other"), "--data", str(world)]
