@@ -94,7 +94,8 @@ def _evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from eval import report, suite
+    from eval import report, submission, suite
+    from eval.official import LANGUAGES
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
     settings = suite.Options(
@@ -115,6 +116,10 @@ def _evaluate(arguments: list[str]) -> int:
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)
+    for one, folder in results:
+        place = folder / "submission" / one["suite"]
+        if one["suite"] in LANGUAGES and place.is_dir():
+            print(f"{place}: {'; '.join(submission.check(place, one['suite'])) or 'complete'}")
     return 0
 
 

@@ -8,10 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import HOUSE
 
+from data_prep.catalogue.languages import ISO3
 from data_prep.errors import InputError
 from data_prep.examples import Classify
 from eval.read import NotThere, Translation, read
-from eval.targets import ISO3, SUITES, TARGETS, resolve_suite
+from eval.targets import SUITES, TARGETS, resolve_suite
 from mtl.tasks import TASKS
 
 
