@@ -5,8 +5,8 @@
 The same run twice, with `trim_word_embeddings` and without, as two engines in the same processes: ZeRO-2, float32 on
 CPU ranks, a small XLM-R with all 250,002 rows. They take turns of the same steps, in turning order, and ratios are
 taken within a round; each turn begins and ends with a barrier. Bytes are those that DeepSpeed's own communication log
-counts in one more step (the size of what is handed to each operation on a rank). At the end both encoders must be
-the same to float32 rounding.
+counts in a few more steps (the size of what is handed to each operation on a rank); these also give the parts of a
+step. At the end both encoders must be the same to float32 rounding.
 
 `--source DIR`: the nine tasks of the real samples in DIR, with XLM-R's own tokenizer. Without it: made-up sentences of
 25,000 different words under Zipf's law, so only the number of rows is like that of real data.
@@ -38,15 +38,19 @@ from mtl import engine, loader, setup, vocabulary
 from mtl.dsconfig import read_deepspeed
 from mtl.optimizer import left
 
-ROWS, WORDS, LARGE = 250_002, 25_000, 1024  # rows of XLM-R's table; made-up words; width of XLM-R Large
+ROWS, WORDS, WIDTH = 250_002, 25_000, 1024  # rows of XLM-R's table; made-up words; width of XLM-R Large
+LR = 1e-4
 NINE = ["anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
 SHAPE = {
     "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024,
     "max_position_embeddings": 514,
 }  # fmt: skip
+LOGGED = 5  # steps whose communication is logged
 SIDES = {"whole": "false", "trimmed": "true"}
-# Largest relative difference of an embedding that has no gradient, per step: half an ulp, twice for good measure.
-ROUNDING = 2.0**-23
+# How far the two may be apart. Of what is trained, in lr x steps: the gradient's norm is summed in another order, and
+# where a gradient is nearly 0 Adam makes that rounding a part of a step (eps 1e-6 keeps it small). Of an embedding
+# without gradient, relative, per step: half an ulp, twice for good measure.
+LARGEST, MEAN, ROUNDING = 0.05, 1e-4, 2.0**-23
 
 
 def main() -> None:
@@ -90,17 +94,20 @@ def ranks_main(config: str, rounds: int, steps: int, out: Path) -> None:
             if number:  # the first warms up
                 seconds[name].append((time.perf_counter() - began) / steps)
     found: dict[str, Any] = {"seconds": seconds, "load": os.getloadavg()[0]}
-    found["bytes"] = {name: side.bytes_of_a_step() for name, side in sides.items()}
+    logged = {name: side.logged() for name, side in sides.items()}
+    found["bytes"] = {name: log[0] for name, log in logged.items()}
+    found["parts"] = {name: log[1] for name, log in logged.items()}
     found["optimizer"] = {name: side.optimizer_bytes() for name, side in sides.items()}
     found["trained"] = {name: side.made.vocabulary.trained for name, side in sides.items()}
     exports = {name: side.export() for name, side in sides.items()}
     if rank == 0:
         ids = sides["trimmed"].made.vocabulary.ids
         assert ids is not None
-        found |= _differences(exports["trimmed"], exports["whole"], ids)
         found["steps"] = sides["whole"].done
-        assert found["trained difference"] < 1e-4, found
-        assert found["untrained difference"] < ROUNDING * sides["whole"].done, found
+        found |= _differences(exports["trimmed"], exports["whole"], ids, LR * sides["whole"].done)
+        assert found["largest"] < LARGEST, found
+        assert found["mean"] < MEAN, found
+        assert found["rest"] < ROUNDING * sides["whole"].done, found
         out.write_text(json.dumps(found), encoding="utf-8")
     torch.distributed.destroy_process_group()
 
@@ -127,16 +134,38 @@ class Side:
             self.decay *= left(made.run.optimizer, factor)
             self.done += 1
 
-    def bytes_of_a_step(self) -> dict[str, int]:
-        """{operation: bytes} of one step, as DeepSpeed's communication log has them on this rank."""
+    def logged(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Of a step, by DeepSpeed's communication log on this rank: {operation: bytes}, and {part: seconds}.
+
+        Parts: `communication`; `update`, what is left of DeepSpeed's `step` (norm, clipping, AdamW); `rest`.
+        """
         from deepspeed.comm import comm
+
+        spent = [0.0, 0.0]  # in DeepSpeed's step, and of that in communication
+        inner = self.runner.ds.step
+
+        def log_seconds() -> float:
+            return sum(timer.elapsed(reset=False) for timer in comm.timers.get_timers().values()) / 1e3
+
+        def timed() -> None:
+            before, began = log_seconds(), time.perf_counter()
+            inner()
+            spent[0] += time.perf_counter() - began
+            spent[1] += log_seconds() - before
 
         comm.configure(enabled=True, prof_all=True, verbose=False)
         comm.comms_logger.reset_data()
-        self.train(1)
-        records = comm.comms_logger.get_raw_data()
+        self.runner.ds.step = timed
+        talked, began = log_seconds(), time.perf_counter()
+        self.train(LOGGED)
+        whole, talking = time.perf_counter() - began, log_seconds() - talked
+        self.runner.ds.step = inner
         comm.configure(enabled=False)
-        return {name: sum(size * entry[0] for size, entry in sizes.items()) for name, sizes in records.items()}
+        records = comm.comms_logger.get_raw_data()
+        moved = {name: sum(size * e[0] for size, e in sizes.items()) / LOGGED for name, sizes in records.items()}
+        update = spent[0] - spent[1]
+        parts = {"communication": talking, "update": update, "rest": whole - talking - update}
+        return moved, {name: seconds / LOGGED for name, seconds in parts.items()}
 
     def optimizer_bytes(self) -> int:
         """Master copies and moments on this rank."""
@@ -154,21 +183,23 @@ class Side:
         return weights
 
 
-def _differences(mine: dict[str, torch.Tensor], other: dict[str, torch.Tensor], ids: np.ndarray) -> dict[str, float]:
-    """Largest differences: of trained weights, relative to the largest; of embeddings without gradient, to each."""
+def _differences(
+    mine: dict[str, torch.Tensor], other: dict[str, torch.Tensor], ids: np.ndarray, moved: float
+) -> dict[str, float]:
+    """Differences of trained weights, in `moved` (lr x steps); of embeddings without gradient, relative to each."""
     name = "encoder.embeddings.word_embeddings.weight"
     trained = torch.zeros(len(mine[name]), dtype=torch.bool)
     trained[torch.from_numpy(ids)] = True
     rest = (mine[name][~trained] - other[name][~trained]).abs() / other[name][~trained].abs().clamp_min(1e-30)
     pairs = [(mine[n], w) for n, w in other.items() if n != name] + [(mine[name][trained], other[name][trained])]
-    worst = max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in pairs)
-    return {"trained difference": worst, "untrained difference": float(rest.max())}
+    off = torch.cat([(a - b).abs().flatten() for a, b in pairs]) / moved
+    return {"largest": float(off.max()), "mean": float(off.mean()), "rest": float(rest.max())}
 
 
 def _large(made: setup.Setup) -> dict[str, Any]:
     """Calculated for XLM-R Large under ds_configs/zero2.json (bf16), with the rows of this workload."""
     ds = read_deepspeed(made.run.model_copy(update={"deepspeed": "zero2.json"}))
-    return {"trained": made.vocabulary.trained, **made.vocabulary.saved(LARGE, ds)}
+    return {"trained": made.vocabulary.trained, **made.vocabulary.saved(WIDTH, ds)}
 
 
 def _workload(folder: Path, options: argparse.Namespace) -> Path:
@@ -176,8 +207,8 @@ def _workload(folder: Path, options: argparse.Namespace) -> Path:
     values: dict[str, Any] = {
         "name": "bench", "output": str(folder / "runs"), "data": str(folder / "data"), "deepspeed": "zero2_cpu.json",
         "mixture": {"kind": "capped", "batches": "mixed"}, "batch": {"examples": options.examples},
-        "micro_tokens": 1_000_000, "steps": (options.rounds + 1) * options.steps + 1, "hidden_dropout_prob": 0.0,
-        "optimizer": {"lr": 1e-4, "weight_decay": 0.1},
+        "micro_tokens": 1_000_000, "steps": (options.rounds + 1) * options.steps + LOGGED, "hidden_dropout_prob": 0.0,
+        "optimizer": {"lr": LR, "weight_decay": 0.1, "eps": 1e-6},
     }  # fmt: skip
     arguments = ["--config", str(folder / "run.json"), "--jobs", str(os.cpu_count() or 1)]
     if options.source is not None:
@@ -230,6 +261,7 @@ def _table(found: dict[str, Any], options: argparse.Namespace) -> str:
         ("optimizer, MB a rank", *(found["optimizer"][name] / 1e6 for name in SIDES), ",.1f"),
     ]
     seconds = found["seconds"]
+    parts = [(what, a, found["parts"]["trimmed"][what]) for what, a in found["parts"]["whole"].items()]
     ratios = [a / b for a, b in zip(seconds["whole"], seconds["trimmed"], strict=True)]
     spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
     middle = " | ".join(f"{statistics.median(seconds[name]):.3f}" for name in SIDES)
@@ -244,10 +276,11 @@ def _table(found: dict[str, Any], options: argparse.Namespace) -> str:
             "|---|---:|---:|---:|",
             *(f"| {what} | {a:{form}} | {b:{form}} | {a / b if b else 1:.2f} |" for what, a, b, form in rows),
             f"| s a step, median | {middle} | {spread} |",
+            *(f"| of it {what}, mean of {LOGGED} | {a:.3f} | {b:.3f} | {a / b:.2f} |" for what, a, b in parts),
             "",
-            f"Same export after {found['steps']} steps: trained weights differ by at most "
-            f"{found['trained difference']:.1e} of the largest of their tensor, the others by "
-            f"{found['untrained difference']:.1e} of themselves.",
+            f"Same export after {found['steps']} steps: trained weights differ by {found['mean']:.1e} of lr x steps on "
+            f"average and {found['largest']:.1e} at most, the other embeddings by at most {found['rest']:.1e} of "
+            "themselves.",
             f"Calculated for XLM-R Large, bf16, with these {large['trained']:,} rows: a step reduces "
             f"{large['reduced'] / 1e6:,.0f} MB less and gathers {large['gathered'] / 1e6:,.0f} MB less; the optimizer "
             f"holds {large['optimizer'] / 1e9:.2f} GB less over all ranks.",
