@@ -11,7 +11,8 @@ token ids, and what leaves is the whole table, with the product (`State.decay`) 
 A masked language model's loss reaches every row, through the output layer that shares them, so a run with a task of
 kind `mlm` trains all.
 
-Equal to training the whole table up to rounding: there each step rounds the decayed row, here the product does once.
+Equal to training the whole table up to rounding: there each step rounds the decayed row, here the product does once,
+and the norm that clips is summed in another order.
 The price: rank 0 keeps the rows that are left out in host memory (0.9 GB for XLM-R Large in float32).
 """
 
