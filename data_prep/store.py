@@ -13,7 +13,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import manifest as manifests
-from data_prep import sound
+from data_prep import sound, tokenids
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST
@@ -144,6 +144,13 @@ class Split:
     def __len__(self) -> int:
         return self.rows
 
+    def token_columns(self) -> Iterator[np.ndarray]:
+        """The token ids of all rows, int32, a view per batch of the file."""
+        index = self.columns.index("input_ids")
+        for values, offsets in (views[index] for views in self._views):
+            assert offsets is not None
+            yield values[offsets[0] : offsets[-1]]
+
     def problem(self, labels: int | None, vocabulary: int | None) -> str | None:
         """What is wrong with the numbers in the columns (see `sound.py`), or None."""
         for views, rows in zip(self._views, np.diff(self._starts).tolist(), strict=True):
@@ -212,6 +219,24 @@ class Prepared:
             wrong = split.problem(len(self.labels) if self.labels is not None else None, vocabulary)
             if wrong is not None:
                 raise InputError(f"{split.path}: {wrong}; delete the folder and prepare again")
+
+    def token_ids(self, vocabulary: int) -> np.ndarray:
+        """bool [vocabulary]: which ids occur in the rows of both splits.
+
+        From the manifest; a folder without that entry is read once through. `InputError` for ids outside.
+        """
+        try:
+            text = self.manifest.get("token_ids")
+            if text is None:
+                return tokenids.used((ids for s in (self.train, self.dev) for ids in s.token_columns()), vocabulary)
+            found = tokenids.from_text(text)
+            if found[vocabulary:].any():
+                raise ValueError(f"`token_ids` outside the vocabulary of {vocabulary}")
+        except ValueError as error:
+            raise InputError(f"{self.path}: not a prepared folder ({error}); delete it and prepare again") from None
+        seen = np.zeros(vocabulary, bool)
+        seen[: len(found)] = found[:vocabulary]
+        return seen
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""

@@ -9,7 +9,7 @@ Sequences are laid out by length, longest first, so that attention can take equa
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from data_prep.encode import masked_count
+from data_prep.errors import InputError
 
 Row = Mapping[str, Any]  # one encoded row, see data_prep/store.py for the columns
 
@@ -31,6 +32,7 @@ class Special:
     mask: int
     vocabulary: int
     others: tuple[int, ...]  # all special ids: never drawn as a random token
+    known: np.ndarray | None = field(default=None, compare=False, repr=False)  # bool [ids], `Vocabulary.known`
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def pack(
     """One micro-batch of `items` = (index into `heads`, encoded row); `heads` = (name, kind).
 
     mlm rows must have been through `mask_tokens`. No items at all gives a single dummy sequence that no head reads.
+    Raises `InputError` for a token whose embedding the run does not train (`mtl/vocabulary.py`).
     """
     pieces: list[np.ndarray] = []
     for _, row in items:
@@ -124,12 +127,15 @@ def pack(
         readers[head].add(heads[head][1], row, starts[sequence : sequence + count])
         sequence += count
     laid = [pieces[i] for i in order]
+    ids = np.concatenate(laid).astype(np.int64)
+    if special.known is not None and not special.known[ids].all():
+        raise InputError(f"token {ids[~special.known[ids]][0]} is in a row, though no prepared row held it")
     positions = np.concatenate([np.arange(len(piece)) for piece in laid]) + special.pad + 1
     cu_seqlens = np.concatenate([[0], np.cumsum(sizes[order])])
     if weights is None:
         weights = np.ones(len(heads))
     return PackedBatch(
-        input_ids=torch.from_numpy(np.concatenate(laid).astype(np.int64))[None],
+        input_ids=torch.from_numpy(ids)[None],
         position_ids=torch.from_numpy(positions.astype(np.int64))[None],
         cu_seqlens=torch.from_numpy(cu_seqlens.astype(np.int32)),
         seq_lengths=tuple(int(size) for size in sizes[order]),
