@@ -1,0 +1,44 @@
+"""How long the rows of the nine tasks are: measured on prepared data, kept in lengths.json, drawn from by benchmarks.
+
+    python -m bench.lengths --data DIR        # DIR: prepared by python -m data_prep with XLM-R's tokenizer
+
+A row is a list of the lengths of its sequences (several for multiple choice), special tokens included; for tags also
+the number of words. Numbers only: no text and no token of the data.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+from data_prep.store import Prepared
+
+FILE = Path(__file__).with_name("lengths.json")
+KEPT = 400
+# Training rows of the published datasets; tasks that several make up (ANLI+) draw from them in these proportions.
+DATASETS = {
+    "mnli": 392_702, "snli": 549_367, "anli": 162_865, "qqp": 363_846, "squad_v1": 87_599, "squad_v2": 130_319,
+    "hellaswag": 39_905, "ccg": 38_015, "cosmosqa": 25_262, "commonsenseqa": 9_741,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.lengths", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
+    options = parser.parse_args()
+    found = {}
+    for name in DATASETS:
+        (folder,) = (options.data / name).glob("*-*")
+        prepared = Prepared(folder)
+        rows = prepared.train.take(range(prepared.train.rows))
+        chosen = random.Random(name).sample(rows, min(KEPT, len(rows)))
+        tags = prepared.manifest["kind"] == "tag"
+        found[name] = [[*map(int, row["lengths"]), *([len(row["labels"])] if tags else [])] for row in chosen]
+    lines = ",\n".join(
+        f" {json.dumps(name)}: {json.dumps(rows, separators=(',', ':'))}" for name, rows in found.items()
+    )
+    FILE.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
