@@ -32,6 +32,7 @@ class _Split(_Strict):
     dropped: dict[str, Count]
     truncated: dict[str, Count]
     unknown_labels: Count
+    length_histogram: Annotated[dict[Annotated[str, Field(pattern="^<=[0-9]{1,9}$")], Count], Field(min_length=1)]
 
 
 class _Splits(_Strict):
