@@ -27,7 +27,7 @@ class _File(_Strict):
 class _Split(_Strict):
     rows: Annotated[int, Field(gt=0)]
     examples: Count
-    tokens: Count
+    tokens: Annotated[int, Field(gt=0)]
     units: Count
     dropped: dict[str, Count]
     truncated: dict[str, Count]

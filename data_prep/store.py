@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import manifest as manifests
-from data_prep import sound
+from data_prep import sound, verified
 from data_prep.columns import Columns, File
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
@@ -203,6 +203,10 @@ class Prepared:
                 )
         self.train = Split(path / "train.arrow", schema(kind, "train"))
         self.dev = Split(path / "dev.arrow", schema(kind, "dev"))
+        for split in (self.train, self.dev):
+            counted = self.manifest["splits"][split.path.stem]["rows"]
+            if counted != split.rows:
+                raise InputError(f"{split.path}: {split.rows} rows, {MANIFEST} counts {counted}; prepare again")
 
     def verify(self, vocabulary: int | None = None) -> None:
         """Reads every byte: `InputError` if a file is not the one that was written, or holds what cannot be trained on.
@@ -216,11 +220,29 @@ class Prepared:
             wrong = split.problem(len(self.labels) if self.labels is not None else None, vocabulary)
             if wrong is not None:
                 raise InputError(f"{split.path}: {wrong}; delete the folder and prepare again")
+            counted = self.manifest["splits"][split.path.stem]
+            lengths = split.length
+            if counted["tokens"] != int(lengths.sum(dtype=np.int64)) or not _fits(lengths, counted["length_histogram"]):
+                raise InputError(
+                    f"{split.path}: not the tokens that {MANIFEST} counts; delete the folder and prepare again"
+                )
+
+    def confirm(self) -> None:
+        """`verify`, unless the files are as they were when that was last done; for every start of a run."""
+        now = verified.state(self.path, self.manifest["files"])
+        if not verified.known(self.path, now):
+            self.verify()
+            verified.remember(self.path, now)
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
         with pa.memory_map(str(self.path / EXAMPLES)) as source:
             return pa.ipc.open_file(source).read_all().to_pylist()
+
+
+def _fits(lengths: np.ndarray, histogram: dict[str, int]) -> bool:
+    """Whether no length is beyond the last bin, which is what the trainer reads of the histogram."""
+    return int(lengths.max(initial=0)) <= max(int(edge.removeprefix("<=")) for edge in histogram)
 
 
 def find(data: Path, dataset: str, key: str, command: str, files: Sequence[Path] = ()) -> Prepared:

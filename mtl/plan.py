@@ -68,6 +68,13 @@ class Step:
         bins = [places[first:last] for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
         return [bins[first : first + ranks] for first in range(0, len(bins), ranks)]
 
+    def loads(self, shares: list[list[np.ndarray]]) -> np.ndarray:
+        """int64 [micro-steps, ranks]: the tokens of each bin of `divide`."""
+        places = [np.zeros(0, np.int64), *(bin for ranks in shares for bin in ranks)]
+        total = np.concatenate([[0], np.cumsum(self.length[np.concatenate(places)])])
+        ends = np.cumsum([len(bin) for bin in places])
+        return np.diff(total[ends]).reshape(len(shares), -1)
+
 
 def _falling(values: np.ndarray) -> np.ndarray:
     """The places of int64 `values` from the largest to the smallest, equal ones in their order."""
