@@ -3,12 +3,12 @@
     python -m bench.loader [--rows 10000 1000000 10000000] [--rounds 5] [--folder DIR]
 
 1. The planner alone on lengths without files, 10 thousand to 100 million rows, for 8 and 512 ranks.
-2. Prepared stand-ins of the nine tasks (bench/standin.py; 2.8 GB for ten million rows, in a temporary folder), each read by
-   a process of its own: start to the first packed step, memory, tokens packed a second by one core.
-3. What of that the step sees, with the batches packed ahead as in training: how long it waits for one, and how much longer
-   the host takes to issue the same operations beside the packing thread.
+2. Prepared stand-ins of the nine tasks (bench/standin.py; ten million rows: 2.8 GB, in a temporary folder), each read
+   by a process of its own: start to the first packed step, memory, tokens packed a second by one core.
+3. What of that the step sees, with the batches packed ahead as in training: how long it waits for one, and how much
+   longer the host takes to issue the same operations beside the packing thread.
 
-Times of 1. and of packing are of the thread's own processor time. A step of the GPU is reckoned, not measured: see RATE.
+Times of 1. and of packing are processor time of the thread. A step of the GPU is reckoned, not measured: see RATE.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from mtl import loader, setup  # noqa: E402
 from mtl.plan import Plan  # noqa: E402
 
 PER_RANK, MICRO = 15_360, 16_384
-# Tokens a second of XLM-R Large on an H200: 55 % of a dense bf16 peak of 800 TFLOP/s, 6 operations a token for each of 303
-# million parameters in the blocks and 12 L d s for attention with s = 110, the mean length of the mixture.
+# Tokens a second of XLM-R Large on an H200: 55 % of a dense bf16 peak of 800 TFLOP/s, 6 operations a token for each of
+# 303 million parameters in the blocks and 12 L d s for attention with s = 110, the mean length of the mixture.
 RATE = 0.55 * 800e12 / (6 * 303e6 + 12 * 24 * 1024 * 110)
 
 

@@ -40,5 +40,8 @@ def remember(folder: Path, before: dict[str, list[Any]]) -> None:
     """Notes that files in this `state` are whole; where that cannot be written, the next start reads them again."""
     writing = folder / f"{NOTE}.{os.getpid()}"
     with suppress(OSError):
-        writing.write_text(json.dumps(before), encoding="utf-8")
-        writing.replace(folder / NOTE)
+        try:
+            writing.write_text(json.dumps(before), encoding="utf-8")
+            writing.replace(folder / NOTE)
+        finally:
+            writing.unlink(missing_ok=True)

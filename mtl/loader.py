@@ -13,6 +13,7 @@ on a GPU, the end of the process): whole micro-batches at a time, and row by row
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ from mtl.batch import READ, PackedBatch, Special, columns_of, mask_tokens, pack_
 from mtl.plan import Plan, Step
 
 AHEAD = 2  # steps that are packed and wait; one more is in the making
+LATER = 0.4  # of a step: packing begins so long after it
+LONGEST = 0.2  # seconds, at most
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Ahead:
         self._special, self._pin = special, pin
         self._made: queue.SimpleQueue[Work | BaseException | None] = queue.SimpleQueue()
         self._room = threading.Semaphore(AHEAD)
-        self._closed = False
+        self._closed = threading.Event()
+        self._took = (time.monotonic(), 0.0)  # when a work was last asked for, and how long after the one before
         self._thread = threading.Thread(target=self._make, name="loader", daemon=True)
 
     def __enter__(self) -> "Ahead":
@@ -61,7 +65,7 @@ class Ahead:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed = True
+        self._closed.set()
         self._room.release()
         self._thread.join()
 
@@ -69,6 +73,8 @@ class Ahead:
         while (work := self._made.get()) is not None:
             if isinstance(work, BaseException):
                 raise work
+            now = time.monotonic()
+            self._took = (now, now - self._took[0])
             self._room.release()
             yield work
 
@@ -76,7 +82,11 @@ class Ahead:
         try:
             for step in steps_from(self._plan, self._first):
                 self._room.acquire()
-                if self._closed:
+                if self._made.qsize():
+                    # The step that has just begun issues its kernels from Python, and this thread would hold it up.
+                    # Later it waits for the GPU. As long as a work is ready there is time.
+                    self._closed.wait(min(LATER * self._took[1], LONGEST))
+                if self._closed.is_set():
                     return
                 self._made.put(self._work(step))
             self._made.put(None)
