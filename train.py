@@ -153,15 +153,17 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         keeper = Keeper(made, runner, state, monitor, watch, lambda: stop.code > 0)
         pin = runner.device.type == "cuda"
         ahead = loader.Ahead(plan, first=state.step, rank=rank, world=world, special=made.special, pin=pin)
+        vote = ranks.Vote()
         with ahead as works:
             for work in works:
                 if state.stopped:
                     break
-                stopping, broken = ranks.largest([stop.code, int(work.problem is not None)])
+                stopping, broken = vote.result([stop.code, int(work.problem is not None)])
                 if stopping or broken:
                     keeper.save()
                     ranks.agree(work.problem)
                     break
+                vote.cast([stop.code, int(works.broken())])
                 now = work.step
                 present = {made.names[t] for t in np.flatnonzero(now.counts)}
                 try:
@@ -173,6 +175,8 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
                     advice = memory.advice(made, world, heaviest, memory.available())
                     raise InputError(f"step {now.number + 1}: {advice}") from None
                 keeper.keep(now, work.shares, stats, norm, factor)
+                if keeper.due(run.evaluate.every) or keeper.due(run.checkpoint.every):
+                    vote.renew()
         if stopping:
             monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")
         else:

@@ -25,7 +25,7 @@ from data_prep.errors import InputError
 from mtl.batch import READ, PackedBatch, Special, columns_of, mask_tokens, pack_columns
 from mtl.plan import Plan, Step
 
-AHEAD = 2  # steps that are packed and wait; one more is in the making
+AHEAD = 3  # steps that are packed and wait, the next one among them
 LATER = 0.4  # of a step: packing begins so long after it
 LONGEST = 0.2  # seconds, at most
 
@@ -55,6 +55,7 @@ class Ahead:
         self._plan, self._first, self._rank, self._world = plan, first, rank, world
         self._special, self._pin = special, pin
         self._made: queue.SimpleQueue[Work | BaseException | None] = queue.SimpleQueue()
+        self._next: list[Work | BaseException | None] = []  # looked at, not yet taken
         self._room = threading.Semaphore(AHEAD)
         self._closed = threading.Event()
         self._took = (time.monotonic(), 0.0)  # when a work was last asked for, and how long after the one before
@@ -69,8 +70,14 @@ class Ahead:
         self._room.release()
         self._thread.join()
 
+    def broken(self) -> bool:
+        """Whether the next work has a problem; waits until it is made."""
+        if not self._next:
+            self._next.append(self._made.get())
+        return isinstance(self._next[0], Work) and self._next[0].problem is not None
+
     def __iter__(self) -> Iterator[Work]:
-        while (work := self._made.get()) is not None:
+        while (work := self._next.pop() if self._next else self._made.get()) is not None:
             if isinstance(work, BaseException):
                 raise work
             now = time.monotonic()
@@ -82,7 +89,7 @@ class Ahead:
         try:
             for step in steps_from(self._plan, self._first):
                 self._room.acquire()
-                if self._made.qsize():
+                if self._made.qsize() + len(self._next) > 1:
                     # The step that has just begun issues its kernels from Python, and this thread would hold it up.
                     # Later it waits for the GPU. As long as a work is ready there is time.
                     self._closed.wait(min(LATER * self._took[1], LONGEST))

@@ -119,7 +119,11 @@ def test_a_bad_row_is_told_when_its_step_comes(made, monkeypatch):
 
     monkeypatch.setattr(loader, "batch_of", batch_of)
     with ahead(made) as works:
-        found = [(work.step.number, work.problem) for work, _ in zip(works, range(5), strict=False)]
+        found, broken = [], []
+        for work, _ in zip(works, range(5), strict=False):
+            found.append((work.step.number, work.problem))
+            broken.append(works.broken())
+    assert broken == [False, False, False, True, False]
     assert [number for number, problem in found if problem is None] == [0, 1, 2, 3]
     assert "is not what was prepared" in found[4][1]
     assert "\n" not in found[4][1]
@@ -150,7 +154,7 @@ def test_only_so_many_steps_wait_and_leaving_ends_the_thread(made):
         next(iter(works))
         time.sleep(0.3)
         # One is taken, AHEAD wait, one more is planned and waits for room.
-        assert max(asked) <= 1 + loader.AHEAD
+        assert max(asked) == 1 + loader.AHEAD
     del made.plan.step
     assert threading.active_count() == before
 
