@@ -151,29 +151,32 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         if state.stopped:
             monitor.say(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
         keeper = Keeper(made, runner, state, monitor, watch, lambda: stop.code > 0)
-        for now in loader.steps_from(plan, state.step):
-            if state.stopped:
-                break
-            shares = now.divide(world, run.micro_tokens)
-            try:
-                batches = loader.micro_batches(plan, now, shares, rank, made.special)
-            except InputError as error:
-                problem = str(error)
-            stopping, broken = ranks.largest([stop.code, int(problem is not None)])
-            if stopping or broken:
-                keeper.save()
-                ranks.agree(problem)
-                break
-            present = {made.names[t] for t in np.flatnonzero(now.counts)}
-            try:
-                stats, norm, factor = runner.step(now.number, batches, present, loader.pair_keys(plan, now))
-            except (RuntimeError, MemoryError) as error:
-                if not memory.ran_out(error):
-                    raise
-                heaviest = max(batch.tokens for batch in batches)
-                advice = memory.advice(made, world, heaviest, memory.available())
-                raise InputError(f"step {now.number + 1}: {advice}") from None
-            keeper.keep(now, shares, stats, norm, factor)
+        pin = runner.device.type == "cuda"
+        ahead = loader.Ahead(plan, first=state.step, rank=rank, world=world, special=made.special, pin=pin)
+        vote = ranks.Vote()
+        with ahead as works:
+            for work in works:
+                if state.stopped:
+                    break
+                stopping, broken = vote.result([stop.code, int(work.problem is not None)])
+                if stopping or broken:
+                    keeper.save()
+                    ranks.agree(work.problem)
+                    break
+                vote.cast([stop.code, int(works.broken())])
+                now = work.step
+                present = {made.names[t] for t in np.flatnonzero(now.counts)}
+                try:
+                    stats, norm, factor = runner.step(now.number, work.batches, present, work.keys)
+                except (RuntimeError, MemoryError) as error:
+                    if not memory.ran_out(error):
+                        raise
+                    heaviest = max(batch.tokens for batch in work.batches)
+                    advice = memory.advice(made, world, heaviest, memory.available())
+                    raise InputError(f"step {now.number + 1}: {advice}") from None
+                keeper.keep(now, work.shares, stats, norm, factor)
+                if keeper.due(run.evaluate.every) or keeper.due(run.checkpoint.every):
+                    vote.renew()
         if stopping:
             monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")
         else:

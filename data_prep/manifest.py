@@ -27,11 +27,12 @@ class _File(_Strict):
 class _Split(_Strict):
     rows: Annotated[int, Field(gt=0)]
     examples: Count
-    tokens: Count
+    tokens: Annotated[int, Field(gt=0)]
     units: Count
     dropped: dict[str, Count]
     truncated: dict[str, Count]
     unknown_labels: Count
+    length_histogram: Annotated[dict[Annotated[str, Field(pattern="^<=[0-9]{1,9}$")], Count], Field(min_length=1)]
 
 
 class _Splits(_Strict):

@@ -21,7 +21,8 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import manifest as manifests
-from data_prep import sound, tokenids
+from data_prep import sound, tokenids, verified
+from data_prep.columns import Columns, File
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST
@@ -98,87 +99,90 @@ def short_hash(values: Any) -> str:
 
 
 class Split:
-    """One memory-mapped split.
-
-    rows     number of rows
-    length   int32 [rows]  tokens of each row
-    units    int32 [rows]  loss units of each row
-    example  int32 [rows]  source example of each row, ascending
-    """
+    """One memory-mapped split. `rows`: number of rows; `columns`: names. Opening reads no rows."""
 
     def __init__(self, path: Path, columns: pa.Schema | None = None) -> None:
         """Maps the file; `InputError` if it is not one, or has other columns than `columns`."""
         self.path = path
         try:
-            self._map = pa.memory_map(str(path))
-            reader = pa.ipc.open_file(self._map)
+            with pa.memory_map(str(path)) as source:
+                buffer = source.read_buffer()
+            reader = pa.ipc.open_file(buffer)
             if columns is not None and not reader.schema.equals(columns):
                 raise ValueError(f"columns {', '.join(reader.schema.names)}; expected {', '.join(columns.names)}")
             batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
             for batch in batches:
                 batch.validate()  # the buffers are as long as the rows need; what is in them is hashed by `verify`
-            self.columns: tuple[str, ...] = tuple(reader.schema.names)
-            # Per batch and column: (values, offsets) of a list column, (values, None) of a plain one.
-            self._views = [
-                [_views(batch.column(i)) for i in range(batch.num_columns)] for batch in batches if batch.num_rows
-            ]
+            self._file = File(buffer, [batch for batch in batches if batch.num_rows], reader.schema)
         except (OSError, ValueError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{path}: not a prepared file ({reason}); delete its folder and prepare again") from None
-        sizes = [batch.num_rows for batch in batches if batch.num_rows]
-        self._starts = np.cumsum([0, *sizes])
-        self.rows = int(self._starts[-1])
-        self.length = self._plain("length")
-        self.units = self._plain("units")
-        self.example = self._plain("example")
+        self.columns = self._file.names
+        self.rows = int(self._file.starts[-1])
 
-    def _plain(self, name: str) -> np.ndarray:
-        index = self.columns.index(name)
-        parts = [views[index][0] for views in self._views]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+    def whole(self, name: str) -> np.ndarray:
+        """A plain column of all rows (int32; passage_key: int64), for dev sets and checks: it is copied into memory."""
+        return self._file.whole(name)
 
-    def passage_keys(self) -> np.ndarray:
-        """int64 [rows] of kind `pair`: equal for equal passages."""
-        return self._plain("passage_key")
+    @property
+    def length(self) -> np.ndarray:
+        """int32 [rows]: tokens of each row."""
+        return self.whole("length")
+
+    @property
+    def units(self) -> np.ndarray:
+        """int32 [rows]: loss units of each row."""
+        return self.whole("units")
+
+    @property
+    def example(self) -> np.ndarray:
+        """int32 [rows]: source example of each row, ascending."""
+        return self.whole("example")
 
     def __len__(self) -> int:
         return self.rows
 
     def token_columns(self) -> Iterator[np.ndarray]:
         """The token ids of all rows, int32, a view per batch of the file."""
-        index = self.columns.index("input_ids")
-        for values, offsets in (views[index] for views in self._views):
+        for batch in range(len(self._file.starts) - 1):
+            values, offsets = self._file.views(batch)["input_ids"]
             assert offsets is not None
             yield values[offsets[0] : offsets[-1]]
 
     def problem(self, labels: int | None, vocabulary: int | None) -> str | None:
         """What is wrong with the numbers in the columns (see `sound.py`), or None."""
-        for views, rows in zip(self._views, np.diff(self._starts).tolist(), strict=True):
-            found = sound.problem(dict(zip(self.columns, views, strict=True)), rows, labels, vocabulary)
+        for batch, rows in enumerate(np.diff(self._file.starts).tolist()):
+            found = sound.problem(self._file.views(batch), rows, labels, vocabulary)
             if found is not None:
                 return found
         return None
 
+    def gather(self, rows: Sequence[int] | np.ndarray, names: Iterable[str]) -> Columns:
+        """Some columns of the rows with these numbers, in this order. O(rows), without a loop over them.
+
+        `ValueError` where lists do not add up (the file was altered), `IndexError` for a row that is not there.
+        """
+        return self._file.gather(self._within(rows), names)
+
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """The rows with these numbers, in this order: read-only int32 views for lists, ints for the rest. O(rows)."""
-        wanted = np.asarray(rows, np.int64)
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.rows):
-            raise IndexError(f"{self.path}: rows {wanted.min()} to {wanted.max()} of {self.rows}")
-        chunks = np.searchsorted(self._starts, wanted, side="right") - 1
-        places = wanted - self._starts[chunks]
+        wanted = self._within(rows)
+        starts = self._file.starts
+        chunks = np.searchsorted(starts, wanted, side="right") - 1
+        opened = {chunk: self._file.views(chunk) for chunk in np.unique(chunks).tolist()}
         taken = []
-        for chunk, place in zip(chunks.tolist(), places.tolist(), strict=True):
+        for chunk, place in zip(chunks.tolist(), (wanted - starts[chunks]).tolist(), strict=True):
             row: dict[str, Any] = {}
-            for name, (values, offsets) in zip(self.columns, self._views[chunk], strict=True):
+            for name, (values, offsets) in opened[chunk].items():
                 row[name] = int(values[place]) if offsets is None else values[offsets[place] : offsets[place + 1]]
             taken.append(row)
         return taken
 
-
-def _views(column: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
-    if isinstance(column, pa.ListArray):
-        return column.values.to_numpy(zero_copy_only=True), column.offsets.to_numpy(zero_copy_only=True)
-    return column.to_numpy(zero_copy_only=True), None
+    def _within(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        wanted = np.asarray(rows, np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= self.rows):
+            raise IndexError(f"{self.path}: rows {wanted.min()} to {wanted.max()} of {self.rows}")
+        return wanted
 
 
 class Prepared:
@@ -206,6 +210,10 @@ class Prepared:
                 )
         self.train = Split(path / "train.arrow", schema(kind, "train"))
         self.dev = Split(path / "dev.arrow", schema(kind, "dev"))
+        for split in (self.train, self.dev):
+            counted = self.manifest["splits"][split.path.stem]["rows"]
+            if counted != split.rows:
+                raise InputError(f"{split.path}: {split.rows} rows, {MANIFEST} counts {counted}; prepare again")
 
     def verify(self, vocabulary: int | None = None) -> None:
         """Reads every byte: `InputError` if a file is not the one that was written, or holds what cannot be trained on.
@@ -219,6 +227,19 @@ class Prepared:
             wrong = split.problem(len(self.labels) if self.labels is not None else None, vocabulary)
             if wrong is not None:
                 raise InputError(f"{split.path}: {wrong}; delete the folder and prepare again")
+            counted = self.manifest["splits"][split.path.stem]
+            lengths = split.length
+            if counted["tokens"] != int(lengths.sum(dtype=np.int64)) or not _fits(lengths, counted["length_histogram"]):
+                raise InputError(
+                    f"{split.path}: not the tokens that {MANIFEST} counts; delete the folder and prepare again"
+                )
+
+    def confirm(self) -> None:
+        """`verify`, unless the files are as they were when that was last done; for every start of a run."""
+        now = verified.state(self.path, self.manifest["files"])
+        if not verified.known(self.path, now):
+            self.verify()
+            verified.remember(self.path, now)
 
     def token_ids(self, vocabulary: int) -> np.ndarray:
         """bool [vocabulary]: which ids occur in the rows of both splits.
@@ -242,6 +263,11 @@ class Prepared:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
         with pa.memory_map(str(self.path / EXAMPLES)) as source:
             return pa.ipc.open_file(source).read_all().to_pylist()
+
+
+def _fits(lengths: np.ndarray, histogram: dict[str, int]) -> bool:
+    """Whether no length is beyond the last bin, which is what the trainer reads of the histogram."""
+    return int(lengths.max(initial=0)) <= max(int(edge.removeprefix("<=")) for edge in histogram)
 
 
 def find(data: Path, dataset: str, key: str, command: str, files: Sequence[Path] = ()) -> Prepared:

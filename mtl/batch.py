@@ -8,7 +8,7 @@ T tokens and S sequences in all; positions restart at `padding_idx + 1` in every
 Sequences are laid out by length, longest first, so that attention can take equal neighbours together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.columns import Columns, Lists, spread
 from data_prep.encode import masked_count
 from data_prep.errors import InputError
 
@@ -84,16 +85,21 @@ class PackedBatch:
         return self.input_ids.shape[1]
 
     def to(self, device: torch.device | str) -> "PackedBatch":
-        return _to(self, torch.device(device))
+        target = torch.device(device)
+        return _mapped(self, lambda tensor: tensor.to(target, non_blocking=True))
+
+    def pinned(self) -> "PackedBatch":
+        """The same in page-locked memory, from which `to` copies while the GPU computes."""
+        return _mapped(self, Tensor.pin_memory)
 
 
-def _to(value: Any, device: torch.device) -> Any:
+def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
+        return change(value)
     if isinstance(value, dict):
-        return {k: _to(v, device) for k, v in value.items()}
+        return {k: _mapped(v, change) for k, v in value.items()}
     if isinstance(value, PackedBatch | HeadRows | PairGradients):
-        return replace(value, **{f.name: _to(getattr(value, f.name), device) for f in fields(value)})
+        return replace(value, **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)})
     return value
 
 
@@ -108,80 +114,133 @@ def pack(
     mlm rows must have been through `mask_tokens`. No items at all gives a single dummy sequence that no head reads.
     Raises `InputError` for a token whose embedding the run does not train (`mtl/vocabulary.py`).
     """
-    pieces: list[np.ndarray] = []
-    for _, row in items:
-        ids = np.asarray(row["input_ids"])
-        lengths = row["lengths"]
-        pieces.extend([ids] if len(lengths) == 1 else np.split(ids, np.cumsum(lengths)[:-1]))
-    if not pieces:
-        pieces = [np.array([special.bos, special.eos])]
-    sizes = np.array([len(piece) for piece in pieces])
-    order = np.argsort(-sizes, kind="stable")
-    starts = np.empty(len(pieces), dtype=np.int64)
-    starts[order] = np.cumsum(sizes[order]) - sizes[order]
+    groups = []
+    for head in sorted({head for head, _ in items}):
+        places = np.array([place for place, (owner, _) in enumerate(items) if owner == head])
+        groups.append((head, places, columns_of(heads[head][1], [items[place][1] for place in places])))
+    return pack_columns(groups, heads, special, weights)
 
-    readers = [_Reader() for _ in heads]
-    sequence = 0
-    for head, row in items:
-        count = len(row["lengths"])
-        readers[head].add(heads[head][1], row, starts[sequence : sequence + count])
-        sequence += count
-    laid = [pieces[i] for i in order]
-    ids = np.concatenate(laid).astype(np.int64)
-    if special.known is not None and not special.known[ids].all():
-        raise InputError(f"token {ids[~special.known[ids]][0]} is in a row, though no prepared row held it")
-    positions = np.concatenate([np.arange(len(piece)) for piece in laid]) + special.pad + 1
-    cu_seqlens = np.concatenate([[0], np.cumsum(sizes[order])])
+
+# What each kind reads of a row, besides its tokens.
+READ = {
+    "classify": ("label",), "choice": ("label",), "span": ("start", "end"), "tag": ("positions", "labels"),
+    "mlm": ("positions", "labels"), "pair": ("slot", "passage_key"),
+}  # fmt: skip
+
+
+def columns_of(kind: str, rows: Sequence[Row]) -> Columns:
+    """Rows as columns: `input_ids`, `lengths` and what the kind reads."""
+    columns: Columns = {}
+    for name in ("input_ids", "lengths", *READ[kind]):
+        values = [row[name] for row in rows]
+        if name in ("input_ids", "lengths", "positions", "labels"):
+            arrays = [np.asarray(value, np.int64) for value in values]
+            columns[name] = Lists(np.concatenate(arrays), np.array([len(array) for array in arrays], dtype=np.int64))
+        else:
+            columns[name] = np.array(values, dtype=np.int64)
+    return columns
+
+
+def pack_columns(
+    groups: Sequence[tuple[int, np.ndarray, Columns]],
+    heads: Sequence[tuple[str, str]],
+    special: Special,
+    weights: np.ndarray | None = None,
+) -> PackedBatch:
+    """One micro-batch of `groups` = (index into `heads`, places, columns of the rows), at most one group a head.
+
+    `places`: rising int64 [rows], where each row stands among all of the micro-batch; it decides between sequences of
+    equal length. `columns`: `input_ids`, `lengths` and what the kind reads (`READ`). `ValueError` for rows that do not
+    add up.
+    """
+    parts = [_Sequences(places, columns) for _, places, columns in groups]
+    if not parts:
+        dummy = Lists(np.array([special.bos, special.eos]), np.array([2]))
+        parts = [
+            _Sequences(np.zeros(1, np.int64), {"input_ids": dummy, "lengths": Lists(np.array([2]), np.array([1]))})
+        ]
+    sizes = np.concatenate([part.sizes for part in parts])
+    order = np.lexsort((np.concatenate([part.places for part in parts]), -sizes))
+    laid = sizes[order]
+    starts = np.empty(len(sizes), dtype=np.int64)
+    starts[order] = np.cumsum(laid) - laid
+    inside = spread(np.zeros(len(sizes), np.int64), sizes)
+    at = np.repeat(starts, sizes) + inside
+    input_ids, positions = np.empty(len(at), dtype=np.int64), np.empty(len(at), dtype=np.int64)
+    input_ids[at] = np.concatenate([part.ids for part in parts])
+    if special.known is not None and not special.known[input_ids].all():
+        raise InputError(f"token {input_ids[~special.known[input_ids]][0]} is in a row, though no prepared row held it")
+    positions[at] = inside + special.pad + 1
+    read = dict.fromkeys((name for name, _ in heads), _NOTHING)
+    first = 0
+    for (head, _, columns), part in zip(groups, parts, strict=False):
+        name, kind = heads[head]
+        read[name] = _read(kind, columns, starts[first : first + len(part.sizes)], part.first)
+        first += len(part.sizes)
     if weights is None:
         weights = np.ones(len(heads))
     return PackedBatch(
-        input_ids=torch.from_numpy(ids)[None],
-        position_ids=torch.from_numpy(positions.astype(np.int64))[None],
-        cu_seqlens=torch.from_numpy(cu_seqlens.astype(np.int32)),
-        seq_lengths=tuple(int(size) for size in sizes[order]),
-        heads={name: reader.rows(kind) for (name, kind), reader in zip(heads, readers, strict=True)},
+        input_ids=torch.from_numpy(input_ids)[None],
+        position_ids=torch.from_numpy(positions)[None],
+        cu_seqlens=torch.from_numpy(np.concatenate([[0], np.cumsum(laid)]).astype(np.int32)),
+        seq_lengths=tuple(laid.tolist()),
+        heads={name: _head_rows(kind, *read[name]) for name, kind in heads},
         weights=torch.from_numpy(weights.astype(np.float32)),
     )
 
 
-class _Reader:
-    """Collects what one head reads."""
+class _Sequences:
+    """The sequences of one group. sizes: int64 [sequences]; places: of the row of each; first: that of each row."""
 
-    def __init__(self) -> None:
-        self.tokens: list[np.ndarray] = []
-        self.labels: list[Any] = []
-        self.keys: list[int] = []
+    def __init__(self, places: np.ndarray, columns: Columns) -> None:
+        ids, lengths = columns["input_ids"], columns["lengths"]
+        assert isinstance(ids, Lists) and isinstance(lengths, Lists)
+        self.ids = ids.values
+        self.sizes = lengths.values.astype(np.int64)
+        self.first = lengths.ends - lengths.counts
+        total = np.concatenate([[0], np.cumsum(self.sizes)])
+        if np.any(total[lengths.ends] - total[self.first] != ids.counts) or np.any(lengths.counts < 1):
+            raise ValueError("`lengths` and `input_ids` do not add up")
+        self.places = np.repeat(places, lengths.counts)
 
-    def add(self, kind: str, row: Row, starts: np.ndarray) -> None:
-        if kind == "classify" or kind == "choice":
-            self.tokens.append(starts)
-            self.labels.append([row["label"]])
-        elif kind == "span":
-            self.tokens.append(starts[0] + np.arange(len(row["input_ids"])))
-            self.labels.append([[row["start"], row["end"]]])
-        elif kind == "pair":
-            self.tokens.append(starts)
-            self.labels.append([row["slot"]])
-            self.keys.append(row["passage_key"])
-        else:
-            self.tokens.append(starts[0] + np.asarray(row["positions"], dtype=np.int64))
-            self.labels.append(row["labels"])
 
-    def rows(self, kind: str) -> HeadRows:
-        tokens = np.concatenate([np.zeros(0, np.int64), *self.tokens]).astype(np.int64)
-        empty = np.zeros((0, 2) if kind == "span" else 0, np.int64)
-        labels = np.concatenate([empty, *self.labels]).astype(np.int64)
-        group = place = np.zeros(0, np.int64)
-        width = 0
-        if kind in ("choice", "span") and self.tokens:
-            counts = [len(t) for t in self.tokens]
-            group = np.repeat(np.arange(len(counts)), counts)
-            place = np.concatenate([np.arange(c) for c in counts])
-            width = max(counts)
-        if kind == "pair":
-            group = np.array(self.keys, dtype=np.int64)
-        tensor = torch.from_numpy
-        return HeadRows(tensor(tokens), tensor(labels), tensor(group), tensor(place), width)
+_Read = tuple[
+    np.ndarray, np.ndarray, np.ndarray, np.ndarray
+]  # tokens, labels, group, counts (per row, to lay out scores)
+_NONE = np.zeros(0, np.int64)
+_NOTHING: _Read = (_NONE, _NONE, _NONE, _NONE)
+
+
+def _read(kind: str, columns: Columns, starts: np.ndarray, first: np.ndarray) -> _Read:
+    """What a head of `kind` reads of rows whose sequences begin at `starts`; `first`: the first sequence of each."""
+    if kind == "pair":
+        return starts, np.asarray(columns["slot"]), np.asarray(columns["passage_key"]), _NONE
+    if kind == "classify" or kind == "choice":
+        label, lengths = columns["label"], columns["lengths"]
+        assert isinstance(label, np.ndarray) and isinstance(lengths, Lists)
+        return starts, label, _NONE, lengths.counts
+    if kind == "span":
+        ids = columns["input_ids"]
+        assert isinstance(ids, Lists)
+        ends = np.stack([np.asarray(columns["start"]), np.asarray(columns["end"])], axis=1)
+        return spread(starts[first], ids.counts), ends, _NONE, ids.counts
+    places, labels = columns["positions"], columns["labels"]
+    assert isinstance(places, Lists) and isinstance(labels, Lists)
+    if not np.array_equal(places.counts, labels.counts):
+        raise ValueError("`positions` and `labels` do not add up")
+    return np.repeat(starts[first], places.counts) + places.values, labels.values, _NONE, _NONE
+
+
+def _head_rows(kind: str, tokens: np.ndarray, labels: np.ndarray, group: np.ndarray, counts: np.ndarray) -> HeadRows:
+    place, width = _NONE, 0
+    if kind in ("choice", "span") and len(counts):
+        group = np.repeat(np.arange(len(counts)), counts)
+        place = spread(np.zeros(len(counts), np.int64), counts)
+        width = int(counts.max())
+    if kind == "span":
+        labels = labels.reshape(-1, 2)
+    tensor = [torch.from_numpy(np.ascontiguousarray(part, dtype=np.int64)) for part in (tokens, labels, group, place)]
+    return HeadRows(tensor[0], tensor[1], tensor[2], tensor[3], width)
 
 
 def mask_tokens(row: Row, special: Special, probability: float, key: tuple[int, int, int]) -> dict[str, Any]:

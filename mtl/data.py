@@ -1,10 +1,11 @@
 """The prepared data of a run: for every task, its training rows and its dev rows.
 
 A task may have several datasets (ANLI+ = MNLI + SNLI + ANLI); their rows stand behind one another and share the head.
-Nothing is read here but manifests and three columns; rows are fetched from memory-mapped Arrow when a step needs them.
+Nothing is read here but manifests; rows are fetched from memory-mapped Arrow when a step needs them, so that neither
+the start nor a step costs more on more data.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from data_prep import store
 from data_prep import tokenizer as tokenizers
+from data_prep.columns import Columns, merge
 from data_prep.encode import masked_count
 from data_prep.errors import InputError
 from mtl.batch import Special
@@ -24,45 +26,70 @@ from mtl.tasks import Task
 
 
 class Rows:
-    """Several splits behind one another. `length`, `units`, `example`: int32 arrays [rows]."""
+    """Several splits behind one another. Nothing is read before it is asked for."""
 
     def __init__(self, splits: Sequence[store.Split]) -> None:
         self._splits = list(splits)
         self._ends = np.cumsum([split.rows for split in splits])
-        self.length = np.concatenate([split.length for split in splits])
-        self.units = np.concatenate([split.units for split in splits])
-        # Example numbers of each split begin at 0; shifted so that they stay distinct.
-        shift, shifted = 0, []
-        for split in splits:
-            shifted.append(np.asarray(split.example) + shift)
-            shift += int(split.example[-1]) + 1 if split.rows else 0
-        self.example = np.concatenate(shifted)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    # Whole columns, copied into memory: for dev sets.
+
+    @cached_property
+    def length(self) -> np.ndarray:
+        """int32 [rows]: tokens of each row."""
+        return np.concatenate([split.length for split in self._splits])
+
+    @cached_property
+    def example(self) -> np.ndarray:
+        """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""
+        shift, shifted = 0, []
+        for split in self._splits:
+            numbers = split.example
+            shifted.append(numbers + shift)
+            shift += int(numbers[-1]) + 1 if split.rows else 0
+        return np.concatenate(shifted)
+
     @cached_property
     def passage_keys(self) -> np.ndarray:
         """int64 [rows] of kind `pair`: the key of each passage, the same for the same text."""
-        return np.concatenate([split.passage_keys() for split in self._splits])
+        return np.concatenate([split.whole("passage_key") for split in self._splits])
+
+    def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
+        """Some columns of the given rows, in the order given (see `store.Split.gather`)."""
+        if len(self._splits) == 1:
+            return self._splits[0].gather(rows, names)
+        parts = [(places, self._splits[n].gather(mine, names)) for n, places, mine in self._owners(rows)]
+        if not parts:
+            return self._splits[0].gather(rows, names)
+        return {name: merge([(places, found[name]) for places, found in parts], len(rows)) for name in names}
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """The encoded rows of the given numbers, in the order given."""
         found: list[dict[str, Any]] = [{}] * len(rows)
-        owner = np.searchsorted(self._ends, rows, side="right")
-        for number in np.unique(owner):
-            places = np.flatnonzero(owner == number)
-            first = int(self._ends[number]) - self._splits[number].rows
-            for place, row in zip(places, self._splits[number].take(rows[places] - first), strict=True):
+        for number, places, mine in self._owners(rows):
+            for place, row in zip(places, self._splits[number].take(mine), strict=True):
                 found[place] = row
         return found
+
+    def _owners(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(split, places in `rows` of what it holds, their numbers in it)."""
+        owner = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owner).tolist():
+            places = np.flatnonzero(owner == number)
+            first = int(self._ends[number]) - self._splits[number].rows
+            yield number, places, rows[places] - first
 
     def origin(self, row: int) -> str:
         """Where a row lies on disk, for a message."""
         owner = int(np.searchsorted(self._ends, row, side="right"))
         split = self._splits[owner]
         place = row - (int(self._ends[owner]) - split.rows)
-        return f"{split.path} row {place} (example {int(split.example[place])})"
+        (example,) = split.gather([place], ["example"]).values()
+        assert isinstance(example, np.ndarray)
+        return f"{split.path} row {place} (example {int(example[0])})"
 
 
 @dataclass(frozen=True)
@@ -83,11 +110,23 @@ class TaskData:
     def name(self) -> str:
         return self.task.name
 
-    def train_units(self, mlm_probability: float) -> np.ndarray:
-        """Loss units of every training row, int64 [rows]."""
-        if self.task.kind == "mlm":
-            return masked_count(self.train.length, mlm_probability)
-        return self.train.units.astype(np.int64)
+    @property
+    def mean_length(self) -> float:
+        """Tokens of a training row, on average; from the manifests."""
+        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
+        return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
+
+    @property
+    def longest(self) -> int:
+        """No training row has more tokens; from the manifests, whose histogram rounds it up to a power of two."""
+        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
+        return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
+
+    def sizes(self, rows: np.ndarray, mlm_probability: float) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens, loss units) of training rows: two int64 [rows]."""
+        found = self.train.gather(rows, ("length", "units"))
+        length, units = np.asarray(found["length"], np.int64), np.asarray(found["units"], np.int64)
+        return length, masked_count(length, mlm_probability) if self.task.kind == "mlm" else units
 
 
 def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:

@@ -34,7 +34,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 
 from data_prep.errors import InputError
-from mtl import attention, pairs, reshard
+from mtl import attention, gradnorm, pairs, reshard
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
@@ -122,6 +122,8 @@ class Engine:
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
         self.stage = self.ds.zero_optimization_stage()
+        if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
+            gradnorm.in_one_message(self.ds.optimizer)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)

@@ -56,10 +56,9 @@ class Meter:
         self.counts += step.counts
         self.tokens += step.tokens
         self.steps += 1
-        heaviest = [max(int(step.length[places].sum()) for places in ranks) for ranks in shares]
-        ranks = len(shares[0])
+        heaviest, ranks = step.loads(shares).max(axis=1), len(shares[0])
         self.fill += step.tokens / (len(shares) * ranks * micro_tokens)
-        self.balance += step.tokens / (sum(heaviest) * ranks)
+        self.balance += step.tokens / (int(heaviest.sum()) * ranks)
 
     def state(self, sum_over_ranks: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:
         """The sums so far over all ranks, for a checkpoint between two log lines (a collective call)."""

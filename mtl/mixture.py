@@ -12,6 +12,7 @@ cost no memory and no start-up time, at about 100 ns an example.
 """
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -129,15 +130,20 @@ class Sampler:
         if cursors is None:
             cursors = self.cursors(step)
         task = np.broadcast_to(self.tasks(step, step + 1)[0], (self.batch_examples,)).astype(np.int64)
-        row = np.empty(self.batch_examples, dtype=np.int64)
-        for t in np.unique(task):
-            places = np.flatnonzero(task == t)
-            drawn = cursors[t] + np.arange(len(places))
-            epoch, place = np.divmod(drawn, self.sizes[t])
-            for e in np.unique(epoch):
-                inside = epoch == e
-                row[places[inside]] = permute(place[inside], self.sizes[t], (self.seed, int(t), int(e)))
-        return task, row
+        counts = np.bincount(task, minlength=len(self.sizes))
+        # The examples of a task are drawn one after another: how many of it came before each in this step.
+        order = np.argsort(task.astype(np.int16), kind="stable")  # of 16 bits: sorted by radix
+        drawn = np.empty(self.batch_examples, dtype=np.int64)
+        drawn[order] = np.arange(self.batch_examples) - np.repeat(np.cumsum(counts) - counts, counts)
+        drawn += np.asarray(cursors)[task]
+        size = np.asarray(self.sizes)[task]
+        epoch, place = np.divmod(drawn, size)
+        first, last = np.divmod(cursors, self.sizes)[0], np.divmod(cursors + counts - 1, self.sizes)[0]
+        here = np.flatnonzero(counts)
+        keys = [_keys((self.seed, t, e)) for t in here.tolist() for e in range(int(first[t]), int(last[t]) + 1)]
+        epochs = np.where(counts > 0, last - first + 1, 0)
+        key = (np.cumsum(epochs) - epochs - first)[task] + epoch
+        return task, _permute(place, size, np.array(keys), key)
 
 
 def permute(place: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
@@ -146,26 +152,49 @@ def permute(place: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
     A balanced Feistel network over the next even number of bits, applied again to whatever falls outside
     (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
-    half = max(1, (max(1, size - 1).bit_length() + 1) // 2)
-    mask = np.uint64((1 << half) - 1)
-    shift = np.uint64(half)
-    keys = np.random.SeedSequence([_ORDER, *key]).generate_state(_ROUNDS, np.uint64)
-    values = np.asarray(place, dtype=np.uint64).copy()
-    outside = np.arange(len(values))
-    while len(outside):
-        left, right = values[outside] >> shift, values[outside] & mask
-        for round_key in keys:
-            left, right = right, left ^ (_mix(right ^ round_key) & mask)
-        values[outside] = (left << shift) | right
-        outside = outside[values[outside] >= size]
-    return values.astype(np.int64)
+    alike = np.zeros(len(place), dtype=np.int64)
+    return _permute(place, alike + size, _keys(key)[None], alike)
+
+
+def _permute(place: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """`permute` of many at once: int64 [k] places in ranges of `size` [k], under the round keys `keys[key]` [k]."""
+    # Bits of half a word: of size - 1, at least 1, rounded up to an even number, halved; float64 is exact below 2^53.
+    bits = np.maximum(1, np.frexp((size - 1).astype(np.float64))[1])
+    shift = ((bits + 1) // 2).astype(np.uint64)
+    mask = (np.uint64(1) << shift) - np.uint64(1)
+    limit = size.astype(np.uint64)
+    values = place.astype(np.uint64)
+    found = np.empty(len(place), dtype=np.int64)
+    at = np.arange(len(place))
+    while len(at):
+        left, right = values >> shift, values & mask
+        for turn in range(_ROUNDS):
+            mixed = _mix(right ^ keys[key, turn])
+            mixed &= mask
+            mixed ^= left
+            left, right = right, mixed
+        values = (left << shift) | right
+        inside = values < limit
+        found[at[inside]] = values[inside]
+        out = np.flatnonzero(~inside)
+        at, values, shift, mask, limit, key = at[out], values[out], shift[out], mask[out], limit[out], key[out]
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _keys(key: tuple[int, ...]) -> np.ndarray:
+    """uint64 [rounds]: the round keys of one permutation."""
+    return np.random.SeedSequence([_ORDER, *key]).generate_state(_ROUNDS, np.uint64)
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit reaches every output bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit reaches every output bit. Changes `x`."""
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def _uniform(seed: int, first: int, last: int, width: int) -> np.ndarray:

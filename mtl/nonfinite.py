@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mtl import loader, ranks
-from mtl.batch import Special, pack
+from mtl.batch import Special
 from mtl.model import MultiTaskModel
 from mtl.plan import Plan, Step
 
@@ -44,11 +44,10 @@ def explain(
 def _examples(
     model: MultiTaskModel, plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: int, special: Special
 ) -> list[str]:
-    heads = [(task.name, task.task.kind) for task in plan.tasks]
     device = next(model.parameters()).device
 
     def finite(places: np.ndarray) -> bool:
-        batch = pack(loader.rows_at(plan, step, places, special), heads, special).to(device)
+        batch = loader.batch_of(plan, step, places, special).to(device)
         return math.isfinite(float(model(batch)[0]))
 
     model.eval()

@@ -51,28 +51,81 @@ class Step:
         As few micro-steps as fit `micro_tokens` a rank (beyond 127 within 2 % of it); the longest examples are
         placed first, each into the emptiest bin (longest processing time first, Graham 1969). A bin may be empty.
         """
-        order = np.argsort(-self.length, kind="stable")
+        order = _falling(self.length)
         micro_steps = max(1, math.ceil(self.tokens / (ranks * micro_tokens)))
         while True:
-            bins = _fill(self.length, order, ranks * micro_steps, micro_tokens)
-            if bins is not None:
+            found = _fill(self.length[order], ranks * micro_steps, micro_tokens)
+            if found is not None:
                 break
             micro_steps += max(1, micro_steps // 64)  # thousands are not tried one by one
+        owner, loads = found
         # Bins of like size run at the same time, so that ranks wait little for each other.
-        bins.sort(key=lambda places: -int(self.length[places].sum()))
+        rank_of = np.empty(len(loads), dtype=np.int64)
+        rank_of[_falling(loads)] = np.arange(len(loads))
+        owner = rank_of[owner]
+        ends = np.cumsum(np.bincount(owner, minlength=len(loads)))
+        places = order[_falling(-owner)]
+        bins = [places[first:last] for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
         return [bins[first : first + ranks] for first in range(0, len(bins), ranks)]
 
+    def loads(self, shares: list[list[np.ndarray]]) -> np.ndarray:
+        """int64 [micro-steps, ranks]: the tokens of each bin of `divide`."""
+        places = [np.zeros(0, np.int64), *(bin for ranks in shares for bin in ranks)]
+        total = np.concatenate([[0], np.cumsum(self.length[np.concatenate(places)])])
+        ends = np.cumsum([len(bin) for bin in places])
+        return np.diff(total[ends]).reshape(len(shares), -1)
 
-def _fill(length: np.ndarray, order: np.ndarray, count: int, capacity: int) -> list[np.ndarray] | None:
-    heap = [(0, index) for index in range(count)]
-    bins: list[list[int]] = [[] for _ in range(count)]
-    for place in order:
-        filled, index = heapq.heappop(heap)
-        if filled and filled + length[place] > capacity:
-            return None
-        bins[index].append(int(place))
-        heapq.heappush(heap, (filled + int(length[place]), index))
-    return [np.array(places, dtype=np.int64) for places in bins]
+
+def _falling(values: np.ndarray) -> np.ndarray:
+    """The places of int64 `values` from the largest to the smallest, equal ones in their order."""
+    keys = -values
+    if len(keys) and int(keys.min()) >= -(2**15) and int(keys.max()) < 2**15:
+        keys = keys.astype(np.int16)  # numpy sorts 16 bits by radix, five times as fast
+    return np.argsort(keys, kind="stable")
+
+
+# Below so many bins a round of arrays costs more than the items of it one by one.
+_FEW = 24
+
+
+def _fill(lengths: np.ndarray, count: int, capacity: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Each of `lengths` (falling) into the emptiest of `count` bins: (bin of each, loads), None if one overflows.
+
+    As long as the loads differ by less than the next `count` items are long, each bin gets one of these: the whole
+    round is then one sort of the loads instead of `count` turns of a heap, with the same result.
+    """
+    loads = np.zeros(count, dtype=np.int64)
+    owner = np.empty(len(lengths), dtype=np.int64)
+    size = count if count >= _FEW else max(1, len(lengths))
+    for first in range(0, len(lengths), size):
+        block = lengths[first : first + size]
+        if count >= _FEW and int(loads.max() - loads.min()) < int(block[-1]):
+            lightest = np.argsort(loads, kind="stable")[: len(block)]
+            owner[first : first + size] = lightest
+            loads[lightest] += block
+        else:
+            _one_by_one(block, loads, owner[first : first + size])
+        if int(loads.max()) > capacity:
+            several = (
+                np.bincount(owner[: first + size], minlength=count) > 1
+            )  # a bin may hold one that is too long alone
+            if np.any(loads[several] > capacity):
+                return None
+    return owner, loads
+
+
+def _one_by_one(block: np.ndarray, loads: np.ndarray, owner: np.ndarray) -> None:
+    """Puts the items of `block` into the emptiest bin in turn; changes `loads`, writes `owner`."""
+    count = len(loads)
+    heap = [load * count + index for index, load in enumerate(loads.tolist())]  # one number sorts by load, then index
+    heapq.heapify(heap)
+    chosen = []
+    for length in block.tolist():
+        index = heap[0] % count
+        chosen.append(index)
+        heapq.heapreplace(heap, heap[0] + length * count)
+    owner[:] = chosen
+    np.add.at(loads, owner, block)
 
 
 class Plan:
@@ -85,7 +138,7 @@ class Plan:
         caps = np.array([self._cap(task) for task in tasks])
         capped = np.minimum(sizes, caps)
         self.epoch_examples = int(capped.sum())
-        self.mean_length = np.array([task.train.length.mean() for task in tasks])
+        self.mean_length = np.array([task.mean_length for task in tasks])
         given = tuple(task.share or 0.0 for task in tasks) if config.mixture.kind == "fixed" else None
         start = mixture.shares(
             config.mixture.kind,
@@ -114,15 +167,14 @@ class Plan:
             temperature=config.mixture.temperature,
             given=given,
         )
-        self._units = [task.train_units(config.mlm_probability) for task in tasks]
         self._lambda = np.array([task.loss_weight for task in tasks])
-        longest = max(int(task.train.length.max()) for task in tasks)
-        if longest > config.micro_tokens:
-            worst = max(tasks, key=lambda task: int(task.train.length.max()))
-            raise InputError(
-                f"micro_tokens {config.micro_tokens} is less than the longest example of {worst.name} "
-                f"({longest} tokens): raise micro_tokens or lower its max_length"
-            )
+        for task in tasks:
+            # Only where the manifest's bound does not settle it are the lengths read.
+            if task.longest > config.micro_tokens and int(task.train.length.max()) > config.micro_tokens:
+                raise InputError(
+                    f"micro_tokens {config.micro_tokens} is less than the longest example of {task.name} "
+                    f"({int(task.train.length.max())} tokens): raise micro_tokens or lower its max_length"
+                )
 
     def _cap(self, task: TaskData) -> float:
         caps = [task.cap or math.inf]
@@ -147,9 +199,9 @@ class Plan:
         counts = np.bincount(task, minlength=len(self.tasks))
         units = np.zeros(len(self.tasks), dtype=np.int64)
         for t in np.flatnonzero(counts):
-            places = task == t
-            length[places] = self.tasks[t].train.length[row[places]]
-            units[t] = self._units[t][row[places]].sum()
+            places = np.flatnonzero(task == t)
+            length[places], found = self.tasks[t].sizes(row[places], self.config.mlm_probability)
+            units[t] = found.sum()
         weights = self._lambda * counts / (len(task) * np.maximum(units, 1))
         return Step(number, task, row, length, counts, units, weights)
 

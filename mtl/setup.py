@@ -87,10 +87,10 @@ class Setup:
         return {**self.identity(), "code of the program": code.hexdigest()[:12], "version": versions}
 
     def verify(self) -> None:
-        """Reads every byte of the prepared data; `InputError` if a file is not the one that was written."""
+        """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
         for task in self.tasks:
             for prepared in task.prepared:
-                prepared.verify()
+                prepared.confirm()
 
 
 def _encoder_identity(spec: str | RandomEncoder) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rows import fails, find, read, write_jsonl
 
-from data_prep import encode, sound, store
+from data_prep import encode, store
 from data_prep.examples import EmptyText, Pair, validate
 from data_prep.manifest import read as read_manifest
 from data_prep.prepare import prepare
@@ -183,13 +183,13 @@ def test_prepared_and_read_back(tiny_tokenizer_dir, tmp_path):
         fails(lambda: prepare(Job("mine", "pair", None, "en", 24, 600), located, tmp_path / "d", encoder), message)
 
 
-def test_columns_that_cannot_be_trained_on_are_found():
+def test_columns_that_cannot_be_trained_on_are_found(tmp_path):
     row = {"input_ids": [0, 5, 2, 0, 6, 2], "lengths": [3, 3], "length": 6, "units": 1, "example": 0, "passage_key": 7}
 
     def problem(**more) -> str | None:
-        batch = store.to_batch([{**row, **more}], store.schema("pair", "train"))
-        views = [store._views(batch.column(i)) for i in range(batch.num_columns)]
-        return sound.problem(dict(zip(batch.schema.names, views, strict=True)), 1, None, 10)
+        columns = store.schema("pair", "train")
+        store.write_table(tmp_path / "x.arrow", [store.to_batch([{**row, **more}], columns)], columns)
+        return store.Split(tmp_path / "x.arrow").problem(None, 10)
 
     assert problem() is None
     assert "passage_key" in str(problem(passage_key=-1))
