@@ -63,7 +63,7 @@ def _of_language(
     n = len(rows)
     if target.kind == "translation":
         english, other = (_side(job, f"{code}.{side}", centre) for side in ("en", "xx"))
-        to_other, to_english = retrieve.nearest(english, other, device), retrieve.nearest(other, english, device)
+        to_other, to_english = retrieve.nearest_both(english, other, device)
         right = np.arange(n)
         found.details[code] = {
             TO_OTHER: 100 * float((to_other == right).mean()),
