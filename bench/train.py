@@ -1,8 +1,11 @@
 """Training speed against what users would otherwise run: real tokens a second, side by side.
 
-    python -m bench.train [--shape small|base|large] [--ranks 2] [--rounds 5] [--steps 8] [--json FILE]
+    python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 8]
+                          [--set trim_word_embeddings=false] [--json FILE]
 
-The same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Each
+The same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Ours runs
+as users get it, so it trains only the word embeddings that the data need (`--set trim_word_embeddings=false`: all, as
+the others do). Lengths are those of the nine tasks, cut at 512 tokens (next to nothing is) or at 256. Each
 contestant (bench/train_ours.py, bench/train_theirs.py) is a program of its own that stays alive; every round gives each
 a turn of the same number of steps, in turning order, and ratios are taken within a round. Before the race all must give
 the same loss on the same rows. `bound`: padded over real tokens, what leaving out padding alone would give. On CPU the
@@ -23,6 +26,7 @@ from typing import Any
 import torch
 
 from bench import workload
+from bench.lengths import FILES
 from bench.turns import Contestant, Turn
 
 THEIRS = {
@@ -31,6 +35,7 @@ THEIRS = {
     "task_max_padded": "DistributedDataParallel loop, padded to the task's maximum (jiant's scheme)",
     "zero2_padded": "DeepSpeed ZeRO-2 loop, batches of one task, padded to their longest row",
 }
+WHOLE = ["trim_word_embeddings=false"]
 AGREE = 1e-3  # largest relative difference of a task's loss before the race, float32
 
 
@@ -43,6 +48,7 @@ def main() -> None:
     add("--steps", type=int, default=8, help="optimizer steps of a turn")
     add("--examples", type=int, default=64, help="examples of a step, all ranks together")
     add("--vocabulary", type=int, default=250_002)
+    add("--max-length", type=int, choices=tuple(FILES), default=512)
     add("--only", action="append", choices=tuple(THEIRS), help="race against these only")
     add("--set", action="append", default=[], help="a config field of our run, for example attention=padded")
     add("--json", type=Path)
@@ -51,7 +57,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         config = workload.make(
-            folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary, steps=1_000_000,
+            folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary,
+            max_length=options.max_length, steps=1_000_000,
             batch={"examples": options.examples}, micro_tokens=1_000_000, optimizer={"lr": 1e-5},
             deepspeed="zero2.json" if torch.cuda.is_available() else "zero2_cpu.json", hidden_dropout_prob=0.1,
         )  # fmt: skip
@@ -74,7 +81,7 @@ def _race(folder: Path, config: Path, name: str, options: argparse.Namespace) ->
         "ours", _command(options, "bench/train_ours.py", config, options.set), _env(options), folder / "o"
     )
     theirs = Contestant(
-        name, _command(options, "bench/train_theirs.py", config, [], "--way", name), _env(options), folder / "t"
+        name, _command(options, "bench/train_theirs.py", config, WHOLE, "--way", name), _env(options), folder / "t"
     )
     try:
         _agree(ours, theirs)
@@ -131,8 +138,9 @@ def _ratios(rounds: list[dict[str, Turn]]) -> list[float]:
 def _table(rounds: dict[str, list[dict[str, Turn]]], options: argparse.Namespace) -> str:
     lines = [
         _machine(),
-        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, {options.ranks} ranks, {options.examples} examples a "
-        f"step, {options.rounds} rounds of {options.steps} steps; real tokens a second, median",
+        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, rows up to {options.max_length}, {options.ranks} ranks, "
+        f"{options.examples} examples a step, {options.rounds} rounds of {options.steps} steps; real tokens a second, "
+        f"median; ours with {', '.join(options.set) or 'its defaults'}",
         "",
         "| against | ours | theirs | ratio (lowest to highest) | bound | peak GiB a rank, ours / theirs |",
         "|---|---:|---:|---:|---:|---:|",

@@ -15,23 +15,26 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rank, world, _ = engine.connect()
+    rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)
     model = made.model()
     about = {"losses": probe(made, model)}
     runner = engine.Engine(model, made.run, made.ds, made.plan.steps)
     turns = Turns(about)
-    steps = loader.steps_from(made.plan, 0)
-    for count in turns:
-        for _ in range(count):
-            now = next(steps)
-            shares = now.divide(world, made.run.micro_tokens)
-            batches = loader.micro_batches(made.plan, now, shares, rank, made.special)
-            ranks.largest([0, 0])  # the agreement on stopping, as in train.py
-            present = {made.names[t] for t in np.flatnonzero(now.counts)}
-            runner.step(now.number, batches, present, {})
-            tokens = sum(batch.tokens for batch in batches)
-            turns.add(tokens, tokens)
+    vote = ranks.Vote()
+    with loader.Ahead(
+        made.plan, first=0, rank=rank, world=world, special=made.special, pin=device.type == "cuda"
+    ) as works:
+        each = iter(works)
+        for count in turns:
+            for _ in range(count):
+                work = next(each)
+                vote.result([0, 0])  # the agreement on stopping, as in train.py
+                vote.cast([0, 0])
+                present = {made.names[t] for t in np.flatnonzero(work.step.counts)}
+                runner.step(work.step.number, work.batches, present, work.keys)
+                tokens = sum(batch.tokens for batch in work.batches)
+                turns.add(tokens, tokens)
     ranks.close()
 
 
