@@ -77,7 +77,8 @@ def make(
         tasks.append(entry)
     values = {
         "name": "bench", "output": str(folder / "runs"), "data": str(folder / "data"), "encoder": str(encoder),
-        "tasks": tasks, "max_length": max_length, "seed": seed, "mixture": {"kind": "fixed", "batches": "mixed"}, **settings,
+        "tasks": tasks, "max_length": max_length, "seed": seed, "mixture": {"kind": "fixed", "batches": "mixed"},
+        **settings,
     }  # fmt: skip
     config_path = folder / "run.json"
     config_path.write_text(json.dumps(values, indent=1), encoding="utf-8")
