@@ -139,8 +139,8 @@ def _table(rounds: dict[str, list[dict[str, Turn]]], options: argparse.Namespace
     lines = [
         _machine(),
         f"{options.shape} XLM-R, {options.vocabulary:,} tokens, rows up to {options.max_length}, "
-        f"{options.ranks} ranks, {options.examples} examples a step, {options.rounds} rounds of {options.steps} steps; real tokens a "
-        f"second, median; ours with {', '.join(options.set) or 'its defaults'}",
+        f"{options.ranks} ranks, {options.examples} examples a step, {options.rounds} rounds of "
+        f"{options.steps} steps; real tokens a second, median; ours with {', '.join(options.set) or 'its defaults'}",
         "",
         "| against | ours | theirs | ratio (lowest to highest) | bound | peak GiB a rank, ours / theirs |",
         "|---|---:|---:|---:|---:|---:|",
