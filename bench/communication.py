@@ -1,4 +1,4 @@
-"""Bytes that a step sends, counted at the collectives of the real engine on gloo ranks, and the bound of its stage.
+"""Bytes that a step sends, counted at the collectives of the real engine on gloo ranks, against its stage's bound.
 
     python -m bench.communication [--ranks 2] [--steps 3]
 
