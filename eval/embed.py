@@ -7,6 +7,7 @@ The batches are formed over the whole list of rows and know nothing of processes
 of one, to the bit, if each takes every N-th whole batch, which is what `share` = (rank, N) says.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from data_prep.encode import encode_classify
 from data_prep.errors import InputError
 from data_prep.examples import Classify
+from eval.forward import at_once, narrowed
 from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
 from mtl.model import encode_each
 
@@ -119,16 +121,28 @@ def _pooled(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(places in `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this share."""
     assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
-    if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
+    pooler: Any = getattr(encoder, "pooler", None)
+    if pooling == "pooler" and pooler is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
     rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
+    depth = encoder.config.num_hidden_layers
     for group, batch in batches(encoder, tokenizer, rows, micro_tokens, share):
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
-        for number, hidden in enumerate(encode_each(encoder, batch, max(layers))):
-            if number in layers:
-                pooled = pool(encoder, hidden, batch, pooling).cpu().numpy()
-                vectors[[place for place, layer in enumerate(layers) if layer == number]] = pooled
+        first = batch.cu_seqlens[:-1].long()
+        # Of the last layer `<s>` alone is computed where nothing else is read.
+        narrow = pooling in ("cls", "pooler") and max(layers) == depth
+        with narrowed(encoder, first) if narrow else contextlib.nullcontext():
+            for number, hidden in enumerate(encode_each(encoder, batch, max(layers))):
+                if number not in layers:
+                    continue
+                if pooling in ("cls", "pooler"):
+                    rows_read = hidden if narrow and number == depth else hidden[first]
+                    pooled = rows_read if pooling == "cls" else pooler(rows_read[:, None])
+                else:
+                    pooled = mean(hidden, batch, pooling == "mean")
+                places = [place for place, layer in enumerate(layers) if layer == number]
+                vectors[places] = pooled.float().cpu().numpy()
         yield group, vectors
 
 
@@ -149,20 +163,16 @@ def batches(
     padding = tokenizer.pad_token_id
     assert isinstance(padding, int)
     lengths = np.array([row["length"] for row in rows])
-    for group in batches_by_tokens(lengths, micro_tokens)[rank::processes]:
+    for group in batches_by_tokens(lengths, at_once(micro_tokens, encoder.device))[rank::processes]:
         yield group, pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
 
 
-def pool(encoder: Any, hidden: Tensor, batch: PackedBatch, pooling: str) -> Tensor:
-    """Hidden states [T, H] of a packed batch -> float32 [S, H], one vector per sequence."""
+def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
+    """Mean of the hidden states [T, H] of each sequence of a packed batch, float32 [S, H]; `<s>` and `</s>` or not."""
     first = batch.cu_seqlens[:-1].long()
-    if pooling == "cls":
-        return hidden[first].float()
-    if pooling == "pooler":
-        return encoder.pooler(hidden[first][:, None]).float()
     lengths = torch.tensor(batch.seq_lengths, device=hidden.device)
     hidden = hidden.float()
-    if pooling == "mean_no_special":
+    if not special:
         weights = torch.ones(len(hidden), device=hidden.device)
         inner = lengths > 2
         weights[first[inner]] = 0
