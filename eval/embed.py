@@ -7,7 +7,6 @@ The batches are formed over the whole list of rows and know nothing of processes
 of one, to the bit, if each takes every N-th whole batch, which is what `share` = (rank, N) says.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,8 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from data_prep.encode import encode_classify
 from data_prep.errors import InputError
 from data_prep.examples import Classify
-from eval.forward import at_once, narrowed
-from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
+from mtl.batch import PackedBatch, at_once, batches_by_tokens, pack_sequences
 from mtl.model import encode_each
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
@@ -126,23 +124,19 @@ def _pooled(
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
     rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
-    depth = encoder.config.num_hidden_layers
     for group, batch in batches(encoder, tokenizer, rows, micro_tokens, share):
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
-        first = batch.cu_seqlens[:-1].long()
-        # Of the last layer `<s>` alone is computed where nothing else is read.
-        narrow = pooling in ("cls", "pooler") and max(layers) == depth
-        with narrowed(encoder, first) if narrow else contextlib.nullcontext():
-            for number, hidden in enumerate(encode_each(encoder, batch, max(layers))):
-                if number not in layers:
-                    continue
-                if pooling in ("cls", "pooler"):
-                    rows_read = hidden if narrow and number == depth else hidden[first]
-                    pooled = rows_read if pooling == "cls" else pooler(rows_read[:, None])
-                else:
-                    pooled = mean(hidden, batch, pooling == "mean")
-                places = [place for place, layer in enumerate(layers) if layer == number]
-                vectors[places] = pooled.float().cpu().numpy()
+        first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
+        for number, hidden in enumerate(encode_each(encoder, batch, max(layers), first)):
+            if number not in layers:
+                continue
+            if first is None:
+                pooled = mean(hidden, batch, pooling == "mean")
+            else:
+                read = hidden if number == max(layers) else hidden[first]
+                pooled = read if pooling == "cls" else pooler(read[:, None])
+            places = [place for place, layer in enumerate(layers) if layer == number]
+            vectors[places] = pooled.float().cpu().numpy()
         yield group, vectors
 
 

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.encode import Row, encode
 from data_prep.examples import Example, Span
-from eval.forward import at_once, encode_at
-from mtl.batch import batches_by_tokens, pack_sequences
+from mtl import model
+from mtl.batch import at_once, batches_by_tokens, pack_sequences
 from mtl.savedheads import LoadedHead
 from mtl.spans import best_answers
 
@@ -75,7 +75,7 @@ def _scores(
             pieces = [piece for _, row in part for piece in _sequences(row)]
             batch = pack_sequences(pieces, padding).to(encoder.device)
             places, sizes = _read(head.kind, [row for _, row in part])
-            hidden = encode_at(encoder, batch, places.to(encoder.device))
+            hidden = model.encode(encoder, batch, tokens=places.to(encoder.device))
             scores = head.module(hidden, encoder).float().cpu().numpy()
             for (index, row), own in zip(part, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
                 scored[index].append((row, own))

@@ -292,3 +292,13 @@ def batches_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
         groups[-1].append(int(index))
         filled += int(lengths[index])
     return [np.array(group) for group in groups]
+
+
+# On CPU what a block writes should stay in the cache, and below the size from which the C library takes fresh, zeroed
+# pages for every tensor; 16,384 tokens at once were 17 to 20 % slower (bench/README.md).
+_CPU_TOKENS = 2048
+
+
+def at_once(micro_tokens: int, device: torch.device) -> int:
+    """Tokens of one pass without gradients where `micro_tokens` fit into memory: on CPU at most 2,048 of them."""
+    return min(micro_tokens, _CPU_TOKENS) if device.type == "cpu" else micro_tokens
