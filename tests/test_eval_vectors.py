@@ -75,7 +75,7 @@ def test_several_layers_in_one_pass(folder: Path, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     calls: Counter[int] = Counter()
     for number, block in enumerate(encoder.encoder.layer, 1):
-        block.register_forward_hook(lambda *_, number=number: calls.update([number]))
+        block.attention.self.register_forward_hook(lambda *_, number=number: calls.update([number]))
     batches: list[int] = []
     layers = [3, 0, 1]
     vectors = embed_layers(
