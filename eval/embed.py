@@ -127,13 +127,15 @@ def _pooled(
     for group, batch in batches(encoder, tokenizer, rows, micro_tokens, share):
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
-        for number, hidden in enumerate(encode_each(encoder, batch, max(layers), first)):
+        # Only of the last block: a layer's vectors, to the bit, do not depend on which others are asked for.
+        last = first if max(layers) == encoder.config.num_hidden_layers else None
+        for number, hidden in enumerate(encode_each(encoder, batch, max(layers), last)):
             if number not in layers:
                 continue
             if first is None:
                 pooled = mean(hidden, batch, pooling == "mean")
             else:
-                read = hidden if number == max(layers) else hidden[first]
+                read = hidden if last is not None and number == max(layers) else hidden[first]
                 pooled = read if pooling == "cls" else pooler(read[:, None])
             places = [place for place, layer in enumerate(layers) if layer == number]
             vectors[places] = pooled.float().cpu().numpy()
