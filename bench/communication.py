@@ -81,12 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\nour own agreement on stopping: one small call a step, {middle:.0f} us ({low:.0f} to {high:.0f})")
 
 
-def launch(config: Path, ranks: int, steps: int) -> dict[str, Any]:
-    """Runs `rank` in `ranks` processes; what rank 0 found."""
+def launch(config: Path, ranks: int, steps: int, program: str = "bench.communication") -> dict[str, Any]:
+    """Runs `program --config CONFIG` in `ranks` processes; what rank 0 found."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bench.communication", "--config", str(config), "--steps", str(steps)]
+    command = [sys.executable, "-m", program, "--config", str(config)]
+    command += ["--steps", str(steps)] if program == "bench.communication" else []
     shared = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"}
     shared |= {"LOCAL_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
     started = []

@@ -74,11 +74,9 @@ def measure(plan: Plan, ranks: int, micro: int, steps: int) -> Iterator[tuple[in
 
 def _row(plan: Plan, ranks: int, micro: int, steps: int) -> str:
     micro_steps, filled, tokens, operations = np.array(list(measure(plan, ranks, micro, steps))).T
-    kind = plan.config.mixture.batches
-    several = f"{micro_steps.min():.0f} to {micro_steps.max():.0f}"
-    return (
-        f"| {ranks} | {_size(plan)} | {kind} | {several} | {filled.mean():.0%} | {_two(tokens)} | {_two(operations)} |"
-    )
+    several = f"{micro_steps.mean():.2f} ({micro_steps.max():.0f})"
+    shown = [plan.config.mixture.batches, several, f"{filled.mean():.0%}", _two(tokens), _two(operations)]
+    return f"| {ranks} | {_size(plan)} | {' | '.join(shown)} |"
 
 
 def _alone(plan: Plan, ranks: int, steps: int) -> str:

@@ -39,13 +39,13 @@ def report(made: Setup, ranks: int) -> str:
         made.vocabulary.describe(made.source.hidden_size, ds),
         "",
         f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}), estimated:",
-        "GPUs   weights  gradients  optimizer  activations   sum",
+        "GPUs   weights  gradients  optimizer  buckets  activations   sum",
     ]
     for count in sorted({1, 8, 64, ranks}):
         m = memory(encoder + heads, ds, made.source, config.micro_tokens, count)
         lines.append(
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
-            f"{m['activations']:>12.2f} {sum(m.values()):>5.1f}"
+            f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"
         )
     if tokens / ranks < config.micro_tokens:
         lines += [

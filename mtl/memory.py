@@ -25,21 +25,30 @@ def parameters(made: Setup) -> tuple[int, int]:
 
 
 def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
-    """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), activations.
+    """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), buckets, activations.
 
     Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
-    too. Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022, equation 1
-    without the attention matrix, which no back-end here keeps), twice that in float32.
+    too; what DeepSpeed holds besides was measured (docs/scaling.md): in half precision stage 1 keeps gradients as
+    computed, accumulated, and on the way. Buckets: what gradients are reduced through, twice with `overlap_comm`.
+    Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
+    equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
     """
     half = ds.get("bf16", {}).get("enabled", False) or ds.get("fp16", {}).get("enabled", False)
-    stage = ds.get("zero_optimization", {}).get("stage", 0)
-    offload = "offload_optimizer" in ds.get("zero_optimization", {})
+    zero = ds.get("zero_optimization", {})
+    stage = zero.get("stage", 0)
+    offload = "offload_optimizer" in zero
     states = 12 if stage or half else 8  # float32 without ZeRO needs no master copy
     width = 2 if half else 4
+    gradients = 4 / ranks if stage == 2 else 4.0
+    buffers = 2 if zero.get("overlap_comm") else 1
+    if stage == 1 and half:
+        gradients, buffers = (8.0 if ranks > 1 else 6.0), 0
+    bucket = zero.get("reduce_bucket_size", 5e8) * buffers if stage else 0
     parts = {
         "weights": total * width,
-        "gradients": total * 4 / (ranks if stage == 2 else 1),
+        "gradients": total * gradients,
         "optimizer": 0 if offload else total * states / (ranks if stage else 1),
+        "buckets": bucket * width,
         "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
     }
     return {name: size / GIB for name, size in parts.items()}
