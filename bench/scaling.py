@@ -53,11 +53,13 @@ class Step:
     reduce: float
     gather: float
     messages: float
+    overlapped: bool
 
     @property
     def total(self) -> float:
-        # Reduction runs beside the backward passes, two thirds of the arithmetic (overlap_comm); gathering does not.
-        return self.compute + self.wait + max(0.0, self.reduce - 2 / 3 * self.compute) + self.gather + self.messages
+        # Stage 2 reduces beside the backward passes, two thirds of the arithmetic; the others when these are done.
+        shown = max(0.0, self.reduce - 2 / 3 * self.compute) if self.overlapped else self.reduce
+        return self.compute + self.wait + shown + self.gather + self.messages
 
 
 def step(ranks: int, tokens: int, micro_steps: int, slowest: float, stage: int, hardware: Hardware) -> Step:
@@ -65,7 +67,7 @@ def step(ranks: int, tokens: int, micro_steps: int, slowest: float, stage: int, 
     operations = 6 * imbalance.PARAMETERS + 12 * imbalance.BLOCKS * imbalance.WIDTH * MEAN_LENGTH
     compute = tokens * operations / (hardware.reached * hardware.peak)
     if ranks == 1:
-        return Step(compute, 0.0, 0.0, 0.0, 0.0)
+        return Step(compute, 0.0, 0.0, 0.0, 0.0, True)
     speed = hardware.inside if ranks <= hardware.host else hardware.between
     others = (ranks - 1) / ranks
     # DeepSpeed reduces the gradients of stage 2 after every micro-step, those of stages 0 and 1 once, and always to all
@@ -74,12 +76,13 @@ def step(ranks: int, tokens: int, micro_steps: int, slowest: float, stage: int, 
     reduce = times * 2 * others * 2 * TRAINABLE / speed
     gather = others * 2 * TRAINABLE / speed if stage else 0.0
     messages = (25 if stage else 2) * 2 * math.log2(ranks) * hardware.latency
-    return Step(compute, (slowest - 1) * compute, reduce, gather, messages)
+    return Step(compute, (slowest - 1) * compute, reduce, gather, messages, stage == 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.scaling", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tokens", type=int, default=15_360, help="of a rank and step")
+    parser.add_argument("--micro-steps", type=int, default=1)
     parser.add_argument("--stage", type=int, default=2, choices=(0, 1, 2))
     parser.add_argument("--measure", action="store_true", help="the memory model against the engine")
     parser.add_argument("--config", type=Path, help=argparse.SUPPRESS)
@@ -92,14 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     ds = json.loads((HOUSE / "ds_configs" / "zero2.json").read_text())
     ds["zero_optimization"]["stage"] = options.stage
-    print(f"XLM-R Large, bf16, stage {options.stage}, {options.tokens:,} tokens a rank in one micro-step; reckoned\n")
+    several = f"{options.tokens:,} tokens a rank in {options.micro_steps} micro-step(s)"
+    print(f"XLM-R Large, bf16, stage {options.stage}, {several}\n")
     print(
         "| GPUs | GiB | arithmetic, ms | wait | reduce | gather | messages | step, ms | million tokens/s | of ideal |"
     )
     print("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for ranks in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
-        size = sum(memory(TRAINABLE, ds, LARGE, options.tokens, ranks).values())
-        found = step(ranks, options.tokens, 1, 1.0025, options.stage, Hardware())
+        size = sum(memory(TRAINABLE, ds, LARGE, options.tokens // options.micro_steps, ranks).values())
+        found = step(ranks, options.tokens, options.micro_steps, 1.0025, options.stage, Hardware())
         parts = (found.compute, found.wait, found.reduce, found.gather, found.messages, found.total)
         shown = " | ".join(f"{part * 1e3:.1f}" for part in parts)
         rate = ranks * options.tokens / found.total

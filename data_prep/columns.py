@@ -123,18 +123,22 @@ class File:
 
 
 def _places(column: pa.Array, buffer: pa.Buffer) -> tuple[int, int, int]:
-    if isinstance(column, pa.ListArray):
-        values = column.values.to_numpy(zero_copy_only=True)
-        return _at(values, buffer), len(values), _at(column.offsets.to_numpy(zero_copy_only=True), buffer)
-    values = column.to_numpy(zero_copy_only=True)
-    return _at(values, buffer), len(values), 0
+    if column.null_count or column.offset:
+        raise ValueError("a column with nulls")
+    buffers = column.buffers()
+    if not pa.types.is_list(column.type):
+        return _at(buffers[1], column.type.bit_width // 8, buffer), len(column), 0
+    values = column.values
+    if values.null_count or values.offset:
+        raise ValueError("a column with nulls")
+    return _at(buffers[3], values.type.bit_width // 8, buffer), len(values), _at(buffers[1], 4, buffer)
 
 
-def _at(values: np.ndarray, buffer: pa.Buffer) -> int:
-    """Where an array lies in the file, counted in its own numbers."""
-    if not len(values):
+def _at(part: pa.Buffer | None, width: int, whole: pa.Buffer) -> int:
+    """Where a buffer lies in the file, counted in its own numbers of `width` bytes."""
+    if part is None or not part.size:
         return 0
-    place, rest = divmod(values.ctypes.data - buffer.address, values.itemsize)
-    if rest or place < 0 or (place + len(values)) * values.itemsize > buffer.size:
+    place, rest = divmod(part.address - whole.address, width)
+    if rest or place < 0 or place * width + part.size > whole.size:
         raise ValueError("its columns are compressed or not aligned")
     return place

@@ -29,7 +29,7 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
 
     Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
     too; what DeepSpeed holds besides was measured (docs/scaling.md): in half precision stage 1 keeps gradients as
-    computed, accumulated, and on the way. Buckets: what gradients are reduced through, twice with `overlap_comm`.
+    computed and as accumulated. Buckets: what gradients are reduced through, twice with `overlap_comm`.
     Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
     equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
     """
@@ -42,7 +42,7 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
     gradients = 4 / ranks if stage == 2 else 4.0
     buffers = 2 if zero.get("overlap_comm") else 1
     if stage == 1 and half:
-        gradients, buffers = (8.0 if ranks > 1 else 6.0), 0
+        gradients, buffers = 6.0, 0
     bucket = zero.get("reduce_bucket_size", 5e8) * buffers if stage else 0
     parts = {
         "weights": total * width,

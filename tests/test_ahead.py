@@ -14,7 +14,7 @@ from small import write_run
 from data_prep import store, verified
 from data_prep.columns import spread
 from data_prep.errors import InputError
-from mtl import loader, mixture, setup
+from mtl import dryrun, loader, mixture, ranks, setup
 from mtl.batch import mask_tokens
 from mtl.mixture import permute
 from mtl.plan import Step
@@ -224,6 +224,45 @@ def test_rows_of_several_epochs_at_once(seed, size, first, batch):
     assert not task.any()
     expected = [permute(np.array([n % size]), size, (seed, 0, n // size))[0] for n in range(first, first + batch)]
     assert row.tolist() == expected
+
+
+def vote(rank, world, rendezvous, out):
+    """One rank of `test_votes_travel_while_a_step_computes`."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
+    ballot, found = ranks.Vote(), []
+    found.append(ballot.result([rank, 0]))  # nothing was cast: now
+    ballot.cast([0, 5 * rank])
+    found.append(ballot.result([9, 9]))  # what was cast, not what is known now
+    found.append(ballot.result([rank, 7]))  # cast votes count once
+    ballot.cast([1, 1])
+    ballot.renew()
+    found.append(ballot.result([0, rank]))  # out of date: now
+    if rank == 1:
+        time.sleep(1.2)
+    ballot.cast([1, 1])  # rank 1 was slow, which both learn
+    found.append(ballot.result([0, 2 * rank]))
+    ballot.cast([0, 0])
+    ballot.result([0, 0])  # rank 0 had to wait for rank 1, so it says slow as well
+    ballot.cast([0, 0])
+    found.append(ballot.result([8, 8]))
+    torch.save(found, f"{out}.{rank}")
+    ranks.close()
+
+
+def test_votes_travel_while_a_step_computes(tmp_path):
+    torch.multiprocessing.spawn(vote, (2, tmp_path / "meet", tmp_path / "found"), nprocs=2)
+    found = [torch.load(f"{tmp_path / 'found'}.{rank}") for rank in (0, 1)]
+    assert found[0] == found[1] == [[1, 0], [0, 5], [1, 7], [0, 1], [0, 2], [0, 0]]
+
+
+def test_a_dry_run_tells_of_steps_that_just_miss(made):
+    path = str(made.run.output).removesuffix("/runs") + "/small.json"
+    most = max(made.plan.step(n).tokens for n in range(made.plan.steps))
+    assert "nearly fit into" not in dryrun.report(setup.read(path, [f"micro_tokens={most}"]), 1)
+    told = dryrun.report(setup.read(path, [f"micro_tokens={round(0.97 * most)}"]), 1)
+    assert "nearly fit into" in told
+    better = told.partition("--set micro_tokens=")[2].split()[0]
+    assert "nearly fit into" not in dryrun.report(setup.read(path, [f"micro_tokens={better}"]), 1)
 
 
 class TestVerified:
