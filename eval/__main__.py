@@ -95,7 +95,7 @@ def _evaluate(arguments: list[str]) -> int:
         type=_positive,
         default=16384,
         metavar="N",
-        help="tokens per forward pass, on CPU at most 2048 (default: 16384)",
+        help="tokens of a forward pass (default: 16384; CPU: 2048)",
     )
     options = parser.parse_args(arguments)
 
@@ -144,7 +144,7 @@ def _align(arguments: list[str]) -> int:
         type=_positive,
         default=16384,
         metavar="N",
-        help="tokens per forward pass, on CPU at most 2048 (default: 16384)",
+        help="tokens of a forward pass (default: 16384; CPU: 2048)",
     )
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     options = parser.parse_args(arguments)
