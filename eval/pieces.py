@@ -21,6 +21,7 @@ import numpy as np
 
 from data_prep.errors import InputError
 from eval.embed import embed_parts
+from eval.forward import at_once
 from eval.mining import Corpus
 from eval.predict import Share, predict
 from eval.rows import Corpora, Loaded
@@ -132,7 +133,7 @@ def compute(
         except (RuntimeError, MemoryError) as error:
             if not memory.ran_out(error):
                 raise
-            advice = f"lower --micro-tokens (now {job.micro_tokens})"
+            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
             raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
         wait()
         if share[0] == 0:
