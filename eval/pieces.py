@@ -21,12 +21,12 @@ import numpy as np
 
 from data_prep.errors import InputError
 from eval.embed import embed_parts
-from eval.forward import at_once
 from eval.mining import Corpus
 from eval.predict import Share, predict
 from eval.rows import Corpora, Loaded
 from eval.subject import Subject
 from mtl import memory
+from mtl.batch import at_once
 
 TRUNCATED = "truncated"
 
