@@ -27,6 +27,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Example, Pair, Span, Tag, Text
 from data_prep.tokenizer import Pieces
+from data_prep.words import Words
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -212,7 +213,7 @@ def _context_tokens(
 ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Per distinct text: ids int32 [n], character starts and ends int32 [n], and bool [n]: only a word mark."""
     found = {}
-    for text, encoding in _encodings(tokenizer, texts, offsets=True):
+    for text, encoding in _encodings(tokenizer, texts):
         ids = np.array(encoding.ids, np.int32)
         offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
         # To XLM-R, RoBERTa's mark is a letter (Maltese): a piece that covers one is more than a mark.
@@ -356,17 +357,30 @@ def _ends(tokenizer: Pieces) -> tuple[int, int]:
 
 def _tokenize(tokenizer: Pieces, texts: list[str]) -> dict[str, list[int]]:
     """Token ids of every distinct text, without special tokens."""
-    return {text: encoding.ids for text, encoding in _encodings(tokenizer, texts, offsets=False)}
-
-
-def _encodings(tokenizer: Pieces, texts: list[str], offsets: bool) -> Iterable[tuple[str, "Encoding"]]:
+    global _words
     distinct = list(dict.fromkeys(texts))
+    backend = _backend(tokenizer)
+    if _words is None or _words[0] is not backend:
+        _words = (backend, Words(backend))
+    return dict(zip(distinct, _words[1].encode(distinct), strict=True))
+
+
+# Of the tokenizer that this process used last.
+_words: tuple[Any, Words] | None = None
+
+
+def _encodings(tokenizer: Pieces, texts: list[str]) -> Iterable[tuple[str, "Encoding"]]:
+    """Every distinct text with its tokens and their offsets."""
+    distinct = list(dict.fromkeys(texts))
+    return zip(distinct, _backend(tokenizer).encode_batch(distinct, add_special_tokens=False), strict=True)
+
+
+def _backend(tokenizer: Pieces) -> Any:
     backend = tokenizer.backend_tokenizer
     # A call of the transformers tokenizer leaves its truncation behind in the backend.
     backend.no_truncation()
     backend.no_padding()
-    encode_batch = backend.encode_batch if offsets else backend.encode_batch_fast
-    return zip(distinct, encode_batch(distinct, add_special_tokens=False), strict=True)
+    return backend
 
 
 def _check(max_length: int) -> None:
