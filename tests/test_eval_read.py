@@ -60,9 +60,7 @@ def test_laser_files_that_are_wrong(tmp_path: Path) -> None:
         laser(folder / "again", "deu", [("b", "x"), ("a", "z")])
 
     assert "differ" in problem(some, second_copy)
-    with pytest.raises(
-        NotThere, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"
-    ):
+    with pytest.raises(NotThere, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"):
         read(TARGETS["tatoeba"], ("fr",), str(tmp_path))
     with pytest.raises(InputError, match="no such folder"):
         read(TARGETS["tatoeba"], ("fr",), str(tmp_path / "nowhere"))
