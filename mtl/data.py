@@ -123,9 +123,15 @@ class TaskData:
         return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
 
     def sizes(self, rows: np.ndarray, mlm_probability: float) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens, loss units) of training rows: two int64 [rows]."""
+        """(tokens, loss units) of training rows: two int64 [rows]. `InputError` for a length that none can have."""
         found = self.train.gather(rows, ("length", "units"))
         length, units = np.asarray(found["length"], np.int64), np.asarray(found["units"], np.int64)
+        wrong = np.flatnonzero((length < 1) | (length > self.longest))
+        if len(wrong):
+            raise InputError(
+                f"{self.name}: {self.train.origin(int(rows[wrong[0]]))}: {length[wrong[0]]} tokens, where the manifest "
+                f"counts 1 to {self.longest}: delete its folder and prepare again"
+            )
         return length, masked_count(length, mlm_probability) if self.task.kind == "mlm" else units
 
 
