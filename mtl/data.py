@@ -116,22 +116,26 @@ class TaskData:
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
         return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """No training row has more tokens; from the manifests, whose histogram rounds it up to a power of two."""
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
         return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
 
+    def altered(self, row: int) -> str:
+        """What to say of a training row that is not what was prepared."""
+        return (
+            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids, lengths or labels out of range): "
+            "has the file changed? delete its folder and prepare again"
+        )
+
     def sizes(self, rows: np.ndarray, mlm_probability: float) -> tuple[np.ndarray, np.ndarray]:
-        """(tokens, loss units) of training rows: two int64 [rows]. `InputError` for a length that none can have."""
+        """(tokens, loss units) of training rows: two int64 [rows]. `InputError` if they cannot be what was prepared."""
         found = self.train.gather(rows, ("length", "units"))
         length, units = np.asarray(found["length"], np.int64), np.asarray(found["units"], np.int64)
-        wrong = np.flatnonzero((length < 1) | (length > self.longest))
-        if len(wrong):
-            raise InputError(
-                f"{self.name}: {self.train.origin(int(rows[wrong[0]]))}: {length[wrong[0]]} tokens, where the manifest "
-                f"counts 1 to {self.longest}: delete its folder and prepare again"
-            )
+        wrong = (length < 1) | (length > self.longest) | (units < 0) | (units > length)
+        if wrong.any():  # all that follows is planned by these numbers
+            raise InputError(self.altered(int(rows[np.argmax(wrong)])))
         return length, masked_count(length, mlm_probability) if self.task.kind == "mlm" else units
 
 

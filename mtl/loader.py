@@ -32,9 +32,9 @@ LONGEST = 0.2  # seconds, at most
 
 @dataclass(frozen=True)
 class Work:
-    """What a rank does in one global step. `problem`: why it cannot (a row is not what was prepared); then no batches.
+    """What a rank does in one global step. `shares` as `Step.divide` gave them, `keys` as `pair_keys`.
 
-    `shares` as `Step.divide` gave them, `keys` as `pair_keys`.
+    `problem`: why it cannot (a row is not what was prepared); then there are no batches, and `step` is not to be used.
     """
 
     step: Step
@@ -97,6 +97,11 @@ class Ahead:
                     return
                 self._made.put(self._work(step))
             self._made.put(None)
+        except InputError as error:  # while planning
+            nothing = np.zeros(0, np.int64)
+            step = Step(-1, nothing, nothing, nothing, nothing, nothing, np.zeros(0))
+            self._made.put(Work(step, [], [], {}, str(error)))
+            self._made.put(None)
         except BaseException as error:  # whatever it is, the step that waits for it must not wait for ever
             self._made.put(error)
 
@@ -132,11 +137,7 @@ def micro_batches(
         if batch is None:
             wrong = (p for p in ranks[rank] if _sound_batch(plan, step, np.array([p]), special) is None)
             bad = next(wrong, ranks[rank][0])
-            task = plan.tasks[step.task[bad]]
-            raise InputError(
-                f"{task.name}: {task.train.origin(int(step.row[bad]))}: is not what was prepared (ids, lengths or "
-                "labels out of range): has the file changed? delete its folder and prepare again"
-            )
+            raise InputError(plan.tasks[step.task[bad]].altered(int(step.row[bad])))
         batches.append(batch)
     return batches
 

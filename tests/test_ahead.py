@@ -134,15 +134,37 @@ def test_an_exception_of_the_thread_reaches_the_step(made, monkeypatch):
 
     def step(number, cursors=None):
         if number == 2:
-            raise InputError("the disk is gone")
+            raise RuntimeError("the disk is gone")
         return real(number, cursors)
 
     monkeypatch.setattr(type(made.plan), "step", lambda self, number, cursors=None: step(number, cursors))
     seen = []
-    with pytest.raises(InputError, match="the disk is gone"), ahead(made) as works:
+    with pytest.raises(RuntimeError, match="the disk is gone"), ahead(made) as works:
         for work in works:
             seen.append(work.step.number)
     assert seen == [0, 1]
+
+
+@pytest.mark.parametrize(("column", "value"), [("length", 2**30), ("length", 0), ("units", -1), ("units", 2**30)])
+def test_a_length_that_changes_under_a_run_is_told(made, monkeypatch, column, value):
+    """The plan is made of these numbers, so they are looked at before anything is made of them."""
+    real, calls = store.Split.gather, []
+
+    def gather(this, rows, names):
+        found = real(this, rows, names)
+        calls.append(1)
+        if "my_choice" in str(this.path) and "units" in names and len(calls) > 40:
+            found[column] = np.full_like(found[column], value)
+        return found
+
+    monkeypatch.setattr(store.Split, "gather", gather)
+    with ahead(made) as works:
+        found = [(work.step.number, work.problem) for work in works]
+    assert len(found) > 1
+    assert [number for number, _ in found[:-1]] == list(range(len(found) - 1))
+    assert all(problem is None for _, problem in found[:-1])
+    assert found[-1][1].startswith("my_choice: ")
+    assert "is not what was prepared" in found[-1][1]
 
 
 def test_only_so_many_steps_wait_and_leaving_ends_the_thread(made):
