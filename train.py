@@ -113,7 +113,7 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         made = setup.read(args.config, args.set)
         if os.environ.get("LOCAL_RANK", "0") == "0":
             made.verify()
-        model = made.model()
+        model = made.model(exports=rank == 0)
     except InputError as error:
         problem = str(error)
     ranks.agree(problem)

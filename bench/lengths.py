@@ -1,6 +1,9 @@
-"""How long the rows of the nine tasks are: measured on prepared data, kept in lengths.json, drawn from by benchmarks.
+"""How long the rows of the nine tasks are: measured on prepared data, kept in a file, drawn from by benchmarks.
 
-    python -m bench.lengths --data DIR        # DIR: prepared by python -m data_prep with XLM-R's tokenizer
+    python -m bench.lengths --data DIR [--max-length 512]      # DIR: prepared with XLM-R's tokenizer, at that length
+
+lengths.json: prepared at 256, as configs/mtl_all.json does; lengths_512.json: at all that XLM-R takes, so that next to
+nothing is cut.
 
 A row is a list of the lengths of its sequences (several for multiple choice), special tokens included; for tags also
 the number of words. Numbers only: no text and no token of the data.
@@ -14,6 +17,7 @@ from pathlib import Path
 from data_prep.store import Prepared
 
 FILE = Path(__file__).with_name("lengths.json")
+FILES = {256: FILE, 512: Path(__file__).with_name("lengths_512.json")}
 KEPT = 400
 # Training rows of the published datasets; tasks that several make up (ANLI+) draw from them in these proportions.
 DATASETS = {
@@ -25,6 +29,7 @@ DATASETS = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.lengths", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of prepared data")
+    parser.add_argument("--max-length", type=int, choices=tuple(FILES), default=256)
     options = parser.parse_args()
     found = {}
     for name in DATASETS:
@@ -37,7 +42,7 @@ def main() -> None:
     lines = ",\n".join(
         f" {json.dumps(name)}: {json.dumps(rows, separators=(',', ':'))}" for name, rows in found.items()
     )
-    FILE.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+    FILES[options.max_length].write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,34 +3,28 @@
     pip install -r bench/requirements.txt
     python -m bench.retrieval [--threads 1] [--rounds 7] [--clock wall|cpu] [--only tatoeba]
 
-Each way has a process of its own, so that the threads of one do not wait beside those of another; every round runs all
-of them one after the other, in turning order, on the same vectors and the same number of threads. Ratios are taken
-within a round, so that whatever else the machine does meets all of them. `--clock cpu` measures the time that a process
-has used on its cores, for one thread on a machine that others use too. All times are from vectors in memory to
-neighbours; `search` is faiss without filling its index. Where neighbours differ, float64 products say who is right.
+Ways take turns (`bench/rounds.py`) on the same vectors and the same number of threads. `--clock cpu` measures the time
+that a process has used on its cores, for one thread on a machine that others use too. All times are from vectors in
+memory to neighbours; `search` is faiss without filling its index. Where neighbours differ, float64 products say who is
+right.
 """
 
 import argparse
-import multiprocessing
 import platform
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 
+from bench.rounds import Way, race, ratio
 from eval.search import Neighbours, top_k, top_k_both
 
 try:
     import faiss
 except ImportError:
     raise SystemExit("error: no faiss here: pip install -r bench/requirements.txt") from None
-
-Way = Callable[[], list[Neighbours]]
 
 
 @dataclass(frozen=True)
@@ -73,48 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _row(case: Case, rounds: int, threads: int, clock: str) -> str:
-    context = multiprocessing.get_context("spawn")
-    workers, pipes = [], []
-    for way in (ours, flat, search_only, xtreme):
-        pipe, end = context.Pipe()
-        workers.append(context.Process(target=_work, args=(end, way, case, threads, clock), daemon=True))
-        workers[-1].start()
-        pipes.append(pipe)
-    found = [pipe.recv() for pipe in pipes]  # also the first, slower run
-    seconds: list[list[float]] = [[] for _ in pipes]
-    for number in range(rounds):
-        for turn in range(len(pipes)):
-            way = (number + turn) % len(pipes)
-            pipes[way].send(True)
-            seconds[way].append(pipes[way].recv())
-    for pipe, worker in zip(pipes, workers, strict=True):
-        pipe.send(False)
-        worker.join()
+    raced = race((ours, flat, search_only, xtreme), case, rounds, threads, clock)
     shape = f"{case.queries:,} x {case.index:,} x {case.width}, k = {case.k}"
-    middle = [f"{statistics.median(some):.3f}" for some in seconds]
-    against = [_ratio(some, seconds[0]) for some in seconds[1:]]
-    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {same(case, found[0], found[1])} |"
-
-
-def _work(
-    pipe: Connection, make: Callable[[Case, np.ndarray, np.ndarray], Way], case: Case, threads: int, clock: str
-) -> None:
-    """Sends the neighbours, then for every True received the seconds of one more run."""
-    torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
-    now = time.perf_counter if clock == "wall" else time.process_time
-    with threadpool_limits(threads):
-        way = make(case, *vectors(case))
-        pipe.send(way())
-        while pipe.recv():
-            began = now()
-            way()
-            pipe.send(now() - began)
-
-
-def _ratio(theirs: list[float], mine: list[float]) -> str:
-    ratios = [a / b for a, b in zip(theirs, mine, strict=True)]
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    middle = [f"{statistics.median(some):.3f}" for some in raced.seconds]
+    against = [ratio(some, raced.seconds[0]) for some in raced.seconds[1:]]
+    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {same(case, *raced.found[:2])} |"
 
 
 def vectors(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +86,14 @@ def vectors(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return sides[0], sides[1]
 
 
-def ours(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
+def _faiss_vectors(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    return vectors(case)
+
+
+def ours(case: Case) -> Way:
+    left, right = vectors(case)
+
     def run() -> list[Neighbours]:
         if not case.both:
             return [top_k(left, right, case.k)]
@@ -142,8 +106,9 @@ def ours(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
     return run
 
 
-def flat(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
+def flat(case: Case) -> Way:
     """IndexFlatIP, filled and searched for each direction."""
+    left, right = _faiss_vectors(case)
 
     def run() -> list[Neighbours]:
         found = []
@@ -156,8 +121,9 @@ def flat(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
     return run
 
 
-def search_only(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
+def search_only(case: Case) -> Way:
     """`flat` with indexes that are filled already."""
+    left, right = _faiss_vectors(case)
     pairs = ((left, right), (right, left))[: 1 + case.both]
     indexes = [faiss.IndexFlatIP(case.width) for _ in pairs]
     for index, (_, vectors) in zip(indexes, pairs, strict=True):
@@ -165,11 +131,12 @@ def search_only(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
     return lambda: [index.search(queries, case.k) for index, (queries, _) in zip(indexes, pairs, strict=True)]
 
 
-def xtreme(case: Case, left: np.ndarray, right: np.ndarray) -> Way:
+def xtreme(case: Case) -> Way:
     """As google-research/xtreme's `utils_retrieve.py` works.
 
     Tatoeba by IndexFlatL2 on unit vectors; BUCC by IndexFlatIP, then the margin of one pair after the other.
     """
+    left, right = _faiss_vectors(case)
     kind = faiss.IndexFlatIP if case.mined else faiss.IndexFlatL2
 
     def run() -> list[Neighbours]:

@@ -7,7 +7,6 @@ first download, which `sources.lock.json` keeps. With HF_HUB_OFFLINE=1 nothing i
 Python's own `urllib` does it: a download library (pooch) would add a cache of its own, and does not resume.
 """
 
-import hashlib
 import http.client
 import os
 import sys
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from data_prep.catalogue.schema import Published
 from data_prep.errors import InputError
 from data_prep.lock import Lock
+from data_prep.store import file_sha256
 
 ATTEMPTS = 3  # per mirror
 TIMEOUT = 30.0  # seconds without a byte
@@ -38,30 +38,33 @@ def fetch_published(files: Sequence[Published], lock: Lock) -> Path:
     folder = lock.folder / FOLDER
     for file in files:
         path = folder / file.path
-        if not _good(path, file, lock):
-            _fetch(path, file, lock)
+        digest = _held(path, file, lock) or _fetch(path, file, lock)
         if path.name.endswith((".tar.bz2", ".tar.gz", ".tgz")):
-            _unpack(path)
+            _unpack(path, digest)
     return folder
 
 
-def _good(path: Path, file: Published, lock: Lock) -> bool:
+def _held(path: Path, file: Published, lock: Lock) -> str | None:
+    """The sha256 of the file if it is there and right; a wrong one is deleted."""
     if not path.is_file():
-        return False
+        return None
     expected = file.sha256 or lock.file(file.path).get("sha256")
-    found = _sha256(path)
+    found = file_sha256(path)
     if expected is None:  # put there by the user
         lock.put_file(file.path, {"url": "", "bytes": path.stat().st_size, "sha256": found})
-        return True
+        return found
     if found == expected:
-        return True
+        return found
     print(f"{path}: another sha256 than published; downloading it again", file=sys.stderr)
     path.unlink()
-    return False
+    return None
 
 
-def _fetch(path: Path, file: Published, lock: Lock) -> None:
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+def _fetch(path: Path, file: Published, lock: Lock) -> str:
+    """Downloads the file and returns its sha256."""
+    from huggingface_hub import is_offline_mode
+
+    if is_offline_mode():
         raise InputError(f"{path}: not there, and HF_HUB_OFFLINE is set; unset it once, or put {file.urls[0]} there")
     part = path.with_name(f".{path.name}.part")
     reasons: dict[str, str] = {}  # of each mirror the last one
@@ -74,11 +77,11 @@ def _fetch(path: Path, file: Published, lock: Lock) -> None:
                     time.sleep(_PAUSE * 2**attempt)
                 problem = _transfer(url, part)
                 if problem is None:
-                    digest = _sha256(part)
+                    digest = file_sha256(part)
                     if expected in (None, digest):
                         lock.put_file(file.path, {"url": url, "bytes": part.stat().st_size, "sha256": digest})
                         os.replace(part, path)
-                        return
+                        return digest
                     part.unlink()
                     problem = f"sha256 {digest[:12]}... instead of {str(expected)[:12]}..."
                 reasons[url] = problem
@@ -123,10 +126,9 @@ def _transfer(url: str, part: Path) -> str | None:
     return None if total is None or size == total else f"the connection ended after {size} of {total} bytes"
 
 
-def _unpack(archive: Path) -> None:
-    """Beside the archive, once: a marker says that it is done."""
+def _unpack(archive: Path, digest: str) -> None:
+    """Beside the archive, once: a marker with the archive's sha256 says that it is done."""
     marker = archive.with_name(f".{archive.name}.unpacked")
-    digest = _sha256(archive)
     if marker.is_file() and marker.read_text() == digest:
         return
     try:
@@ -136,8 +138,3 @@ def _unpack(archive: Path) -> None:
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"{archive}: not a readable archive ({reason}); delete it and start again") from None
     marker.write_text(digest)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,6 @@ Deterministic: files are looked at in sorted order, and when two different files
 Hidden folders are passed over; symbolic links are followed once.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.store import file_sha256
+
+
+def check_folders(option: str, places: Sequence[str | Path]) -> None:
+    """`InputError` for the first of `places` that is neither `hub` nor a folder."""
+    for place in places:
+        if place != "hub" and not os.path.isdir(place):
+            raise InputError(f"{option} {place}: no such folder (expected `hub`, or a folder with downloaded datasets)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +33,7 @@ class Folder:
 
     @staticmethod
     def open(path: Path, option: str = "--source") -> "Folder":
-        if not os.path.isdir(path):
-            raise InputError(f"{option} {path}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+        check_folders(option, [path])
         path = path.absolute()
         files = tuple(_walk(path))
         names: dict[str, list[Path]] = {}
@@ -57,7 +63,7 @@ class Folder:
             return [more[common[0]] for more in roots]
         chosen = []
         for end, found in zip(ends, matches, strict=True):
-            distinct = {_digest(file): file for file in reversed(found)} if len(found) > 1 else {}
+            distinct = {file_sha256(file): file for file in reversed(found)} if len(found) > 1 else {}
             if len(distinct) > 1:
                 names = ", ".join(str(file) for file in sorted(distinct.values()))
                 raise InputError(
@@ -71,7 +77,7 @@ class Folder:
         found = [file for end in ends for file in self.matching(end, within)]
         if len(found) < 2:
             return found
-        return sorted({_digest(file): file for file in reversed(found)}.values())
+        return sorted({file_sha256(file): file for file in reversed(found)}.values())
 
     def ccgbank(self) -> dict[str, list[Path]]:
         """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""
@@ -107,11 +113,6 @@ def _matches(file: Path, end: str, within: str, top: Path) -> bool:
         return False
     folders = file.relative_to(top.parent).parts[:-1]
     return not within or any(part.lower().startswith(within) for part in folders)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _root(file: Path, end: str) -> Path:

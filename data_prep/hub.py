@@ -12,7 +12,6 @@ conversion, `refs/convert/parquet`, whose commit is kept in the same way.
 """
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from data_prep.catalogue.revisions import REVISIONS
 from data_prep.errors import InputError
 from data_prep.lock import Lock
 from data_prep.readers import Rows
+from data_prep.store import file_sha256
 
 CONVERTED = "refs/convert/parquet"
 ATTEMPTS = 3
@@ -172,12 +172,11 @@ def _wrong(path: Path, known: dict[str, Any]) -> str | None:
     size = path.stat().st_size
     if size != known["bytes"]:
         return f"{size} bytes instead of {known['bytes']}"
-    with path.open("rb") as file:
-        if "sha256" in known:
-            return None if hashlib.file_digest(file, "sha256").hexdigest() == known["sha256"] else "another sha256"
-        header = f"blob {size}\0".encode()
-        digest = hashlib.sha1(header + file.read(), usedforsecurity=False).hexdigest()
-        return None if digest == known["blob"] else "another checksum"
+    if "sha256" in known:
+        return None if file_sha256(path) == known["sha256"] else "another sha256"
+    header = f"blob {size}\0".encode()
+    digest = hashlib.sha1(header + path.read_bytes(), usedforsecurity=False).hexdigest()
+    return None if digest == known["blob"] else "another checksum"
 
 
 class _one_line:
@@ -192,9 +191,10 @@ class _one_line:
     def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
         if not isinstance(error, Exception) or isinstance(error, InputError):
             return
-        offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+        from huggingface_hub import is_offline_mode
+
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        if offline:
+        if is_offline_mode():
             raise InputError(
                 f"{self.place}: not in the cache, and HF_HUB_OFFLINE is set; unset it once to download, or give"
                 " --source DIR with the Hub's Parquet files or the makers' files (see docs/data.md)"

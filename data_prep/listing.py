@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_prep.catalogue.evaluation import TEST_SETS, TestSet, names
+from data_prep.catalogue.evaluation import TEST_SETS, HubTest, TestSet, names, shown
 from data_prep.catalogue.intermediate import INTERMEDIATE
 from data_prep.catalogue.revisions import REVISIONS
 from data_prep.catalogue.schema import Dataset, Published
@@ -22,7 +22,7 @@ from data_prep.lock import Lock
 
 BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
-# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/ranking.py`).
+# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/pools.py`).
 _MARKS = {
     "tatoeba": ("tatoeba.{iso3}-eng.{iso3}", "{code}-en.{code}"),
     "bucc": ("{code}-en.training.{code}", "{code}-en.test.{code}", "{code}-en.sample.{code}", "{code}-en.dev.{code}"),
@@ -55,6 +55,7 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
         ]
         parts.append("")
     parts.append("@: pinned commit; the others are held to the commit of the first download (sources.lock.json)")
+    parts.append("there: by the names of files; whether a copy of test data carries labels shows when it is read")
     return "\n".join(parts)
 
 
@@ -88,8 +89,11 @@ def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
             return "downloaded"
     for folder in folders:
         bases = (folder.path, folder.path / "hub")
-        if hub is not None and any(_splits(base / hub.id / hub.config, hub.train + hub.dev) for base in bases):
-            return f"in {folder.path.name}/"
+        copies = [copy for base in bases if hub is not None and (copy := base / hub.id / hub.config).is_dir()]
+        if copies:  # as `sources.locate`: a copy of the Hub that lacks a split is passed over with its whole folder
+            if hub is not None and _splits(copies[0], hub.train + hub.dev):
+                return f"in {folder.path.name}/"
+            continue
         for upstream in dataset.upstream:
             if all(folder.matching(end, upstream.within) for end in upstream.train + upstream.dev):
                 return f"in {folder.path.name}/"
@@ -120,36 +124,55 @@ def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str,
         source = f"Hub: {testset.hub_files[0]}{_pin(testset.hub_files[0])}"
     else:
         ids = dict.fromkeys(
-            f"{s.id}, {_short(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
+            f"{s.id}, {shown(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
         )
         source = f"Hub: {'; '.join(ids)}"
-    found = [code for code in testset.languages if _has(testset, code, lock, folders)]
+    found = _downloaded(testset, lock).union(*(_lying(testset, folder) for folder in folders))
     return (
         testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
         _of(len(found), len(testset.languages)),
     )  # fmt: skip
 
 
-def _has(testset: TestSet, code: str, lock: Lock, folders: Sequence[Folder]) -> bool:
-    """Whether any split of this language was downloaded or lies in one of the folders."""
+def _downloaded(testset: TestSet, lock: Lock) -> set[str]:
+    """The languages of which any split was downloaded, by the lock file."""
+    if testset.hub_files is not None:
+        return set(testset.languages) if "files" in lock.repository(testset.hub_files[0]).get("splits", {}) else set()
+    folder = lock.folder / FOLDER / testset.name
+    found = _lying(testset, Folder.open(folder)) if folder.is_dir() else set()
     for source in testset.hub:
-        if source.codes and code not in source.codes:
-            continue
-        config = source.config.format(**names(code))
-        if any(f"{config}/{split}" in lock.repository(source.id).get("splits", {}) for split in testset.splits):
-            return True
-        if any((base / source.id / config).is_dir() for f in folders for base in (f.path, f.path / "hub")):
-            return True
-    ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
-    for layout in testset.layouts:
-        ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
-    here = [*folders]
-    downloads = lock.folder / FOLDER / testset.name
-    if downloads.is_dir():
-        here.append(Folder.open(downloads))
-    if testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {}):
-        return True
-    return any(folder.matching(end, within) for folder in here for end, within in ends)
+        splits = lock.repository(source.id).get("splits", {})
+        found |= {
+            code
+            for code, config in _configs(testset, source)
+            if any(f"{config}/{split}" in splits for split in testset.splits)
+        }
+    return found
+
+
+def _lying(testset: TestSet, folder: Folder) -> set[str]:
+    """The languages of which any split lies in a folder: where the Hub's layout is there, only what it has counts."""
+    bases = (folder.path, folder.path / "hub")
+    hub = {
+        code
+        for source in testset.hub
+        for code, config in _configs(testset, source)
+        if any((base / source.id / config).is_dir() for base in bases)
+    }
+    found = set(hub)
+    for code in testset.languages:
+        ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
+        for layout in () if hub else testset.layouts:
+            ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
+        if any(folder.matching(end, within) for end, within in ends):
+            found.add(code)
+    return found
+
+
+def _configs(testset: TestSet, source: HubTest) -> list[tuple[str, str]]:
+    """(language, configuration) of a repository."""
+    codes = source.codes or testset.languages
+    return [(code, source.config.format(**names(code))) for code in codes]
 
 
 def _pin(name: str) -> str:
@@ -160,10 +183,6 @@ def _pin(name: str) -> str:
 def _servers(files: Sequence[Published]) -> str:
     hosts = dict.fromkeys(re.sub(r"^https?://([^/]+)/.*", r"\1", file.urls[0]) for file in files)
     return f"{len(files)} files of {', '.join(hosts)}"
-
-
-def _short(config: str) -> str:
-    return re.sub(r"\{[a-z0-9]+\}", "xx", config)
 
 
 def _count(codes: Iterable[str]) -> str:

@@ -57,6 +57,7 @@ class _Manifest(_Strict):
     source: _Source
     licence: str
     sha256: str
+    token_ids: str | None = None  # see tokenids.py; folders of earlier versions have none
 
 
 def checksum(manifest: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from data_prep import manifest as manifests
-from data_prep import store
+from data_prep import store, tokenids
 from data_prep.catalogue.files import PUBLISHED
 from data_prep.convert import Dropped
 from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
@@ -117,6 +117,8 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             tags.update(example.tags)
         labels = tuple(sorted(tags))
     splits = {}
+    vocabulary = len(encoder.tokenizer)
+    seen = np.zeros(vocabulary, bool)
     for split in store.SPLITS:
         tally = Tally()
         spans: list[dict[str, Any]] = []
@@ -133,6 +135,10 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             batch = pa.RecordBatch.from_pylist(spans, schema=store.EXAMPLES_SCHEMA)
             store.write_table(folder / store.EXAMPLES, [batch], store.EXAMPLES_SCHEMA)
         file = f"{split}.arrow"
+        try:
+            seen |= tokenids.used(store.Split(folder / file).token_columns(), vocabulary)
+        except ValueError as error:
+            raise InputError(f"dataset {job.dataset}: the tokenizer contradicts itself ({error})") from None
         splits[split] = {
             "rows": tally.rows, "examples": tally.examples, "tokens": tally.tokens, "units": tally.units,
             "dropped": dict(sorted(tally.dropped.items())), "truncated": dict(sorted(tally.truncated.items())),
@@ -152,6 +158,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
             "mlm_probability": MLM_PROBABILITY,
         },
+        "token_ids": tokenids.to_text(seen),
     }  # fmt: skip
 
 

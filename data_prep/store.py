@@ -13,7 +13,7 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from data_prep import manifest as manifests
-from data_prep import sound, verified
+from data_prep import sound, tokenids, verified
 from data_prep.columns import Columns, File
 from data_prep.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.errors import InputError
@@ -142,6 +142,13 @@ class Split:
     def __len__(self) -> int:
         return self.rows
 
+    def token_columns(self) -> Iterator[np.ndarray]:
+        """The token ids of all rows, int32, a view per batch of the file."""
+        for batch in range(len(self._file.starts) - 1):
+            values, offsets = self._file.views(batch)["input_ids"]
+            assert offsets is not None
+            yield values[offsets[0] : offsets[-1]]
+
     def problem(self, labels: int | None, vocabulary: int | None) -> str | None:
         """What is wrong with the numbers in the columns (see `sound.py`), or None."""
         for batch, rows in enumerate(np.diff(self._file.starts).tolist()):
@@ -233,6 +240,24 @@ class Prepared:
         if not verified.known(self.path, now):
             self.verify()
             verified.remember(self.path, now)
+
+    def token_ids(self, vocabulary: int) -> np.ndarray:
+        """bool [vocabulary]: which ids occur in the rows of both splits.
+
+        From the manifest; a folder without that entry is read once through. `InputError` for ids outside.
+        """
+        try:
+            text = self.manifest.get("token_ids")
+            if text is None:
+                return tokenids.used((ids for s in (self.train, self.dev) for ids in s.token_columns()), vocabulary)
+            found = tokenids.from_text(text)
+            if found[vocabulary:].any():
+                raise ValueError(f"`token_ids` outside the vocabulary of {vocabulary}")
+        except ValueError as error:
+            raise InputError(f"{self.path}: not a prepared folder ({error}); delete it and prepare again") from None
+        seen = np.zeros(vocabulary, bool)
+        seen[: len(found)] = found[:vocabulary]
+        return seen
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""

@@ -90,11 +90,18 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a config field of every target run: steps=5")
-    add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
+    add(
+        "--micro-tokens",
+        type=_positive,
+        default=16384,
+        metavar="N",
+        help="tokens of a forward pass (default: 16384; CPU: 2048)",
+    )
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from eval import report, suite
+    from eval import report, submission, suite
+    from eval.official import LANGUAGES
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
     settings = suite.Options(
@@ -115,6 +122,10 @@ def _evaluate(arguments: list[str]) -> int:
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)
+    for one, folder in results:
+        place = folder / "submission" / one["suite"]
+        if one["suite"] in LANGUAGES and place.is_dir():
+            print(f"{place}: {'; '.join(submission.check(place, one['suite'])) or 'complete'}")
     return 0
 
 
@@ -133,7 +144,13 @@ def _align(arguments: list[str]) -> int:
     add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
     add("--examples", type=_positive, metavar="N", help="only the first N pairs of each language")
     add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
-    add("--micro-tokens", type=_positive, default=16384, metavar="N", help="tokens per forward pass (default: 16384)")
+    add(
+        "--micro-tokens",
+        type=_positive,
+        default=16384,
+        metavar="N",
+        help="tokens of a forward pass (default: 16384; CPU: 2048)",
+    )
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     options = parser.parse_args(arguments)
 

@@ -107,16 +107,6 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
     }
 
 
-def by_language(result: Mapping[str, Any], targets: Sequence[Target]) -> dict[str, dict[str, float]]:
-    """The headline figures the other way round: {language: {target: score}}, languages in alphabetical order."""
-    table: dict[str, dict[str, float]] = {}
-    for target in targets:
-        if target.name in result["targets"]:
-            for code, value in result["targets"][target.name]["languages"].items():
-                table.setdefault(code, {})[target.name] = value
-    return dict(sorted(table.items()))
-
-
 def interval(values: Sequence[float]) -> dict[str, Any]:
     """{"mean", "half", "n"}: the 95 % interval of the mean is mean +- half, by Student's t with n - 1 degrees.
 

@@ -7,7 +7,6 @@ align.json after every encoder, with the protocol in it. One process; on CPU mos
 """
 
 import dataclasses
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,11 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
-from eval import align, read
+from eval import align, read, results
 from eval.embed import MAX_LENGTH, embed_layers
 from eval.subject import Subject
 from eval.targets import TARGETS
+from mtl import record
 
 VERSION = 1  # of the scores: change it with anything that changes one
 
@@ -48,13 +48,14 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
     layers = [_layers(subject, options) for subject in subjects]
     loaded = _read(data, options)
     folder = out or subjects[-1].eval_folder
+    results.make(folder)  # before an hour of work, not after
     result: dict[str, Any] = {"protocol": _protocol(loaded, data, options), "encoders": []}
     texts = 2 * sum(len(rows) for rows in loaded.rows.values())
     with tqdm(total=texts * len(subjects), unit="text", dynamic_ncols=True, smoothing=0.1) as bar:
         for subject, some in zip(subjects, layers, strict=True):
             bar.set_description(f"{subject.name}: alignment")
             result["encoders"].append(_one(subject, some, loaded, options, bar))
-            _write(result, folder)
+            record.write(folder / "align.json", result)
             del subject.encoder  # one at a time on the device
     return result, folder
 
@@ -157,10 +158,3 @@ def means(languages: dict[str, Any], layers: list[int]) -> dict[str, Any]:
 
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
-
-
-def _write(result: dict[str, Any], folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / "align.json.tmp"
-    temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / "align.json")

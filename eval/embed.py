@@ -19,8 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from data_prep.encode import encode_classify
 from data_prep.errors import InputError
 from data_prep.examples import Classify
-from mtl.batch import PackedBatch, batches_by_tokens, pack_sequences
-from mtl.model import encode, encode_each
+from mtl.batch import PackedBatch, at_once, batches_by_tokens, pack_sequences
+from mtl.model import encode_each
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
@@ -54,7 +54,6 @@ def embed(
     )[0]  # fmt: skip
 
 
-@torch.inference_mode()
 def embed_layers(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
@@ -78,19 +77,10 @@ def embed_layers(
     layer of one batch of `micro_tokens` is held. With a `share` the rows of other processes' batches are 0, so that the
     sum over processes is the whole. `progress` is called with the number of texts done; longer texts are cut, counted.
     """
-    assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
-    if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
-        raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
-    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
     vectors = np.zeros((len(layers), len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for group, batch in _batches(encoder, tokenizer, rows, micro_tokens, share):
-        for number, hidden in enumerate(encode_each(encoder, batch, max(layers))):
-            if number in layers:
-                pooled = pool(encoder, hidden, batch, pooling).cpu().numpy()
-                for place in (i for i, layer in enumerate(layers) if layer == number):
-                    vectors[place, group] = pooled
-        progress(len(group))
+    for places, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+        vectors[:, places] = some
+        progress(len(places))
     return vectors
 
 
@@ -110,63 +100,75 @@ def embed_parts(
 
     `layer` None: the last.
     """
-    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
-    for group, batch, hidden in forward(encoder, tokenizer, rows, layer, micro_tokens, share):
-        with torch.inference_mode():
-            yield group, pool(encoder, hidden, batch, pooling).cpu().numpy()
-
-
-def groups_of(rows: Sequence[dict[str, Any]], micro_tokens: int, share: Share = (0, 1)) -> list[np.ndarray]:
-    """Indices of `rows` by batch of at most `micro_tokens` tokens, formed over all rows: those of process `share`.
-
-    The longest come first, so that too little memory shows at once and the batches of a share take about equally long.
-    """
-    rank, processes = share
-    assert 0 <= rank < processes, share
-    return batches_by_tokens(np.array([row["length"] for row in rows]), micro_tokens)[rank::processes]
+    layers = [encoder.config.num_hidden_layers if layer is None else layer]
+    for places, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+        yield places, some[0]
 
 
 @torch.inference_mode()
-def forward(
+def _pooled(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[dict[str, Any]],
-    layer: int | None,
-    micro_tokens: int,
-    share: Share = (0, 1),
-) -> Iterator[tuple[np.ndarray, PackedBatch, Tensor]]:
-    """(indices into `rows`, packed batch, hidden states [T, H] of `layer`, None: the last) of each of `groups_of`.
-
-    The sequences of a batch stand in the order of its indices; every row is one sequence.
-    """
-    for group, batch in _batches(encoder, tokenizer, rows, micro_tokens, share):
-        yield group, batch, encode(encoder, batch, layer)
-
-
-def _batches(
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[dict[str, Any]],
+    texts: Sequence[str],
+    layers: Sequence[int],
+    pooling: str,
+    max_length: int,
     micro_tokens: int,
     share: Share,
+    truncated: Counter[str] | None,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places in `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this share."""
+    assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
+    pooler: Any = getattr(encoder, "pooler", None)
+    if pooling == "pooler" and pooler is None:
+        raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
+    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
+    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
+    for group, batch in batches(encoder, tokenizer, rows, micro_tokens, share):
+        vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
+        first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
+        # Only of the last block: a layer's vectors, to the bit, do not depend on which others are asked for.
+        last = first if max(layers) == encoder.config.num_hidden_layers else None
+        for number, hidden in enumerate(encode_each(encoder, batch, max(layers), last)):
+            if number not in layers:
+                continue
+            if first is None:
+                pooled = mean(hidden, batch, pooling == "mean")
+            else:
+                read = hidden if last is not None and number == max(layers) else hidden[first]
+                pooled = read if pooling == "cls" else pooler(read[:, None])
+            places = [place for place, layer in enumerate(layers) if layer == number]
+            vectors[places] = pooled.float().cpu().numpy()
+        yield group, vectors
+
+
+def batches(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    rows: Sequence[dict[str, Any]],
+    micro_tokens: int,
+    share: Share = (0, 1),
 ) -> Iterator[tuple[np.ndarray, PackedBatch]]:
+    """(indices into `rows`, packed batch on the encoder's device) by at most `micro_tokens` tokens, of process `share`.
+
+    Every row is one sequence; those of a batch stand in the order of its indices. Batches are formed over all rows,
+    the longest first, so that too little memory shows at once and those of a share take about equally long.
+    """
+    rank, processes = share
+    assert 0 <= rank < processes, share
     padding = tokenizer.pad_token_id
     assert isinstance(padding, int)
-    for group in groups_of(rows, micro_tokens, share):
+    lengths = np.array([row["length"] for row in rows])
+    for group in batches_by_tokens(lengths, at_once(micro_tokens, encoder.device))[rank::processes]:
         yield group, pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
 
 
-def pool(encoder: Any, hidden: Tensor, batch: PackedBatch, pooling: str) -> Tensor:
-    """Hidden states [T, H] of a packed batch -> float32 [S, H], one vector per sequence."""
+def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
+    """Mean of the hidden states [T, H] of each sequence of a packed batch, float32 [S, H]; `<s>` and `</s>` or not."""
     first = batch.cu_seqlens[:-1].long()
-    if pooling == "cls":
-        return hidden[first].float()
-    if pooling == "pooler":
-        return encoder.pooler(hidden[first][:, None]).float()
     lengths = torch.tensor(batch.seq_lengths, device=hidden.device)
     hidden = hidden.float()
-    if pooling == "mean_no_special":
+    if not special:
         weights = torch.ones(len(hidden), device=hidden.device)
         inner = lengths > 2
         weights[first[inner]] = 0

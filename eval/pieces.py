@@ -26,6 +26,7 @@ from eval.predict import Share, predict
 from eval.rows import Corpora, Loaded
 from eval.subject import Subject
 from mtl import memory
+from mtl.batch import at_once
 
 TRUNCATED = "truncated"
 
@@ -132,7 +133,7 @@ def compute(
         except (RuntimeError, MemoryError) as error:
             if not memory.ran_out(error):
                 raise
-            advice = f"lower --micro-tokens (now {job.micro_tokens})"
+            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
             raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
         wait()
         if share[0] == 0:

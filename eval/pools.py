@@ -40,7 +40,7 @@ def read_lareqa(place: Local, languages: Sequence[str]) -> Loaded:
             loaded.pool += [
                 Candidate(name, passage_text(s, context), code) for name, s in zip(names, sentences, strict=True)
             ]
-            for question in fields.get(paragraph, "qas", where):
+            for question in paragraph["qas"]:
                 answers = fields.answers(question, "answer_start", where)
                 if len(answers) != 1 or not answers[0][0]:
                     raise InputError(f"{where}: expected one answer a question, found {len(answers)} (withheld?)")
@@ -54,6 +54,8 @@ def read_lareqa(place: Local, languages: Sequence[str]) -> Loaded:
                 # A sentence that stands twice in its paragraph is right in both places.
                 same = [n for n, s in zip(names, sentences, strict=True) if s == sentences[inside[0]]]
                 right.setdefault(name, []).extend(same)
+        if not questions[code]:
+            raise InputError(f"{found[0]}: no question whose answer begins in a sentence; is it XQuAD-R's file?")
         if outside:
             loaded.notes.append(f"{found[0]}: {outside} questions left out: their answer begins in no sentence")
     if not questions:
@@ -73,6 +75,8 @@ def _paragraphs(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         document = jsontext.parse("\n".join(line for _, line in readers.lines(path)))
         for a, article in enumerate(document["data"]):
             for p, paragraph in enumerate(article["paragraphs"]):
+                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
+                    raise TypeError
                 yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
     except json.JSONDecodeError as error:
         raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep.encode import Row, encode
 from data_prep.examples import Example, Span
-from mtl.batch import batches_by_tokens, pack_sequences
-from mtl.model import encode as run_encoder
+from mtl import model
+from mtl.batch import at_once, batches_by_tokens, pack_sequences
 from mtl.savedheads import LoadedHead
 from mtl.spans import best_answers
 
@@ -67,14 +67,15 @@ def _scores(
     padding = tokenizer.pad_token_id
     assert isinstance(padding, int)
     totals = np.array([sum(row["length"] for row in unit) for unit in units])
-    for group in batches_by_tokens(totals, micro_tokens)[share[0] :: share[1]]:
+    budget = at_once(micro_tokens, encoder.device)
+    for group in batches_by_tokens(totals, budget)[share[0] :: share[1]]:
         members = [(int(index), row) for index in group for row in units[index]]
         scored: dict[int, Scored] = {int(index): [] for index in group}
-        for part in _within(members, micro_tokens):
+        for part in _within(members, budget):
             pieces = [piece for _, row in part for piece in _sequences(row)]
             batch = pack_sequences(pieces, padding).to(encoder.device)
             places, sizes = _read(head.kind, [row for _, row in part])
-            hidden = run_encoder(encoder, batch)[places.to(encoder.device)]
+            hidden = model.encode(encoder, batch, tokens=places.to(encoder.device))
             scores = head.module(hidden, encoder).float().cpu().numpy()
             for (index, row), own in zip(part, np.split(scores, np.cumsum(sizes)[:-1]), strict=True):
                 scored[index].append((row, own))

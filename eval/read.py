@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.catalogue.evaluation import TEST_SETS, TestSet
+from data_prep.catalogue.evaluation import TEST_SETS, TestSet, shown
 from data_prep.convert import Dropped
 from data_prep.errors import InputError
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
@@ -107,7 +107,7 @@ def _look(kind: str, codes: Sequence[str], finder: Finder, splits: Sequence[str]
 
 def layouts(testset: TestSet) -> str:
     """What is looked for in a folder, in words."""
-    on_hub = [f"{source.id}/{source.config}/{testset.splits[0]}-*.parquet" for source in testset.hub[:1]]
+    on_hub = [f"{source.id}/{shown(source.config)}/{testset.splits[0]}-*.parquet" for source in testset.hub[:1]]
     return " or ".join([*on_hub, testset.files])
 
 
@@ -148,6 +148,9 @@ def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:
         try:
             validate(example, where, len(testset.labels) if testset.labels and testset.kind == "classify" else None)
         except EmptyText:
+            if isinstance(example, Tag) and not example.words:
+                counted["left out: no words"] += 1  # nothing to score, and no line in a submission
+                continue
             counted["an empty text, kept"] += 1
         _check(example, where, testset)
         if isinstance(example, Span) and _starts(row)[:1] != [example.answers[0][1]]:

@@ -11,19 +11,28 @@ from data_prep.errors import InputError
 from eval import aggregate
 from eval.subject import Subject
 from eval.targets import Target
+from mtl import record
 
 NAME = "scores.json"
 LOCK = ".lock"
 
 
+def make(folder: Path) -> None:
+    """The folder of results, `InputError` if it cannot be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from None
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Makes the folder and keeps other drivers out of it; `InputError` if one is at work there."""
+    make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         file = (folder / LOCK).open("a")
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made or written ({error.strerror}); choose another --out") from None
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,18 +71,31 @@ def begin(
         if old["fingerprint"] != subject.fingerprint:
             return result, f"{path}: of other weights ({old['encoder']}); replaced"
         result["targets"] = {
-            name: record
-            for name, record in old["targets"].items()
-            if name not in asked or record["fingerprint"] == wanted.get(name)
+            name: one
+            for name, one in old["targets"].items()
+            if name not in asked or one["fingerprint"] == wanted.get(name)
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return result, f"{path}: not readable as scores; replaced"
     return result, None
 
 
+def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The fingerprint of an earlier record of the target that has all of these languages, and perhaps more; else None.
+
+    So the languages that XTREME-R has and XTREME has not are neither lost nor computed again when one suite is run
+    after the other. `setup`: digest of encoder, training and protocol; `files`: by language, sha256 by name.
+    """
+    try:
+        old = json.loads((folder / NAME).read_text(encoding="utf-8"))["targets"][target]
+        same = old["setup"] == setup and old["languages"].keys() >= files.keys()
+        known = all(old["files"].get(name) == digest for some in files.values() for name, digest in some.items())
+        return str(old["fingerprint"]) if same and known else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def write(result: dict[str, Any], targets: Sequence[Target], folder: Path) -> None:
     """Replaces scores.json at once, the averages over `targets` taken anew."""
     result["average"] = aggregate.average(result, result["suite"], targets)
-    temporary = folder / f"{NAME}.tmp"
-    temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / NAME)
+    record.write(folder / NAME, result)

@@ -105,33 +105,33 @@ def _search(
     rows, columns = (block, block) if block else _BLOCK.get(device.type, _BLOCK["cuda"])
     shares = -(-len(left) // (rows * threads)) * threads  # as many blocks for every thread
     rows = -(-len(left) // shares) if shares else 1
-    with torch.inference_mode(), _full_precision():
+    quiet = _sharing(threads) if device.type == "cpu" else contextlib.nullcontext()
+    with torch.inference_mode(), _full_precision(), quiet:
         x, y = Side(left, cosine, device, rows, "queries"), Side(right, cosine, device, columns, "index")
         results = [Result(len(side), k) for side in ((x, y) if both else (x,))]
         back = [Candidates(y, start, x, k) for start in range(0, len(y), columns)] if both else []
-    locks = [threading.Lock() for _ in back]
-    boards = threading.local()
+        locks = [threading.Lock() for _ in back]
+        boards = threading.local()
 
-    def search(first: int) -> None:
-        with torch.inference_mode():
-            if not hasattr(boards, "own"):
-                boards.own = Board(rows, min(columns, len(y)), device)
-            there, part, starts = Candidates(x, first, y, k), x.block(first), range(0, len(y), columns)
-            for turn in range(len(starts)):
-                number = (turn + first // rows) % len(starts)  # threads do not meet at the same columns
-                start = starts[number]
-                boards.own.multiply(part, y.block(start))
-                there.add(boards.own, 0, start)
-                if both:
-                    with locks[number]:
-                        back[number].add(boards.own, 1, first)
-            there.settle(results[0])
+        def search(first: int) -> None:
+            with torch.inference_mode():
+                if not hasattr(boards, "own"):
+                    boards.own = Board(rows, min(columns, len(y)), device)
+                there, part, starts = Candidates(x, first, y, k), x.block(first), range(0, len(y), columns)
+                for turn in range(len(starts)):
+                    number = (turn + first // rows) % len(starts)  # threads do not meet at the same columns
+                    start = starts[number]
+                    boards.own.multiply(part, y.block(start))
+                    there.add(boards.own, 0, start)
+                    if both:
+                        with locks[number]:
+                            back[number].add(boards.own, 1, first)
+                there.settle(results[0])
 
-    def settle(number: int) -> None:
-        with torch.inference_mode():
-            back[number].settle(results[1])
+        def settle(number: int) -> None:
+            with torch.inference_mode():
+                back[number].settle(results[1])
 
-    with _full_precision(), _single_threaded() if threads > 1 else contextlib.nullcontext():
         _for_each(range(0, len(x), rows), search, threads)
         _for_each(range(len(back)), settle, threads)
     return [(result.scores, result.places) for result in results]
@@ -151,12 +151,15 @@ def _for_each(numbers: range, call: Callable[[int], None], threads: int) -> None
 
 
 @contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """torch and the BLAS use one thread each in every thread of ours."""
+def _sharing(threads: int) -> Iterator[None]:
+    """torch uses one thread in every thread of ours, and so does the BLAS if there are several of ours.
+
+    torch's helpers would go on spinning after each call, on the cores that the BLAS or our threads are to use.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with _blas().limit(limits=1, user_api="blas"):
+        with _blas().limit(limits=1, user_api="blas") if threads > 1 else contextlib.nullcontext():
             yield
     finally:
         torch.set_num_threads(before)

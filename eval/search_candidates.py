@@ -56,8 +56,7 @@ class Candidates:
         reached = best >= self.reach[:, None]
         if np.count_nonzero(reached) > 2 * self.k * len(best):  # the first block, or one far better than the others
             if best.shape[1] >= self.k:  # k groups reach the k-th best maximum, so k scores do
-                kth = np.partition(best, -self.k, axis=1)[:, -self.k]
-                self.reach = np.maximum(self.reach, kth - self.slack)
+                self.reach = np.maximum(self.reach, _kth(best, self.k) - self.slack)
                 reached = best >= self.reach[:, None]
             often = np.count_nonzero(reached, axis=1) > max(room(self.k), best.shape[1] // 4)
             if often.any() and best.shape[1] > room(self.k):
@@ -107,8 +106,11 @@ class Candidates:
         self.count = (~gone).sum(axis=1)
 
     def _raise_reach(self) -> None:
-        kth = np.partition(self.score, -self.k, axis=1)[:, -self.k]
-        np.maximum(self.reach, kth - self.slack, out=self.reach)
+        np.maximum(self.reach, _kth(self.score[:, : self._filled()], self.k) - self.slack, out=self.reach)
+
+    def _filled(self) -> int:
+        """How many columns hold candidates, at least k: a few of the room that there is."""
+        return max(self.k, int(self.count.max()))
 
     def _crowd(self, which: np.ndarray) -> None:
         self.crowded |= which
@@ -142,9 +144,11 @@ class Candidates:
     def settle(self, result: Result) -> None:
         """Writes the neighbours of this block of queries, near ties decided in float64."""
         self._raise_reach()
-        self.score[self.score < self.reach[:, None]] = -np.inf
-        order = np.argsort(-self.score, axis=1)[:, : max(self.k + 1, int((self.score > -np.inf).sum(1).max()))]
-        score, place = np.take_along_axis(self.score, order, 1), np.take_along_axis(self.place, order, 1)
+        filled = max(self.k + 1, self._filled())
+        score, place = self.score[:, :filled], self.place[:, :filled]
+        score[score < self.reach[:, None]] = -np.inf
+        order = np.argsort(-score, axis=1)[:, : max(self.k + 1, int((score > -np.inf).sum(1).max()))]
+        score, place = np.take_along_axis(score, order, 1), np.take_along_axis(place, order, 1)
         with np.errstate(invalid="ignore"):  # -inf less -inf
             close = score[:, :-1] - score[:, 1:] <= self.slack[:, None]
         unsure = np.flatnonzero(close.any(axis=1))
@@ -195,6 +199,11 @@ class Candidates:
             scores, places = _in_order(scores, places, same)
             scores, places = scores[:, : self.k], places[:, : self.k]
         return scores.astype(np.float32), places
+
+
+def _kth(scores: np.ndarray, k: int) -> np.ndarray:
+    """The k-th highest of each row."""
+    return scores.max(axis=1) if k == 1 else np.partition(scores, -k, axis=1)[:, -k]
 
 
 def _in_order(scores: np.ndarray, places: np.ndarray, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

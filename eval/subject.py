@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
+from data_prep.store import file_sha256
 from mtl.model import load_config, load_encoder
 from mtl.savedheads import LoadedHead, load_heads
 
@@ -150,8 +151,7 @@ class Subject:
             raise InputError(f"--encoder {self.spec}: no *.safetensors there")
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
         for path in [*weights, self.folder / "config.json"]:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 
 

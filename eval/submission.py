@@ -9,17 +9,18 @@ number, so the order is the test file's. LAReQA has no file in any official read
 """
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.catalogue.labels import NER, NLI, UPOS
 from eval.official import LANGUAGES
 from eval.ranking import TOP
-from eval.tagging import UPOS
 
 FOLDERS = {"bucc": "bucc2018"}  # of the targets whose folder has another name
-LABELS = {"xnli": ("contradiction", "entailment", "neutral"), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
-TAGS = {"panx": ("B-LOC", "B-ORG", "B-PER", "I-LOC", "I-ORG", "I-PER", "O"), "udpos": UPOS}
+LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
+TAGS = {"panx": NER, "udpos": UPOS}
 NO_TAG = "O"  # for a word without prediction: no entity, and no part of speech, so it can never be right there
 
 
@@ -54,6 +55,16 @@ def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
     temporary.write_text(text, encoding="utf-8", newline="\n")
     temporary.replace(path)
     return path
+
+
+def replace(folder: Path, target: str, predictions: Mapping[str, Any]) -> None:
+    """Writes a target's predictions, by language, to `folder`/SUITE of every suite that has it; old ones go."""
+    for suite, targets in LANGUAGES.items():
+        if target in targets:
+            shutil.rmtree(folder / suite / FOLDERS.get(target, target), ignore_errors=True)
+            for language, said in predictions.items():
+                if language in targets[target]:
+                    write(folder / suite, target, language, said)
 
 
 def check(folder: Path, suite: str, labels: Path | None = None) -> list[str]:

@@ -24,9 +24,9 @@ import torch
 from tqdm import tqdm
 
 from data_prep.errors import InputError
+from data_prep.folders import check_folders
 from eval import aggregate, figures, pieces, programs, results, score, submission, work
 from eval.embed import MAX_LENGTH, POOLINGS, default_layer
-from eval.official import LANGUAGES
 from eval.pieces import Job
 from eval.read import read
 from eval.rows import Loaded, NotThere
@@ -71,7 +71,8 @@ class _Todo:
     head: str | None
     names: dict[str, str]
     protocol: dict[str, Any]
-    fingerprint: str
+    setup: str  # a digest of encoder, training and protocol
+    fingerprint: str  # of the data as well, or of an earlier record that holds these
 
     def texts(self) -> int:
         return sum(piece.size for piece in pieces.pieces(self.loaded, self.head is not None))
@@ -95,6 +96,8 @@ def run(
         depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {depth}")
+    check_folders("--data", data)
+    check_folders("--source", options.sources)
     folders = [out if out is not None and len(subjects) == 1 else subject.eval_folder for subject in subjects]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
@@ -122,6 +125,7 @@ def _run_all(
         result, remark = results.begin(subject, suite, folder, targets, wanted)
         if remark:
             _say(remark)
+            shutil.rmtree(folder / "submission", ignore_errors=True)  # of the other weights
         result["not_run"] = {**not_run, **_prepare([one for one in mine if not _finished(one, result)])}
         found.append(([one for one in mine if one.target.name not in result["not_run"]], result, folder))
     _some_left(suite, [(mine, result["not_run"]) for mine, result, _ in found])
@@ -170,17 +174,19 @@ def _read_all(
         if options.direct and target.training and not target.direct:
             absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
+        reasons = []
         for source in data:
             try:
                 some = read(target, target.of_suite(suite), source)
             except NotThere as error:
-                absent.setdefault(target.name, str(error))
+                reasons.append(str(error))
                 continue
             pieces.limit(some, options.examples)
             supplied = [f"test data of {source}, as {data[0]} lacks them"] if source != data[0] else []
             loaded[target.name] = replace(some, data=source, supplied=supplied)
-            absent.pop(target.name, None)
             break
+        else:
+            absent[target.name] = "; ".join(reasons)
     return loaded, absent
 
 
@@ -201,7 +207,7 @@ def _plan(
         stages: list[Stage] = []
         head: str | None = None
         names: dict[str, str] = {}
-        basis: list[Any] = [VERSION, subject.fingerprint, some.files]
+        basis: list[Any] = [VERSION, subject.fingerprint]
         protocol: dict[str, Any] = {"split": some.split, "precision": "float32"}
         protocol["n"] = f"first {options.examples}" if options.examples else "all"
         if target.training and options.direct:
@@ -221,9 +227,14 @@ def _plan(
             protocol |= {"head": head, "training_on_target": "English"}
         else:
             protocol |= _vectors_protocol(subject, options) | figures.protocol(target, None)
-        digest = hashlib.sha256(json.dumps([basis, protocol], sort_keys=True, default=str).encode()).hexdigest()
-        todo.append(_Todo(subject, target, some, stages, head, names, protocol, digest))
+        setup = _digest([basis, protocol])
+        digest = results.wider(folder, target.name, setup, some.files) or _digest([setup, some.files])
+        todo.append(_Todo(subject, target, some, stages, head, names, protocol, setup, digest))
     return todo, not_run
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _vectors_protocol(subject: Subject, options: Options) -> dict[str, Any]:
@@ -304,8 +315,7 @@ def _run_one(
         protocol["training"] = [stage.record() for stage in one.stages]
         weights = f"{subject.fingerprint} {head_fingerprint(trained)}"
     # Pieces of an interrupted attempt go with these weights and this request, or are of no use.
-    digest = hashlib.sha256(f"{one.fingerprint} {weights}".encode()).hexdigest()
-    work_folder = folder / "work" / f"{one.target.name}-{digest[:12]}"
+    work_folder = folder / "work" / f"{one.target.name}-{_digest([one.fingerprint, weights])[:12]}"
     for old in work_folder.parent.glob(f"{one.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
@@ -315,9 +325,7 @@ def _run_one(
     found = figures.figures(one.target, job, one.loaded, names, options.centre, options.device)
     record = _record(one, found, protocol, job, result["suite"])
     record["seconds"] = round(time.perf_counter() - began, 2)
-    if options.examples is None and result["suite"] in LANGUAGES:
-        for code, said in found.submission.items():
-            submission.write(folder / "submission" / result["suite"], one.target.name, code, said)
+    submission.replace(folder / "submission", one.target.name, {} if options.examples else found.submission)
     result["targets"][one.target.name] = record
     shutil.rmtree(work_folder)
 
@@ -356,16 +364,11 @@ def _compute(job: Job, loaded: Loaded, subject: Subject, options: Options, bar: 
 
         def watch() -> None:
             nonlocal told
-            done = max(told, sum(_number(part) for part in Path(place).glob("job.json.done*")))
+            done = max(told, sum(int(part.read_text("utf-8") or 0) for part in Path(place).glob("job.json.done*")))
             bar.update(done - told)
             told = done
 
         programs.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
-
-
-def _number(path: Path) -> int:
-    text = path.read_text(encoding="utf-8")
-    return int(text) if text else 0  # being written
 
 
 def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
@@ -387,6 +390,7 @@ def _record(one: _Todo, found: figures.Figures, protocol: dict[str, Any], job: J
         "supplied": one.loaded.supplied + [sentence for stage in one.stages for sentence in stage.supplied()],
         "notes": one.loaded.notes,
         "files": {name: digest for files in one.loaded.files.values() for name, digest in files.items()},
+        "setup": one.setup,
         "fingerprint": one.fingerprint,
     }
 

@@ -24,6 +24,8 @@ XTREME was published, and it is the one here. The papers call the figure F1, in 
 from collections.abc import Sequence
 from typing import Any
 
+from data_prep.catalogue.labels import UPOS
+
 NER_PROTOCOL: dict[str, Any] = {
     "metric": "entity F1, micro (CoNLL; seqeval, default mode)",
     "I- without B-": "opens an entity",
@@ -34,10 +36,6 @@ POS_PROTOCOL: dict[str, Any] = {
     "word without prediction": "in no chunk; wrong for accuracy",
 }
 
-UPOS = (
-    "ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM",
-    "VERB", "X",
-)  # fmt: skip
 Sentences = Sequence[Sequence[str]]
 Predicted = Sequence[Sequence[str | None]]
 _Word = tuple[str | None, bool]  # type of the chunk that the word is in, and whether it begins one whatever came before

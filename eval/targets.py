@@ -7,11 +7,8 @@ sources are in `data_prep/catalogue/`.
 from dataclasses import dataclass, field
 
 from data_prep.catalogue.labels import NLI, PAWSX, QQP
-from data_prep.catalogue.languages import ISO3
 from data_prep.errors import InputError
 from eval.official import LANGUAGES, languages_of
-
-__all__ = ["ISO3", "OFFICIAL", "SUITES", "TARGETS", "Target", "resolve_suite"]
 
 
 @dataclass(frozen=True, slots=True)

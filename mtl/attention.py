@@ -96,16 +96,15 @@ def packed_attention(
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
         return flat[inverse][None], None
+    # One split, not a slice per run: the backward of a slice fills and adds a whole row of zeros, each time.
+    runs = _runs(layout.lengths)
+    sizes = [length * count for length, count in runs]
+    rows = [x[0].transpose(0, 1).split(sizes) for x in (query, key, value)]  # views [n, heads, dim]
     pieces = []
-    first = 0
-    for length, count in _runs(layout.lengths):
-        last = first + length * count
-        q, k, v = (  # [count, heads, length, dim], views
-            x[0, :, first:last].unflatten(1, (count, length)).transpose(0, 1) for x in (query, key, value)
-        )
+    for (length, count), *row in zip(runs, *rows, strict=True):
+        q, k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in row)  # [count, heads, length, dim]
         out = F.scaled_dot_product_attention(q, k, v, **options)
         pieces.append(out.transpose(1, 2).flatten(0, 1))
-        first = last
     return torch.cat(pieces)[None], None
 
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
 # What decides the form of the weights and moments: no flag accepts another.
-FIXED = ("encoder", "heads", "deepspeed.bf16", "deepspeed.data_types", "deepspeed.zero_optimization.offload_optimizer")
+FIXED = (
+    "encoder", "word embeddings", "heads", "deepspeed.bf16", "deepspeed.data_types",
+    "deepspeed.zero_optimization.offload_optimizer",
+)  # fmt: skip
 
 
 @dataclass
@@ -38,8 +41,8 @@ class State:
 
     step: finished optimizer steps; evaluated: step of the last dev evaluation; best: best mean dev score, found at
     step best_step; waited: evaluations since; stopped: early stopping has ended the run; skipped: steps left out
-    because they were not finite; dev: last dev figures by task; meter: sums since the last log line; ranks, identity:
-    who wrote it, see `Setup.identity`.
+    because they were not finite; decay: what weight decay alone has left of a weight; dev: last dev figures by task;
+    meter: sums since the last log line; ranks, identity: who wrote it, see `Setup.identity`.
     """
 
     ranks: int
@@ -51,6 +54,7 @@ class State:
     waited: int = 0
     stopped: bool = False
     skipped: int = 0
+    decay: float = 1.0
     dev: dict[str, dict[str, float]] = field(default_factory=dict)
     meter: dict[str, Any] | None = None
 

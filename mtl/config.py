@@ -195,6 +195,11 @@ class RunConfig(Strict):
         "auto", description="attention back-end; see mtl/attention.py"
     )
     gradient_checkpointing: bool = False
+    trim_word_embeddings: bool = Field(
+        True,
+        description="train only the word embeddings of tokens that the prepared data hold: the same export for less "
+        "communication and memory; off by itself with mlm tasks; see mtl/vocabulary.py",
+    )
     mlm_probability: float = Field(0.15, gt=0, lt=1, description="share of tokens masked in mlm tasks")
     log_every: Positive = Field(10, description="steps between lines of metrics.jsonl and TensorBoard")
     silence: float = Field(

@@ -18,6 +18,7 @@ from mtl.batch import PackedBatch, Special, batches_by_tokens, mask_tokens, pack
 from mtl.config import RunConfig
 from mtl.data import TaskData
 from mtl.heads import loss
+from mtl.metrics import headline
 from mtl.model import MultiTaskModel
 from mtl.spans import best_answers, squad_scores
 
@@ -205,15 +206,13 @@ class _DevSet:
         figures = {"loss": summed / max(units, 1.0), "examples": float(len(self.examples)), "majority": self.majority}
         if self.task.task.kind == "span":
             figures |= {"f1": overlap / self.units, "em": exact / self.units}
-            major = figures["f1"]
         elif metric == "map@20":
             figures |= {"accuracy": right / self.units, "map@20": overlap / self.units}
-            major = figures["map@20"]
         else:
             # A tag unknown to the training set is a unit that nobody can get right.
-            major = figures["accuracy"] = right / self.units
+            figures["accuracy"] = right / self.units
             assert metric in ("accuracy", "token_accuracy", "masked_accuracy")
-        return DevScores(self.task.name, figures, major)
+        return DevScores(self.task.name, figures, headline(figures))
 
 
 def mean_major(scores: list[DevScores]) -> float:

@@ -39,6 +39,7 @@ def report(made: Setup, ranks: int) -> str:
         f"about {tokens:,.0f} tokens a step, {tokens * plan.steps / 1e6:,.1f} million in all; "
         f"on {ranks} rank(s) up to {micro} micro-step(s) of at most {config.micro_tokens} tokens",
         f"parameters: {encoder:,} encoder, {heads:,} heads",
+        made.vocabulary.describe(made.source.hidden_size, ds),
         "",
         f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}), estimated:",
         "GPUs   weights  gradients  optimizer  buckets  activations   sum",

@@ -18,6 +18,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 from mtl.checkpoint import State
 from mtl.config import RunConfig
 from mtl.data import TaskData
+from mtl.metrics import headline
 from mtl.setup import Setup
 
 
@@ -81,10 +82,9 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
         "|---|---|---|---|---|---|",
     ]
     for task in tasks:
-        figures = scores.get(task.name, {})
-        score = figures.get("f1", figures.get("map@20", figures.get("accuracy")))
+        figures = scores.get(task.name)
         licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
-        shown = "-" if score is None else f"{100 * score:.1f}"
+        shown = f"{100 * headline(figures):.1f}" if figures else "-"
         majority = f"{100 * figures['majority']:.1f}" if figures else "-"
         lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {shown} | {majority} |")
     lines += [

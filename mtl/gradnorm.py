@@ -16,10 +16,12 @@ def in_one_message(optimizer: Any) -> None:
     def norm(norm_type: int = 2) -> Tensor:
         # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
         mine = [grad for part in optimizer.averaged_gradients.values() for grad in part or () if grad is not None]
-        parts = list(torch._foreach_norm(mine, 2, dtype=torch.float32)) if mine else []
-        total = torch.stack(parts).square().sum() if parts else torch.zeros((), device=optimizer.device)
+        # In float64, so that the norm is the same to the bit however parameters are divided over ranks and groups.
+        parts = list(torch._foreach_norm(mine, 2, dtype=torch.float64)) if mine else []
+        nothing = torch.zeros((), device=optimizer.device, dtype=torch.float64)
+        total = torch.stack(parts).square().sum() if parts else nothing
         torch.distributed.all_reduce(total, group=optimizer.dp_process_group)
         # What DeepSpeed takes as the sign of a gradient that is not finite.
-        return torch.where(total.isfinite(), total.sqrt(), torch.inf)
+        return torch.where(total.isfinite(), total.sqrt(), torch.inf).float()
 
     optimizer.scaled_global_norm = norm

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from mtl import checkpoint, engine, export, nonfinite, ranks
+from mtl import checkpoint, engine, export, nonfinite, optimizer, ranks, vocabulary
 from mtl.checkpoint import State
 from mtl.dev import DevEvaluation, mean_major
 from mtl.engine import Engine
@@ -55,6 +55,7 @@ class Keeper:
         """
         if math.isfinite(norm):
             self._in_a_row = 0
+            self.state.decay *= optimizer.left(self.run.optimizer, factor)
             self.meter.add(now, stats, shares, self.run.micro_tokens)
         else:
             self._left_out(now, shares)
@@ -119,6 +120,8 @@ class Keeper:
         """Writes `encoder` and `heads` (with `suffix`) of this step; False if that failed and the run goes on."""
         weights = self.runner.full_weights()
         failed: str | None = None
+        if self.runner.rank == 0:
+            vocabulary.restore(self.runner.model.encoder, weights, self.state.decay)
         try:
             export.export_run(self.made, weights, self.state, suffix, self.runner.rank == 0)
         except OSError as error:

@@ -188,7 +188,7 @@ def _sound_batch(plan: Plan, step: Step, places: np.ndarray, special: Special) -
     try:
         batch = batch_of(plan, step, places, special, step.weights)
         sound = _sound(batch, plan, special) and (not len(places) or batch.tokens == step.length[places].sum())
-    except (ValueError, IndexError, OverflowError):  # lengths that do not add up
+    except (ValueError, IndexError, OverflowError, InputError):  # lengths that do not add up, a token never seen
         return None
     return batch if sound else None
 

@@ -14,11 +14,14 @@ GIB = 2**30
 
 
 def parameters(made: Setup) -> tuple[int, int]:
-    """(encoder, heads) parameters, counted on the meta device."""
+    """(encoder, heads) parameters that take part in training, counted on the meta device."""
     with torch.device("meta"):
         encoder = AutoModel.from_config(made.source)
         heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
-    return sum(p.numel() for p in encoder.parameters()), sum(p.numel() for h in heads for p in h.parameters())
+    left_out = (made.vocabulary.rows - made.vocabulary.trained) * made.source.hidden_size
+    return sum(p.numel() for p in encoder.parameters()) - left_out, sum(
+        p.numel() for h in heads for p in h.parameters()
+    )
 
 
 def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from data_prep.errors import InputError
-from mtl import attention, pairs
+from mtl import attention, dropout, pairs
 from mtl.batch import PackedBatch, Special
 from mtl.config import RandomEncoder
 from mtl.heads import loss, make_head
@@ -86,18 +86,24 @@ def load_encoder(
     return encoder.eval()
 
 
-def encode(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Tensor:
+def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None) -> Tensor:
     """Hidden state of every packed token, [T, H], after the first `layers` blocks (None: all; 0: embeddings).
 
-    Blocks above are not computed. Equals `hidden_states[layers]` of each sequence run alone.
+    Blocks above are not computed. `tokens`: int64 [m], the places that are read: gives [m, H], and the last block
+    computes nothing but attention for the others. Equals `hidden_states[layers]` of each sequence run alone.
     """
-    for hidden in encode_each(encoder, batch, layers):  # noqa: B007
+    for hidden in encode_each(encoder, batch, layers, tokens):  # noqa: B007
         pass
     return hidden
 
 
-def encode_each(encoder: Any, batch: PackedBatch, layers: int | None = None) -> Iterator[Tensor]:
-    """`encode` for 0, 1, ... `layers` blocks in one pass, one after the other; only the one at hand is kept."""
+def encode_each(
+    encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None
+) -> Iterator[Tensor]:
+    """`encode` for 0, 1, ... `layers` blocks in one pass, one after the other; only the one at hand is kept.
+
+    `tokens` are those read of the last of them.
+    """
     backend = encoder.packed_backend
     if backend == "auto":
         weight = encoder.get_input_embeddings().weight
@@ -106,12 +112,25 @@ def encode_each(encoder: Any, batch: PackedBatch, layers: int | None = None) -> 
         backend = attention.choose(weight.device, weight.dtype, dropout, head)
     layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
-    yield hidden[0]
     blocks = encoder.encoder.layer
+    count = len(blocks) if layers is None else min(layers, len(blocks))
+    yield hidden[0] if tokens is None or count else hidden[0, tokens]
     final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
-    for number, block in enumerate(blocks[:layers], 1):
-        hidden = block(hidden, None, layout=layout)
+    for number, block in enumerate(blocks[:count], 1):
+        if number == count and tokens is not None:
+            hidden = _block_at(block, hidden, layout, tokens)
+        else:
+            hidden = block(hidden, None, layout=layout)
         yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
+
+
+def _block_at(block: Any, hidden: Tensor, layout: attention.Layout, tokens: Tensor) -> Tensor:
+    """A block's output at some places: [1, T, H] -> [1, m, H]. What follows attention treats each token by itself."""
+    norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
+    context = block.attention.self(hidden if norm is None else norm(hidden), None, layout=layout)[0]
+    # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
+    kept = block.attention.output(context.index_select(1, tokens), hidden.index_select(1, tokens))
+    return block.feed_forward_chunk(kept)
 
 
 class MultiTaskModel(nn.Module):
@@ -128,6 +147,7 @@ class MultiTaskModel(nn.Module):
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
                 self.heads[name] = make_head(kind, encoder.config, labels[name])
+        dropout.use(self)
         if not POOLED & set(kinds.values()) and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
 
@@ -136,12 +156,9 @@ class MultiTaskModel(nn.Module):
 
         stats: float32 [heads, 2], detached: summed unit losses, units answered right. Units are known to the plan.
         """
-        hidden = encode(self.encoder, batch)
         rows_of = [batch.heads[name] for name in self.kinds]
-        # One gather for all heads: its backward writes into [T, H] once, not once per head.
-        read = hidden.index_select(0, torch.cat([rows.tokens for rows in rows_of]))
-        pieces = read.split([len(rows.tokens) for rows in rows_of])
-        total = hidden.new_zeros((), dtype=torch.float32)
+        pieces = self._read(batch)
+        total = batch.weights.new_zeros(())
         stats = []
         for index, ((name, kind), rows, piece) in enumerate(zip(self.kinds.items(), rows_of, pieces, strict=True)):
             scores = self.heads[name](piece, self.encoder)
@@ -156,13 +173,18 @@ class MultiTaskModel(nn.Module):
 
     def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
         """{name: [2n, H] of length 1} of heads of kind `pair`; draws the same dropout in the encoder as `forward`."""
-        hidden = encode(self.encoder, batch)
-        return {name: self.heads[name](hidden[batch.heads[name].tokens], self.encoder) for name in names}
+        pieces = dict(zip(self.kinds, self._read(batch), strict=True))
+        return {name: self.heads[name](pieces[name], self.encoder) for name in names}
+
+    def _read(self, batch: PackedBatch) -> tuple[Tensor, ...]:
+        """Hidden states that each head reads, [m, H], in the order of `kinds`."""
+        read = [batch.heads[name].tokens for name in self.kinds]
+        return encode(self.encoder, batch, tokens=torch.cat(read)).split([len(tokens) for tokens in read])
 
     def scores(self, batch: PackedBatch, name: str) -> Tensor:
         """The scores of one head on its rows of `batch`, float32."""
-        hidden = encode(self.encoder, batch)
-        return self.heads[name](hidden[batch.heads[name].tokens], self.encoder).float()
+        hidden = encode(self.encoder, batch, tokens=batch.heads[name].tokens)
+        return self.heads[name](hidden, self.encoder).float()
 
 
 def _first_line(error: BaseException) -> str:

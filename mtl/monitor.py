@@ -15,6 +15,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from mtl.metrics import headline
+
 
 class Monitor:
     """`step` counts finished optimizer steps."""
@@ -63,10 +65,8 @@ class Monitor:
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
         for task, figures in scores.items():
-            score = next(figures[name] for name in ("f1", "map@20", "accuracy") if name in figures)
-            rows.append(
-                f"{task:<{width}}  {100 * score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}"
-            )
+            score = 100 * headline(figures)
+            rows.append(f"{task:<{width}}  {score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}")
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
         self.say("\n".join(rows))
 

@@ -95,6 +95,11 @@ def set_step(groups: list[dict[str, Any]], factor: float, present: set[str]) -> 
         group["active"] = group["tasks"] is None or not present.isdisjoint(group["tasks"])
 
 
+def left(settings: Optimizer, factor: float) -> float:
+    """What weight decay leaves of an encoder weight that has no gradient in a step at `factor` of the peak rate."""
+    return 1.0 - settings.lr * factor * settings.weight_decay
+
+
 def schedule(step: int, steps: int, warmup: float) -> float:
     """Factor of the peak learning rate for optimizer step `step` (from 0) of `steps`: linear up, linear down to 0.
 

@@ -35,6 +35,12 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
         "deepspeed": made.ds,
         "attention": backend,
         "attention_probs_dropout_prob": plan.config.attention_probs_dropout_prob,
+        "word_embeddings": {
+            "rows": made.vocabulary.rows,
+            "trained": made.vocabulary.trained,
+            "why": made.vocabulary.why,
+            "bytes_saved": made.vocabulary.saved(made.source.hidden_size, made.ds),
+        },
         "plan": plan.parts(),
         "plan_fingerprint": plan.fingerprint(),
         "data": {p.manifest["dataset"]: str(p.path) for task in plan.tasks for p in task.prepared},

@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
 from mtl import config as configs
-from mtl import data
+from mtl import data, vocabulary
 from mtl.batch import Special
 from mtl.config import HOUSE, RandomEncoder, RunConfig
 from mtl.data import TaskData
@@ -20,6 +20,7 @@ from mtl.dsconfig import read_deepspeed
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
 from mtl.savedheads import start_from
+from mtl.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,17 @@ class Setup:
     tasks: list[TaskData]
     plan: Plan
     source: PretrainedConfig
+    vocabulary: Vocabulary
 
     @property
     def names(self) -> list[str]:
         return [task.name for task in self.tasks]
 
-    def model(self) -> MultiTaskModel:
-        """The encoder with its weights and fresh heads, in float32 on the CPU."""
+    def model(self, exports: bool = True) -> MultiTaskModel:
+        """The encoder with its weights and fresh heads, in float32 on the CPU.
+
+        `exports`: whether this process will write encoders, and so has to keep the embeddings that are not trained.
+        """
         encoder = load_encoder(
             self.run.encoder,
             backend=self.run.attention,
@@ -48,6 +53,8 @@ class Setup:
             attention_dropout=self.run.attention_probs_dropout_prob,
             seed=self.run.seed,
         )
+        if self.vocabulary.ids is not None:
+            vocabulary.trim(encoder, self.vocabulary.ids, keep=exports)
         kinds = {task.name: task.task.kind for task in self.tasks}
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
         model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
@@ -62,6 +69,7 @@ class Setup:
         return {
             **self.plan.parts(),
             "encoder": _encoder_identity(run.encoder),
+            "word embeddings": self.vocabulary.identity(run),
             "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
             "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
             "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
@@ -123,4 +131,6 @@ def read(name: str, overrides: list[str]) -> Setup:
     sets = [part for override in overrides for part in ("--set", override)]
     command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
     tasks = data.open_tasks(run, tokenizer, command)
-    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source)
+    rows = vocabulary.choose(run, tasks, special, source.vocab_size)
+    special = replace(special, known=rows.known)
+    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, rows)

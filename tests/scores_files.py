@@ -63,6 +63,7 @@ def record(target: str, codes: Sequence[str], suite: str, seed: int, layer: int 
         "notes": ["2 rows without gold"],
         "supplied": [],
         "files": {"a.parquet": "0" * 64},
+        "setup": "e" * 64,
         "fingerprint": "f" * 64,
         "seconds": 1.5,
     }

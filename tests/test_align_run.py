@@ -118,6 +118,7 @@ def test_what_is_asked_for(runs: tuple[Path, Path], pairs: Path, tmp_path: Path,
         (["--layers", "5"], "--layers 5: a has layers 0 (embeddings) to 4"),
         (["--data", "nowhere"], "nowhere: no such folder"),
         (["--encoder", "nowhere"], "nowhere: no such folder"),
+        (["--out", f"{__file__}/out"], "/out: cannot be made (Not a directory); choose another --out"),
     ],
 )
 def test_errors_are_one_line(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hub_server import HubServer
+from huggingface_hub import constants
 from rows import fails
 
 from data_prep import download
@@ -19,7 +20,7 @@ BYTES = bytes(range(256)) * 2000
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "_PAUSE", 0.001)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # read from the environment once, at import
     monkeypatch.setenv("no_proxy", "*")
     file = tmp_path / "served.bin"
     file.write_bytes(BYTES)
@@ -83,7 +84,7 @@ def test_refused_with_a_sentence(server, tmp_path):
 
 
 def test_offline(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     lock = Lock(tmp_path / "data")
     fails(lambda: fetch_published([published(server)], lock), "HF_HUB_OFFLINE is set", "a.bin")
     path = tmp_path / "data/downloads/set/file.bin"

@@ -104,7 +104,9 @@ def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None
     assert len(alone.submission["de"]) == 6 and alone.extra["threshold_from"] == alone.extra["scored_on"]
 
 
-def test_lareqa_ranks_in_the_pool_of_all_languages(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [1, 256])
+def test_lareqa_ranks_in_the_pool_of_all_languages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr("eval.figures.RANKED", block)
     pool = [Candidate(f"c{i}", f"text {i}", "en" if i < 15 else "de") for i in range(30)]
 
     def query(order: list[int]) -> np.ndarray:

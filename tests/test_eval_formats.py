@@ -356,6 +356,15 @@ def test_rows_without_text_are_kept_and_counted(tmp_path: Path) -> None:
     assert len(loaded.rows["de"]) == 2 and "1 rows: an empty text, kept" in loaded.notes[0]
 
 
+def test_sentences_without_words_are_left_out(tmp_path: Path) -> None:
+    """They would score nothing, and a submission separates sentences by blank lines."""
+    rows = {"tokens": [["a", "b"], [], ["c"]], "ner_tags": [[0, 1], [], [0]]}
+    parquet(tmp_path / "unimelb-nlp/wikiann/de/test-00000-of-00001.parquet", rows)
+    loaded = load("panx", "de", tmp_path)
+    assert [example.words for example in loaded.rows["de"]] == [("a", "b"), ("c",)]
+    assert "1 rows: left out: no words" in loaded.notes[0]
+
+
 def test_quoted_tsv_tells_the_wrong_file(tmp_path: Path) -> None:
     path = tmp_path / "pawsx/dev-de.tsv"
     path.parent.mkdir()

@@ -12,10 +12,11 @@ from eval_run import HEADS, make_run
 from data_prep.encode import encode_choice, encode_classify, encode_span, encode_tag
 from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Span, Tag
-from eval.embed import forward
+from eval.embed import batches
 from eval.export import export
 from eval.predict import predict
 from eval.subject import Subject
+from mtl.model import encode
 from mtl.spans import squad_scores
 
 PAIRS = [
@@ -52,7 +53,8 @@ def our_logits(subject: Subject, task: str, rows: list[dict]) -> list[np.ndarray
     """The head's scores on packed rows of one sequence each: [tokens, n] (or [n] for the first token)."""
     head = subject.heads[task]
     out: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for group, batch, hidden in forward(subject.encoder, subject.tokenizer, rows, None, 60):
+    for group, batch in batches(subject.encoder, subject.tokenizer, rows, 60):
+        hidden = encode(subject.encoder, batch)
         for row, piece in zip(group, torch.split(hidden, list(batch.seq_lengths)), strict=True):
             first = head.kind in ("classify", "choice")
             out[row] = head.module(piece[:1] if first else piece, subject.encoder).numpy()

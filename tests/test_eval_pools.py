@@ -176,6 +176,11 @@ def test_lareqa_by_hand(tmp_path: Path) -> None:
     fails(lambda: load("lareqa", "en", tmp_path), "`sentence_breaks` is missing", "google-research-datasets/lareqa")
     (tmp_path / "xquad-r/en.json").write_text("{")
     fails(lambda: load("lareqa", "en", tmp_path), "en.json: line 1", "not valid JSON")
+    write("en", "C.", "D.", qas=[])
+    fails(lambda: load("lareqa", "en", tmp_path), "en.json: no question whose answer begins in a sentence")
+    for wrong in (3, ["q1"], None):
+        write("en", "C.", "D.", qas=wrong)
+        fails(lambda: load("lareqa", "en", tmp_path), "en.json: expected XQuAD-R's JSON")
 
 
 # Mewsli-X

@@ -76,11 +76,47 @@ def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:
     assert scores["average"]["score"] is None and scores["average"]["missing"]["pawsx"] == "not run"
     printed = capsys.readouterr().out
     assert "2 of 36" in printed and "no data for" in printed and "udpos, panx (--direct: no" in printed
+    (line,) = (line for line in printed.splitlines() if line.startswith(f"{run.parent}/eval/submission/xtreme: "))
+    assert "pawsx: nothing there" in line and "xnli: no file for ar bg el" in line and "bucc2018: nothing there" in line
     markdown = (run.parent / "eval" / "report.md").read_text(encoding="utf-8")
     assert "| ru | 5 |" in markdown and "(plots/tatoeba.png)" in markdown and "not run" in markdown
     page = (run.parent / "eval" / "report.html").read_text(encoding="utf-8")
     assert all(f'<figure id="plot-{name}">' in page for name in scores["targets"])
     assert "http" not in page.replace(str(world), "")
+
+
+def test_one_suite_after_the_other_loses_nothing(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    """Polish is in XTREME-R's Tatoeba alone; a submission of either suite has what it asks for."""
+    ran: list[str] = []
+    compute = suite._compute
+    monkeypatch.setattr(suite, "_compute", lambda job, *more: (ran.append(job.target), compute(job, *more)))
+    for iso3 in ("deu", "pol"):
+        laser(tmp_path / "data", iso3, list(zip(ENGLISH, GERMAN, strict=True)))
+    arguments = ["--encoder", str(run), "--direct", "--data", str(tmp_path / "data"), "--suite"]
+    assert main([*arguments, "xtreme"]) == 0 and list(scores_of(run)["targets"]["tatoeba"]["languages"]) == ["de"]
+    assert main([*arguments, "xtreme-r"]) == 0 and ran == ["tatoeba", "tatoeba"]
+    both = scores_of(run)["targets"]["tatoeba"]
+    assert list(both["languages"]) == ["de", "pl"]
+    capsys.readouterr()
+    assert main([*arguments, "xtreme"]) == 0 and main([*arguments, "tatoeba"]) == 0 and len(ran) == 2
+    assert scores_of(run)["targets"]["tatoeba"] == both and "1 of 36" in capsys.readouterr().out
+    written = {str(p.relative_to(run.parent / "eval/submission")) for p in run.parent.glob("eval/submission/*/*/*")}
+    assert written == {"xtreme/tatoeba/test-de.tsv", *(f"xtreme-r/tatoeba/test-{code}.tsv" for code in ("de", "pl"))}
+    # Other data or another setting are not covered by the earlier record.
+    laser(tmp_path / "data", "deu", [(text, text) for text in ENGLISH])
+    assert main([*arguments, "xtreme"]) == 0 and len(ran) == 3
+    assert main([*arguments, "xtreme", "--pooling", "cls", "--examples", "3"]) == 0 and len(ran) == 4
+    assert not list(run.parent.glob("eval/submission/*/tatoeba"))
+
+
+def test_reasons_of_all_places(run: Path, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    places = ["--data", str(tmp_path / "other"), "--data", str(world)]
+    assert main(["--encoder", str(run), "--suite", "tatoeba,bucc", *places]) == 0
+    scores = scores_of(run)
+    assert scores["targets"]["tatoeba"]["supplied"] == [f"test data of {world}, as {tmp_path / 'other'} lacks them"]
+    reason = scores["not_run"]["bucc"]
+    assert f"--data {tmp_path / 'other'}" in reason and f"--data {world}" in reason
 
 
 def test_a_finished_target_is_reused_and_only_then(run: Path, world: Path, monkeypatch) -> None:
@@ -199,6 +235,9 @@ def test_errors_are_one_line(run: Path, world: Path, tmp_path: Path, capsys) -> 
     assert "did you mean `steps`" in says(*encoder, *data, "--suite", "toy", "--set", "stpes=5")
     assert "not on the Hub" in says(*encoder, "--suite", "toy")
     assert "no such folder" in says(*encoder, "--suite", "toy", "--data", str(tmp_path / "no"))
+    # At once, and not as a reason why targets cannot be trained.
+    assert "--source no: no such folder" in says(*encoder, "--suite", "toy", *data, "--source", "no")
+    assert "--data no: no such folder" in says(*encoder, "--suite", "toy_tatoeba", *data, "--data", "no")
     assert not (run.parent / "eval").exists()
     with pytest.raises(SystemExit):
         main([*encoder, "--suite", "tatoeba", "--examples", "0"])

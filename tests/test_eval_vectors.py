@@ -12,8 +12,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
-from eval import retrieve
 from eval.embed import default_layer, embed, embed_layers
+from eval.retrieve import centre, nearest_both
 from mtl.model import load_encoder
 
 TEXTS = [
@@ -75,7 +75,7 @@ def test_several_layers_in_one_pass(folder: Path, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     calls: Counter[int] = Counter()
     for number, block in enumerate(encoder.encoder.layer, 1):
-        block.register_forward_hook(lambda *_, number=number: calls.update([number]))
+        block.attention.self.register_forward_hook(lambda *_, number=number: calls.update([number]))
     batches: list[int] = []
     layers = [3, 0, 1]
     vectors = embed_layers(
@@ -123,16 +123,24 @@ def test_default_layer() -> None:
     assert [default_layer(depth) for depth in (24, 12, 4, 2, 1)] == [14, 7, 2, 1, 1]
 
 
+def accuracies(left: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Share of rows i, 0-100, whose nearest row of the other side is row i, in both directions."""
+    there, back = (100 * float((places == np.arange(len(places))).mean()) for places in nearest_both(left, right))
+    return there, back
+
+
 def test_accuracy_has_a_direction_and_centring_helps() -> None:
     rng = np.random.default_rng(0)
     meaning = rng.normal(size=(60, 8))
     english = meaning + 5 * rng.normal(size=8)
     other = meaning + 0.3 * rng.normal(size=(60, 8)) - 5 * rng.normal(size=8)
     for x, y in ((english, other), (other, english)):
-        near = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)[:, 0]
-        assert retrieve.accuracy(x, y) == pytest.approx(100 * np.mean(near == np.arange(60)))
-        assert retrieve.accuracies(x, y) == (retrieve.accuracy(x, y), retrieve.accuracy(y, x))
-    assert retrieve.accuracy(english, other) != retrieve.accuracy(other, english)
-    centred = retrieve.accuracy(retrieve.centre(english), retrieve.centre(other))
-    assert centred > retrieve.accuracy(english, other) + 20
-    assert np.abs(retrieve.centre(english).mean(axis=0)).max() < 1e-9
+        for places, queries, index in zip(nearest_both(x, y), (x, y), (y, x), strict=True):
+            near = NearestNeighbors(n_neighbors=1, metric="cosine").fit(index)
+            expected = near.kneighbors(queries, return_distance=False)[:, 0]
+            assert (places == expected).all()
+        assert accuracies(x, y) == accuracies(y, x)[::-1]
+    assert accuracies(english, other)[0] != accuracies(english, other)[1]
+    centred = accuracies(centre(english), centre(other))
+    assert centred[0] > accuracies(english, other)[0] + 20
+    assert np.abs(centre(english).mean(axis=0)).max() < 1e-9

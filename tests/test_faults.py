@@ -1,6 +1,8 @@
 """A rank that dies, hangs or meets bad data: all end in time, the first cause is told once. Slow: real launches."""
 
 import json
+import math
+import re
 import shutil
 import signal
 import subprocess
@@ -117,6 +119,11 @@ def test_a_loss_that_is_not_finite_names_the_example(tmp_path, tiny_tokenizer_di
     assert printed.count("the step is left out") == 2, printed
     lines = [json.loads(x) for x in (tmp_path / "runs/small/metrics.jsonl").read_text().splitlines()]
     assert [x["skipped"] for x in lines if x["kind"] == "train" and x["task"] == "all"][-1] == 2
+    # Weight decay of what has no gradient, over the other steps (mtl/vocabulary.py): lr 1e-3, one step up, then down.
+    out = {int(step) for step in re.findall(r"warning: step (\d+):", printed)}
+    rates = [1e-3 * (1 if step == 1 else (7 - step) / 5) for step in range(1, 7) if step not in out]
+    state = json.loads((tmp_path / "runs/small/checkpoints/step-00000006/state.json").read_text())
+    assert state["decay"] == pytest.approx(math.prod(1 - 0.01 * rate for rate in rates), rel=1e-14)
     weights = AutoModel.from_pretrained(tmp_path / "runs/small/encoder_last").encoder.state_dict()
     assert all(torch.isfinite(weight).all() for weight in weights.values())
 

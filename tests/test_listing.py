@@ -6,14 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from rows import nli, write_jsonl, write_parquet
+from rows import fails, nli, write_jsonl, write_parquet
 
 from data_prep.__main__ import main
 from data_prep.catalogue.evaluation import TEST_SETS
 from data_prep.catalogue.languages import ALL, ISO3, LANGUAGES, UD_NAMES
 from data_prep.catalogue.revisions import REVISIONS
+from data_prep.folders import Folder
 from data_prep.lock import Lock
-from data_prep.sources import DATASETS
+from data_prep.sources import DATASETS, locate
 from eval.targets import SUITES, TARGETS
 from mtl.tasks import TASKS
 
@@ -42,13 +43,18 @@ def test_what_is_there(capsys, tmp_path):
     source, data = tmp_path / "mine", tmp_path / "data"
     for split in ("train", "validation"):
         write_parquet(source / "hub/stanfordnlp/snli/plain_text", split, nli([0]))
-    write_parquet(source / "nyu-mll/glue/mnli", "train", nli([0]))  # no validation split
+    # No validation split; the makers' files beside it do not count, as for `locate`.
+    write_parquet(source / "nyu-mll/glue/mnli", "train", nli([0]))
+    for name in ("multinli_1.0_train.jsonl", "multinli_1.0_dev_matched.jsonl"):
+        write_jsonl(source / name, [])
+    fails(lambda: locate(DATASETS["mnli"], [Folder.open(source)], Lock(data)), "no validation_matched-*.parquet")
     write_jsonl(source / "hellaswag_train.jsonl", [])
     write_jsonl(source / "hellaswag_val.jsonl", [])
     (source / "xquad-r").mkdir()
     for code in ("de", "th"):
         (source / f"xquad-r/{code}.json").touch()
     write_parquet(source / "facebook/xnli/de", "test", nli([0]))
+    write_jsonl(source / "xnli.test.jsonl", [])  # all languages, but not read beside the Hub's layout
     (data / "qqp/abc-def").mkdir(parents=True)
     (data / "qqp/abc-def/manifest.json").touch()
     lock = Lock(data)

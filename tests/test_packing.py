@@ -75,6 +75,11 @@ def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backe
             pieces = hidden.split([len(s) for s in sequences])
             for i, piece in enumerate(pieces):
                 assert (piece - expected[i, : len(piece)]).abs().max().item() < 1e-5
+            # The places that are read only, in any order.
+            read = encode(ours, pack_sequences(sequences, 1), layers, torch.tensor([60, 0, 11, 42]))
+            places = [(4, 9), (0, 0), (2, 0), (3, 0)]
+            for row, (i, token) in zip(read, places, strict=True):
+                assert (row - expected[i, token]).abs().max().item() < 1e-5
 
 
 def test_leaking_would_be_seen(small):

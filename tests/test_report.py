@@ -1,11 +1,6 @@
-"""The figures of a report, recomputed from scores.json by the definitions; whose seed is whose; what is missing."""
+"""The figures of a report, recomputed from scores.json by the definitions; what is missing is named."""
 
-import json
-import random
-import re
 import statistics
-import zlib
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.catalogue.languages import ALL
-from data_prep.errors import InputError
-from eval.report import alignment, compare, families, inputs, sections, tables
+from eval.report import compare, families, tables
 from eval.report.inputs import Entry, Run
 from eval.report.terminal import overview, terminal_table
 from eval.targets import TARGETS, resolve_suite
@@ -123,6 +117,15 @@ def test_language_table() -> None:
         assert row[3].text() == f"{two[code]['accuracy']:.1f} ({two[code]['accuracy'] - one[code]['accuracy']:+.1f})"
     foreign = statistics.fmean(v["accuracy"] for code, v in two.items() if code != "en")
     assert table.rows[-1][3].values == (f"{foreign:.1f}",)
+
+
+def test_headline_figures_the_other_way_round() -> None:
+    result = scores_files.scores("a", "xtreme", 5)
+    each = {t.name: compare.by_language([entry(result)], t.name) for t in resolve_suite("xtreme")[1]}
+    assert all(list(rows) == sorted(rows) for rows in each.values())
+    assert {name for name, rows in each.items() if "th" in rows} == {"xnli", "udpos", "panx", "xquad", "tatoeba"}
+    (thai,) = each["xquad"]["th"]
+    assert thai == compare.Value(result["targets"]["xquad"]["details"]["th"]["f1"], None, 1)
 
 
 def test_what_is_missing_is_named() -> None:
@@ -275,157 +278,6 @@ def test_suites_that_are_shown() -> None:
     assert names([both]) == ["xtreme-r", "xtreme"] and names([both], everything=False) == ["xtreme-r"]
     assert names([xtreme, scores_files.scores("c", "xnli,xquad", 3)]) == ["xtreme"]
     assert names([scores_files.scores("c", "xnli,xquad", 3)]) == ["xnli,xquad"]
-
-
-# Seeds
-
-
-def test_seeds_are_one_row(tmp_path: Path) -> None:
-    places = [scores_files.write_run(tmp_path, scores_files.scores(f"mtl_s{s}", "xnli", s), s) for s in (1, 2, 3)]
-    other = scores_files.write_run(tmp_path, scores_files.scores("hot_s1", "xnli", 1), 1, lr=1e-4)
-    entries = inputs.group(inputs.read([str(places[0]), str(other), str(places[1]), str(places[2])]))
-    assert [(e.name, len(e.runs)) for e in entries] == [("mtl (3 seeds)", 3), ("hot_s1", 1)]
-    assert [run.scores["name"] for run in entries[0].runs] == ["mtl_s1", "mtl_s2", "mtl_s3"]
-
-
-def test_what_is_no_seed(tmp_path: Path) -> None:
-    """Another setting of the evaluation, the same seed again, a run without a config of other weights."""
-    a = scores_files.write_run(tmp_path, scores_files.scores("a", "tatoeba", 1), 1)
-    layer = scores_files.write_run(tmp_path, scores_files.scores("b", "tatoeba", 2, layer=7), 2)
-    same = scores_files.write_run(tmp_path, scores_files.scores("c", "tatoeba", 3), 1)
-    bare = [scores_files.write_run(tmp_path, scores_files.scores(name, "tatoeba", 4), None) for name in ("d", "e")]
-    runs = inputs.read([str(place) for place in (a, layer, same, *bare)])
-    assert [e.name for e in inputs.group(runs)] == ["a", "b", "c", "d", "e"]
-
-
-def test_seeds_of_target_training_and_of_the_run_before(tmp_path: Path) -> None:
-    # A Hub encoder has no config.json; its seeds are those of the target training.
-    hub = [scores_files.scores("org/model", "xnli", seed) for seed in (1, 2)]
-    files = []
-    for number, one in enumerate(hub):
-        files.append(tmp_path / f"out{number}" / "scores.json")
-        files[-1].parent.mkdir()
-        files[-1].write_text(json.dumps(one), encoding="utf-8")
-    assert [e.name for e in inputs.group(inputs.read([str(f) for f in files]))] == ["org/model (2 seeds)"]
-    # Phase 2 starts from phase 1 of the same seed, so its `encoder` differs too.
-    chain = []
-    for seed in (1, 2):
-        before = scores_files.write_run(tmp_path, scores_files.scores(f"mlm{seed}", "xnli", seed), seed)
-        now = scores_files.scores(f"mtl{seed}", "xnli", seed)
-        chain.append(scores_files.write_run(tmp_path, now, seed, encoder=str(before / "encoder")))
-    assert [len(e.runs) for e in inputs.group(inputs.read([str(p) for p in chain]))] == [2]
-
-
-@given(st.lists(st.sampled_from("ab_-s1 2/"), min_size=1, max_size=6).map("".join), st.integers(2, 5))
-def test_names_of_seeds(start: str, n: int) -> None:
-    title = inputs._common([f"{start}_s{i}" for i in range(n)])
-    assert title.endswith(f" ({n} seeds)") and title != f" ({n} seeds)"
-
-
-# Alignment
-
-
-def aligned(name: str, seed: int, languages: dict[str, int]) -> dict[str, Any]:
-    """One encoder of align.json as `eval/align_run.py` writes it: 3 layers, pairs by language."""
-    rng = random.Random(seed)
-    kinds = (
-        "top1_en->xx",
-        "top1_xx->en",
-        "centred_en->xx",
-        "centred_xx->en",
-        "margin",
-        "cka",
-        "anc",
-        "mexa",
-        "rank_distance",
-    )
-    layers = {
-        code: {
-            str(layer): {f"{kind}@{n}": {"score": rng.uniform(0, 90), "random": rng.uniform(0, 1)} for kind in kinds}
-            for layer in (0, 1, 2)
-        }
-        for code, n in languages.items()
-    }
-    return {
-        "encoder": f"runs/{name}/encoder", "name": name, "fingerprint": f"{zlib.crc32(name.encode()):064x}", "depth": 2,
-        "layers": [0, 1, 2], "truncated": {}, "means": {},
-        "languages": {code: {"n": languages[code], "layers": layers[code]} for code in languages},
-    }  # fmt: skip
-
-
-def test_alignment(tmp_path: Path) -> None:
-    places = [
-        scores_files.write_run(tmp_path, scores_files.scores(n, "xnli", 1, {"xnli": ("en",)}), None) for n in "abc"
-    ]
-    a, b = aligned("a", 1, {"de": 1000, "kk": 575}), aligned("b", 2, {"de": 1000, "kk": 575, "sw": 390})
-    b["languages"]["kk"]["layers"]["0"]["cka@575"]["score"] = None
-    # Both in the file of the second run, as one call leaves them.
-    (places[1] / "eval" / "align.json").write_text(json.dumps({"protocol": {}, "encoders": [a, b]}), encoding="utf-8")
-    entries = inputs.group(inputs.read([str(place) for place in places]))
-    assert [alignment.aligned(one) for one in entries] == [True, True, False]
-    both = entries[:2]
-
-    def at(encoder: dict[str, Any], layer: int, code: str, *kinds: str) -> float:
-        one = encoder["languages"][code]
-        return statistics.fmean(one["layers"][str(layer)][f"{kind}@{one['n']}"]["score"] for kind in kinds)
-
-    (top1,) = (measure for measure in alignment.MEASURES if measure.key == "top1")
-    table = alignment.table(both, top1)
-    for layer in (0, 1, 2):
-        # Over the languages that both have.
-        means = [statistics.fmean(at(e, layer, c, "top1_en->xx", "top1_xx->en") for c in ("de", "kk")) for e in (a, b)]
-        assert [cell.text() for cell in table.rows[layer][:3]] == [
-            str(layer), f"{means[0]:.1f}", f"{means[1]:.1f} ({means[1] - means[0]:+.1f})",
-        ]  # fmt: skip
-    (cka,) = (measure for measure in alignment.MEASURES if measure.key == "cka")
-    table = alignment.table(both, cka)
-    assert table.rows[0][2].values == ("not defined",) and table.notes == ["not defined: no score at layer 0 for kk"]
-    assert table.rows[1][1].text() == f"{statistics.fmean(at(a, 1, c, 'cka') for c in ('de', 'kk')):.3f}"
-    maps = alignment.heat_maps(both, cka)
-    assert [plot.name for plot in maps] == ["align_cka_1", "align_cka_2"] and "(n = 390 to 1000)" in maps[0].caption
-    written = re.findall(r">(-?[\d.]+|×)</text>", maps[0].svg)
-    assert f"{at(a, 2, 'de', 'cka'):.3f}" in written and written.count("×") == 3  # Swahili, which it lacks
-    (section,) = sections._alignment(entries)
-    assert "Not there for c" in str(section.blocks[0]) and len(section.plots()) == 2 * len(alignment.MEASURES)
-    (section,) = sections._alignment(entries[2:])
-    assert str(section.blocks[0]).startswith("No run has alignment scores.") and not section.plots()
-
-
-def test_alignment_that_is_none(tmp_path: Path) -> None:
-    run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1, {"xnli": ("en",)}), None)
-    path = run / "eval" / "align.json"
-    for text, said in (
-        ("{}", "encoders: "),
-        ('{"encoders": [{"fingerprint": 3}]}', "encoders.0.fingerprint: "),
-        ("[", "not JSON"),
-    ):
-        path.write_text(text, encoding="utf-8")
-        with pytest.raises(InputError, match=f"align.json.*{said}"):
-            inputs.read([str(run)])
-
-
-# Places
-
-
-def test_places_of_scores(tmp_path: Path) -> None:
-    run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1), 5)
-    last = run / "eval" / "encoder_last"
-    last.mkdir()
-    (last / "scores.json").write_text(json.dumps(scores_files.scores("a/encoder_last", "xnli", 2)), encoding="utf-8")
-    runs = inputs.read([str(run), str(run / "eval"), str(run / "eval" / "scores.json"), str(last)])
-    assert [one.scores["name"] for one in runs] == ["a", "a/encoder_last"]  # each once
-    assert [one.config and one.config["seed"] for one in runs] == [5, 5]
-    with pytest.raises(InputError, match="did you mean"):
-        (run / "eval" / "scores.json").unlink()
-        inputs.read([str(run)])
-
-
-def test_names_stay_apart(tmp_path: Path) -> None:
-    results = [scores_files.scores("same", "xnli", seed) for seed in (1, 2)]
-    results[1]["encoder"] = "elsewhere/same/encoder"
-    assert inputs.names_of([Run(one) for one in results]) == ["runs/same/encoder", "elsewhere/same/encoder"]
-    twice = [Run(results[0], tmp_path / "x"), Run(results[0], tmp_path / "y")]
-    assert inputs.names_of(twice) == [str(tmp_path / "x"), str(tmp_path / "y")]
 
 
 def test_training_data_from_elsewhere_are_named_at_the_column() -> None:

@@ -234,12 +234,17 @@ def test_report_of_a_suite_again(tmp_path: Path) -> None:
 
 
 def test_default_folder(tmp_path: Path, capsys) -> None:
-    run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1, {"xnli": ("en",)}), 1)
+    run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1), 1)  # complete
     kept = (run / "eval" / "scores.json").read_bytes()
     assert main(["report", str(run)]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[-1] == str(run.resolve() / "eval" / "report" / "report.html") and Path(out[-1]).is_file()
     assert (run / "eval" / "scores.json").read_bytes() == kept
+    combined = json.loads((run / "eval" / "report" / "scores.json").read_text(encoding="utf-8"))
+    assert combined["suites"]["xnli"]["a"]["average"].startswith("no average: ")
+    # The suite and its only target are sections of one name.
+    ids = re.findall(r' id="([^"]+)"', Path(out[-1]).read_text(encoding="utf-8"))
+    assert len(ids) == len(set(ids)) and {"xnli", "plot-xnli"} <= set(ids)
 
 
 def test_errors_are_one_line(tmp_path: Path, capsys) -> None:

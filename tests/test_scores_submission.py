@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.catalogue.labels import UPOS
+from data_prep.catalogue.languages import ISO3
 from eval import submission
 from eval.official import LANGUAGES
-from eval.tagging import UPOS
-from eval.targets import ISO3
 
 
 def scorer_reads(path: Path, target: str) -> Any:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 
+from data_prep.catalogue.labels import UPOS
 from eval import tagging
 
 IOB = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-a-b", "I-a-b"]
@@ -41,7 +42,7 @@ def test_entities_are_seqevals(pair) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(tagged([*tagging.UPOS, "_"]))
+@given(tagged([*UPOS, "_"]))
 def test_pos_is_seqevals_of_the_time(pair) -> None:
     """Up to 0.0.15 seqeval took a bare tag's first letter for the prefix and the whole tag for the type. Written out
 

@@ -6,6 +6,7 @@ sets write it, {context} and {question} the two languages of an MLQA pair, {spli
 Splits are called as on the Hub.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 from data_prep import convert, convert_targets, readers, tagged
 from data_prep.catalogue.files import BUCC, LAREQA
 from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
-from data_prep.catalogue.languages import LANGUAGES, TYDIQA_NAMES, UD_NAMES
+from data_prep.catalogue.languages import ISO3, LANGUAGES, TYDIQA_NAMES, UD_NAMES
 from data_prep.catalogue.schema import Published
 from data_prep.convert import Convert
 from data_prep.readers import Reader
@@ -90,8 +91,6 @@ class TestSet:
 
 def names(code: str) -> dict[str, str]:
     """What the placeholders stand for; of an MLQA pair CONTEXT-QUESTION, else both languages are `code`."""
-    from data_prep.catalogue.languages import ISO3
-
     context, _, question = code.partition("-")
     return {
         "code": code,
@@ -101,6 +100,11 @@ def names(code: str) -> dict[str, str]:
         "context": context,
         "question": question or context,
     }
+
+
+def shown(pattern: str) -> str:
+    """A name with xx for every placeholder, for people."""
+    return re.sub(r"\{[a-z0-9]+\}", "xx", pattern)
 
 
 def _tydiqa_row(row: dict[str, Any], code: str) -> bool:

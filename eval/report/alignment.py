@@ -78,6 +78,8 @@ def score(run: Run, measure: Measure, layer: int, code: str, which: str = "score
 
 def mean(entry: Entry, measure: Measure, layer: int, codes: Sequence[str], which: str = "score") -> Value | Lacking:
     """An entry's mean over languages at one layer."""
+    if not codes:
+        return "no language that all runs have"
     each = []
     for run in entry.runs:
         found = [score(run, measure, layer, code, which) for code in codes]

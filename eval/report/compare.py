@@ -175,8 +175,10 @@ def _reason(run: Run, target: str) -> str:
 
 
 def average(entry: Entry, view: View, group: str | None = None) -> Value | Lacking:
-    """The average of an official suite, or of one of its groups, over all targets with all their languages."""
+    """The average of a suite, or of one of its groups, over all targets with all their languages."""
     suite, targets = view
+    if suite not in OFFICIAL:
+        return f"no average: defined for {', '.join(OFFICIAL)} alone"
     each = [aggregate.average(run.scores, suite, targets) for run in entry.runs]
     missing: dict[str, str] = {}
     for one in each:

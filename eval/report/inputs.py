@@ -29,6 +29,21 @@ _SEED_FIELDS = ("seed", "name", "output")  # fields of a run's config that two s
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
+class _Stage(BaseModel):
+    """One training of a target's protocol."""
+
+    model_config = ConfigDict(strict=True)
+
+    seed: int
+    overrides: list[str]
+
+
+class _Protocol(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    training: list[_Stage] = []
+
+
 class _Record(BaseModel):
     """A target of scores.json, as far as a report reads it."""
 
@@ -41,21 +56,32 @@ class _Record(BaseModel):
     scores: dict[str, _Number]
     chance: _Number | None
     details: dict[str, dict[str, _Number]]
-    protocol: dict[str, Any]
+    protocol: _Protocol
     truncated: dict[str, int]
     notes: list[str]
     supplied: list[str] = []
+    # Of LAReQA and of BUCC alone.
+    rank_distance: _Number = 0.0
+    pool: int = 0
+    threshold: dict[str, _Number] = {}
+    threshold_from: dict[str, str] = {}
+    scored_on: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.details.keys() != self.languages.keys():
             raise ValueError("`details` and `languages` have other languages")
         for code, figures in self.details.items():
-            lacking = [key for key in (*self.scores, "n") if key not in figures]
+            wanted = [*self.scores, "n", *(["chance"] if self.chance is not None else [])]
+            lacking = [key for key in wanted if key not in figures]
             if lacking:
                 raise ValueError(f"details.{code} has no {lacking[0]!r}")
         if self.metric not in self.scores and TO_OTHER not in self.scores:
             raise ValueError(f"`scores` has no {self.metric!r}")
+        for one, needed in (("rank_distance", ("pool",)), ("threshold", ("threshold_from", "scored_on"))):
+            absent = [name for name in needed if one in self.model_fields_set and name not in self.model_fields_set]
+            if absent:
+                raise ValueError(f"{one} without {absent[0]}")
         return self
 
 
@@ -193,8 +219,11 @@ def _config(file: Path) -> dict[str, Any] | None:
     return None
 
 
-def _run_config(folder: Path) -> dict[str, Any]:
+def _run_config(folder: Path) -> dict[str, Any] | None:
+    """The config of a run; None if it is that of a transformers model, which has no seed."""
     config = _object(folder / "config.json")
+    if "model_type" in config and "seed" not in config:
+        return None
     if not isinstance(config.get("seed"), int):
         raise InputError(f"{folder / 'config.json'}: no `seed`; is it the config of a run?")
     return config
@@ -288,7 +317,9 @@ def _without_seed(config: dict[str, Any], depth: int) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _SEED_FIELDS}
     encoder = kept.get("encoder")
     if isinstance(encoder, str) and depth < 10 and (Path(encoder).parent / "config.json").is_file():
-        kept["encoder"] = [Path(encoder).name, _without_seed(_run_config(Path(encoder).parent), depth + 1)]
+        before = _run_config(Path(encoder).parent)
+        if before is not None:
+            kept["encoder"] = [Path(encoder).name, _without_seed(before, depth + 1)]
     return kept
 
 

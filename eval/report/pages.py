@@ -21,12 +21,13 @@ _NARROW = 420  # CSS pixels: a plot of at most this width is scaled to a phone's
 
 def html(title: str, intro: str, sections: Sequence[Section]) -> str:
     """The page as one string."""
-    links = "".join(f'<li><a href="#{_id(s.title)}">{escape(s.title)}</a></li>' for s in sections)
+    ids = _ids(sections)
+    links = "".join(f'<li><a href="#{i}">{escape(s.title)}</a></li>' for i, s in zip(ids, sections, strict=True))
     parts = [f"<h1>{escape(title)}</h1>", f"<p>{escape(intro)}</p>"]
     parts.append(f'<nav aria-label="Sections"><ul>{links}</ul></nav>')
-    for section in sections:
-        inner = [_block(block, f"{_id(section.title)}-{i}") for i, block in enumerate(section.blocks)]
-        heading = f'<h2 id="{_id(section.title)}">{escape(section.title)}</h2>'
+    for name, section in zip(ids, sections, strict=True):
+        inner = [_block(block, f"{name}-{i}") for i, block in enumerate(section.blocks)]
+        heading = f'<h2 id="{name}">{escape(section.title)}</h2>'
         parts.append("\n".join(["<section>", heading, *inner, "</section>"]))
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{escape(title)}</title><style>{_STYLE.read_text(encoding='utf-8')}</style>"
@@ -34,8 +35,13 @@ def html(title: str, intro: str, sections: Sequence[Section]) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>\n{body}\n</main></body></html>\n'
 
 
-def _id(title: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in title.lower())
+def _ids(sections: Sequence[Section]) -> list[str]:
+    """An id for each section, all different: `--suite xnli` has a table and a target of this name."""
+    ids: list[str] = []
+    for section in sections:
+        name = "".join(c if c.isalnum() else "-" for c in section.title.lower())
+        ids.append(f"{name}--{len(ids)}" if name in ids else name)
+    return ids
 
 
 def _block(block: "str | Table | Plot | Pair | Folded", name: str) -> str:

@@ -51,16 +51,7 @@ def bars(
 ) -> Plot:
     """Upright bars: a group per row (language), a bar per entry (× where there is no figure), whiskers for seeds."""
     figure, axes = _blank(min(12.8, max(4.6, 1.2 + len(rows) * (0.16 + 0.1 * len(entries)))), 3.2)
-    width, top = 0.84 / len(entries), 5.0
-    for number, entry in enumerate(entries):
-        at = [i - 0.42 + width * (number + 0.5) for i in range(len(rows))]
-        values = [row[number] for row in rows.values()]
-        top = max([top, *(v.mean + (v.half or 0.0) for v in values if isinstance(v, Value))])
-        axes.bar(at, [_mean(v) for v in values], width * 0.94, label=entry.name, zorder=2, **_look(number, entries))
-        _whiskers(axes, at, values, upright=True)
-        for place, one in zip(at, values, strict=True):
-            if not isinstance(one, Value):
-                axes.text(place, 0, "×", ha="center", va="bottom", color=INK)
+    top = _groups(axes, entries, rows, upright=True)
     if chance is not None:
         axes.axhline(chance, color=INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})")
         top = max(top, chance)
@@ -77,16 +68,7 @@ def bars(
 def lying_bars(name: str, caption: str, entries: Sequence[Entry], rows: dict[str, list[Value | Lacking]]) -> Plot:
     """Bars from the left: a group per row (family, script), whose names are long; narrow enough for a phone."""
     figure, axes = _blank(4.2, 0.7 + len(rows) * (0.14 + 0.13 * len(entries)))
-    height, top = 0.84 / len(entries), 5.0
-    for number, entry in enumerate(entries):
-        at = [i - 0.42 + height * (number + 0.5) for i in range(len(rows))]
-        values = [row[number] for row in rows.values()]
-        top = max([top, *(v.mean + (v.half or 0.0) for v in values if isinstance(v, Value))])
-        axes.barh(at, [_mean(v) for v in values], height * 0.94, label=entry.name, zorder=2, **_look(number, entries))
-        _whiskers(axes, at, values, upright=False)
-        for place, one in zip(at, values, strict=True):
-            if not isinstance(one, Value):
-                axes.text(0.5, place, "×", ha="left", va="center", color=INK)
+    top = _groups(axes, entries, rows, upright=False)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, min(104.0, top * 1.06))
@@ -145,6 +127,26 @@ def _blank(width: float, height: float) -> "tuple[Figure, Axes]":
         axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _groups(axes: "Axes", entries: Sequence[Entry], rows: dict[str, list[Value | Lacking]], upright: bool) -> float:
+    """Draws a group of bars per row, a bar per entry; returns how far the longest reaches, its whisker counted."""
+    breadth, top = 0.84 / len(entries), 5.0
+    draw = axes.bar if upright else axes.barh
+    for number, entry in enumerate(entries):
+        at = [i - 0.42 + breadth * (number + 0.5) for i in range(len(rows))]
+        values = [row[number] for row in rows.values()]
+        top = max([top, *(v.mean + (v.half or 0.0) for v in values if isinstance(v, Value))])
+        draw(at, [_mean(v) for v in values], breadth * 0.94, label=entry.name, zorder=2, **_look(number, entries))
+        _whiskers(axes, at, values, upright)
+        for place, one in zip(at, values, strict=True):
+            if isinstance(one, Value):
+                continue
+            if upright:
+                axes.text(place, 0, "×", ha="center", va="bottom", color=INK)
+            else:
+                axes.text(0.5, place, "×", ha="left", va="center", color=INK)
+    return top
 
 
 def _look(number: int, entries: Sequence[Entry]) -> dict[str, Any]:

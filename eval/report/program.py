@@ -7,7 +7,6 @@ report.md, plots/, tensorboard/ and scores.json: the runs' own together with wha
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from eval import aggregate, report
 from eval.report import compare, inputs, terminal
 from eval.report.compare import Value, View
 from eval.report.inputs import Entry
+from mtl import record
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths = report.write_entries(entries, views, out)
-        (out / inputs.FILE).write_text(_as_json(combined(entries, views)), encoding="utf-8")
+        record.write(out / inputs.FILE, combined(entries, views))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     for view in views:
@@ -72,7 +72,3 @@ def combined(entries: Sequence[Entry], views: Sequence[View]) -> dict[str, Any]:
             }
     runs = {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in entries}
     return {"baseline": entries[0].name, "runs": runs, "suites": suites}
-
-
-def _as_json(result: dict[str, Any]) -> str:
-    return json.dumps(result, indent=1, ensure_ascii=False) + "\n"

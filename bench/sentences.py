@@ -1,0 +1,106 @@
+"""Sentences and pairs for benchmarks of the evaluation: real ones, or made-up words of the real ones' lengths.
+
+    python -m bench.sentences --data DIR --tokenizer DIR      # measures real samples anew, writes sentences.json
+
+sentences.json: tokens, without special ones, of Tatoeba's sentences and of both texts of XNLI's pairs by language, as
+XLM-R's tokenizer cuts them, in the order of the files. Numbers only: no text and no token of the data.
+"""
+
+import argparse
+import json
+import random
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizerFast
+
+from data_prep import tokenizer as tokenizers
+from data_prep.examples import Classify
+from eval.read import read
+from eval.targets import TARGETS
+
+FILE = Path(__file__).with_name("sentences.json")
+KEPT = 200  # of every language
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+VOCABULARY = 20_000  # of made-up words
+
+
+def real_sentences(data: str, languages: int, count: int) -> list[list[str]]:
+    """The first `count` sentences of Tatoeba in each of the first so many languages of XTREME that `data` holds."""
+    rows = read(TARGETS["tatoeba"], TARGETS["tatoeba"].of_suite("xtreme"), data).rows
+    return [[pair.other for pair in some[:count]] for some in islice(rows.values(), languages)]
+
+
+def real_pairs(data: str, languages: int, count: int) -> list[list[Classify]]:
+    """The first `count` labelled pairs of XNLI in each of the first so many languages that `data` holds."""
+    return [list(some[:count]) for some in islice(read(TARGETS["xnli"], (), data).rows.values(), languages)]
+
+
+def made_sentences(languages: int, count: int) -> list[list[str]]:
+    """Made-up words, each one token of `tokenizer()`; from the 31st language on lengths come from the first again."""
+    rng = random.Random(0)
+    chosen = islice(cycle(_lengths()["tatoeba"].values()), languages)
+    return [[_words(rng, length) for length in islice(cycle(lengths), count)] for lengths in chosen]
+
+
+def made_pairs(languages: int, count: int) -> list[list[Classify]]:
+    """As `made_sentences`, of XNLI's lengths; labels are 0."""
+    rng = random.Random(0)
+    chosen = islice(cycle(_lengths()["xnli"].values()), languages)
+    return [
+        [Classify("", _words(rng, a), _words(rng, b), 0) for a, b in islice(cycle(lengths), count)]
+        for lengths in chosen
+    ]
+
+
+def tokenizer(vocabulary: int = VOCABULARY) -> XLMRobertaTokenizerFast:
+    """Words w0, w1, ... up to `vocabulary` tokens in all, in XLM-R's layout."""
+    words = [*SPECIAL, *(f"▁w{number}" for number in range(vocabulary - len(SPECIAL) - 1)), "<mask>"]
+    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=3))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512)
+
+
+def _words(rng: random.Random, count: int) -> str:
+    # Zipf's law, as in text: the rank is the exponential of a uniform number.
+    most = VOCABULARY - len(SPECIAL) - 1
+    return " ".join(f"w{min(most - 1, int(most ** rng.random()) - 1)}" for _ in range(count))
+
+
+def _lengths() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.sentences", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", required=True, help="folder with Tatoeba and XNLI")
+    parser.add_argument("--tokenizer", required=True, help="folder of XLM-R's tokenizer")
+    options = parser.parse_args()
+    cut = tokenizers.load(options.tokenizer)
+    # The sentences of a language lie in the order of their files, which a padded batch depends on.
+    found: dict[str, dict[str, Any]] = {"tatoeba": {}, "xnli": {}}
+    for code, pairs in read(TARGETS["tatoeba"], TARGETS["tatoeba"].of_suite("xtreme"), options.data).rows.items():
+        found["tatoeba"][code] = _sizes(cut, [pair.other for pair in pairs[:KEPT]])
+    for code, rows in read(TARGETS["xnli"], (), options.data).rows.items():
+        some = [row for row in rows[:KEPT] if row.text_b is not None]
+        sides = (_sizes(cut, [row.text_a for row in some]), _sizes(cut, [row.text_b for row in some]))
+        found["xnli"][code] = [list(both) for both in zip(*sides, strict=True)]
+    parts = []
+    for name, languages in found.items():
+        lines = (f'  "{code}": {json.dumps(values, separators=(",", ":"))}' for code, values in languages.items())
+        parts.append(f' "{name}": {{\n' + ",\n".join(lines) + "\n }")
+    FILE.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
+
+
+def _sizes(cut: PreTrainedTokenizerFast, texts: list[str]) -> list[int]:
+    return [max(1, len(ids)) for ids in cut(texts, add_special_tokens=False)["input_ids"]]
+
+
+if __name__ == "__main__":
+    main()

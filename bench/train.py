@@ -1,0 +1,170 @@
+"""Training speed against what users would otherwise run: real tokens a second, side by side.
+
+    python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 8]
+                          [--set trim_word_embeddings=false] [--json FILE]
+
+The same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Ours runs
+as users get it, so it trains only the word embeddings that the data need (`--set trim_word_embeddings=false`: all, as
+the others do). Lengths are those of the nine tasks, cut at 512 tokens (next to nothing is) or at 256. Each
+contestant (bench/train_ours.py, bench/train_theirs.py) is a program of its own that stays alive; every round gives each
+a turn of the same number of steps, in turning order, and ratios are taken within a round. Before the race all must give
+the same loss on the same rows. `bound`: padded over real tokens, what leaving out padding alone would give. On CPU the
+ranks share the cores and compute in float32; on GPUs in bf16 under ds_configs/zero2.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench import workload
+from bench.lengths import FILES
+from bench.turns import Contestant, Turn
+
+THEIRS = {
+    "trainer_padded": "Trainer, batches of one task, padded to their longest row",
+    "trainer_grouped": "the same, rows of like length together (50 batches at a time)",
+    "task_max_padded": "DistributedDataParallel loop, padded to the task's maximum (jiant's scheme)",
+    "zero2_padded": "DeepSpeed ZeRO-2 loop, batches of one task, padded to their longest row",
+}
+WHOLE = ["trim_word_embeddings=false"]
+AGREE = 1e-3  # largest relative difference of a task's loss before the race, float32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.train", description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--shape", choices=tuple(workload.SHAPES), default="small")
+    add("--ranks", type=int, default=min(2, torch.cuda.device_count()) or 2)
+    add("--rounds", type=int, default=5)
+    add("--steps", type=int, default=8, help="optimizer steps of a turn")
+    add("--examples", type=int, default=64, help="examples of a step, all ranks together")
+    add("--vocabulary", type=int, default=250_002)
+    add("--max-length", type=int, choices=tuple(FILES), default=512)
+    add("--only", action="append", choices=tuple(THEIRS), help="race against these only")
+    add("--set", action="append", default=[], help="a config field of our run, for example attention=padded")
+    add("--json", type=Path)
+    options = parser.parse_args()
+    chosen = options.only or list(THEIRS)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        config = workload.make(
+            folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary,
+            max_length=options.max_length, steps=1_000_000,
+            batch={"examples": options.examples}, micro_tokens=1_000_000, optimizer={"lr": 1e-5},
+            deepspeed="zero2.json" if torch.cuda.is_available() else "zero2_cpu.json", hidden_dropout_prob=0.1,
+        )  # fmt: skip
+        rounds: dict[str, list[dict[str, Turn]]] = {}
+        for name in chosen:
+            # Two at a time: more models than that need not fit.
+            rounds[name] = _race(folder, config, name, options)
+        result = {
+            "ratios": {name: statistics.median(_ratios(found)) for name, found in rounds.items()},
+            "rounds": {name: [_speeds(one) for one in found] for name, found in rounds.items()},
+            "machine": _machine(), "settings": {k: str(v) for k, v in vars(options).items()},
+        }  # fmt: skip
+    print(_table(rounds, options))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def _race(folder: Path, config: Path, name: str, options: argparse.Namespace) -> list[dict[str, Turn]]:
+    ours = Contestant(
+        "ours", _command(options, "bench/train_ours.py", config, options.set), _env(options), folder / "o"
+    )
+    theirs = Contestant(
+        name, _command(options, "bench/train_theirs.py", config, WHOLE, "--way", name), _env(options), folder / "t"
+    )
+    try:
+        _agree(ours, theirs)
+        rounds = []
+        for number in range(options.rounds + 1):
+            pair = (ours, theirs) if number % 2 else (theirs, ours)
+            found = {one.name: one.go(options.steps) for one in pair}
+            if number:  # the first warms up
+                rounds.append({"ours": found["ours"], "theirs": found[name]})
+                print(f"{name} round {number}: {_ratios(rounds)[-1]:.2f}", file=sys.stderr)
+    finally:
+        ours.stop()
+        theirs.stop()
+    return rounds
+
+
+def _command(options: argparse.Namespace, program: str, config: Path, sets: list[str], *more: str) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(options.ranks)]
+    return [*launcher, program, "--config", str(config), *(word for s in sets for word in ("--set", s)), *more]
+
+
+def _env(options: argparse.Namespace) -> dict[str, str]:
+    threads = max(1, (os.cpu_count() or 1) // options.ranks)
+    cpu = {} if torch.cuda.is_available() else {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    # Threads that wait for their turn must not spin.
+    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", **cpu}
+
+
+def _agree(ours: Contestant, theirs: Contestant) -> None:
+    """Ends the benchmark if the two do not compute the same."""
+    for task, mine in ours.about["losses"].items():
+        other = theirs.about["losses"][task]
+        if abs(mine - other) > AGREE * abs(mine):
+            raise SystemExit(f"error: {task}: loss {mine:.6f} here, {other:.6f} in {theirs.name}: not the same model")
+
+
+def _speeds(one: dict[str, Turn]) -> dict[str, Any]:
+    return {
+        who: {
+            "tokens_per_second": turn.tokens / turn.seconds,
+            "padding": turn.computed / turn.tokens,
+            "peak": turn.peak,
+        }
+        for who, turn in one.items()
+    }
+
+
+def _ratios(rounds: list[dict[str, Turn]]) -> list[float]:
+    return [
+        (one["ours"].tokens / one["ours"].seconds) / (one["theirs"].tokens / one["theirs"].seconds) for one in rounds
+    ]
+
+
+def _table(rounds: dict[str, list[dict[str, Turn]]], options: argparse.Namespace) -> str:
+    lines = [
+        _machine(),
+        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, rows up to {options.max_length}, "
+        f"{options.ranks} ranks, {options.examples} examples a step, {options.rounds} rounds of "
+        f"{options.steps} steps; real tokens a second, median; ours with {', '.join(options.set) or 'its defaults'}",
+        "",
+        "| against | ours | theirs | ratio (lowest to highest) | bound | peak GiB a rank, ours / theirs |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, found in rounds.items():
+        speeds = [_speeds(one) for one in found]
+        mine, other = (statistics.median(s[who]["tokens_per_second"] for s in speeds) for who in ("ours", "theirs"))
+        ratios = _ratios(found)
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        bound = statistics.median(s["theirs"]["padding"] for s in speeds)
+        peaks = f"{speeds[-1]['ours']['peak']:.2f} / {speeds[-1]['theirs']['peak']:.2f}"
+        lines.append(f"| {name} | {mine:,.0f} | {other:,.0f} | {spread} | {bound:.2f} | {peaks} |")
+    lines += ["", *(f"{name}: {THEIRS[name]}." for name in rounds)]
+    return "\n".join(lines)
+
+
+def _machine() -> str:
+    names = ("torch", "transformers", "deepspeed", "accelerate")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
+    device = (
+        torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} cores, {platform.machine()}"
+    )
+    return f"{device}; Python {platform.python_version()}, {packages}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Intermezzo as a contestant of bench/train.py: `train.py`'s own loop, without checkpoints and dev evaluation."""
+
+import argparse
+
+import numpy as np
+
+from bench.probe import probe
+from bench.turns import Turns
+from mtl import engine, loader, ranks, setup
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    rank, world, device = engine.connect()
+    made = setup.read(options.config, options.set)
+    model = made.model()
+    about = {"losses": probe(made, model)}
+    runner = engine.Engine(model, made.run, made.ds, made.plan.steps)
+    turns = Turns(about)
+    vote = ranks.Vote()
+    with loader.Ahead(
+        made.plan, first=0, rank=rank, world=world, special=made.special, pin=device.type == "cuda"
+    ) as works:
+        each = iter(works)
+        for count in turns:
+            for _ in range(count):
+                work = next(each)
+                vote.result([0, 0])  # the agreement on stopping, as in train.py
+                vote.cast([0, 0])
+                present = {made.names[t] for t in np.flatnonzero(work.step.counts)}
+                runner.step(work.step.number, work.batches, present, work.keys)
+                tokens = sum(batch.tokens for batch in work.batches)
+                turns.add(tokens, tokens)
+    ranks.close()
+
+
+if __name__ == "__main__":
+    main()

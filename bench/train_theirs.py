@@ -1,0 +1,147 @@
+"""The contestants of bench/train.py that pad: the Trainer, with length grouping or not, and two loops by hand.
+
+--way trainer_padded   Trainer, random batches of one task, padded to the longest row of the batch
+--way trainer_grouped  the same, rows of like length together
+--way task_max_padded  a loop with DistributedDataParallel; every batch is padded to the task's maximum length
+--way zero2_padded     a loop with DeepSpeed ZeRO-2; batches as trainer_padded
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import IterableDataset
+
+from bench.padded import Batch, Padded, batches, collate, probe
+from bench.turns import Turns
+from mtl import engine, ranks, setup
+from mtl.setup import Setup
+
+WAYS = ("trainer_padded", "trainer_grouped", "task_max_padded", "zero2_padded")
+
+
+class Stream(IterableDataset[Batch]):
+    """This rank's batches: ranks take every so manieth of one stream, so that all have the same task at a time.
+
+    Every rank draws the whole stream: each item of it is one rank's batch of the same task.
+    """
+
+    def __init__(self, made: Setup, size: int, rank: int, world: int, way: str) -> None:
+        self._made, self._rank, self._world, self._way = made, rank, world, way
+        self._size = size
+
+    def __iter__(self) -> Iterator[Batch]:
+        made = self._made
+        for task, chosen in batches(made, self._size * self._world, made.run.seed, self._way == "trainer_grouped"):
+            data = made.tasks[task]
+            # Neighbours in length go to different ranks: each gets its share of the long ones.
+            mine = data.train.take(chosen[self._rank :: self._world])
+            to = data.max_length if self._way == "task_max_padded" else None
+            yield collate(data.name, data.task.kind, mine, made.special.pad, to)
+
+
+def counts(batch: Batch) -> tuple[int, int]:
+    """(real tokens, tokens with padding)."""
+    return int(batch["attention_mask"].sum()), batch["input_ids"].numel()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--way", choices=WAYS, required=True)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    rank, world, device = engine.connect()
+    made = setup.read(options.config, options.set)
+    model = Padded(made, made.model())
+    about = {"losses": probe(made, model)}
+    size, rest = divmod(made.plan.sampler.batch_examples, world)
+    assert not rest, "the examples of a step must divide by the ranks"
+    stream = Stream(made, size, rank, world, options.way)
+    turns = Turns(about)
+    run = _trainer if options.way.startswith("trainer") else _zero2 if options.way == "zero2_padded" else _plain
+    run(made, model, stream, turns, device)
+    ranks.close()
+
+
+def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device) -> None:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    class Turn(TrainerCallback):
+        left = 0
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            if self.left == 0:
+                if state.global_step:
+                    turns.end()
+                self.left = turns.begin()
+                if self.left == 0:
+                    os._exit(0)  # the Trainer has no way out in the middle of a step
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            self.left -= 1
+
+    class Ours(Trainer):
+        def get_train_dataloader(self) -> Any:
+            return stream  # each rank's own batches; nothing to divide
+
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
+            turns.add(*counts(inputs))
+            return model(**inputs)
+
+    optimizer = made.run.optimizer
+    arguments = TrainingArguments(
+        output_dir=made.run.output, max_steps=made.plan.steps, per_device_train_batch_size=1, save_strategy="no",
+        report_to=[], learning_rate=optimizer.lr, weight_decay=optimizer.weight_decay, adam_epsilon=optimizer.eps,
+        max_grad_norm=optimizer.clip or 0.0, warmup_steps=round(optimizer.warmup * made.plan.steps), disable_tqdm=True,
+        ddp_find_unused_parameters=True, logging_strategy="no", use_cpu=device.type == "cpu", bf16=_half(made),
+        optim="adamw_torch_fused",
+    )  # fmt: skip
+    Ours(model=model, args=arguments, callbacks=[Turn()]).train()
+
+
+def _half(made: Setup) -> bool:
+    return bool(made.ds.get("bf16", {}).get("enabled", False))
+
+
+def _zero2(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device) -> None:
+    import deepspeed
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=made.run.optimizer.lr, fused=True)
+    engine_, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=made.ds)
+    data = iter(stream)
+    for count in turns:
+        for _ in range(count):
+            batch = next(data)
+            loss = engine_(**{key: v.to(device) if isinstance(v, torch.Tensor) else v for key, v in batch.items()})
+            engine_.backward(loss)
+            engine_.step()
+            turns.add(*counts(batch))
+
+
+def _plain(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device) -> None:
+    from torch.nn.parallel import DistributedDataParallel
+
+    model.to(device)
+    parallel = DistributedDataParallel(model, find_unused_parameters=True)
+    settings = made.run.optimizer
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    data = iter(stream)
+    for count in turns:
+        for _ in range(count):
+            batch = next(data)
+            moved = {key: v.to(device) if isinstance(v, torch.Tensor) else v for key, v in batch.items()}
+            with torch.autocast(device.type, torch.bfloat16, enabled=_half(made)):
+                loss = parallel(**moved)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip or float("inf"))
+            optimizer.step()
+            optimizer.zero_grad()
+            turns.add(*counts(batch))
+
+
+if __name__ == "__main__":
+    main()
