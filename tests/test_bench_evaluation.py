@@ -11,6 +11,7 @@ from bench import evaluation, sentences
 from bench.evaluation import Done, Work
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "out.json"
     arguments = ["--shape", "tiny", "--languages", "2", "--examples", "20", "--rounds", "1", "--only", "xnli"]
