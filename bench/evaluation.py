@@ -27,7 +27,7 @@ import torch
 import transformers
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer, XLMRobertaConfig
 
-from bench import sentences
+from bench import madeup, sentences
 from bench.rounds import Maker, Raced, Way, race, ratio
 from data_prep import tokenizer as tokenizers
 from data_prep.examples import Classify
@@ -144,7 +144,7 @@ def _works(folder: Path, options: argparse.Namespace) -> dict[str, tuple[Work, d
 def write_model(folder: Path, shape: str, tokenizer: str | None) -> None:
     """A random XLM-R with a head of XNLI's labels, and its tokenizer. Weights are large, so that labels differ."""
     transformers.utils.logging.disable_progress_bar()
-    cut = tokenizers.load(tokenizer) if tokenizer else sentences.tokenizer()
+    cut = tokenizers.load(tokenizer) if tokenizer else madeup.tokenizer(sentences.VOCABULARY)
     torch.manual_seed(0)
     values = SHAPES[shape]
     config = XLMRobertaConfig(

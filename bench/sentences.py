@@ -13,9 +13,9 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, XLMRobertaTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
+from bench import madeup
 from data_prep import tokenizer as tokenizers
 from data_prep.examples import Classify
 from eval.read import read
@@ -23,7 +23,6 @@ from eval.targets import TARGETS
 
 FILE = Path(__file__).with_name("sentences.json")
 KEPT = 200  # of every language
-SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 VOCABULARY = 20_000  # of made-up words
 
 
@@ -39,7 +38,7 @@ def real_pairs(data: str, languages: int, count: int) -> list[list[Classify]]:
 
 
 def made_sentences(languages: int, count: int) -> list[list[str]]:
-    """Made-up words, each one token of `tokenizer()`; from the 31st language on lengths come from the first again."""
+    """Words of `madeup.tokenizer(VOCABULARY)`; from the 31st language on lengths come from the first again."""
     rng = random.Random(0)
     chosen = islice(cycle(_lengths()["tatoeba"].values()), languages)
     return [[_words(rng, length) for length in islice(cycle(lengths), count)] for lengths in chosen]
@@ -55,21 +54,8 @@ def made_pairs(languages: int, count: int) -> list[list[Classify]]:
     ]
 
 
-def tokenizer(vocabulary: int = VOCABULARY) -> XLMRobertaTokenizerFast:
-    """Words w0, w1, ... up to `vocabulary` tokens in all, in XLM-R's layout."""
-    words = [*SPECIAL, *(f"▁w{number}" for number in range(vocabulary - len(SPECIAL) - 1)), "<mask>"]
-    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=3))
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512)
-
-
 def _words(rng: random.Random, count: int) -> str:
-    # Zipf's law, as in text: the rank is the exponential of a uniform number.
-    most = VOCABULARY - len(SPECIAL) - 1
-    return " ".join(f"w{min(most - 1, int(most ** rng.random()) - 1)}" for _ in range(count))
+    return " ".join(f"w{madeup.rank(rng, VOCABULARY - madeup.SPECIAL)}" for _ in range(count))
 
 
 def _lengths() -> dict[str, dict[str, Any]]:

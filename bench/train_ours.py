@@ -1,20 +1,14 @@
 """Intermezzo as a contestant of bench/train.py: `train.py`'s own loop, without checkpoints and dev evaluation."""
 
-import argparse
-
 import numpy as np
 
 from bench.probe import probe
-from bench.turns import Turns
+from bench.turns import Turns, arguments
 from mtl import engine, loader, ranks, setup
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = arguments().parse_args()
     rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)
     model = made.model()

@@ -6,7 +6,6 @@
 --way zero2_padded     a loop with DeepSpeed ZeRO-2; batches as trainer_padded
 """
 
-import argparse
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch.utils.data import IterableDataset
 
 from bench.padded import Batch, Padded, batches, collate, probe
-from bench.turns import Turns
+from bench.turns import Turns, arguments
 from mtl import engine, ranks, setup
 from mtl.setup import Setup
 
@@ -48,11 +47,8 @@ def counts(batch: Batch) -> tuple[int, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = arguments()
     parser.add_argument("--way", choices=WAYS, required=True)
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--set", action="append", default=[])
-    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args()
     rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)

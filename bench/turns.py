@@ -5,6 +5,7 @@ that run at once disturb each other. So each contestant is a program of its own 
 waits between its turns; whatever else the machine does meets all of them.
 """
 
+import argparse
 import os
 import secrets
 import subprocess
@@ -78,6 +79,15 @@ class Contestant:
         lines = self._log.read_text(encoding="utf-8").splitlines()[-25:]
         print("\n".join(lines), file=sys.stderr)
         raise SystemExit(f"error: {self.name} ended before its turn (log: {self._log})")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What a contestant of bench/train.py takes: a run config, and the launcher's own argument."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
 
 
 class Turns:

@@ -30,10 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import XLMRobertaTokenizerFast
 
 import data_prep.__main__ as data_prep_program
+from bench import madeup
 from mtl import engine, loader, setup, vocabulary
 from mtl.dsconfig import read_deepspeed
 from mtl.optimizer import left
@@ -217,7 +216,7 @@ def _workload(folder: Path, options: argparse.Namespace) -> Path:
         arguments += ["--source", str(options.source)]
     else:
         tokenizer = folder / "tokenizer"
-        _tokenizer().save_pretrained(tokenizer)
+        madeup.tokenizer(ROWS).save_pretrained(tokenizer)
         entry = {"name": "made_up", "kind": "classify", "labels": ["no", "yes"]}
         for split, count in (("train", 4000), ("dev", 20)):
             entry[split] = str(folder / f"{split}.jsonl")
@@ -231,23 +230,12 @@ def _workload(folder: Path, options: argparse.Namespace) -> Path:
 
 
 def _lines(rng: random.Random, count: int) -> Iterator[str]:
-    # Zipf's law: the rank is the exponential of a uniform number. Every word once, so that their number is known.
+    # By Zipf's law, and every word once, so that their number is known.
     every = iter(range(WORDS if count > WORDS // 20 else 0))
     for _ in range(count):
-        words = [int(WORDS ** rng.random()) - 1 for _ in range(rng.randint(20, 120))]
+        words = [madeup.rank(rng, WORDS) for _ in range(rng.randint(20, 120))]
         words += islice(every, 20)
         yield json.dumps({"text_a": " ".join(f"w{w}" for w in words), "label": rng.choice(["no", "yes"])}) + "\n"
-
-
-def _tokenizer() -> XLMRobertaTokenizerFast:
-    """Words w0, w1, ... to fill all rows, in XLM-R's layout."""
-    words = ["<s>", "<pad>", "</s>", "<unk>", *(f"▁w{number}" for number in range(ROWS - 5)), "<mask>"]
-    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=3))
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512)
 
 
 def _table(found: dict[str, Any], options: argparse.Namespace) -> str:

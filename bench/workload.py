@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import XLMRobertaConfig, XLMRobertaModel, XLMRobertaTokenizerFast
+from transformers import XLMRobertaConfig, XLMRobertaModel
 
 import data_prep.__main__ as data_prep_program
+from bench import madeup
 from bench.lengths import DATASETS, FILES
 
 CAP = 131_072  # of the mixture (K = 2^17, Phang et al. 2020)
@@ -46,7 +46,7 @@ def make(
     folder: Path, shape: str, *, rows: int, seed: int, vocabulary: int = 250_002, max_length: int = 512, **settings: Any
 ) -> Path:
     """Writes tokenizer, encoder, data and `run.json` (its path is returned) below `folder`; `settings` go into it."""
-    tokenizer = _tokenizer(vocabulary)
+    tokenizer = madeup.tokenizer(vocabulary)
     encoder = folder / "encoder"
     if not (encoder / "config.json").exists():
         torch.manual_seed(seed)
@@ -87,22 +87,10 @@ def make(
     return config_path
 
 
-def _tokenizer(vocabulary: int) -> XLMRobertaTokenizerFast:
-    """Words w0, w1, ... up to `vocabulary` tokens in all, in XLM-R's layout."""
-    words = ["<s>", "<pad>", "</s>", "<unk>", *(f"▁w{number}" for number in range(vocabulary - 5)), "<mask>"]
-    inner = Tokenizer(models.Unigram([(word, -1.0) for word in words], unk_id=3))
-    inner.pre_tokenizer = pre_tokenizers.Metaspace()
-    inner.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    return XLMRobertaTokenizerFast(tokenizer_object=inner, model_max_length=512)
-
-
 def _words(rng: random.Random, count: int, vocabulary: int) -> str:
-    # Zipf's law, as in text: the rank is the exponential of a uniform number. Ranks lie all over the table.
     most = min(ENGLISH, vocabulary // 8)
-    apart = (vocabulary - 5) // most
-    return " ".join(f"w{(int(most ** rng.random()) - 1) * apart}" for _ in range(max(1, count)))
+    apart = (vocabulary - madeup.SPECIAL) // most  # they lie all over the table
+    return " ".join(f"w{madeup.rank(rng, most) * apart}" for _ in range(max(1, count)))
 
 
 def _classify(rng: random.Random, row: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:

@@ -90,13 +90,7 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="a config field of every target run: steps=5")
-    add(
-        "--micro-tokens",
-        type=_positive,
-        default=16384,
-        metavar="N",
-        help="tokens of a forward pass (default: 16384; CPU: 2048)",
-    )
+    _micro_tokens(parser)
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
@@ -129,6 +123,11 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def _micro_tokens(parser: argparse.ArgumentParser) -> None:
+    text = "tokens of a forward pass (default: 16384; CPU: 2048)"
+    parser.add_argument("--micro-tokens", type=_positive, default=16384, metavar="N", help=text)
+
+
 def _align(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "python -m eval align", description="How an encoder aligns languages, by layer: scores of translation pairs."
@@ -144,13 +143,7 @@ def _align(arguments: list[str]) -> int:
     add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
     add("--examples", type=_positive, metavar="N", help="only the first N pairs of each language")
     add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
-    add(
-        "--micro-tokens",
-        type=_positive,
-        default=16384,
-        metavar="N",
-        help="tokens of a forward pass (default: 16384; CPU: 2048)",
-    )
+    _micro_tokens(parser)
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     options = parser.parse_args(arguments)
 

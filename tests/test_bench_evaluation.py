@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import evaluation, sentences
+from bench import evaluation, madeup, sentences
 from bench.evaluation import Done, Work
 
 
@@ -56,7 +56,7 @@ def test_both_sides_agree_and_another_result_ends_it(work: Work) -> None:
 
 def test_made_up_sentences_have_the_lengths_of_the_file() -> None:
     lengths = json.loads(sentences.FILE.read_text(encoding="utf-8"))
-    cut = sentences.tokenizer()
+    cut = madeup.tokenizer(sentences.VOCABULARY)
     for some, expected in zip(sentences.made_sentences(31, 205), [*lengths["tatoeba"].values()] * 2, strict=False):
         sizes = [len(ids) for ids in cut(some, add_special_tokens=False)["input_ids"]]
         assert sizes[: len(expected)] == expected and len(sizes) == 205
