@@ -88,14 +88,15 @@ def probe(made: Setup, model: Padded) -> dict[str, float]:
 
 
 def batches(made: Setup, size: int, seed: int, grouped: bool) -> "Batches":
-    """An endless stream of (task, rows [size]), the tasks drawn by their shares; see `Batches`."""
+    """An endless stream of (task, rows [size]), the tasks by their shares; see `Batches`."""
     return Batches(made, size, seed, grouped)
 
 
 class Batches:
     """Batches of one task each. grouped: within 50 batches of a task, rows of like length together (as transformers'
 
-    LengthGroupedSampler does with its megabatches); else in random order.
+    LengthGroupedSampler does with its megabatches); else in random order. The task is always the one that is furthest
+    behind its share: drawn at random, a few steps would say more about the draw than about the program.
     """
 
     def __init__(self, made: Setup, size: int, seed: int, grouped: bool) -> None:
@@ -103,13 +104,16 @@ class Batches:
         self._rng = np.random.default_rng(seed)
         shares = np.array([task.share or 0.0 for task in made.tasks])
         self._p = shares / shares.sum()
+        self._due = self._rng.random(len(shares)) * self._p
         self._waiting: list[list[np.ndarray]] = [[] for _ in made.tasks]
 
     def __iter__(self) -> "Batches":
         return self
 
     def __next__(self) -> tuple[int, np.ndarray]:
-        task = int(self._rng.choice(len(self._p), p=self._p))
+        self._due += self._p
+        task = int(self._due.argmax())
+        self._due[task] -= 1.0
         if not self._waiting[task]:
             self._waiting[task] = self._refill(task)
         return task, self._waiting[task].pop()

@@ -1,7 +1,7 @@
 """Training speed against what users would otherwise run: real tokens a second, side by side.
 
-    python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 8]
-                          [--set trim_word_embeddings=false] [--json FILE]
+    python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 12]
+                          [--deepspeed zero2_cpu.json] [--set trim_word_embeddings=false] [--json FILE]
 
 The same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Ours runs
 as users get it, so it trains only the word embeddings that the data need (`--set trim_word_embeddings=false`: all, as
@@ -9,7 +9,9 @@ the others do). Lengths are those of the nine tasks, cut at 512 tokens (next to 
 contestant (bench/train_ours.py, bench/train_theirs.py) is a program of its own that stays alive; every round gives each
 a turn of the same number of steps, in turning order, and ratios are taken within a round. Before the race all must give
 the same loss on the same rows. `bound`: padded over real tokens, what leaving out padding alone would give. On CPU the
-ranks share the cores and compute in float32; on GPUs in bf16 under ds_configs/zero2.json.
+ranks share the cores, compute in float32, and ours divides the work as the other does: plain data parallelism against
+the Trainer and DistributedDataParallel, ZeRO-2 against ZeRO-2. On GPUs all run in bf16 and ours under
+ds_configs/zero2.json. `--deepspeed` names another file for ours and for their ZeRO-2; its bf16 holds for everyone.
 """
 
 import argparse
@@ -35,6 +37,7 @@ THEIRS = {
     "task_max_padded": "DistributedDataParallel loop, padded to the task's maximum (jiant's scheme)",
     "zero2_padded": "DeepSpeed ZeRO-2 loop, batches of one task, padded to their longest row",
 }
+ON_CPU = {"zero2_padded": "zero2_cpu.json"}  # our DeepSpeed file against a contestant, where not zero0.json
 WHOLE = ["trim_word_embeddings=false"]
 AGREE = 1e-3  # largest relative difference of a task's loss before the race, float32
 
@@ -45,11 +48,12 @@ def main() -> None:
     add("--shape", choices=tuple(workload.SHAPES), default="small")
     add("--ranks", type=int, default=min(2, torch.cuda.device_count()) or 2)
     add("--rounds", type=int, default=5)
-    add("--steps", type=int, default=8, help="optimizer steps of a turn")
-    add("--examples", type=int, default=64, help="examples of a step, all ranks together")
+    add("--steps", type=int, default=12, help="optimizer steps of a turn")
+    add("--examples", type=int, default=32, help="examples of a step, all ranks together")
     add("--vocabulary", type=int, default=250_002)
     add("--max-length", type=int, choices=tuple(FILES), default=512)
     add("--only", action="append", choices=tuple(THEIRS), help="race against these only")
+    add("--deepspeed", help="a DeepSpeed file of ds_configs for all")
     add("--set", action="append", default=[], help="a config field of our run, for example attention=padded")
     add("--json", type=Path)
     options = parser.parse_args()
@@ -60,7 +64,7 @@ def main() -> None:
             folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary,
             max_length=options.max_length, steps=1_000_000,
             batch={"examples": options.examples}, micro_tokens=1_000_000, optimizer={"lr": 1e-5},
-            deepspeed="zero2.json" if torch.cuda.is_available() else "zero2_cpu.json", hidden_dropout_prob=0.1,
+            hidden_dropout_prob=0.1,
         )  # fmt: skip
         rounds: dict[str, list[dict[str, Turn]]] = {}
         for name in chosen:
@@ -77,12 +81,12 @@ def main() -> None:
 
 
 def _race(folder: Path, config: Path, name: str, options: argparse.Namespace) -> list[dict[str, Turn]]:
-    ours = Contestant(
-        "ours", _command(options, "bench/train_ours.py", config, options.set), _env(options), folder / "o"
-    )
-    theirs = Contestant(
-        name, _command(options, "bench/train_theirs.py", config, WHOLE, "--way", name), _env(options), folder / "t"
-    )
+    cuda = torch.cuda.is_available()
+    ds = f"deepspeed={options.deepspeed or ('zero2.json' if cuda else ON_CPU.get(name, 'zero0.json'))}"
+    command = _command(options, "bench/train_ours.py", config, [ds, *options.set])
+    ours = Contestant("ours", command, _env(options), folder / "o")
+    command = _command(options, "bench/train_theirs.py", config, [ds, *WHOLE], "--way", name)
+    theirs = Contestant(name, command, _env(options), folder / "t")
     try:
         _agree(ours, theirs)
         rounds = []

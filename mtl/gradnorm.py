@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# On CPU torch first writes the whole gradient in float64: 24 ms for 5 million numbers, of which most are spent on fresh
+# memory. A piece that stays in the cache: 2.3 ms.
+_PIECE = 1 << 16
+
 
 def in_one_message(optimizer: Any) -> None:
     """Makes a ZeRO-1/2 optimizer of DeepSpeed, not an offloaded one, add up all groups before it reduces."""
@@ -16,6 +20,7 @@ def in_one_message(optimizer: Any) -> None:
     def norm(norm_type: int = 2) -> Tensor:
         # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
         mine = [grad for part in optimizer.averaged_gradients.values() for grad in part or () if grad is not None]
+        mine = [piece for grad in mine for piece in (grad.split(_PIECE) if grad.is_cpu else (grad,))]
         # In float64, so that the norm is the same to the bit however parameters are divided over ranks and groups.
         parts = list(torch._foreach_norm(mine, 2, dtype=torch.float64)) if mine else []
         nothing = torch.zeros((), device=optimizer.device, dtype=torch.float64)
