@@ -49,10 +49,15 @@ def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: i
 def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> Layout:
     """The layout of a row of sequences of `lengths`, for one of the back-ends above."""
     device = cu_seqlens.device
+
+    def there(tensor: Tensor) -> Tensor:
+        # From ordinary memory the host would wait for all that the GPU still has to do.
+        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
     if backend in ("varlen", "sdpa"):
         return Layout(backend, lengths, cu_seqlens)
     if backend == "block":
-        owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).to(device)
+        owner = there(torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)))
         return Layout(backend, lengths, cu_seqlens, mask=(owner[:, None] == owner[None, :])[None, None])
     assert backend == "padded", backend
     longest = max(lengths)
@@ -62,7 +67,7 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
     real = column[None, :] < sizes[:, None]
     index = torch.where(real, starts[:, None] + column[None, :], 0)
     inverse = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
-    return Layout(backend, lengths, cu_seqlens, index.to(device), inverse.to(device), real[:, None, None, :].to(device))
+    return Layout(backend, lengths, cu_seqlens, there(index), there(inverse), there(real[:, None, None, :]))
 
 
 def packed_attention(

@@ -195,6 +195,11 @@ class RunConfig(Strict):
         "auto", description="attention back-end; see mtl/attention.py"
     )
     gradient_checkpointing: bool = False
+    compile: bool = Field(
+        False,
+        description="what follows attention in each block through torch.compile: one graph for any number of tokens; "
+        "needs a C++ compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/compiled.py",
+    )
     trim_word_embeddings: bool = Field(
         True,
         description="train only the word embeddings of tokens that the prepared data hold: the same export for less "

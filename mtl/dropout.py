@@ -2,7 +2,8 @@
 
 `use(encoder)` puts it in the place of `nn.Dropout`. On two cores the stock one, a draw per element, costs about 5 % of
 a step of a small encoder. The rate is rounded to 1/65536 (0.1: 0.1000061), and the scale is that of the rounded rate,
-so that the mean is kept exactly. On a GPU the stock kernel runs. Seeded by torch's generator, as the stock one.
+so that the mean is kept exactly. On a GPU, and in what is
+compiled (`mtl/compiled.py`), the stock one runs. Seeded by torch's generator, as the stock one.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ class Dropout(nn.Dropout):
     """`nn.Dropout` of the same rate and state; same shapes and dtypes."""
 
     def forward(self, input: Tensor) -> Tensor:  # torch's own name of the argument
-        if not self.training or input.device.type != "cpu":
+        if not self.training or input.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training)
         dropped = round(self.p * _PARTS)
         return input if dropped == 0 else _Masked.apply(input, dropped)

@@ -120,10 +120,12 @@ class Engine:
         self._frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
         # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/test_exact.py is our test.
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
-        self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
+        # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
+        quiet = {**ds, "timers": {"throughput": {"enabled": False}}}
+        self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
-            gradnorm.in_one_message(self.ds.optimizer)
+            gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)

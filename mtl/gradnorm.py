@@ -1,7 +1,11 @@
-"""The global gradient norm under ZeRO in one message.
+"""The global gradient norm under ZeRO in one message, which the host waits for once.
 
 DeepSpeed reduces the norm of every parameter group by itself. Heads have groups of their own here, so the nine tasks
-would send 22 messages of four bytes a step, one after another, each of which costs the latency of all ranks.
+would send 22 messages of four bytes a step, one after another, each of which costs the latency of all ranks. On a GPU
+the host would also wait for it once to look for overflow in every gradient, once for the norm and once per group.
+
+The one wait that is left cannot go: a step whose gradient is not finite must change nothing, and whether it is decides
+what the host starts next. It falls behind the backward pass, before the optimizer's kernels.
 """
 
 from typing import Any
@@ -15,7 +19,11 @@ _PIECE = 1 << 16
 
 
 def in_one_message(optimizer: Any) -> None:
-    """Makes a ZeRO-1/2 optimizer of DeepSpeed, not an offloaded one, add up all groups before it reduces."""
+    """Makes a ZeRO-1/2 optimizer of DeepSpeed, not an offloaded one, add up all groups before it reduces.
+
+    Its own search for gradients that are not finite (`check_overflow`) is left out: the norm finds the same ones, and
+    `optimizer.step` looks at it as well.
+    """
 
     def norm(norm_type: int = 2) -> Tensor:
         # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
@@ -26,7 +34,11 @@ def in_one_message(optimizer: Any) -> None:
         nothing = torch.zeros((), device=optimizer.device, dtype=torch.float64)
         total = torch.stack(parts).square().sum() if parts else nothing
         torch.distributed.all_reduce(total, group=optimizer.dp_process_group)
-        # What DeepSpeed takes as the sign of a gradient that is not finite.
-        return torch.where(total.isfinite(), total.sqrt(), torch.inf).float()
+        # What DeepSpeed takes as the sign of a gradient that is not finite. On the host, where all that follows reads
+        # it: clipping multiplies by a plain number.
+        return torch.where(total.isfinite(), total.sqrt(), torch.inf).float().cpu()
 
-    optimizer.scaled_global_norm = norm
+    def found_by_the_norm(partition_gradients: bool = True) -> None:
+        optimizer.overflow = False
+
+    optimizer.scaled_global_norm, optimizer.check_overflow = norm, found_by_the_norm

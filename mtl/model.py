@@ -6,17 +6,19 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, PretrainedConfig
 
 from data_prep.errors import InputError
 from mtl import attention, dropout, pairs
 from mtl.batch import PackedBatch, Special
+from mtl.compiled import Compiled, after_attention
 from mtl.config import RandomEncoder
 from mtl.heads import loss, make_head
 
@@ -56,12 +58,15 @@ def load_encoder(
     spec: str | Path | RandomEncoder,
     *,
     backend: str = "auto",
+    compiled: bool = False,
     special: Special | None = None,
     hidden_dropout: float | None = None,
     attention_dropout: float = 0.0,
     seed: int = 0,
 ) -> Any:
     """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
+
+    `compiled`: see `mtl/compiled.py`.
 
     Raises `InputError` for an unknown folder or family, or `varlen` with attention dropout.
     """
@@ -83,6 +88,7 @@ def load_encoder(
                 raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
+    encoder.compiled = Compiled() if compiled else None
     return encoder.eval()
 
 
@@ -114,23 +120,33 @@ def encode_each(
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
     blocks = encoder.encoder.layer
     count = len(blocks) if layers is None else min(layers, len(blocks))
+    rest = encoder.compiled or after_attention
+    if encoder.compiled is not None:
+        encoder.compiled.ready(blocks[0], hidden)
     yield hidden[0] if tokens is None or count else hidden[0, tokens]
     final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
     for number, block in enumerate(blocks[:count], 1):
         if number == count and tokens is not None:
-            hidden = _block_at(block, hidden, layout, tokens)
-        else:
+            hidden = _block(block, hidden, layout, rest, tokens)
+        elif encoder.compiled is None:
             hidden = block(hidden, None, layout=layout)
+        elif block.gradient_checkpointing and block.training:
+            hidden = checkpoint(_block, block, hidden, layout, rest, use_reentrant=False)
+        else:
+            hidden = _block(block, hidden, layout, rest)
         yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
 
 
-def _block_at(block: Any, hidden: Tensor, layout: attention.Layout, tokens: Tensor) -> Tensor:
-    """A block's output at some places: [1, T, H] -> [1, m, H]. What follows attention treats each token by itself."""
+def _block(
+    block: Any, hidden: Tensor, layout: attention.Layout, rest: Callable[..., Tensor], tokens: Tensor | None = None
+) -> Tensor:
+    """A block's output, all of it or at some places: [1, T, H] -> [1, T or m, H]; `rest`: what follows attention."""
     norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
     context = block.attention.self(hidden if norm is None else norm(hidden), None, layout=layout)[0]
-    # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
-    kept = block.attention.output(context.index_select(1, tokens), hidden.index_select(1, tokens))
-    return block.feed_forward_chunk(kept)
+    if tokens is not None:
+        # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
+        context, hidden = context.index_select(1, tokens), hidden.index_select(1, tokens)
+    return rest(block, context, hidden)
 
 
 class MultiTaskModel(nn.Module):

@@ -34,6 +34,8 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
         },
         "deepspeed": made.ds,
         "attention": backend,
+        "compile": plan.config.compile,
+        "gradient_checkpointing": plan.config.gradient_checkpointing,
         "attention_probs_dropout_prob": plan.config.attention_probs_dropout_prob,
         "word_embeddings": {
             "rows": made.vocabulary.rows,

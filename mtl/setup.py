@@ -48,6 +48,7 @@ class Setup:
         encoder = load_encoder(
             self.run.encoder,
             backend=self.run.attention,
+            compiled=self.run.compile,
             special=self.special,
             hidden_dropout=self.run.hidden_dropout_prob,
             attention_dropout=self.run.attention_probs_dropout_prob,
