@@ -170,7 +170,7 @@ def test_runs_repeat_and_resume_to_the_bit(tmp_path, tiny_tokenizer_dir, monkeyp
         (tmp_path / name).mkdir()
         path = write_run(
             tmp_path / name, tiny_tokenizer_dir, steps=12, compile=True, hidden_dropout_prob=0.1,
-            micro_tokens=200, evaluate={"every": 5, "examples": 8},
+            micro_tokens=320, evaluate={"every": 5, "examples": 8},
         )  # fmt: skip
         folder = tmp_path / name / "runs" / "small"
         if name == "killed":
