@@ -75,13 +75,15 @@ def collate(task: str, kind: str, batch: Sequence[Row], pad: int, to: int | None
     }  # fmt: skip
 
 
-def probe(made: Setup, model: Padded) -> dict[str, float]:
-    """As `bench.probe.probe`, by the padded model."""
+def probe(made: Setup, model: Padded, device: torch.device, half: bool) -> dict[str, float]:
+    """As `bench.probe.probe`, by the padded model, in float32 or under autocast in bf16 (`half`)."""
     model.eval()
     found = {}
     for index, task in enumerate(made.tasks):
-        with torch.no_grad():
-            loss = model(**collate(task.name, task.task.kind, rows(made, index), made.special.pad))
+        batch = collate(task.name, task.task.kind, rows(made, index), made.special.pad)
+        batch = {name: part.to(device) if isinstance(part, Tensor) else part for name, part in batch.items()}
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            loss = model(**batch)
         found[task.name] = float(loss)
     model.train()
     return found

@@ -17,14 +17,14 @@ def rows(made: Setup, task: int) -> list[Row]:
     return found
 
 
-def probe(made: Setup, model: MultiTaskModel) -> dict[str, float]:
-    """{task: mean loss of its first rows} by the packed model, in its own precision."""
+def probe(made: Setup, model: MultiTaskModel, device: torch.device) -> dict[str, float]:
+    """{task: mean loss of its first rows} by the packed model, where it lies and in its own precision."""
     heads = [(task.name, task.task.kind) for task in made.tasks]
     found = {}
     model.eval()
     for index, task in enumerate(made.tasks):
         some = rows(made, index)
-        batch = pack([(index, row) for row in some], heads, made.special, np.ones(len(heads)))
+        batch = pack([(index, row) for row in some], heads, made.special, np.ones(len(heads))).to(device)
         with torch.no_grad():
             _, stats = model(batch)
         found[task.name] = float(stats[index, 0]) / sum(int(row["units"]) for row in some)

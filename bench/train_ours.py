@@ -1,7 +1,11 @@
-"""Intermezzo as a contestant of bench/train.py: `train.py`'s own loop, without checkpoints and dev evaluation."""
+"""Intermezzo as a contestant of bench/train.py and bench/gpu.py: `train.py`'s own loop, without checkpoints and dev
+
+evaluation.
+"""
 
 import numpy as np
 
+from bench.flops import of_batch, shape_of
 from bench.probe import probe
 from bench.turns import Turns, arguments
 from mtl import engine, loader, ranks, setup
@@ -11,10 +15,8 @@ def main() -> None:
     options = arguments().parse_args()
     rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)
-    model = made.model()
-    about = {"losses": probe(made, model)}
-    runner = engine.Engine(model, made.run, made.ds, made.plan.steps)
-    turns = Turns(about)
+    runner = engine.Engine(made.model(), made.run, made.ds, made.plan.steps)
+    turns = Turns({"losses": probe(made, runner.model, runner.device), "attention": runner.backend})
     vote = ranks.Vote()
     with loader.Ahead(
         made.plan, first=0, rank=rank, world=world, special=made.special, pin=device.type == "cuda"
@@ -28,7 +30,7 @@ def main() -> None:
                 present = {made.names[t] for t in np.flatnonzero(work.step.counts)}
                 runner.step(work.step.number, work.batches, present, work.keys)
                 tokens = sum(batch.tokens for batch in work.batches)
-                turns.add(tokens, tokens)
+                turns.add(tokens, tokens, sum(of_batch(shape_of(made.source), batch) for batch in work.batches))
     ranks.close()
 
 

@@ -1,9 +1,10 @@
-"""The contestants of bench/train.py that pad: the Trainer, with length grouping or not, and two loops by hand.
+"""The contestants of bench/train.py and bench/gpu.py that pad: the Trainer, by length or not, and two loops.
 
 --way trainer_padded   Trainer, random batches of one task, padded to the longest row of the batch
 --way trainer_grouped  the same, rows of like length together
 --way task_max_padded  a loop with DistributedDataParallel; every batch is padded to the task's maximum length
 --way zero2_padded     a loop with DeepSpeed ZeRO-2; batches as trainer_padded
+--accumulate K         the Trainer takes a step's examples in K batches one after another
 """
 
 import os
@@ -11,13 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
-from bench.padded import Batch, Padded, batches, collate, probe
+from bench.flops import operations, shape_of
+from bench.padded import IGNORED, Batch, Padded, batches, collate, probe
 from bench.turns import Turns, arguments
 from mtl import engine, ranks, setup
 from mtl.setup import Setup
 
+COUNTED = "counted"  # what a batch holds besides the model's inputs
 WAYS = ("trainer_padded", "trainer_grouped", "task_max_padded", "zero2_padded")
 
 
@@ -38,32 +41,41 @@ class Stream(IterableDataset[Batch]):
             # Neighbours in length go to different ranks: each gets its share of the long ones.
             mine = data.train.take(chosen[self._rank :: self._world])
             to = data.max_length if self._way == "task_max_padded" else None
-            yield collate(data.name, data.task.kind, mine, made.special.pad, to)
+            batch = collate(data.name, data.task.kind, mine, made.special.pad, to)
+            # On the host, before the batch goes to a device, which would have to be waited for.
+            yield {**batch, COUNTED: counts(batch, data.task.kind, shape_of(made.source))}
 
 
-def counts(batch: Batch) -> tuple[int, int]:
-    """(real tokens, tokens with padding)."""
-    return int(batch["attention_mask"].sum()), batch["input_ids"].numel()
+def counts(batch: Batch, kind: str, shape: dict[str, int]) -> tuple[int, int, int]:
+    """(real tokens, tokens with padding, operations on real tokens)."""
+    lengths = batch["attention_mask"].sum(1)
+    tokens = int(lengths.sum())
+    read = {"span": tokens, "tag": int((batch["labels"] != IGNORED).sum())}.get(kind, len(lengths))
+    return tokens, batch["input_ids"].numel(), operations(shape, tokens, int(lengths.square().sum()), read)
 
 
 def main() -> None:
     parser = arguments()
     parser.add_argument("--way", choices=WAYS, required=True)
+    parser.add_argument("--accumulate", type=int, default=1)
     options = parser.parse_args()
+    assert options.accumulate == 1 or options.way.startswith("trainer")
     rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)
-    model = Padded(made, made.model())
-    about = {"losses": probe(made, model)}
-    size, rest = divmod(made.plan.sampler.batch_examples, world)
+    model = Padded(made, made.model()).to(device)
+    about = {"losses": probe(made, model, device, _half(made))}
+    size, rest = divmod(made.plan.sampler.batch_examples, world * options.accumulate)
     assert not rest, "the examples of a step must divide by the ranks"
     stream = Stream(made, size, rank, world, options.way)
     turns = Turns(about)
-    run = _trainer if options.way.startswith("trainer") else _zero2 if options.way == "zero2_padded" else _plain
-    run(made, model, stream, turns, device)
+    if options.way.startswith("trainer"):
+        _trainer(made, model, stream, turns, device, options.accumulate)
+    else:
+        (_zero2 if options.way == "zero2_padded" else _plain)(made, model, stream, turns, device)
     ranks.close()
 
 
-def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device) -> None:
+def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device, accumulate: int) -> None:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Turn(TrainerCallback):
@@ -82,10 +94,11 @@ def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: t
 
     class Ours(Trainer):
         def get_train_dataloader(self) -> Any:
-            return stream  # each rank's own batches; nothing to divide
+            # Each rank's own batches; nothing to divide. Beside a GPU a process of its own makes them.
+            return stream if device.type == "cpu" else DataLoader(stream, None, num_workers=1, pin_memory=True)
 
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **more: Any) -> Any:
-            turns.add(*counts(inputs))
+            turns.add(*inputs.pop(COUNTED))
             return model(**inputs)
 
     optimizer = made.run.optimizer
@@ -94,7 +107,7 @@ def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: t
         report_to=[], learning_rate=optimizer.lr, weight_decay=optimizer.weight_decay, adam_epsilon=optimizer.eps,
         max_grad_norm=optimizer.clip or 0.0, warmup_steps=round(optimizer.warmup * made.plan.steps), disable_tqdm=True,
         ddp_find_unused_parameters=True, logging_strategy="no", use_cpu=device.type == "cpu", bf16=_half(made),
-        optim="adamw_torch_fused",
+        optim="adamw_torch_fused", gradient_accumulation_steps=accumulate,
     )  # fmt: skip
     Ours(model=model, args=arguments, callbacks=[Turn()]).train()
 
@@ -112,16 +125,16 @@ def _zero2(made: Setup, model: Padded, stream: Stream, turns: Turns, device: tor
     for count in turns:
         for _ in range(count):
             batch = next(data)
+            counted = batch.pop(COUNTED)
             loss = engine_(**{key: v.to(device) if isinstance(v, torch.Tensor) else v for key, v in batch.items()})
             engine_.backward(loss)
             engine_.step()
-            turns.add(*counts(batch))
+            turns.add(*counted)
 
 
 def _plain(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device) -> None:
     from torch.nn.parallel import DistributedDataParallel
 
-    model.to(device)
     parallel = DistributedDataParallel(model, find_unused_parameters=True)
     settings = made.run.optimizer
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
@@ -129,6 +142,7 @@ def _plain(made: Setup, model: Padded, stream: Stream, turns: Turns, device: tor
     for count in turns:
         for _ in range(count):
             batch = next(data)
+            counted = batch.pop(COUNTED)
             moved = {key: v.to(device) if isinstance(v, torch.Tensor) else v for key, v in batch.items()}
             with torch.autocast(device.type, torch.bfloat16, enabled=_half(made)):
                 loss = parallel(**moved)
@@ -136,7 +150,7 @@ def _plain(made: Setup, model: Padded, stream: Stream, turns: Turns, device: tor
             torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip or float("inf"))
             optimizer.step()
             optimizer.zero_grad()
-            turns.add(*counts(batch))
+            turns.add(*counted)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,8 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
 
     def there(tensor: Tensor) -> Tensor:
         # From ordinary memory the host would wait for all that the GPU still has to do.
-        return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+        tensor = tensor.pin_memory() if device.type == "cuda" else tensor
+        return tensor.to(device, non_blocking=True)
 
     if backend in ("varlen", "sdpa"):
         return Layout(backend, lengths, cu_seqlens)
