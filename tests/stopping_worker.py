@@ -1,4 +1,4 @@
-"""`train.py`, in which rank 1 gets SIGTERM in the middle of its first dev evaluation: while it fetches its second batch.
+"""`train.py`, in which rank 1 gets SIGTERM in the midst of its first dev evaluation: as it fetches its second batch.
 
 What it fetches is written down, a line each, in the file FETCHED, so that a test can see whether the rest was left.
 """
