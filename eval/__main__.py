@@ -22,8 +22,7 @@ from types import FrameType
 
 from data_prep.errors import InputError
 
-
-# What the user's disk says, whatever was being written.
+# What the user's disk says, whatever is done with it.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -43,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        what = f"{error.filename or 'the disk'}: cannot be written ({error.strerror})"
-        print(f"error: {what}; make room or choose another --out, the same command goes on", file=sys.stderr)
+        what = f"{error.filename or 'the disk'}: {error.strerror}"
+        print(f"error: {what}; mend that or choose another --out; the same command goes on", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)

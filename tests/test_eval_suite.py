@@ -71,7 +71,7 @@ def test_a_full_disk_is_one_line(program: list[str], run: Path, world: Path, mon
     monkeypatch.setattr(record, "write", full)
     assert main(command) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert re.fullmatch(r"error: \S+/(scores|align)\.json: cannot be written \(No space left on device\).*", last)
+    assert re.fullmatch(r"error: \S+/(scores|align)\.json: No space left on device; .*", last)
     monkeypatch.setattr(record, "write", lambda path, values: [].index(path))
     with pytest.raises(ValueError, match="not in list"):
         main(command)
