@@ -175,7 +175,7 @@ def test_time_limits_are_written_as_in_slurm(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "1:2:3:4", "0", "1h", "1-", "٣"])
+@pytest.mark.parametrize("text", ["", "soon", "-5", "1:2:3:4", "0", "1h", "1-", "٣", "9" * 400, "9" * 5000])
 def test_what_is_no_time_limit(text):
     with pytest.raises(InputError, match="--time-limit"):
         seconds_of(text)
