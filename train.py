@@ -177,6 +177,9 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
                 keeper.keep(now, work.shares, stats, norm, factor)
                 if keeper.due(run.evaluate.every) or keeper.due(run.checkpoint.every):
                     vote.renew()
+        if keeper.given_up and not stopping:  # in the last evaluation, after which no step looks
+            (stopping,) = ranks.largest([stop.code])
+            keeper.save()
         if stopping:
             monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")
         else:

@@ -31,7 +31,7 @@ def texts(row: dict[str, Any], name: str, where: str) -> list[str]:
 
 def number(value: Any, name: str, where: str) -> int:
     # HellaSwag's Hub copy and every CSV hold numbers as text; True would pass as 1.
-    if isinstance(value, str) and value.isascii() and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value

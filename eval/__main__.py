@@ -12,6 +12,7 @@ are several GPUs), scores, and reports. The same command goes on where it was in
 """
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ from pathlib import Path
 from types import FrameType
 
 from data_prep.errors import InputError
+
+# What the user's disk says, whatever is done with it.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(arguments[1:]) if arguments[:1] == ["report"] else _evaluate(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        what = f"{error.filename or 'the disk'}: {error.strerror}"
+        print(f"error: {what}; mend that or choose another --out; the same command goes on", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)

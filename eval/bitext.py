@@ -68,7 +68,7 @@ def _aligned(sentences: list[str], gold: Path) -> list[str]:
     """`sentences` in the order of the English ones, by the labels of XTREME's copy."""
     numbers = []
     for line, text in readers.lines(gold):
-        if not text.strip().isdecimal():
+        if not text.strip().isdecimal() or len(text) > 18:
             raise InputError(f"{gold}: line {line}: expected the number of a sentence, from 0, found {text[:40]!r}")
         numbers.append(int(text))
     if sorted(numbers) != list(range(len(sentences))):

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from data_prep.errors import InputError
-from eval.subject import Subject, loading
+from eval.subject import Subject
+from mtl.loading import loading
 from mtl.savedheads import LoadedHead
 
 _AUTO = {

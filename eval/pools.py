@@ -93,7 +93,7 @@ def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[in
     found = paragraph["sentence_breaks"]
     try:
         breaks = [(int(start), int(end)) for start, end in found]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: field `sentence_breaks`: expected pairs, found {shorten(found)}") from None
     if not all(0 <= start < end <= length for start, end in breaks):
         raise InputError(f"{where}: field `sentence_breaks`: a pair lies outside the paragraph")
@@ -159,11 +159,14 @@ def _mentions(place: Local, path: Path, code: str) -> Iterator[Query]:
             yield Query(name, fields.text(row, "mention", where), (fields.text(row, "entity_id", where),))
             continue
         context = row["context"]
-        if not isinstance(context, dict) or not isinstance(row.get("mentions"), list):
+        mentions = row.get("mentions")
+        if not isinstance(context, dict) or not isinstance(mentions, list):
             raise InputError(f"{where}: expected Mewsli-X's {{context, mentions}}, found {shorten(list(row))}")
+        if not all(isinstance(mention, dict) for mention in mentions):
+            raise InputError(f"{where}: field `mentions`: expected a list of objects, found {shorten(mentions)}")
         if context.get("language") != code:
             continue
-        for mention in row["mentions"]:
+        for mention in mentions:
             text = mewsli.mention_text(context, mention, where)
             yield Query(fields.text(mention, "example_id", where), text, (fields.text(mention, "entity_id", where),))
 

@@ -120,15 +120,19 @@ def _labelled(kind: str, copy: Copy) -> bool:
         return any(any(_answer_texts(value)) for value in values)
     if kind == "tag":
         return any(value and any(tag not in (None, -1) for tag in value) for value in values)
-    if kind == "choice" and len(values) >= 50 and not any(int(v or 0) for v in values if str(v or 0).isdecimal()):
+    if kind == "choice" and len(values) >= 50 and all(str(v or 0).strip("0") == "" for v in values):
         return False  # XTREME writes 0 for every row of XCOPA's tests; half of the true labels are 1
     return any(value not in (None, -1, "", "-1") for value in values)
 
 
 def _answer_texts(answers: Any) -> list[str]:
-    if isinstance(answers, dict):
-        return list(answers.get("text") or [])
-    return [str(answer.get("text", "")) for answer in answers or [] if isinstance(answer, dict)]
+    """The texts of a row's answers; whatever else stands there counts as one, and is an error when it is converted."""
+    texts = answers.get("text") if isinstance(answers, dict) else answers
+    if texts is None:
+        return []
+    if not isinstance(texts, list):
+        return [repr(texts)]
+    return [str(text.get("text", "") if isinstance(text, dict) else text) for text in texts]
 
 
 def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:

@@ -1,19 +1,17 @@
 """An encoder under evaluation: where it lies, what it is called, which heads it has, and its fingerprint."""
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
+from mtl.loading import all_there, loading
 from mtl.model import load_config, load_encoder
 from mtl.savedheads import LoadedHead, load_heads
 
@@ -92,42 +90,18 @@ class Subject:
     def encoder(self) -> PreTrainedModel:
         with loading(f"--encoder {self.spec}"):
             encoder = load_encoder(self.folder)
-            self._all_there(encoder)
+            all_there(encoder, self.folder, f"--encoder {self.spec}")
             encoder.to(self.device)
         return encoder
-
-    def _all_there(self, encoder: PreTrainedModel) -> None:
-        """`InputError` if weights that the config asks for are not in the files, or the other way round.
-
-        transformers would draw the missing ones at random and pass over the others.
-        """
-        there: set[str] = set()
-        for path in self.folder.glob("*.safetensors"):
-            with safe_open(path, "pt") as file:
-                there |= {name.removeprefix(f"{encoder.base_model_prefix}.") for name in file.keys()}  # noqa: SIM118
-        wanted = {name for name, _ in encoder.named_parameters()}
-        missing = sorted(name for name in wanted - there if not name.startswith("pooler."))
-        spare = sorted(
-            n for n in there - wanted if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n
-        )
-        if there and (missing or spare):
-            raise InputError(
-                f"--encoder {self.spec}: its weights and its config.json do not belong together: "
-                + (f"{missing[0]} is missing" if missing else f"nothing takes {spare[0]}")
-            )
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
         """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
         name = self.folder.name
         folder = self.folder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
-        with loading(f"{folder}: the heads"):
-            heads = load_heads(folder) if folder.is_dir() else {}
-            for head in heads.values():
-                names = head.labels or ()
-                if type(head.max_length) is not int or not all(isinstance(name, str) for name in names):
-                    raise ValueError(f"{head.task}: max_length {head.max_length!r}, labels {names!r}")
-                head.module.to(self.device).eval()
+        heads = load_heads(folder) if folder.is_dir() else {}
+        for head in heads.values():
+            head.module.to(self.device)
         return heads
 
     def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
@@ -153,20 +127,6 @@ class Subject:
         for path in [*weights, self.folder / "config.json"]:
             digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def loading(what: str) -> Iterator[None]:
-    """`InputError` for whatever loading damaged files raises; transformers, safetensors and torch know many classes."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{what}: cannot be loaded ({type(error).__name__}: {reason}); export or download it again"
-        ) from None
 
 
 def head_fingerprint(head: LoadedHead) -> str:

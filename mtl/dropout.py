@@ -21,7 +21,7 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:  # torch's own name of the argument
         if not self.training or input.device.type != "cpu" or torch.compiler.is_compiling():
             return F.dropout(input, self.p, self.training)
-        dropped = round(self.p * _PARTS)
+        dropped = min(round(self.p * _PARTS), _PARTS - 1)
         return input if dropped == 0 else _Masked.apply(input, dropped)
 
 

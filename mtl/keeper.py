@@ -37,6 +37,7 @@ class Keeper:
         )
         self._saved = state.step  # a resumed run's checkpoint is there; a new one has nothing to save yet
         self._in_a_row = 0  # steps left out one after another
+        self.given_up = False  # a dev evaluation, because a rank wants to stop (the same on all ranks)
         if state.step:
             self._say_where()
         self.evaluate()  # where the run was stopped in the middle of it
@@ -90,7 +91,8 @@ class Keeper:
             return
         scores = self.dev.run(self.runner.model, self.runner.device)
         if scores is None:
-            return  # the run is to stop; resumed, it evaluates this step
+            self.given_up = True  # the run is to stop; resumed, it evaluates this step
+            return
         state.dev = {score.task: score.figures for score in scores}
         self.monitor.dev(state.step, state.dev, mean_major(scores))
         before = (state.best, state.best_step)

@@ -8,14 +8,15 @@ import torch
 from transformers import AutoModel, PretrainedConfig
 
 from mtl.heads import make_head
-from mtl.setup import Setup
+from mtl.loading import loading
+from mtl.setup import Setup, called
 
 GIB = 2**30
 
 
 def parameters(made: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters that take part in training, counted on the meta device."""
-    with torch.device("meta"):
+    with loading(called(made.run.encoder)), torch.device("meta"):
         encoder = AutoModel.from_config(made.source)
         heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
     left_out = (made.vocabulary.rows - made.vocabulary.trained) * made.source.hidden_size

@@ -1,16 +1,17 @@
 """Heads as an export left them beside the encoder (`heads/`), read again: to predict with, or to train on from."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
-from transformers import AutoConfig
+from torch import Tensor, nn
+from transformers import AutoConfig, PretrainedConfig
 
+from data_prep import jsontext
 from data_prep.errors import InputError
 from mtl.heads import make_head
+from mtl.loading import loading
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,20 @@ def load_heads(folder: Path) -> dict[str, LoadedHead]:
     for name in ("heads.json", "heads.safetensors"):
         if not (folder / name).is_file():  # a pipe, say, would be waited for
             raise InputError(f"{folder}: no exported heads here (no file {name})")
-    try:
-        about: dict[str, Any] = json.loads((folder / "heads.json").read_text(encoding="utf-8"))
+    with loading(f"{folder}: the heads"):
+        about: dict[str, dict[str, Any]] = jsontext.parse((folder / "heads.json").read_text(encoding="utf-8"))
         config = AutoConfig.from_pretrained(folder)
         state = load_file(folder / "heads.safetensors")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: no exported heads here ({str(error).splitlines()[0]})") from None
-    heads = {}
-    for name, entry in about.items():
-        labels = tuple(entry["labels"]) if entry["labels"] else None
-        module = make_head(entry["kind"], config, len(labels) if labels else None)
-        prefix = f"{name}."
-        module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
-        heads[name] = LoadedHead(name, entry["kind"], labels, entry["max_length"], module.eval())
-    return heads
+        return {name: _head(name, entry, config, state) for name, entry in about.items()}
+
+
+def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dict[str, Tensor]) -> LoadedHead:
+    labels, length, prefix = tuple(entry["labels"] or ()) or None, entry["max_length"], f"{name}."
+    if type(length) is not int or not all(isinstance(label, str) for label in labels or ()):
+        raise ValueError(f"{name}: max_length {length!r}, labels {labels!r}")
+    module = make_head(entry["kind"], config, len(labels) if labels else None)
+    module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
+    return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
 
 def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, place: str) -> None:

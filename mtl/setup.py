@@ -17,6 +17,7 @@ from mtl.batch import Special
 from mtl.config import HOUSE, RandomEncoder, RunConfig
 from mtl.data import TaskData
 from mtl.dsconfig import read_deepspeed
+from mtl.loading import all_there, loading
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
 from mtl.savedheads import start_from
@@ -45,15 +46,19 @@ class Setup:
 
         `exports`: whether this process will write encoders, and so has to keep the embeddings that are not trained.
         """
-        encoder = load_encoder(
-            self.run.encoder,
-            backend=self.run.attention,
-            compiled=self.run.compile,
-            special=self.special,
-            hidden_dropout=self.run.hidden_dropout_prob,
-            attention_dropout=self.run.attention_probs_dropout_prob,
-            seed=self.run.seed,
-        )
+        what = called(self.run.encoder)
+        with loading(what):
+            encoder = load_encoder(
+                self.run.encoder,
+                backend=self.run.attention,
+                compiled=self.run.compile,
+                special=self.special,
+                hidden_dropout=self.run.hidden_dropout_prob,
+                attention_dropout=self.run.attention_probs_dropout_prob,
+                seed=self.run.seed,
+            )
+            if not isinstance(self.run.encoder, RandomEncoder) and Path(self.run.encoder).is_dir():
+                all_there(encoder, Path(self.run.encoder), what)
         if self.vocabulary.ids is not None:
             vocabulary.trim(encoder, self.vocabulary.ids, keep=exports)
         kinds = {task.name: task.task.kind for task in self.tasks}
@@ -94,6 +99,11 @@ class Setup:
                 prepared.confirm()
 
 
+def called(spec: str | RandomEncoder) -> str:
+    """What an encoder is called in a message."""
+    return "encoder.config" if isinstance(spec, RandomEncoder) else f"encoder {spec}"
+
+
 def _encoder_identity(spec: str | RandomEncoder) -> Any:
     """A Hub id as it is; of a folder the sha256 of its weights too; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
@@ -116,7 +126,8 @@ def read(name: str, overrides: list[str]) -> Setup:
     ds = read_deepspeed(run)
     tokenizer = data.tokenizer_of(run)
     special = data.special_of(tokenizer)
-    source = load_config(run.encoder, special)
+    with loading(f"{called(run.encoder)}: its config"):
+        source = load_config(run.encoder, special)
     if source.pad_token_id != special.pad or source.vocab_size < special.vocabulary:
         raise InputError(
             f"encoder {run.encoder}: its config has pad id {source.pad_token_id} and {source.vocab_size} tokens, its "

@@ -110,9 +110,9 @@ def seconds_of(text: str) -> float:
 
     Raises `InputError` for anything else.
     """
-    match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text, re.ASCII)
+    match = re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9})(?::(\d{1,9}))?(?::(\d{1,9}))?", text, re.ASCII)
     if match is None:
-        raise InputError(f"--time-limit {text}: expected minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
+        raise InputError(f"--time-limit {text[:40]}: expected minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
     days, *parts = match.groups()
     numbers = [int(part) for part in parts if part is not None]
     if days is not None:

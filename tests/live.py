@@ -13,22 +13,31 @@ from launch import HOUSE, environment, free_port
 
 
 class Live:
-    """`deepspeed --num_gpus RANKS train.py --config CONFIG ...` in the background.
+    """`deepspeed --num_gpus RANKS PROGRAM --config CONFIG ...` in the background, with more environment `variables`.
 
     launcher: the `deepspeed` process; node: its launch.py; ranks: the processes that train, in order of ranks.
     """
 
-    def __init__(self, config: Path, *arguments: object, ranks: int = 2, prefix: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *arguments: object,
+        ranks: int = 2,
+        prefix: tuple[str, ...] = (),
+        program: str = "train.py",
+        **variables: object,
+    ) -> None:
         self.folder = config.parent / "runs" / "small"
         self.log = config.parent / f"live-{time.monotonic_ns()}.log"
         self.count = ranks
         command = [
             *prefix, str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks),
-            "--master_port", str(free_port()), "train.py", "--config", str(config), *map(str, arguments),
+            "--master_port", str(free_port()), program, "--config", str(config), *map(str, arguments),
         ]  # fmt: skip
+        env = environment() | {name: str(value) for name, value in variables.items()}
         with self.log.open("w") as out:
             self.launcher = psutil.Popen(
-                command, cwd=HOUSE, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=HOUSE, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._known: dict[int, psutil.Process] = {}
 

@@ -51,6 +51,15 @@ def test_seeded_by_torch_and_off_in_evaluation():
     assert Dropout(0.1)(torch.zeros(0, 4)).shape == (0, 4)
 
 
+@pytest.mark.parametrize("rate", [0.99999, 0.9999999])
+def test_a_rate_that_rounds_to_one(rate):
+    """A config may ask for any rate below 1."""
+    torch.manual_seed(0)
+    out = Dropout(rate)(torch.ones(1_000_000))
+    assert out.isfinite().all()
+    assert set(out.unique().tolist()) <= {0.0, 65536.0}
+
+
 def test_takes_the_place_of_the_stock_one():
     model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout(0.25)), nn.Dropout(0.5)).eval()
     names = list(model.state_dict())

@@ -3,7 +3,10 @@
 Targets by the intermediate heads (`--direct`) and by vectors, in one process; target training: test_eval_driver.py.
 """
 
+import errno
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +25,7 @@ from eval.__main__ import main
 from eval.read import read
 from eval.subject import Subject, head_fingerprint
 from eval.targets import TARGETS
+from mtl import record
 
 HOUSE = Path(__file__).resolve().parent.parent
 ENGLISH = ["the small dog runs", "a teacher reads a long letter", "stone bread music", "winter summer", "never always"]
@@ -54,6 +58,23 @@ def run(tmp_path: Path, tiny_tokenizer_dir: Path) -> Path:
 
 def scores_of(encoder: Path) -> dict:
     return json.loads((encoder.parent / "eval" / "scores.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("program", [["--suite", "tatoeba"], ["align"]])
+def test_a_full_disk_is_one_line(program: list[str], run: Path, world: Path, monkeypatch, capsys) -> None:
+    """Also after hours of work, when the scores are written; a mistake of the program's is still a traceback."""
+    command = [*program, "--encoder", str(run), "--data", str(world)]
+
+    def full(path: Path, values: dict) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(record, "write", full)
+    assert main(command) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch(r"error: \S+/(scores|align)\.json: No space left on device; .*", last)
+    monkeypatch.setattr(record, "write", lambda path, values: [].index(path))
+    with pytest.raises(ValueError, match="not in list"):
+        main(command)
 
 
 def test_suite_of_one_encoder(run: Path, world: Path, capsys) -> None:

@@ -12,7 +12,7 @@ import torch
 from launch import deepspeed
 from live import Live, send
 from safetensors.torch import load_file
-from small import write_run
+from small import KINDS, write_run
 
 from data_prep.errors import InputError
 from mtl import checkpoint, setup
@@ -96,17 +96,41 @@ def test_a_signal_saves_and_the_same_command_goes_on(reference, tmp_path, tiny_t
 def test_a_stop_in_the_middle_of_a_dev_evaluation(reference, tmp_path, tiny_tokenizer_dir):
     """It is given up at once, and done by the resumed run; figures and weights are those of the reference."""
     config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
-    with Live(config, "--set", "micro_tokens=330") as live:
-        live.until(lambda: len(live.ranks) == 2 and "dev:" in live.printed)
-        send(live.ranks[1], signal.SIGTERM)
-        live.end(WITHIN)
-        assert saved_at(live, config) == 40
+    interrupted(config, tmp_path / "fetched", 40)
+    deepspeed(2, "train.py", "--config", config)
+    folder = tmp_path / "runs" / "small"
+    assert same_bits(reference, folder)
+    assert figures(folder) == figures(reference)
+
+
+def test_a_stop_in_the_middle_of_the_last_dev_evaluation(tmp_path, tiny_tokenizer_dir):
+    """No step is left to do, but the run is not done: the best encoder has not been found yet."""
+    fields = {**FIELDS, "steps": 10, "evaluate": {"every": 10, "examples": 8}}
+    config = write_run(tmp_path, tiny_tokenizer_dir, **fields)
+    interrupted(config, tmp_path / "fetched", 10)
+    folder = tmp_path / "runs" / "small"
+    assert not (folder / "encoder").exists()
+    deepspeed(2, "train.py", "--config", config)
+    assert (folder / "done").exists()
+    assert (folder / "encoder" / "model.safetensors").exists()
+    dev = [line for line in figures(folder) if line["kind"] == "dev" and line["task"] == "all"]
+    assert [line["step"] for line in dev] == [10]
+
+
+def interrupted(config: Path, fetched: Path, step: int) -> None:
+    """Runs it until rank 1 gets SIGTERM within the dev evaluation of this step, the first."""
+    with Live(config, program="tests/stopping_worker.py", FETCHED=fetched) as live:
+        live.end(120)
+        assert saved_at(live, config) == step
+        # The batch at which the signal came is the last of at least one for each task.
+        assert len(fetched.read_text().splitlines()) == 2 < len(KINDS)
         # Without the evaluation's figures: it was interrupted, not finished.
         assert not [line for line in figures(live.folder) if line["kind"] == "dev"]
-        assert "dev at step 40" not in live.printed
-    deepspeed(2, "train.py", "--config", config)
-    dev = [line for line in figures(live.folder) if line["kind"] == "dev"]
-    assert [line["step"] for line in dev if line["task"] == "all"] == [40, 80, 120]
+        assert f"dev at step {step}" not in live.printed
+        told = [line for line in live.printed.splitlines() if f"stopped by SIGTERM after step {step}" in line]
+        assert len(told) == 1, live.printed
+        assert not live.errors
+        assert "Traceback" not in live.printed
 
 
 def seconds(count):
@@ -151,7 +175,7 @@ def test_time_limits_are_written_as_in_slurm(text, seconds):
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-5", "1:2:3:4", "0", "1h", "1-", "٣"])
+@pytest.mark.parametrize("text", ["", "soon", "-5", "1:2:3:4", "0", "1h", "1-", "٣", "9" * 400, "9" * 5000])
 def test_what_is_no_time_limit(text):
     with pytest.raises(InputError, match="--time-limit"):
         seconds_of(text)
