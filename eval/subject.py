@@ -11,7 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from data_prep import tokenizer as tokenizers
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
-from mtl.loading import all_there, loading
+from mtl.loading import loading
 from mtl.model import load_config, load_encoder
 from mtl.savedheads import LoadedHead, load_heads
 
@@ -90,7 +90,6 @@ class Subject:
     def encoder(self) -> PreTrainedModel:
         with loading(f"--encoder {self.spec}"):
             encoder = load_encoder(self.folder)
-            all_there(encoder, self.folder, f"--encoder {self.spec}")
             encoder.to(self.device)
         return encoder
 

@@ -6,7 +6,7 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,7 +68,8 @@ def load_encoder(
 
     `compiled`: see `mtl/compiled.py`.
 
-    Raises `InputError` for an unknown folder or family, or `varlen` with attention dropout.
+    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or `varlen` with
+    attention dropout.
     """
     if backend == "varlen" and attention_dropout:
         raise InputError("attention `varlen` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
@@ -83,13 +84,31 @@ def load_encoder(
             encoder = AutoModel.from_config(config)
         else:
             try:
-                encoder = AutoModel.from_pretrained(str(spec), config=config, dtype=torch.float32)
+                encoder, found = AutoModel.from_pretrained(
+                    str(spec), config=config, dtype=torch.float32, output_loading_info=True
+                )
             except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+            _all_there(str(spec), found["missing_keys"], found["unexpected_keys"])
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
     encoder.compiled = Compiled() if compiled else None
     return encoder.eval()
+
+
+def _all_there(spec: str, missing: Iterable[str], spare: Iterable[str]) -> None:
+    """`InputError` if the config asks for weights that the files lack, or the other way round.
+
+    transformers would draw the missing ones at random and pass over the others. A pooler may be missing: published
+    encoders have none.
+    """
+    missing = sorted(name for name in missing if not name.startswith("pooler."))
+    spare = sorted(n for n in spare if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n)
+    if missing or spare:
+        raise InputError(
+            f"encoder {spec}: its weights and its config.json do not belong together: "
+            + (f"{missing[0]} is missing" if missing else f"nothing takes {spare[0]}")
+        )
 
 
 def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None) -> Tensor:

@@ -17,7 +17,7 @@ from mtl.batch import Special
 from mtl.config import HOUSE, RandomEncoder, RunConfig
 from mtl.data import TaskData
 from mtl.dsconfig import read_deepspeed
-from mtl.loading import all_there, loading
+from mtl.loading import loading
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
 from mtl.savedheads import start_from
@@ -46,8 +46,7 @@ class Setup:
 
         `exports`: whether this process will write encoders, and so has to keep the embeddings that are not trained.
         """
-        what = called(self.run.encoder)
-        with loading(what):
+        with loading(called(self.run.encoder)):
             encoder = load_encoder(
                 self.run.encoder,
                 backend=self.run.attention,
@@ -57,8 +56,6 @@ class Setup:
                 attention_dropout=self.run.attention_probs_dropout_prob,
                 seed=self.run.seed,
             )
-            if not isinstance(self.run.encoder, RandomEncoder) and Path(self.run.encoder).is_dir():
-                all_there(encoder, Path(self.run.encoder), what)
         if self.vocabulary.ids is not None:
             vocabulary.trim(encoder, self.vocabulary.ids, keep=exports)
         kinds = {task.name: task.task.kind for task in self.tasks}
