@@ -102,6 +102,10 @@ def packed_attention(
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
         return flat[inverse][None], None
+    dtype = query.dtype
+    if query.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
+        # In bf16 torch's kernel for CPUs takes twice as long for short sequences, and is less exact.
+        query, key, value = (x.float() for x in (query, key, value))
     # One split, not a slice per run: the backward of a slice fills and adds a whole row of zeros, each time.
     runs = _runs(layout.lengths)
     sizes = [length * count for length, count in runs]
@@ -111,7 +115,7 @@ def packed_attention(
         q, k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in row)  # [count, heads, length, dim]
         out = F.scaled_dot_product_attention(q, k, v, **options)
         pieces.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(pieces)[None], None
+    return torch.cat(pieces)[None].to(dtype), None
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float) -> Tensor:
