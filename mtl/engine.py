@@ -8,6 +8,7 @@ possibly zero rows (`mtl/model.py`). DeepSpeed averages gradients over ranks; `P
 global batch, so the loss is multiplied by the number of ranks.
 """
 
+import copyreg
 import hashlib
 import math
 import os
@@ -42,6 +43,8 @@ from mtl.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, se
 
 # All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
 SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)
+# Python before 3.11.5 (Debian 12's) pickles a member of an enumeration as a call of `getattr`, which is refused.
+copyreg.pickle(ZeroStageEnum, lambda stage: (ZeroStageEnum, (int(stage),)))
 
 
 def connect() -> tuple[int, int, torch.device]:

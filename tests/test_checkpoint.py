@@ -15,6 +15,7 @@ from launch import HOUSE, environment, free_port, run
 from safetensors.torch import load_file
 from small import write_run
 
+import mtl.engine  # noqa: F401  # says how DeepSpeed's classes are pickled
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
 from mtl import checkpoint, setup
