@@ -11,7 +11,7 @@ Labels = Sequence[str]
 
 def get(row: dict[str, Any], name: str, where: str) -> Any:
     if name not in row:
-        raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row)) or 'nothing'}")
+        raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}")
     return row[name]
 
 

@@ -233,7 +233,7 @@ def csv_quoted(path: Path) -> Rows:
                 header = fields
             elif fields:
                 if len(fields) != len(header):
-                    expected = f"{len(header)} fields ({', '.join(header)})"
+                    expected = f"{len(header)} fields ({', '.join(header)[:300]})"
                     raise InputError(f"{path}: line {first}: expected {expected}, found {len(fields)}")
                 yield f"{path}: line {first}", dict(zip(header, fields, strict=True))
             first = reader.line_num + 1

@@ -48,10 +48,12 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
     layers = [_layers(subject, options) for subject in subjects]
     loaded = _read(data, options)
     folder = out or subjects[-1].eval_folder
-    results.make(folder)  # before an hour of work, not after
     result: dict[str, Any] = {"protocol": _protocol(loaded, data, options), "encoders": []}
     texts = 2 * sum(len(rows) for rows in loaded.rows.values())
-    with tqdm(total=texts * len(subjects), unit="text", dynamic_ncols=True, smoothing=0.1) as bar:
+    with (
+        results.locked(folder),  # before an hour of work, not after
+        tqdm(total=texts * len(subjects), unit="text", dynamic_ncols=True, smoothing=0.1) as bar,
+    ):
         for subject, some in zip(subjects, layers, strict=True):
             bar.set_description(f"{subject.name}: alignment")
             result["encoders"].append(_one(subject, some, loaded, options, bar))

@@ -166,7 +166,7 @@ def batches(
 def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
     """Mean of the hidden states [T, H] of each sequence of a packed batch, float32 [S, H]; `<s>` and `</s>` or not."""
     first = batch.cu_seqlens[:-1].long()
-    lengths = torch.tensor(batch.seq_lengths, device=hidden.device)
+    lengths = whole = torch.tensor(batch.seq_lengths, device=hidden.device)
     hidden = hidden.float()
     if not special:
         weights = torch.ones(len(hidden), device=hidden.device)
@@ -175,6 +175,9 @@ def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
         weights[(first + lengths - 1)[inner]] = 0
         hidden = hidden * weights[:, None]
         lengths = torch.where(inner, lengths - 2, lengths)
-    owner = torch.repeat_interleave(torch.arange(len(lengths), device=hidden.device), torch.diff(batch.cu_seqlens))
+    if hidden.is_cuda:
+        # There `index_add_` adds in whatever order its threads come: other last bits each time.
+        return torch.segment_reduce(hidden, "sum", lengths=whole, unsafe=True) / lengths[:, None]
+    owner = torch.repeat_interleave(torch.arange(len(lengths)), whole)
     sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
     return sums / lengths[:, None]

@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from test_eval_read import laser
 from transformers import AutoModel, AutoTokenizer
 
-from eval import align_report, align_run
+from eval import align_report, align_run, results
 from eval.__main__ import main
 from eval.align import SCORES
 
@@ -45,6 +45,14 @@ def vectors(folder: Path, texts: list[str], layer: int) -> np.ndarray:
     hidden = AutoModel.from_pretrained(folder).eval()(**batch, output_hidden_states=True).hidden_states[layer]
     mask = batch["attention_mask"][:, :, None]
     return ((hidden * mask).sum(1) / mask.sum(1)).numpy()
+
+
+def test_two_at_once_are_kept_apart(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["align", "--encoder", str(runs[0]), "--data", str(pairs), "--out", str(tmp_path)]
+    with results.locked(tmp_path):
+        assert main(arguments) == 2
+    assert f"error: {tmp_path}: another evaluation is at work there" in capsys.readouterr().err
+    assert main(arguments) == 0
 
 
 def test_two_encoders(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys) -> None:

@@ -60,6 +60,15 @@ def test_vectors_equal_a_padded_loop(folder: Path, layer: int, pooling: str) -> 
     assert sum(done) == len(TEXTS) and len(done) > 1  # several batches, whose order must not show
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("pooling", ["mean", "mean_no_special", "cls", "pooler"])
+def test_a_gpu_gives_the_same_bits_each_time(folder: Path, pooling: str) -> None:
+    tokenizer, encoder = tokenizers.load(folder), load_encoder(folder).to("cuda")
+    first, second = (embed(encoder, tokenizer, TEXTS * 200, layer=3, pooling=pooling) for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+    np.testing.assert_allclose(first[: len(TEXTS)], reference(folder, 3, pooling), atol=1e-3)
+
+
 def test_long_texts_are_cut_and_counted(folder: Path) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     truncated: Counter[str] = Counter()
