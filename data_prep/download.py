@@ -9,6 +9,7 @@ Python's own `urllib` does it: a download library (pooch) would add a cache of i
 
 import http.client
 import os
+import shutil
 import sys
 import tarfile
 import time
@@ -126,6 +127,17 @@ def _transfer(url: str, part: Path) -> str | None:
     return None if total is None or size == total else f"the connection ended after {size} of {total} bytes"
 
 
+def _unpack_file(tar: tarfile.TarFile, member: tarfile.TarInfo, archive: Path) -> None:
+    # Not extractall(filter="data"), which Python before 3.11.4 lacks.
+    place = archive.parent / member.name
+    content = tar.extractfile(member) if member.isfile() else None
+    if content is None or not place.resolve().is_relative_to(archive.parent.resolve()):
+        raise InputError(f"{archive}: holds {member.name!r}, which is no file or leads out of the folder; refused")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with content, place.open("wb") as out:
+        shutil.copyfileobj(content, out)
+
+
 def _unpack(archive: Path, digest: str) -> None:
     """Beside the archive, once: a marker with the archive's sha256 says that it is done."""
     marker = archive.with_name(f".{archive.name}.unpacked")
@@ -133,7 +145,9 @@ def _unpack(archive: Path, digest: str) -> None:
         return
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(archive.parent, filter="data")
+            for member in tar:
+                if not member.isdir():
+                    _unpack_file(tar, member, archive)
     except (tarfile.TarError, EOFError) as error:
         reason = " ".join(str(error).split())[:100]
         raise InputError(f"{archive}: not a readable archive ({reason}); delete it and start again") from None

@@ -58,15 +58,21 @@ def main(path: str) -> int:
     try:
         _work(job, state, Path(f"{path}.done{state.process_index}"))
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        _say(str(error))
         return 2
     except Exception as error:
         traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
-        print(f"error: {job.target}: {type(error).__name__}: {first}", file=sys.stderr, flush=True)
+        _say(f"{job.target}: {type(error).__name__}: {first}")
         return 1
     state.destroy_process_group()
     return 0
+
+
+def _say(reason: str) -> None:
+    # In one piece, line end included: all processes write to one log, and each of them says it.
+    sys.stderr.write(f"error: {reason}\n")
+    sys.stderr.flush()
 
 
 def _work(job: Job, state: PartialState, path: Path) -> None:

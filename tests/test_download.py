@@ -1,6 +1,7 @@
 """Files that their makers publish: resumed, checked, mirrored, refused with a sentence; and the lock file."""
 
 import hashlib
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -122,13 +123,22 @@ def test_archives_are_unpacked_once(server, tmp_path):
     unpacked.write_text("kept")
     fetch_published([file], lock)
     assert unpacked.read_text() == "kept"
-    outside = tmp_path / "y.tar.gz"
-    with tarfile.open(outside, "w:gz") as tar:
-        tar.add(inner, "../../../escaped.txt")
-    server.files["y.tar.gz"] = outside
-    bad = Published("bucc/y.tar.gz", (f"{server.url}/files/y.tar.gz",), None)
-    fails(lambda: fetch_published([bad], lock), "y.tar.gz: not a readable archive")
-    assert not (tmp_path / "escaped.txt").exists()
+    (tmp_path / "link").symlink_to(inner)
+    for name, member in (
+        ("../../../escaped.txt", inner),
+        (str(tmp_path / "escaped.txt"), inner),
+        ("x", tmp_path / "link"),
+    ):
+        bad = tmp_path / "y.tar.gz"
+        with tarfile.open(bad, "w:gz") as tar:
+            info = tar.gettarinfo(member)
+            info.name = name
+            tar.addfile(info, member.open("rb") if info.isfile() else None)
+        server.files["y.tar.gz"] = bad
+        shutil.rmtree(tmp_path / "data")
+        published = Published("bucc/y.tar.gz", (f"{server.url}/files/y.tar.gz",), None)
+        fails(lambda p=published: fetch_published([p], Lock(tmp_path / "data")), f"y.tar.gz: holds {name!r}", "refused")
+        assert not (tmp_path / "escaped.txt").exists()
 
 
 def test_a_damaged_lock_file_is_named(tmp_path):

@@ -42,7 +42,7 @@ def test_rows_of_the_last_layer_are_those_of_a_stock_model(family: str, backend:
     packed = make_model(config).eval()
     packed.load_state_dict(stock.state_dict())
     packed.config._attn_implementation = attention.NAME
-    packed.packed_backend = backend
+    packed.packed_backend, packed.compiled = backend, None
     batch = pack_sequences(sequences, 1)
     rows: list[int] = []
     packed.encoder.layer[-1].intermediate.register_forward_hook(lambda _, args, out: rows.append(out.shape[1]))
