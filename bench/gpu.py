@@ -3,14 +3,15 @@
     python -m bench.gpu [--shape large] [--ranks 1] [--tokens 65536] [--only NAME ...] [--seconds 560] [--json FILE]
 
 XLM-R of random weights, bf16 and ZeRO-2, the nine tasks' true lengths (bench/workload.py). One choice is changed at a
-time (`VARIANTS`; not their product): each variant is a program of its own that races the default, which stays alive, in
-turn (bench/turns.py); whoever waits gives its spare memory back. The first step of a turn is not counted. Before a race
-both must give the same loss on the same rows. A variant that runs out of memory, or comes too late for `--seconds`,
-is a row that says so. Printed for each: real tokens/s, the default's over its (rounds' median, lowest, highest), MFU by
-the formula of bench/flops.py over the largest bf16 product measured at the start, peak memory, and the share of the
-time in which the GPU has nothing to do (bench/idle.py, over steps of their own). The Trainer takes the same examples a
-step, `--rows` of one task at a time, and is autocast to bf16 over float32 weights. Without a GPU the same program runs
-in float32 on CPU ranks, where MFU and idleness are "-".
+time (`VARIANTS`; not their product), and each variant races the default in turn (bench/turns.py). What can be switched
+in place is switched between turns of one program; another ZeRO stage and the Trainer are programs of their own. All
+load their models at once, and take their part of the GPU when their race comes; whoever waits gives its spare memory
+back. The first step of a turn is not counted. Before a race both must give the same loss on the same rows. A variant
+that runs out of memory, or comes too late for `--seconds`, is a row that says so. Printed for each: real tokens/s, the
+default's over its (rounds' median, lowest, highest), MFU by the formula of bench/flops.py over the largest bf16 product
+measured at the start, peak memory, and the share of the time in which the GPU has nothing to do (bench/idle.py, over
+steps of their own). The Trainer takes the same examples a step, `--rows` of one task at a time, and is autocast to bf16 over
+float32 weights. Without a GPU the same program runs in float32 on CPU ranks, where MFU and idleness are "-".
 """
 
 import argparse
@@ -29,43 +30,53 @@ import torch
 
 from bench import flops, workload
 from bench.train import WHOLE, agree, command, environment, machine
-from bench.turns import Contestant, Ended, Turn
+from bench.turns import Contestant, Ended, Losses, Turn
 from mtl import memory, setup
 
 ROOM = 1.07  # micro_tokens over a rank's mean share: steps vary, and what does not fit is a micro-step more
-MICRO = 16_384  # tokens that are held at once, about
+MICRO = 32_768  # tokens that are held at once, about
 
 
 @dataclass(frozen=True)
 class Variant:
-    """`sets`: config fields that differ; `stage`: the file of `_stages`; `way`: of bench/train_theirs.py, "" for ours;
+    """`tune`: of bench/train_ours.py; `micro`: `tune`'s tokens held at once, about; `stage`: the file of `_stages`;
 
-    `times`: of the default's examples a step; 0: the published 32.
+    `way`: of bench/train_theirs.py, "" for ours; `times`: of the default's examples a step; 0: the published 32.
     """
 
     what: str
-    sets: tuple[str, ...] = ()
+    tune: tuple[tuple[str, Any], ...] = ()
     stage: str = "stage2"
     way: str = ""
     times: int = 1
+    micro: int = MICRO
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """Variants of which this is equal are run by one program."""
+        return (self.way, str(self.times)) if self.way else (self.stage,)
 
 
+COMPILED = (("compile", True),)
 VARIANTS = {
     "default": Variant("ours: ZeRO-2, nothing compiled, no checkpointing"),
     "trainer_grouped": Variant("Trainer, rows of like length together", way="trainer_grouped"),
-    "compile": Variant("ours, what follows attention compiled", ("compile=true",)),
-    "padded": Variant("ours, attention by one padded SDPA call", ("attention=padded",)),
-    "checkpointing": Variant("ours, blocks computed again in the backward pass", ("gradient_checkpointing=true",)),
+    "compile": Variant("ours, what follows attention compiled", COMPILED),
+    "padded": Variant("ours, attention by one padded SDPA call", (("attention", "padded"),)),
+    "checkpointing": Variant("ours, blocks computed again in the backward pass", (("checkpointing", True),)),
+    "16k": Variant("ours, 16,384 tokens at once", micro=16_384),
+    "whole": Variant("ours, 65,536 tokens at once", micro=65_536),
+    "twice": Variant("ours, twice the tokens a step", times=2),
+    "32": Variant("ours, 32 examples a step as published", times=0),
+    "32_compile": Variant("the same, compiled", COMPILED, times=0),
+    "32_trainer_grouped": Variant("Trainer, rows of like length together, 32 a step", way="trainer_grouped", times=0),
     "trainer_padded": Variant("Trainer, random rows of one task", way="trainer_padded"),
     "stage1": Variant("ours, ZeRO-1", stage="stage1"),
     "stage0": Variant("ours, plain data parallelism", stage="stage0"),
     "no_overlap": Variant("ours, ZeRO-2 without overlap_comm", stage="no_overlap"),
-    "twice": Variant("ours, twice the tokens a step", times=2),
-    "32": Variant("ours, 32 examples a step as published", times=0),
-    "32_compile": Variant("the same, compiled", ("compile=true",), times=0),
-    "32_trainer_grouped": Variant("Trainer, rows of like length together, 32 a step", way="trainer_grouped", times=0),
 }
 AGAINST = {name: "32" if name.startswith("32") else "default" for name in VARIANTS}  # whom each one races
+ONE_RANK = {"no_overlap"}  # of no difference on one rank
 
 
 class Bench:
@@ -74,29 +85,89 @@ class Bench:
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.folder, self.options, ranks = folder, options, options.ranks
         self.stages = _stages(folder)
-        micro_steps = math.ceil(options.tokens / (ranks * MICRO))
         self.config = workload.make(
             folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary, max_length=512, steps=1_000_000,
             batch={"tokens": options.tokens}, optimizer={"lr": 1e-5}, hidden_dropout_prob=0.1,
-            micro_tokens=max(4096, math.ceil(ROOM * options.tokens / (ranks * micro_steps))),
-            deepspeed=self.stages["stage2"],
+            micro_tokens=self.at_once(MICRO), deepspeed=self.stages["stage2"],
         )  # fmt: skip
         self.made = setup.read(str(self.config), options.set)
         # Whole batches of the Trainer's.
         self.accumulate = max(1, round(self.made.plan.batch_examples / (ranks * options.rows)))
+        self.programs: dict[tuple[str, ...], Contestant] = {}
 
-    def start(self, name: str) -> Contestant:
+    def at_once(self, tokens: int) -> int:
+        """`micro_tokens` that divide a step of `--tokens` into micro-steps of about `tokens`."""
+        share = self.options.tokens / self.options.ranks
+        return max(4096, math.ceil(ROOM * share / math.ceil(share / tokens)))
+
+    def load(self, names: Sequence[str]) -> None:
+        """Starts the programs of these variants, as far as they go without the GPU."""
+        for name in names:
+            if VARIANTS[name].program not in self.programs:
+                self.programs[VARIANTS[name].program] = self._start(name)
+
+    def program(self, name: str) -> Contestant:
         """A variant's program, once it is ready for a turn."""
+        self.load([name])
+        return self.programs[VARIANTS[name].program].ready()
+
+    def stop(self, name: str | None = None) -> None:
+        """Ends a variant's program, or all."""
+        for key in [VARIANTS[name].program] if name else list(self.programs):
+            self.programs.pop(key).stop()
+
+    def _examples(self, variant: Variant) -> int:
+        return self.accumulate * variant.times * self.options.ranks * self.options.rows if variant.times else 32
+
+    def _start(self, name: str) -> Contestant:
         variant, ranks = VARIANTS[name], self.options.ranks
-        accumulate = self.accumulate * variant.times if variant.times else 1
-        examples = accumulate * ranks * self.options.rows if variant.times else 32
-        sets = [f"batch.examples={examples}", f"deepspeed={self.stages[variant.stage]}", *variant.sets]
+        examples = self._examples(variant if variant.way else VARIANTS["default"])
+        sets = [f"batch.examples={examples}", f"deepspeed={self.stages[variant.stage]}"]
         program, more = "bench/train_ours.py", []
         if variant.way:
+            accumulate = self.accumulate * variant.times if variant.times else 1
             program, more = "bench/train_theirs.py", ["--way", variant.way, "--accumulate", str(accumulate)]
         sets += WHOLE if variant.way else self.options.set
         line = command(ranks, program, self.config, sets, *more)
         return Contestant(name, line, environment(ranks), self.folder / f"{name}.log")
+
+    def tune(self, name: str) -> dict[str, Any]:
+        """What a variant's program switches for it."""
+        variant = VARIANTS[name]
+        tune = dict(variant.tune)
+        if not variant.way and variant.times != 1:
+            tune["examples"] = self._examples(variant)
+        if variant.micro != MICRO:
+            tune["micro_tokens"] = self.at_once(variant.micro)
+        return tune
+
+    def losses(self, name: str) -> Losses:
+        found: Losses = self.program(name).about["losses"]
+        return self.program(name).losses(dict(VARIANTS[name].tune)) if VARIANTS[name].tune else found
+
+    def turn(self, name: str) -> Turn:
+        one, tune = self.program(name), self.tune(name)
+        one.go(1, tune=tune)  # fetches the memory that it gave back, at the first turn compiles and chooses kernels
+        turn = one.go(self.options.steps, tune=tune)
+        one.rest()
+        return turn
+
+    def idle(self, name: str) -> float | None:
+        if not torch.cuda.is_available():
+            return None
+        one, tune = self.program(name), self.tune(name)
+        one.go(1, tune=tune)
+        idle = one.go(max(3, self.options.steps), watch=True, tune=tune).idle
+        one.rest()
+        return idle
+
+    def attention(self, name: str) -> str:
+        variant = VARIANTS[name]
+        return (
+            "sdpa with a mask"
+            if variant.way
+            else self.tune(name).get("attention", self.program(name).about["attention"])
+        )
 
     def plan(self) -> dict[int, dict[str, float]]:
         """GiB a GPU on 1, 8 and 64 of them, by mtl/memory.py; activations without checkpointing."""
@@ -141,32 +212,44 @@ def _rows(bench: Bench, began: float, peak: float | None) -> Any:
     """(name, row) of every variant asked for, one after the other; their opponents as rows before them."""
     options = bench.options
     chosen = options.only or [name for name in VARIANTS if name not in AGAINST.values()]
-    reference: Contestant | None = None
+    chosen = [n for n in sorted(chosen, key=list(VARIANTS).index) if options.ranks > 1 or n not in ONE_RANK]
+    alone: set[str] = set()
     longest = 0.0
     try:
-        for name in sorted(chosen, key=list(VARIANTS).index):
+        if options.seconds > 0:
+            bench.load([name for one in chosen for name in (AGAINST[one], one)])
+        for number, name in enumerate(chosen):
             started = time.monotonic()
             if started - began + longest > options.seconds:
                 yield name, {"status": "not run: the time was up"}
                 continue
-            if reference is None or reference.name != AGAINST[name]:
-                if reference is not None:
-                    reference.stop()
-                reference = bench.start(AGAINST[name])
-                yield reference.name, _alone(reference, options, peak)
+            if AGAINST[name] not in alone:
+                alone.add(AGAINST[name])
+                yield (
+                    AGAINST[name],
+                    _row(bench, AGAINST[name], [bench.turn(AGAINST[name]) for _ in range(options.rounds)], peak),
+                )
             try:
-                row = _raced(bench, reference, name, peak)
+                row = _raced(bench, AGAINST[name], name, peak)
             except Ended as error:
-                row = {"status": _reason(error)}
-                if reference.process.poll() is not None:  # its opponent ended, not the variant itself
-                    row["status"], reference = f"{reference.name} beside it: {row['status']}", None
+                row = {"status": f"{error.name}: {_reason(error)}" if error.name != name else _reason(error)}
+                ended = [
+                    n
+                    for n in VARIANTS
+                    if VARIANTS[n].program in bench.programs and bench.programs[VARIANTS[n].program].name == error.name
+                ]
+                bench.stop(ended[0])
             except SystemExit as error:  # not the same losses
                 row = {"status": str(error).removeprefix("error: ")}
             yield name, row
+            program = VARIANTS[name].program
+            if program in bench.programs and not any(
+                program in (VARIANTS[later].program, VARIANTS[AGAINST[later]].program) for later in chosen[number + 1 :]
+            ):
+                bench.stop(name)
             longest = max(longest, time.monotonic() - started)
     finally:
-        if reference is not None:
-            reference.stop()
+        bench.stop()
 
 
 def _reason(error: Ended) -> str:
@@ -176,60 +259,33 @@ def _reason(error: Ended) -> str:
     return f"failed: {lines[-1].strip()[:200] if lines else 'see its log above'}"
 
 
-def _alone(one: Contestant, options: argparse.Namespace, peak: float | None) -> dict[str, Any]:
-    """The row of an opponent: turns without anybody beside it."""
-    return _row([_turn(one, options.steps) for _ in range(options.rounds)], _idle(one, options), options, peak, one)
-
-
-def _raced(bench: Bench, reference: Contestant, name: str, peak: float | None) -> dict[str, Any]:
+def _raced(bench: Bench, reference: str, name: str, peak: float | None) -> dict[str, Any]:
     """The row of a variant, and its ratios: the opponent's real tokens a second over its own, round by round."""
+    agree(bench.losses(reference), bench.losses(name), name)
+    turns: dict[str, list[Turn]] = {reference: [], name: []}
+    for number in range(bench.options.rounds):
+        for one in (reference, name) if number % 2 else (name, reference):
+            turns[one].append(bench.turn(one))
+    mine, theirs = ([turn.tokens / turn.seconds for turn in turns[who]] for who in (reference, name))
+    row = _row(bench, name, turns[name], peak)
+    return {**row, "against": reference, "ratios": [a / b for a, b in zip(mine, theirs, strict=True)]}
+
+
+def _row(bench: Bench, name: str, turns: list[Turn], peak: float | None) -> dict[str, Any]:
     options = bench.options
-    other = bench.start(name)
-    try:
-        agree(reference, other)
-        turns: dict[str, list[Turn]] = {reference.name: [], name: []}
-        for number in range(options.rounds):
-            for one in (reference, other) if number % 2 else (other, reference):
-                turns[one.name].append(_turn(one, options.steps))
-        row = _row(turns[name], _idle(other, options), options, peak, other)
-    finally:
-        other.stop()
-    mine, theirs = ([turn.tokens / turn.seconds for turn in turns[who]] for who in (reference.name, name))
-    return {**row, "against": reference.name, "ratios": [a / b for a, b in zip(mine, theirs, strict=True)]}
-
-
-def _turn(one: Contestant, steps: int) -> Turn:
-    one.go(1)  # fetches the memory that it gave back, at the first turn compiles and chooses kernels
-    turn = one.go(steps)
-    one.rest()
-    return turn
-
-
-def _idle(one: Contestant, options: argparse.Namespace) -> float | None:
-    if not torch.cuda.is_available():
-        return None
-    one.go(1)
-    idle = one.go(max(3, options.steps), watch=True).idle
-    one.rest()
-    return idle
-
-
-def _row(
-    turns: list[Turn], idle: float | None, options: argparse.Namespace, peak: float | None, one: Contestant
-) -> dict[str, Any]:
     speeds = [turn.tokens / turn.seconds for turn in turns]
     done = statistics.median(turn.work / turn.seconds for turn in turns) / options.ranks
     return {
         "status": "ok",
-        "attention": one.about.get("attention", "sdpa with a mask"),
+        "attention": bench.attention(name),
         "tokens_per_second": statistics.median(speeds),
         "rounds": speeds,
         "tokens_per_step": statistics.mean(turn.tokens for turn in turns) / options.steps,
         "mfu": done / peak if peak else None,
         "peak_gib": turns[-1].peak,
-        "idle": idle,
+        "idle": bench.idle(name),
         "padding": statistics.median(turn.computed / turn.tokens for turn in turns),
-        "losses": one.about["losses"],
+        "losses": bench.losses(name),
     }
 
 

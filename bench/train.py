@@ -30,7 +30,7 @@ import torch
 
 from bench import workload
 from bench.lengths import FILES
-from bench.turns import Contestant, Turn
+from bench.turns import Contestant, Losses, Turn
 
 THEIRS = {
     "trainer_padded": "Trainer, batches of one task, padded to their longest row",
@@ -90,7 +90,7 @@ def _race(folder: Path, config: Path, name: str, options: argparse.Namespace) ->
     line = command(options.ranks, "bench/train_theirs.py", config, [ds, *WHOLE], "--way", name)
     theirs = Contestant(name, line, around, folder / "t")
     try:
-        agree(ours, theirs)
+        agree(ours.ready().about["losses"], theirs.ready().about["losses"], name)
         rounds = []
         for number in range(options.rounds + 1):
             pair = (ours, theirs) if number % 2 else (theirs, ours)
@@ -118,13 +118,12 @@ def environment(ranks: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false", **cpu}
 
 
-def agree(ours: Contestant, theirs: Contestant) -> None:
-    """Ends the benchmark if the two do not compute the same."""
+def agree(ours: Losses, theirs: Losses, name: str) -> None:
+    """Ends the benchmark if the two (the second is called `name`) do not compute the same."""
     most = AGREE[torch.cuda.is_available()]
-    for task, mine in ours.about["losses"].items():
-        other = theirs.about["losses"][task]
-        if not abs(mine - other) <= most * abs(mine):
-            raise SystemExit(f"error: {task}: loss {mine:.6f} here, {other:.6f} in {theirs.name}: not the same model")
+    for task, mine in ours.items():
+        if not abs(mine - theirs[task]) <= most * abs(mine):
+            raise SystemExit(f"error: {task}: loss {mine:.6f} here, {theirs[task]:.6f} in {name}: not the same model")
 
 
 def _speeds(one: dict[str, Turn]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from bench.flops import operations, shape_of
 from bench.padded import IGNORED, Batch, Padded, batches, collate, probe
-from bench.turns import Turns, arguments
+from bench.turns import Turns, arguments, pass_gate
 from mtl import engine, ranks, setup
 from mtl.setup import Setup
 
@@ -60,9 +60,11 @@ def main() -> None:
     parser.add_argument("--accumulate", type=int, default=1)
     options = parser.parse_args()
     assert options.accumulate == 1 or options.way.startswith("trainer")
-    rank, world, device = engine.connect()
     made = setup.read(options.config, options.set)
-    model = Padded(made, made.model()).to(device)
+    model = Padded(made, made.model())
+    pass_gate()
+    rank, world, device = engine.connect()
+    model = model.to(device)
     about = {"losses": probe(made, model, device, _half(made))}
     size, rest = divmod(made.plan.sampler.batch_examples, world * options.accumulate)
     assert not rest, "the examples of a step must divide by the ranks"

@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
@@ -24,15 +24,16 @@ from bench.idle import Watching
 
 HOUSE = Path(__file__).resolve().parent.parent
 PATIENCE = 1800  # seconds that a contestant may take for its start or a turn
-REST = -1
-_ADDRESS, _KEY = "BENCH_ADDRESS", "BENCH_KEY"
+_ADDRESS, _KEY, _GATE = "BENCH_ADDRESS", "BENCH_KEY", "BENCH_GATE"
+
+Losses = dict[str, float]
 
 
 @dataclass
 class Turn:
-    """One turn, all ranks together. tokens: real ones; computed: with padding; peak: GiB of the rank that has most.
+    """One turn, all ranks together. tokens: real ones; computed: with padding; peak: GiB of the rank that has most (on
 
-    work: operations on real tokens (bench/flops.py); idle: rank 0's share of a turn that was watched (bench/idle.py).
+    a GPU in this turn, else so far). work: operations on real tokens (bench/flops.py); idle: rank 0's share of a turn that was watched (bench/idle.py).
     """
 
     seconds: float
@@ -48,54 +49,82 @@ class Ended(SystemExit):
 
     def __init__(self, name: str, log: Path) -> None:
         super().__init__(f"error: {name} ended before its turn (log: {log})")
-        self.log = log.read_text(encoding="utf-8", errors="replace")[-20000:]
+        self.name, self.log = name, log.read_text(encoding="utf-8", errors="replace")[-20000:]
 
 
 class Contestant:
-    """A program that calls `turns`; seen from the benchmark."""
+    """A program that calls `turns`; seen from the benchmark. It starts at once, and goes past `pass_gate` with `ready`.
+
+    So several can load their models at the same time, each taking its part of the GPU only when its race comes.
+    """
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.name = name
-        key = secrets.token_bytes(16)
-        self._log = log
-        with Listener(("127.0.0.1", 0), authkey=key) as listener, log.open("w", encoding="utf-8") as out:
-            address = f"{listener.address[0]}:{listener.address[1]}"
-            env = {**os.environ, **environment, _ADDRESS: address, _KEY: key.hex(), "PYTHONPATH": str(HOUSE)}
+        self.name, self.about = name, dict[str, Any]()
+        self._key, self._log, self._gate = secrets.token_bytes(16), log, log.with_suffix(".gate")
+        self._pipe: Connection | None = None
+        self._listener = Listener(("127.0.0.1", 0), authkey=self._key)
+        place = {_ADDRESS: "{}:{}".format(*self._listener.address), _KEY: self._key.hex(), _GATE: str(self._gate)}
+        with log.open("w", encoding="utf-8") as out:
             self.process = subprocess.Popen(
-                list(command), cwd=HOUSE, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
-            listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]
-            self._pipe: Connection = self._accept(listener)
-        self.about: dict[str, Any] = self._receive()
+                list(command), cwd=HOUSE, env={**os.environ, **environment, **place, "PYTHONPATH": _paths()},
+                stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._listener._listener._socket.settimeout(1)  # type: ignore[attr-defined]
 
-    def _accept(self, listener: Listener) -> Connection:
+    def ready(self) -> "Contestant":
+        """Waits until it can take a turn; `about` is then what it says of itself."""
+        if self._pipe is None:
+            self._gate.touch()
+            with self._listener:
+                self._pipe = self._accept()
+            self.about = self._receive()
+        return self
+
+    def _accept(self) -> Connection:
         began = time.monotonic()
         while time.monotonic() - began < PATIENCE and self.process.poll() is None:
             try:
-                return listener.accept()
+                return self._listener.accept()
             except TimeoutError:
                 continue
         self._fail()
 
-    def go(self, steps: int, watch: bool = False) -> Turn:
-        """One turn of so many optimizer steps; `watch`: of what the GPU does, which may cost time."""
-        self._pipe.send((steps, watch))
-        return Turn(**self._receive())
+    def go(self, steps: int, watch: bool = False, tune: Mapping[str, Any] | None = None) -> Turn:
+        """One turn of so many optimizer steps; `watch`: of what the GPU does, which may cost time.
+
+        `tune`: what the program switches before it (its own affair; {} or None: nothing is other than at the start).
+        """
+        return Turn(**self._ask({"steps": steps, "watch": watch, "tune": dict(tune or {})}))
+
+    def losses(self, tune: Mapping[str, Any]) -> Losses:
+        """The losses of `about`, computed again with `tune`."""
+        return self._ask({"probe": True, "tune": dict(tune)})
 
     def rest(self) -> None:
         """Has it give back memory of the GPU that it does not hold anything in, before another's turn."""
-        self._pipe.send((REST, False))
-        self._receive()
+        self._ask({"rest": True})
+
+    def _ask(self, what: dict[str, Any]) -> dict[str, Any]:
+        assert self._pipe is not None, "not ready"
+        try:
+            self._pipe.send(what)
+        except OSError:
+            self._fail()
+        return self._receive()
 
     def stop(self) -> None:
         """Ends the program."""
         try:
-            self._pipe.send((0, False))
+            if self._pipe is None:
+                self._listener.close()
+                raise OSError("it waits at its gate")
+            self._pipe.send({"steps": 0})
             self.process.wait(60)
         except (OSError, subprocess.TimeoutExpired):
             end(self.process)
 
     def _receive(self) -> dict[str, Any]:
+        assert self._pipe is not None
         try:
             if not self._pipe.poll(PATIENCE):
                 self._fail()
@@ -109,6 +138,10 @@ class Contestant:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
         print("\n".join(lines), file=sys.stderr)
         raise Ended(self.name, self._log)
+
+
+def _paths() -> str:
+    return os.pathsep.join([str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def end(process: subprocess.Popen[Any]) -> None:
@@ -130,15 +163,27 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-class Turns:
-    """The contestant's side; every rank has one, rank 0 speaks to the benchmark. `about`: what it says of itself."""
+def pass_gate() -> None:
+    """Waits until the benchmark wants this program on the devices; everything that needs none can be done before."""
+    gate = os.environ.get(_GATE)
+    while gate and not Path(gate).exists():
+        time.sleep(0.05)
 
-    def __init__(self, about: dict[str, Any]) -> None:
+
+class Turns:
+    """The contestant's side; every rank has one, rank 0 speaks to the benchmark. `about`: what it says of itself.
+
+    `probe(tune)`: the losses with other switches, where there are any. `tune`: those of the turn at hand.
+    """
+
+    def __init__(self, about: dict[str, Any], probe: Callable[[dict[str, Any]], Losses] | None = None) -> None:
         self._pipe: Connection | None = None
         if dist.get_rank() == 0:
             host, _, port = os.environ[_ADDRESS].rpartition(":")
             self._pipe = Client((host, int(port)), authkey=bytes.fromhex(os.environ[_KEY]))
             self._pipe.send(about)
+        self._probe = probe
+        self.tune: dict[str, Any] = {}
         self._sums = [0, 0, 0]
         self._began = 0.0
         self._watching: Watching | None = None
@@ -146,22 +191,28 @@ class Turns:
     def begin(self) -> int:
         """Waits for the next turn: its number of steps, 0 to end."""
         while True:
-            quota = [self._pipe.recv() if self._pipe is not None else (0, False)]
-            dist.broadcast_object_list(quota, src=0)
-            steps, watch = quota[0]
-            if steps != REST:
+            asked: list[Any] = [self._pipe.recv() if self._pipe is not None else None]
+            dist.broadcast_object_list(asked, src=0)
+            self.tune = asked[0].get("tune", {})
+            if "steps" in asked[0]:
                 break
+            answer: dict[str, Any] = {}
+            if "probe" in asked[0]:
+                assert self._probe is not None
+                answer = self._probe(self.tune)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             dist.barrier()
             if self._pipe is not None:
-                self._pipe.send({})
+                self._pipe.send(answer)
         self._sums = [0, 0, 0]
-        self._watching = Watching() if watch and self._pipe is not None else None
+        self._watching = Watching() if asked[0].get("watch") and self._pipe is not None else None
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         if self._watching is not None:
             self._watching.start()
         self._began = time.perf_counter()
-        return int(steps)
+        return int(asked[0]["steps"])
 
     def add(self, tokens: int, computed: int, work: int) -> None:
         """What this rank has done in one micro-step or more."""

@@ -35,7 +35,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 
 from data_prep.errors import InputError
-from mtl import attention, gradnorm, pairs, reshard
+from mtl import attention, gradnorm, pairs, reduction, reshard
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
@@ -129,6 +129,8 @@ class Engine:
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
             gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
+        if self.stage == 2 and reduction.fits(self.ds.optimizer):
+            reduction.Reduction(self.ds.optimizer)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)

@@ -3,8 +3,8 @@
     deepspeed --num_gpus RANKS tests/exact_worker.py CASES.json OUT
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
-(how many each global step is divided into; absent: what the run's own `micro_tokens` gives) and `moments` (the steps
-after which AdamW's state is kept). Rank 0 writes OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around
+(how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
+after which AdamW's state is kept) and `theirs` (gradients are reduced by DeepSpeed's own code). Rank 0 writes OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around
 DeepSpeed's own `step`; the engine under test is unchanged.
 """
 
@@ -22,10 +22,11 @@ from deepspeed.utils import safe_get_full_grad, safe_get_full_optimizer_state
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mtl import engine, loader, setup
+from mtl import engine, loader, reduction, setup
 from mtl.plan import Step
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+FITS = reduction.fits
 read = functools.cache(lambda config, overrides: setup.read(config, list(overrides)))
 
 
@@ -45,6 +46,7 @@ def main() -> None:
 
 def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
     made = read(case["config"], tuple(case["set"]))
+    reduction.fits = (lambda optimizer: False) if case.get("theirs") else FITS
     return made, engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
 
 

@@ -12,14 +12,14 @@ HOUSE = Path(__file__).resolve().parent.parent
 
 
 def environment() -> dict[str, str]:
-    """The environment of a launched run: CPU, one thread a rank, this project importable."""
+    """The environment of a launched run: CPU if a test does not say, one thread a rank, this project importable."""
     extensions = os.environ.get("INTERMEZZO_TEST_EXTENSIONS", str(HOUSE / ".torch_extensions"))
     return {
         **os.environ,
-        "DS_ACCELERATOR": "cpu",
+        "DS_ACCELERATOR": os.environ.get("INTERMEZZO_TEST_ACCELERATOR", "cpu"),
         "OMP_NUM_THREADS": "1",
         "TORCH_EXTENSIONS_DIR": extensions,
-        "PYTHONPATH": str(HOUSE),
+        "PYTHONPATH": os.pathsep.join([str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         # ninja, which DeepSpeed needs to build its CPU op, is beside the interpreter.
