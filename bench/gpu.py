@@ -10,8 +10,8 @@ back. The first step of a turn is not counted. Before a race both must give the 
 that runs out of memory, or comes too late for `--seconds`, is a row that says so. Printed for each: real tokens/s, the
 default's over its (rounds' median, lowest, highest), MFU by the formula of bench/flops.py over the largest bf16 product
 measured at the start, peak memory, and the share of the time in which the GPU has nothing to do (bench/idle.py, over
-steps of their own). The Trainer takes the same examples a step, `--rows` of one task at a time, and is autocast to bf16 over
-float32 weights. Without a GPU the same program runs in float32 on CPU ranks, where MFU and idleness are "-".
+steps of their own). The Trainer takes the same examples a step, `--rows` of one task at a time, and is autocast to bf16
+over float32 weights. Without a GPU the same program runs in float32 on CPU ranks, where MFU and idleness are "-".
 """
 
 import argparse
@@ -62,6 +62,7 @@ VARIANTS = {
     "default": Variant("ours: ZeRO-2, nothing compiled, no checkpointing"),
     "trainer_grouped": Variant("Trainer, rows of like length together", way="trainer_grouped"),
     "compile": Variant("ours, what follows attention compiled", COMPILED),
+    "varlen": Variant("ours, attention by torch's FlashAttention 2", (("attention", "varlen"),)),
     "padded": Variant("ours, attention by one padded SDPA call", (("attention", "padded"),)),
     "checkpointing": Variant("ours, blocks computed again in the backward pass", (("checkpointing", True),)),
     "16k": Variant("ours, 16,384 tokens at once", micro=16_384),

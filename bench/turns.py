@@ -33,7 +33,8 @@ Losses = dict[str, float]
 class Turn:
     """One turn, all ranks together. tokens: real ones; computed: with padding; peak: GiB of the rank that has most (on
 
-    a GPU in this turn, else so far). work: operations on real tokens (bench/flops.py); idle: rank 0's share of a turn that was watched (bench/idle.py).
+    a GPU in this turn, else so far); work: operations on real tokens (bench/flops.py); idle: rank 0's share of a turn
+    that was watched (bench/idle.py).
     """
 
     seconds: float

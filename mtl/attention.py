@@ -4,13 +4,17 @@ A packed row holds S sequences one behind the other, T tokens in all; a token at
 function is registered with transformers under the name `packed`, so stock XLM-R modules call it; what it needs to
 know about the row travels as the keyword argument `layout`, made once per micro-batch by `make_layout`.
 
-- `varlen`: `torch.nn.attention.varlen` (flash attention; CUDA, half precision; no attention dropout). GPU default.
+- `triton`: our own kernels for short sequences (`mtl/flash.py`; CUDA, half precision; no attention dropout), behind one
+  projection of query, key and value together. GPU default.
+- `varlen`: `torch.nn.attention.varlen` (FlashAttention 2; the same conditions). Its backward pass is slow for short
+  sequences, and adds up in no fixed order.
 - `sdpa`: one SDPA call per run of equally long neighbours, on views, nothing copied. CPU default: attention cost
   follows the real lengths (`mtl/batch.py` sorts sequences by length so that runs are long).
 - `padded`: one padded SDPA call per micro-batch. For GPUs in float32, where many small calls cost more than padding.
 - `block`: one SDPA call with a T x T mask. The reference: memory grows with T squared.
 """
 
+import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,18 +36,23 @@ class Layout:
     index: Tensor | None = None  # padded: int64 [S, longest], place in the row of each cell (0 where padded)
     inverse: Tensor | None = None  # padded: int64 [T], cell of each token in the flattened [S * longest]
     mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]; block: bool [1, 1, T, T]
+    tiles: Any = None  # triton: `mtl.flash.Tiles`
 
 
 def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int) -> str:
     """The back-end that `auto` means on this device, for this dtype, attention dropout and size of a head.
 
-    Flash attention needs half precision, heads of a multiple of 8 up to 256, and compute capability 8 (Ampere).
+    The fast kernels need half precision and compute capability 8 (Ampere); ours Triton and heads of 16, 32, 64 or 128,
+    torch's heads of a multiple of 8 up to 256.
     """
     if device.type == "cpu":
         return "sdpa"
     half = dtype in (torch.bfloat16, torch.float16)
-    fits = half and dropout == 0.0 and head_dim % 8 == 0 and head_dim <= 256
-    return "varlen" if fits and device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else "padded"
+    if not half or dropout or device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:
+        return "padded"
+    if head_dim in (16, 32, 64, 128) and importlib.util.find_spec("triton") is not None:
+        return "triton"
+    return "varlen" if head_dim % 8 == 0 and head_dim <= 256 else "padded"
 
 
 def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> Layout:
@@ -57,6 +66,10 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
 
     if backend in ("varlen", "sdpa"):
         return Layout(backend, lengths, cu_seqlens)
+    if backend == "triton":
+        from mtl import flash  # needs Triton, which comes with torch for CUDA
+
+        return Layout(backend, lengths, cu_seqlens, tiles=flash.make_tiles(lengths, device))
     if backend == "block":
         owner = there(torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)))
         return Layout(backend, lengths, cu_seqlens, mask=(owner[:, None] == owner[None, :])[None, None])
@@ -69,6 +82,21 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
     index = torch.where(real, starts[:, None] + column[None, :], 0)
     inverse = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
     return Layout(backend, lengths, cu_seqlens, there(index), there(inverse), there(real[:, None, None, :]))
+
+
+def self_attention(module: Any, hidden: Tensor, layout: Layout) -> Tensor:
+    """What `module`, the self-attention of a transformers block, gives for `hidden`: [1, T, H] -> [1, T, H]."""
+    if layout.backend != "triton":
+        out: Tensor = module(hidden, None, layout=layout)[0]
+        return out
+    from mtl import flash
+
+    assert not (module.training and module.dropout.p), "no attention dropout here; mtl/model.py refuses the combination"
+    # One product instead of three, and in the backward pass no additions of three gradients.
+    parts = (module.query, module.key, module.value)
+    weight, bias = torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+    qkv = F.linear(hidden, weight, bias).view(hidden.shape[1], 3, module.num_attention_heads, -1)
+    return flash.attention(qkv, layout.tiles, module.scaling).view(hidden.shape)
 
 
 def packed_attention(
@@ -98,7 +126,7 @@ def packed_attention(
         index, inverse = layout.index, layout.inverse
         assert index is not None
         assert inverse is not None
-        q, k, v = (x[0][:, index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
+        q, k, v = (x.squeeze(0)[:, index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
         return flat[inverse][None], None
@@ -109,7 +137,7 @@ def packed_attention(
     # One split, not a slice per run: the backward of a slice fills and adds a whole row of zeros, each time.
     runs = _runs(layout.lengths)
     sizes = [length * count for length, count in runs]
-    rows = [x[0].transpose(0, 1).split(sizes) for x in (query, key, value)]  # views [n, heads, dim]
+    rows = [x.squeeze(0).transpose(0, 1).split(sizes) for x in (query, key, value)]  # views [n, heads, dim]
     pieces = []
     for (length, count), *row in zip(runs, *rows, strict=True):
         q, k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in row)  # [count, heads, length, dim]
@@ -122,7 +150,8 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: 
     from torch.nn.attention.varlen import varlen_attn  # CUDA only: imported where it is used
 
     assert dropout == 0.0, "varlen has no attention dropout; mtl/model.py refuses the combination"
-    q, k, v = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))  # [T, heads, dim]
+    # Not x[0], whose backward pass fills and copies all of it.
+    q, k, v = (x.squeeze(0).transpose(0, 1).contiguous() for x in (query, key, value))  # [T, heads, dim]
     # The kernel's own scale is 1 / sqrt(head_dim); only the seven positional arguments are stable across releases.
     assert abs(scaling - q.shape[-1] ** -0.5) < 1e-9
     longest = max(layout.lengths)

@@ -189,9 +189,9 @@ class RunConfig(Strict):
     seed: int = Field(1, ge=0, lt=2**32)
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
     attention_probs_dropout_prob: float = Field(
-        0.0, ge=0, lt=1, description="0.0 because the fast varlen kernel has none; XLM-R was trained with 0.1"
+        0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
     )
-    attention: Literal["auto", "varlen", "sdpa", "padded", "block"] = Field(
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded", "block"] = Field(
         "auto", description="attention back-end; see mtl/attention.py"
     )
     gradient_checkpointing: bool = False

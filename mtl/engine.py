@@ -35,7 +35,7 @@ from deepspeed.utils.tensor_fragment import fragment_address
 from torch import Tensor
 
 from data_prep.errors import InputError
-from mtl import attention, gradnorm, pairs, reduction, reshard
+from mtl import attention, gradnorm, pairs, reduction, reshard, zerostep
 from mtl.batch import PackedBatch
 from mtl.config import RunConfig
 from mtl.model import MultiTaskModel
@@ -130,7 +130,7 @@ class Engine:
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
             gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
         if self.stage == 2 and reduction.fits(self.ds.optimizer):
-            reduction.Reduction(self.ds.optimizer)
+            zerostep.Step(self.ds.optimizer, reduction.Reduction(self.ds.optimizer).sums)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)
@@ -170,7 +170,8 @@ class Engine:
         pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
         finite nothing was changed, neither weights nor moments: the caller decides what that means.
         """
-        self.ds.train()
+        if not self.model.training:  # 500 modules are told
+            self.ds.train()
         if keys:
             micro_batches = self._with_pairs(number, micro_batches, keys)
         total: Tensor | None = None

@@ -27,7 +27,7 @@ def in_one_message(optimizer: Any) -> None:
 
     def norm(norm_type: int = 2) -> Tensor:
         # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
-        mine = [grad for part in optimizer.averaged_gradients.values() for grad in part or () if grad is not None]
+        mine = [grad for part in optimizer.averaged_gradients.values() for grad in _tensors(part)]
         mine = [piece for grad in mine for piece in (grad.split(_PIECE) if grad.is_cpu else (grad,))]
         # In float64, so that the norm is the same to the bit however parameters are divided over ranks and groups.
         parts = list(torch._foreach_norm(mine, 2, dtype=torch.float64)) if mine else []
@@ -42,3 +42,10 @@ def in_one_message(optimizer: Any) -> None:
         optimizer.overflow = False
 
     optimizer.scaled_global_norm, optimizer.check_overflow = norm, found_by_the_norm
+
+
+def _tensors(part: Any) -> list[Tensor]:
+    """The gradients of a parameter group on this rank: in one tensor where DeepSpeed has them so, padding included."""
+    if getattr(part, "flat_partition", None) is not None:
+        return [part.flat_partition]
+    return [grad for grad in part or () if grad is not None]

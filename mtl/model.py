@@ -68,11 +68,11 @@ def load_encoder(
 
     `compiled`: see `mtl/compiled.py`.
 
-    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or `varlen` with
-    attention dropout.
+    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or a back-end without
+    attention dropout where there is to be some.
     """
-    if backend == "varlen" and attention_dropout:
-        raise InputError("attention `varlen` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
+    if backend in ("triton", "varlen") and attention_dropout:
+        raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
     config = load_config(spec, special)
     if hidden_dropout is not None:
         config.hidden_dropout_prob = hidden_dropout
@@ -147,8 +147,6 @@ def encode_each(
     for number, block in enumerate(blocks[:count], 1):
         if number == count and tokens is not None:
             hidden = _block(block, hidden, layout, rest, tokens)
-        elif encoder.compiled is None:
-            hidden = block(hidden, None, layout=layout)
         elif block.gradient_checkpointing and block.training:
             hidden = checkpoint(_block, block, hidden, layout, rest, use_reentrant=False)
         else:
@@ -161,7 +159,7 @@ def _block(
 ) -> Tensor:
     """A block's output, all of it or at some places: [1, T, H] -> [1, T or m, H]; `rest`: what follows attention."""
     norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
-    context = block.attention.self(hidden if norm is None else norm(hidden), None, layout=layout)[0]
+    context = attention.self_attention(block.attention.self, hidden if norm is None else norm(hidden), layout)
     if tokens is not None:
         # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
         context, hidden = context.index_select(1, tokens), hidden.index_select(1, tokens)

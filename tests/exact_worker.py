@@ -4,8 +4,9 @@
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
 (how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
-after which AdamW's state is kept) and `theirs` (gradients are reduced by DeepSpeed's own code). Rank 0 writes OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around
-DeepSpeed's own `step`; the engine under test is unchanged.
+after which AdamW's state is kept) and `theirs` (gradients are reduced by DeepSpeed's own code). Rank 0 writes
+OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under test is
+unchanged.
 """
 
 import argparse

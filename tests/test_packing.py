@@ -169,17 +169,22 @@ def test_auto_backend(monkeypatch):
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     assert choose(torch.device("cpu"), torch.float32, 0.0, 64) == "sdpa"
-    assert choose(cuda, torch.bfloat16, 0.0, 64) == "varlen"
+    monkeypatch.setattr(attention.importlib.util, "find_spec", lambda name: name)
+    assert choose(cuda, torch.bfloat16, 0.0, 64) == "triton"
+    assert choose(cuda, torch.bfloat16, 0.0, 80) == "varlen"
     assert choose(cuda, torch.bfloat16, 0.1, 64) == "padded"
     assert choose(cuda, torch.float32, 0.0, 64) == "padded"
     assert choose(cuda, torch.bfloat16, 0.0, 20) == "padded"
+    monkeypatch.setattr(attention.importlib.util, "find_spec", lambda name: None)
+    assert choose(cuda, torch.bfloat16, 0.0, 64) == "varlen"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     assert choose(cuda, torch.bfloat16, 0.0, 64) == "padded"
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_varlen_equals_block(dtype):
+@pytest.mark.parametrize("backend", ["varlen", "triton"])
+def test_kernels_equal_block(dtype, backend):
     encoder = load_encoder(
         RandomEncoder(config={**SHAPE, "hidden_size": 256, "vocab_size": 90}, tokenizer="none"), seed=1
     )
@@ -187,7 +192,7 @@ def test_varlen_equals_block(dtype):
     rng = np.random.default_rng(1)
     batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 31, 64, 17)], 1).to("cuda")
     with torch.no_grad():
-        encoder.packed_backend = "varlen"
+        encoder.packed_backend = backend
         ours = encode(encoder, batch).float()
         encoder.packed_backend = "block"
         reference = encode(encoder.float(), batch)

@@ -54,7 +54,8 @@ def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
     ("field", "value"),
     [
         ("partition_gradients", False), ("cpu_offload", True), ("gradient_accumulation_dtype", torch.bfloat16),
-        ("contiguous_gradients", False), ("reduce_scatter", False), ("use_multi_rank_bucket_allreduce", False), ("round_robin_gradients", True),
+        ("contiguous_gradients", False), ("reduce_scatter", False), ("use_multi_rank_bucket_allreduce", False),
+        ("round_robin_gradients", True),
     ],
 )  # fmt: skip
 def test_other_optimizers_are_left_alone(field, value):

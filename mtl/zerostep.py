@@ -1,0 +1,60 @@
+"""The optimizer's step under ZeRO-2, once gradients are summed (`mtl/reduction.py`), in a few calls for all groups.
+
+DeepSpeed clips, updates and casts one parameter group after another, and then points every parameter at its weights
+anew, where they lie already: with the 22 groups of nine tasks some 20 ms of Python. That is time in which a GPU has
+nothing to do, for the step begins when it has just been waited for (`mtl/gradnorm.py`). What is computed is the same to
+the bit (tests/test_reduction.py).
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Step:
+    """Takes the place of `step` of a ZeRO-2 optimizer of DeepSpeed whose groups' gradients are the tensors `sums`."""
+
+    def __init__(self, optimizer: Any, sums: list[Tensor]) -> None:
+        self._optimizer, self._sums = optimizer, sums
+        self._ranks = [torch.distributed.get_world_size(group) for group in optimizer.real_dp_process_group]
+        # This rank's part of each group: the float32 weights, and those that the model computes with.
+        self._masters = optimizer.single_partition_of_fp32_groups
+        self._parts = [
+            parts[torch.distributed.get_rank(group)]
+            for parts, group in zip(
+                optimizer.parallel_partitioned_bit16_groups, optimizer.real_dp_process_group, strict=True
+            )
+        ]
+        optimizer.step = self
+
+    @torch.no_grad()
+    def __call__(self, closure: Any = None) -> None:
+        """One step, or none if the gradient is not finite (`optimizer.overflow`), as DeepSpeed's own."""
+        optimizer = self._optimizer
+        norm = optimizer.scaled_global_norm()
+        optimizer.overflow = not bool(norm.isfinite())
+        optimizer._global_grad_norm = float("inf") if optimizer.overflow else norm
+        if not optimizer.overflow:
+            self._update(norm)
+        for group in range(len(self._sums)):
+            optimizer.averaged_gradients[group] = None
+
+    def _update(self, norm: Tensor) -> None:
+        optimizer = self._optimizer
+        if optimizer.clip_grad > 0:
+            scale = torch.clamp((norm + 1e-6) / optimizer.clip_grad, min=1.0)
+            if scale > 1:
+                torch._foreach_mul_(self._sums, float(1.0 / scale))
+        for master, gradient in zip(self._masters, self._sums, strict=True):
+            master.grad = gradient
+        optimizer.optimizer.step()
+        for master in self._masters:
+            master.grad = None
+        optimizer._lazy_init_hp_params_optimizer_state()
+        torch._foreach_copy_(self._parts, list(self._masters))
+        for whole, part, ranks, group in zip(
+            optimizer.bit16_groups_flat, self._parts, self._ranks, optimizer.real_dp_process_group, strict=True
+        ):
+            if ranks > 1:
+                torch.distributed.all_gather_into_tensor(whole, part, group=group)

@@ -1,0 +1,215 @@
+"""Attention in Triton against a float64 reference: on a GPU, or in Triton's interpreter (TRITON_INTERPRET=1) on a CPU.
+
+In the interpreter half a minute; on a GPU leave the variable out.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+triton = pytest.importorskip("triton")
+if triton.knobs.runtime.interpret:
+    from triton.runtime import interpreter
+
+    # Triton 3.6 makes a loop's bound an int in a way that numpy no longer allows; kernels are not concerned.
+    _patch = interpreter._patch_lang_tensor
+
+    def _patch_lang_tensor(tensor, scope) -> None:
+        _patch(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    interpreter._patch_lang_tensor = _patch_lang_tensor
+
+from mtl import flash  # noqa: E402
+from mtl.flash import Kernel, Plan  # noqa: E402
+
+LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 512)
+ERROR = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
+INTERPRETED = pytest.param(
+    "cpu", torch.float32, marks=pytest.mark.skipif(not triton.knobs.runtime.interpret, reason="TRITON_INTERPRET=1 only")
+)
+GPU = [pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in ERROR]
+DEVICES = pytest.mark.parametrize(("device", "dtype"), [INTERPRETED, *GPU])
+# Small tiles for the interpreter; queries and keys are not tiled alike, so that a mix-up would show.
+SMALL = Plan(
+    Kernel(32, 16, 4, 1), Kernel(16, 32, 4, 1), Kernel(32, 16, 4, 1), (Kernel(16, 16, 4, 1), Kernel(32, 16, 4, 1))
+)
+
+
+@pytest.fixture(autouse=True)
+def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "gpu" in request.keywords:
+        if triton.knobs.runtime.interpret or not torch.cuda.is_available():
+            pytest.skip("needs a GPU, without TRITON_INTERPRET")
+        return
+    monkeypatch.setattr(flash, "SIZES", (16, 32))
+    monkeypatch.setattr(flash, "plan", lambda dtype, dim: SMALL)
+
+
+def inputs(tokens: int, heads: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """qkv, and a gradient of the output. Drawn anew for every test."""
+    qkv = torch.randn(tokens, 3, heads, dim).to(device, dtype).requires_grad_()
+    return qkv, torch.randn(tokens, heads, dim).to(device, dtype)
+
+
+def reference(qkv: Tensor, dout: Tensor, lengths: tuple[int, ...], scale: float) -> tuple[Tensor, Tensor]:
+    """Output and gradient, float64 on the CPU, a sequence at a time."""
+    exact = qkv.detach().cpu().double().requires_grad_()
+    pieces = []
+    for sequence in exact.split(lengths):
+        q, k, v = sequence.permute(1, 2, 0, 3)  # [heads, length, dim]
+        pieces.append((torch.softmax(q @ k.transpose(1, 2) * scale, -1) @ v).transpose(0, 1))
+    out = torch.cat(pieces)
+    out.backward(dout.cpu().double())
+    assert exact.grad is not None
+    return out.detach(), exact.grad
+
+
+def error(found: Tensor, wanted: Tensor) -> float:
+    return ((found.detach().cpu().double() - wanted).norm() / wanted.norm()).item()
+
+
+def check(lengths: tuple[int, ...], heads: int, dim: int, device: str, dtype: torch.dtype) -> None:
+    scale = dim**-0.5
+    qkv, dout = inputs(sum(lengths), heads, dim, device, dtype)
+    out = flash.attention(qkv, flash.make_tiles(lengths, device), scale)
+    assert out.shape == dout.shape and out.dtype == dtype and out.is_contiguous()
+    out.backward(dout)
+    assert qkv.grad is not None and qkv.grad.is_contiguous()
+    wanted, gradient = reference(qkv, dout, lengths, scale)
+    assert error(out, wanted) < ERROR[dtype]
+    for part in range(3):  # the gradients of q, k and v, each by its own size
+        assert error(qkv.grad[:, part], gradient[:, part]) < ERROR[dtype], "qkv"[part]
+
+
+@DEVICES
+@pytest.mark.parametrize(("heads", "dim"), [(1, 16), (3, 16), (2, 64)])
+def test_equals_the_reference(heads: int, dim: int, device: str, dtype: torch.dtype) -> None:
+    check((1, 15, 33, 16, 70, 2, 17, 32) if device == "cpu" else LENGTHS, heads, dim, device, dtype)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ERROR)
+@pytest.mark.parametrize("dim", [16, 32, 64, 128])
+def test_every_size_of_head(dim: int, dtype: torch.dtype) -> None:
+    check((300, *LENGTHS[::-1]), 2, dim, "cuda", dtype)
+
+
+@DEVICES
+@pytest.mark.parametrize("lengths", [(1,), (1, 1, 1), (16,), (20, 90), (8, 8)])
+def test_rows_of_one_kind(lengths: tuple[int, ...], device: str, dtype: torch.dtype) -> None:
+    """Some of the kernels have then nothing to do. A sequence of 1 has a gradient of exactly 0 for q and k."""
+    if max(lengths) > 1:
+        return check(lengths, 2, 16, device, dtype)
+    qkv, dout = inputs(sum(lengths), 2, 16, device, dtype)
+    out = flash.attention(qkv, flash.make_tiles(lengths, device), 0.25)
+    out.backward(dout)
+    assert qkv.grad is not None
+    torch.testing.assert_close(out, qkv[:, 2])
+    torch.testing.assert_close(qkv.grad[:, 2], dout)
+    torch.testing.assert_close(qkv.grad[:, :2], torch.zeros_like(qkv[:, :2]), rtol=0, atol=ERROR[dtype])
+    return None
+
+
+@pytest.mark.gpu
+def test_a_long_sequence() -> None:
+    check((8192, 5), 1, 64, "cuda", torch.bfloat16)
+
+
+@DEVICES
+def test_large_scores(device: str, dtype: torch.dtype) -> None:
+    """Scores beyond a hundred, all negative for some queries: exp of them would overflow or vanish."""
+    lengths = (9, 40)
+    qkv, dout = inputs(sum(lengths), 2, 16, device, dtype)
+    with torch.no_grad():
+        qkv[:, 0] = qkv[:, 0].abs() * 8
+        qkv[:, 1] = qkv[:, 1].abs() * torch.tensor([-8.0, 8.0], device=device)[None, :, None]
+    out = flash.attention(qkv, flash.make_tiles(lengths, device), 0.25)
+    out.backward(dout)
+    assert qkv.grad is not None and qkv.grad.isfinite().all()
+    wanted, gradient = reference(qkv, dout, lengths, 0.25)
+    assert error(out, wanted) < 10 * ERROR[dtype]
+    assert error(qkv.grad[:, 2], gradient[:, 2]) < 10 * ERROR[dtype]
+
+
+@DEVICES
+def test_the_same_bits_each_time(device: str, dtype: torch.dtype) -> None:
+    lengths = (7, 40, 16) if device == "cpu" else LENGTHS * 8
+    qkv, dout = inputs(sum(lengths), 2, 64, device, dtype)
+    tiles = flash.make_tiles(lengths, device)
+    outs, gradients = [], []
+    for _ in range(2 if device == "cpu" else 5):
+        outs.append(flash.attention(qkv, tiles, 0.125))
+        gradients += torch.autograd.grad(outs[-1], qkv, dout)
+    assert all(torch.equal(out, outs[0]) for out in outs)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+@DEVICES
+@pytest.mark.parametrize("length", [13, 37, 70])
+def test_neighbours_are_neither_read_nor_written(
+    length: int, device: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All memory is NaN but for one sequence in the middle: all of that is written, and nothing else."""
+
+    def poisoned(*args, **options) -> Tensor:
+        return torch.full(*args, torch.nan, **options)
+
+    before, after = 5, 140
+    lengths = (before, length, after)
+    inside = slice(before, before + length)
+    qkv, dout = inputs(sum(lengths), 2, 16, device, dtype)
+    wanted, gradient = reference(qkv[inside], dout[inside], (length,), 0.25)
+    outside = torch.ones(sum(lengths), dtype=torch.bool, device=device)
+    outside[inside] = False
+    with torch.no_grad():
+        qkv[outside], dout[outside] = torch.nan, torch.nan
+    alone = flash.make_tiles((length,), device)
+    for table in alone.tables.values():
+        table[:, 0] += before
+    monkeypatch.setattr(flash.torch, "empty", poisoned)
+    out = flash.attention(qkv, replace(alone, tokens=sum(lengths)), 0.25)
+    out.backward(dout)
+    assert qkv.grad is not None
+    for found, right in ((out, wanted), (qkv.grad, gradient)):
+        assert found[outside].isnan().all()
+        assert error(found[inside], right) < ERROR[dtype]
+
+
+@DEVICES
+def test_checkpointing_and_no_grad(device: str, dtype: torch.dtype) -> None:
+    lengths = (7, 40)
+    qkv, dout = inputs(sum(lengths), 1, 16, device, dtype)
+    tiles = flash.make_tiles(lengths, device)
+    out = flash.attention(qkv, tiles, 0.25)
+    (gradient,) = torch.autograd.grad(out, qkv, dout)
+    again = checkpoint(flash.attention, qkv, tiles, 0.25, use_reentrant=False)
+    assert torch.equal(again, out)
+    assert torch.equal(torch.autograd.grad(again, qkv, dout)[0], gradient)
+    with torch.no_grad():
+        assert torch.equal(flash.attention(qkv, tiles, 0.25), out)
+
+
+def test_tiles_cover_every_token_once_longest_first() -> None:
+    lengths = (3, 40, 16, 1, 33, 17)
+    tiles = flash.make_tiles(lengths, "cpu")
+    assert tiles.tokens == sum(lengths)
+    for size, table in tiles.tables.items():
+        rows = table.tolist()
+        covered = sorted(
+            start + at for start, length, offset, _ in rows for at in range(offset, min(offset + size, length))
+        )
+        assert covered == list(range(sum(lengths)))
+        assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
+        for limit in (0, *flash.SIZES):
+            assert tiles.longer[size, limit] == sum(row[1] > limit for row in rows)
+
+
+def test_what_fits() -> None:
+    assert flash.fits(torch.bfloat16, 64) and flash.fits(torch.float32, 16)
+    assert not flash.fits(torch.bfloat16, 48) and not flash.fits(torch.float64, 64)
+    with pytest.raises(AssertionError, match="tokens"):
+        flash.attention(torch.zeros(4, 3, 1, 16), flash.make_tiles((3,), "cpu"), 0.25)
