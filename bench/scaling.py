@@ -144,7 +144,7 @@ def held(config: Path) -> None:
     for stage in (0, 1, 2):
         for bf16 in (False, True) if stage else (False,):
             made = setup.read(str(config), [])
-            zero = {"stage": stage, "overlap_comm": stage == 2, "reduce_bucket_size": BUCKET}
+            zero = {"stage": stage, "overlap_comm": False, "reduce_bucket_size": BUCKET}
             ds = {key: value for key, value in made.ds.items() if key != "zero_optimization"}
             ds |= {"zero_optimization": zero}
             ds |= {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}} if bf16 else {}
@@ -161,14 +161,27 @@ def held(config: Path) -> None:
                 real()
 
             runner.ds.step = look
-            buckets: list[float] = []
-            if hasattr(runner.ds.optimizer, "setup_buckets"):
+            buckets: list[float] = [0.0]
+            if runner.reduction is not None:
+                reduced = runner.reduction._reduced
+
+                def joined(
+                    grads: list[torch.Tensor], reduced: Any = reduced, buckets: list[float] = buckets
+                ) -> Sequence[torch.Tensor]:
+                    pieces = reduced(grads)
+                    # One larger than a bucket is by itself, and no bucket.
+                    if len(grads) > 1:
+                        buckets.append(sum(storages_of([*grads, *pieces]).values()) / BUCKET)
+                    return pieces
+
+                runner.reduction._reduced = joined
+            elif hasattr(runner.ds.optimizer, "setup_buckets"):
                 make = runner.ds.optimizer.setup_buckets
 
                 def measured(make: Any = make, runner: Any = runner, buckets: list[float] = buckets) -> None:
                     make()
                     made_of = [b for bucket in runner.ds.optimizer.ipg_buckets.values() for b in bucket.buffer]
-                    buckets[:] = [b.nbytes / BUCKET for b in made_of]
+                    buckets.append(sum(b.nbytes / BUCKET for b in made_of))
 
                 runner.ds.optimizer.setup_buckets = measured
             first = next(loader.steps_from(made.plan, 0))
@@ -188,7 +201,7 @@ def held(config: Path) -> None:
             found[f"{stage}{', bf16' if bf16 else ''}"] = {
                 "held": {name: size / total for name, size in zip(names, parts, strict=True)},
                 "model": {name: plan[name] * GIB / total for name in names},
-                "buckets": (sum(buckets), plan["buckets"] * GIB / BUCKET),
+                "buckets": (max(buckets), plan["buckets"] * GIB / BUCKET),
             }
             del runner, model, inner, real, look, now, rest
             gc.collect()

@@ -30,7 +30,7 @@ class Ours:
     def switch(self, tune: dict[str, Any]) -> None:
         run, encoder = self.made.run, self.runner.model.encoder
         encoder.packed_backend = tune.get("attention", run.attention)
-        if tune.get("compile", run.compile):
+        if tune.get("compile", self.made.compiled):
             self._compiled = self._compiled or Compiled()  # code once made is kept
             encoder.compiled = self._compiled
         else:

@@ -195,10 +195,11 @@ class RunConfig(Strict):
         "auto", description="attention back-end; see mtl/attention.py"
     )
     gradient_checkpointing: bool = False
-    compile: bool = Field(
-        False,
+    compile: bool | None = Field(
+        None,
         description="what follows attention in each block through torch.compile: one graph for any number of tokens; "
-        "needs a C++ compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/compiled.py",
+        "needs a C++ compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/compiled.py; "
+        "null: on a GPU, not on CPU",
     )
     trim_word_embeddings: bool = Field(
         True,

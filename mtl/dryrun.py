@@ -40,7 +40,7 @@ def report(made: Setup, ranks: int) -> str:
         f"on {ranks} rank(s) up to {micro} micro-step(s) of at most {config.micro_tokens} tokens",
         f"parameters: {encoder:,} encoder, {heads:,} heads",
         made.vocabulary.describe(made.source.hidden_size, ds),
-        *(["blocks: what follows attention is compiled (compile)"] if config.compile else []),
+        *(["blocks: what follows attention is compiled (compile)"] if made.compiled else []),
         "",
         f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}), estimated:",
         "GPUs   weights  gradients  optimizer  buckets  activations   sum",

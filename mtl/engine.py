@@ -54,6 +54,10 @@ def connect() -> tuple[int, int, torch.device]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ):
+        # Every micro-batch has another number of tokens: blocks of fixed sizes rarely fit the next one, and each that
+        # does not is a cudaMalloc, for which the host waits.
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     accelerator = get_accelerator()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
@@ -129,8 +133,10 @@ class Engine:
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
             gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
+        self.reduction: reduction.Reduction | None = None  # where gradients and step are ours, not DeepSpeed's
         if self.stage == 2 and reduction.fits(self.ds.optimizer):
-            zerostep.Step(self.ds.optimizer, reduction.Reduction(self.ds.optimizer).sums)
+            self.reduction = reduction.Reduction(self.ds.optimizer)
+            zerostep.Step(self.ds.optimizer, self.reduction.sums)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)

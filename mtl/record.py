@@ -34,7 +34,7 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
         },
         "deepspeed": made.ds,
         "attention": backend,
-        "compile": plan.config.compile,
+        "compile": made.compiled,
         "gradient_checkpointing": plan.config.gradient_checkpointing,
         "attention_probs_dropout_prob": plan.config.attention_probs_dropout_prob,
         "word_embeddings": {

@@ -1,12 +1,14 @@
 """Everything a run needs before there is a process group: config, data, plan, and the model's shape."""
 
 import hashlib
+import os
 import shlex
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from data_prep.errors import InputError
@@ -41,6 +43,14 @@ class Setup:
     def names(self) -> list[str]:
         return [task.name for task in self.tasks]
 
+    @property
+    def compiled(self) -> bool:
+        """Whether blocks are compiled: as the config says, or else where the model runs on a GPU."""
+        if self.run.compile is not None:
+            return self.run.compile
+        # DeepSpeed's own choice of device, which follows this variable.
+        return torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda"
+
     def model(self, exports: bool = True) -> MultiTaskModel:
         """The encoder with its weights and fresh heads, in float32 on the CPU.
 
@@ -50,7 +60,7 @@ class Setup:
             encoder = load_encoder(
                 self.run.encoder,
                 backend=self.run.attention,
-                compiled=self.run.compile,
+                compiled=self.compiled,
                 special=self.special,
                 hidden_dropout=self.run.hidden_dropout_prob,
                 attention_dropout=self.run.attention_probs_dropout_prob,

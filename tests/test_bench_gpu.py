@@ -91,7 +91,7 @@ def test_a_variant_that_runs_out_of_memory_is_a_row(tmp_path):
     began = time.monotonic()
     with pytest.raises(Ended) as caught:
         program = "print('torch.OutOfMemoryError: CUDA out of memory. Tried'); raise SystemExit(1)"
-        Contestant("big", [sys.executable, "-c", program], {}, tmp_path / "log")
+        Contestant("big", [sys.executable, "-c", program], {}, tmp_path / "log").ready()
     assert time.monotonic() - began < 20  # at once, not when patience ends
     assert gpu._reason(caught.value) == "out of memory"
     other = Ended("x", tmp_path / "log")
@@ -102,25 +102,27 @@ def test_a_variant_that_runs_out_of_memory_is_a_row(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_whole_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both groups, a compiled variant, the Trainer, and one that comes too late."""
+    """Both groups, a variant switched in place, the Trainer, and one that comes too late."""
     path = tmp_path / "out.json"
-    only = [word for name in ("trainer_grouped", "compile", "32_trainer_grouped") for word in ("--only", name)]
+    only = [word for name in ("trainer_grouped", "checkpointing", "32_trainer_grouped") for word in ("--only", name)]
     size = ["--shape", "tiny", "--vocabulary", "2000", "--tokens", "2500", "--rows", "4", "--ranks", "2"]
     gpu.main([*size, "--rounds", "2", "--steps", "1", *only, "--json", str(path)])
     result = json.loads(path.read_text(encoding="utf-8"))
     rows = result["rows"]
-    assert list(rows) == ["default", "trainer_grouped", "compile", "32", "32_trainer_grouped"]
+    assert list(rows) == ["default", "trainer_grouped", "checkpointing", "32", "32_trainer_grouped"]
     for name, row in rows.items():
         assert row["status"] == "ok", (name, row)
         assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 2
         assert row["mfu"] is None and row["idle"] is None  # only a GPU can say
         assert all(abs(row["losses"][task] / loss - 1) < 1e-3 for task, loss in rows["default"]["losses"].items())
         assert len(row["losses"]) == 9
-    assert rows["compile"]["against"] == "default" and rows["32_trainer_grouped"]["against"] == "32"
-    assert len(rows["compile"]["ratios"]) == 2
+    assert rows["checkpointing"]["against"] == "default" and rows["32_trainer_grouped"]["against"] == "32"
+    assert len(rows["checkpointing"]["ratios"]) == 2
     assert rows["default"]["padding"] == 1 < rows["trainer_grouped"]["padding"]
     assert set(result["memory_plan"]) == {"1", "8", "64"}
     printed = capsys.readouterr().out
-    assert "| compile | " in printed and flops.FORMULA in printed and "64 GPUs: " in printed
-    gpu.main([*size, "--rounds", "1", "--only", "compile", "--seconds", "0", "--json", str(path)])
-    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == {"compile": {"status": "not run: the time was up"}}
+    assert "| checkpointing | " in printed and flops.FORMULA in printed and "64 GPUs: " in printed
+    gpu.main([*size, "--rounds", "1", "--only", "checkpointing", "--seconds", "0", "--json", str(path)])
+    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == {
+        "checkpointing": {"status": "not run: the time was up"}
+    }

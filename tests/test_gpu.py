@@ -37,11 +37,11 @@ def test_float32_equals_one_float64_process(config):
     """Every stage, with several micro-steps, as tests/test_exact.py has it for CPU ranks; no TF32 anywhere."""
     sets = ["mixture.batches=mixed"]
     cases = {
-        f"stage{stage}{'-compiled' if compiled else ''}": {
+        f"stage{stage}": {
             "config": str(config), "ds": {"zero_optimization": {"stage": stage}}, "micro_steps": 3, "moments": [0, 1],
-            "set": [*sets, f"compile={str(compiled).lower()}"],
+            "set": [*sets, f"compile={'true' if stage == 2 else 'false'}"],
         }
-        for stage, compiled in ((0, False), (1, False), (2, False), (2, True))
+        for stage in (0, 1, 2)
     }  # fmt: skip
     folder = config.parent / "float32"
     folder.mkdir()
