@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo demo-seeds test test-real test-slow soak lint clean unlock
+.PHONY: demo demo-seeds test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash data_prep/toyworld/demo.sh
@@ -22,6 +22,14 @@ test-real: .venv/installed unlock
 
 test-slow: .venv/installed unlock
 	python -m pytest -m slow -rs
+
+# The GPU kernels in Triton's interpreter, where there is no GPU; apart from the rest, which does not need Triton there.
+test-triton: .venv/installed .triton/installed
+	TRITON_INTERPRET=1 PYTHONPATH=.triton python -m pytest tests/test_flash.py
+
+.triton/installed:
+	.venv/bin/python -m pip install --quiet --no-deps --target .triton triton==3.6.0
+	touch $@
 
 soak: .venv/installed unlock
 	python tests/soak.py --trials $(or $(N),50)
@@ -41,4 +49,4 @@ unlock:
 	touch $@
 
 clean:
-	rm -rf .venv .torch_extensions data runs
+	rm -rf .venv .triton .torch_extensions data runs

@@ -136,13 +136,15 @@ class _Pairs:
         left, right = english.astype(np.float32), other.astype(np.float32)
         self.there, self.back = top_k_both(left, right, self.k, cosine=True, device=device)
 
-    def _cosines(self, partner: np.ndarray) -> np.ndarray:
-        return (self.x * self.y[torch.from_numpy(partner).to(self.y.device)]).sum(1).cpu().numpy()
-
     def margin(self, partner: np.ndarray) -> float:
-        near = [scores.mean(axis=1, dtype=np.float64) for scores, _ in (self.there, self.back)]
+        # The search's own cosines are float32, whose rounding depends on the order of the sentences.
+        near = [
+            np.mean([_cosines(own, other[torch.from_numpy(place).to(own.device)]) for place in places.T], axis=0)
+            for own, other, (_, places) in ((self.x, self.y, self.there), (self.y, self.x, self.back))
+        ]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return float((self._cosines(partner) / ((near[0] + near[1][partner]) / 2)).mean())
+            cosines = _cosines(self.x, self.y[torch.from_numpy(partner).to(self.y.device)])
+            return float((cosines / ((near[0] + near[1][partner]) / 2)).mean())
 
     def mexa(self, partner: np.ndarray) -> float:
         there, back = (
@@ -166,6 +168,12 @@ class _Pairs:
                     closer[number] += sum(float(_above(pool, true)) for pool in (across, within))
                     closer[number] -= 0.5 * len(rows)  # the translation, which equals itself
         return [1 + count / (2 * n) for count in closer]
+
+
+def _cosines(x: Tensor, y: Tensor) -> np.ndarray:
+    """Of unit vectors, row by row: float64 [n]."""
+    found: np.ndarray = (x * y).sum(1).cpu().numpy()
+    return found
 
 
 def _above(pool: Tensor, true: Tensor) -> Tensor:

@@ -33,8 +33,7 @@ class Layout:
     backend: str
     lengths: tuple[int, ...]
     cu_seqlens: Tensor  # int32 [S + 1], cumulative lengths, first 0
-    index: Tensor | None = None  # padded: int64 [S, longest], place in the row of each cell (0 where padded)
-    inverse: Tensor | None = None  # padded: int64 [T], cell of each token in the flattened [S * longest]
+    cells: Tensor | None = None  # padded: int64 [T], cell of each token in the flattened [S * longest]
     mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]; block: bool [1, 1, T, T]
     tiles: Any = None  # triton: `mtl.flash.Tiles`
 
@@ -76,12 +75,9 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
     assert backend == "padded", backend
     longest = max(lengths)
     sizes = torch.tensor(lengths)
-    starts = torch.cumsum(sizes, 0) - sizes
-    column = torch.arange(longest)
-    real = column[None, :] < sizes[:, None]
-    index = torch.where(real, starts[:, None] + column[None, :], 0)
-    inverse = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
-    return Layout(backend, lengths, cu_seqlens, there(index), there(inverse), there(real[:, None, None, :]))
+    real = torch.arange(longest)[None, :] < sizes[:, None]
+    cells = torch.arange(len(lengths) * longest).view(len(lengths), longest)[real]
+    return Layout(backend, lengths, cu_seqlens, there(cells), there(real[:, None, None, :]))
 
 
 def self_attention(module: Any, hidden: Tensor, layout: Layout) -> Tensor:
@@ -123,13 +119,21 @@ def packed_attention(
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, **options)
         return out.transpose(1, 2), None
     if layout.backend == "padded":
-        index, inverse = layout.index, layout.inverse
-        assert index is not None
-        assert inverse is not None
-        q, k, v = (x.squeeze(0)[:, index].transpose(0, 1) for x in (query, key, value))  # [S, heads, longest, dim]
+        assert layout.cells is not None
+        assert layout.mask is not None
+        # Copied to distinct cells: gathered from the row, padding would all come from one place, and in the backward
+        # pass all go back there, one after the other.
+        size = (len(layout.lengths), max(layout.lengths))
+        q, k, v = (
+            x.new_zeros(size[0] * size[1], x.shape[1], x.shape[3])
+            .index_copy(0, layout.cells, x.squeeze(0).transpose(0, 1))
+            .unflatten(0, size)
+            .transpose(1, 2)
+            for x in (query, key, value)
+        )  # [S, heads, longest, dim]
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
-        return flat[inverse][None], None
+        return flat.index_select(0, layout.cells)[None], None
     dtype = query.dtype
     if query.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16):
         # In bf16 torch's kernel for CPUs takes twice as long for short sequences, and is less exact.

@@ -130,6 +130,7 @@ class Engine:
         # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
         quiet = {**ds, "timers": {"throughput": {"enabled": False}}}
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
+        self.ds.train()  # all of it: a loaded encoder comes in eval mode
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
             gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
@@ -176,7 +177,7 @@ class Engine:
         pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
         finite nothing was changed, neither weights nor moments: the caller decides what that means.
         """
-        if not self.model.training:  # 500 modules are told
+        if not self.model.training:  # after an evaluation; not at each step, since 500 modules are told
             self.ds.train()
         if keys:
             micro_batches = self._with_pairs(number, micro_batches, keys)

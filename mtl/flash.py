@@ -6,11 +6,9 @@ rows ask for:
 
 - A row is cut into tiles on the host, once per micro-batch (`make_tiles`): a program per tile and head, none empty,
   the longest sequences first, so that the short ones fill the gaps at the end.
-- Backward of a sequence that fits one tile (most do): one program computes dq, dk and dv together, 5 matrix products,
-  all read once, and neither the output nor a pass for `delta` is needed.
-- Backward of longer sequences: a kernel over tiles of queries (dq, and `delta`), then one over tiles of keys (dk, dv).
-  They compute the scores twice, 7 matrix products instead of 5: the price of doing without atomic adds. The same
-  inputs thus give the same bits each time.
+- Backward: a kernel over tiles of queries (dq, and `delta`), then one over tiles of keys (dk, dv). They compute the
+  scores twice, 7 matrix products instead of 5: the price of doing without atomic adds. The same inputs thus give the
+  same bits each time. (A kernel of its own for sequences of one tile, which needs 5, was 2 % faster on an H100.)
 
 Block sizes are fixed (`PLANS`), not searched for at run time: start-up is short and every rank runs the same code.
 """
@@ -29,40 +27,33 @@ from torch.autograd.function import once_differentiable
 class Kernel(NamedTuple):
     """How a kernel is launched. tile: rows a program owns, one of SIZES; step: rows it reads per turn of its loop.
 
-    stages: turns whose reads are under way at once; registers: most per thread, where fewer let more programs run.
+    stages: turns whose reads are under way at once.
     """
 
     tile: int
     step: int
     warps: int
     stages: int
-    registers: int | None = None
 
 
 class Plan(NamedTuple):
-    """The kernels for one size of head and element. whole: by increasing tile, `step` unused."""
+    """The kernels for one size of head and element."""
 
     forward: Kernel
     dq: Kernel
     dkv: Kernel
-    whole: tuple[Kernel, ...]
 
 
-SIZES = (32, 64, 128)  # the tiles that a row is cut into; whatever a plan names must be here
+SIZES = (32, 64)  # the tiles that a row is cut into; whatever a plan names must be here
 # By bytes per element and largest dim. What limits: registers hold float32 accumulators, tile x step (scores) and
 # tile x dim (results), over 32 * warps threads of at most 255 registers; operands lie in shared memory, 227 KB.
 PLANS = {
-    # The whole of 128 x 128 takes 173 registers: with 128 (a few spill) two programs run at a time instead of one.
-    (2, 64): Plan(
-        forward=Kernel(64, 64, 4, 3),
-        dq=Kernel(64, 64, 4, 2),
-        dkv=Kernel(64, 64, 4, 2),
-        whole=(Kernel(64, 64, 4, 1), Kernel(128, 128, 8, 1, 128)),
-    ),
-    (2, 128): Plan(Kernel(64, 64, 4, 2), Kernel(64, 64, 4, 2), Kernel(64, 64, 8, 2), (Kernel(64, 64, 4, 1),)),
+    # The fastest of 19 on an H100, where tiles of 128 were 15 to 100 % slower (bench/README.md).
+    (2, 64): Plan(forward=Kernel(64, 64, 4, 3), dq=Kernel(64, 64, 4, 3), dkv=Kernel(64, 64, 4, 1)),
+    (2, 128): Plan(Kernel(64, 64, 4, 2), Kernel(64, 64, 4, 2), Kernel(64, 64, 8, 2)),
     # Exact float32 has no tensor cores: small tiles, for tests and rare uses.
-    (4, 64): Plan(Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), (Kernel(32, 32, 4, 1),)),
-    (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), ()),
+    (4, 64): Plan(Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1)),
+    (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1)),
 }
 LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and exp2 is what the hardware has
 
@@ -82,7 +73,6 @@ class Tiles:
 
     tokens: int  # T, the sum of the lengths
     tables: dict[int, Tensor]  # by size of tile: int32 [tiles, 4] (see `_tile`), views of one tensor
-    longer: dict[tuple[int, int], int]  # (size of tile, n): how many tiles, the first, have sequences longer than n
 
 
 def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
@@ -90,7 +80,7 @@ def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
     given = np.array(lengths, dtype=np.int32)
     order = np.argsort(-given, kind="stable")
     sizes, starts = given[order], (np.cumsum(given) - given)[order]
-    parts, longer = [], {}
+    parts = []
     for tile in SIZES:
         counts = -(-sizes // tile)
         ends = np.cumsum(counts)
@@ -99,14 +89,11 @@ def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
         table[:, 0], table[:, 1] = starts[owner], sizes[owner]
         table[:, 2] = tile * (np.arange(len(owner)) - (ends - counts)[owner])
         parts.append(table)
-        for limit in (0, *SIZES):
-            sequences = int(np.searchsorted(-sizes, -limit))
-            longer[tile, limit] = int(ends[sequences - 1]) if sequences else 0
     host = torch.from_numpy(np.concatenate(parts))
     # From ordinary memory the host would wait for all that the GPU still has to do.
     host = host.pin_memory() if torch.device(device).type == "cuda" else host
     there = host.to(device, non_blocking=True).split([len(part) for part in parts])
-    return Tiles(int(given.sum()), dict(zip(SIZES, there, strict=True)), longer)
+    return Tiles(int(given.sum()), dict(zip(SIZES, there, strict=True)))
 
 
 def attention(qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
@@ -127,8 +114,7 @@ class _Attention(torch.autograd.Function):
         tokens, _, heads, dim = qkv.shape
         out = torch.empty((tokens, heads, dim), dtype=qkv.dtype, device=qkv.device)
         lse = torch.empty((heads, tokens), dtype=torch.float32, device=qkv.device)
-        kernel = plan(qkv.dtype, dim).forward
-        _launch(_forward, kernel, tiles, 0, tiles.longer[kernel.tile, 0], (qkv, out, lse), scale)
+        _launch(_forward, plan(qkv.dtype, dim).forward, tiles, (qkv, out, lse), scale)
         ctx.save_for_backward(qkv, out, lse)
         ctx.tiles, ctx.scale = tiles, scale
         return out
@@ -140,30 +126,20 @@ class _Attention(torch.autograd.Function):
         tiles, scale, kernels = ctx.tiles, ctx.scale, plan(qkv.dtype, qkv.shape[-1])
         dout = dout.contiguous()
         dqkv = torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
-        longest = kernels.whole[-1].tile if kernels.whole else 0
-        if tiles.longer[kernels.dq.tile, longest]:
-            delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
-            for function, kernel in ((_backward_dq, kernels.dq), (_backward_dkv, kernels.dkv)):
-                count = tiles.longer[kernel.tile, longest]
-                _launch(function, kernel, tiles, 0, count, (qkv, out, dout, lse, delta, dqkv), scale)
-        shorter = 0
-        for kernel in kernels.whole:  # sequences longer than `shorter` that fit one of its tiles
-            first, last = tiles.longer[kernel.tile, kernel.tile], tiles.longer[kernel.tile, shorter]
-            _launch(_backward_whole, kernel, tiles, first, last, (qkv, dout, lse, dqkv), scale)
-            shorter = kernel.tile
+        delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
+        for function, kernel in ((_backward_dq, kernels.dq), (_backward_dkv, kernels.dkv)):
+            _launch(function, kernel, tiles, (qkv, out, dout, lse, delta, dqkv), scale)
         return dqkv, None, None
 
 
-def _launch(function: Any, kernel: Kernel, tiles: Tiles, first: int, last: int, tensors: Any, scale: float) -> None:
-    """Run `function` over tiles first ... last - 1 of the table for its size, all heads."""
+def _launch(function: Any, kernel: Kernel, tiles: Tiles, tensors: tuple[Tensor, ...], scale: float) -> None:
+    """Run `function` over all tiles of the table for its size, all heads."""
     _, _, heads, dim = tensors[0].shape  # qkv
-    if last > first:
-        options = {"num_warps": kernel.warps, "num_stages": kernel.stages}
-        if kernel.registers is not None:
-            options["maxnreg"] = kernel.registers
-        table = tiles.tables[kernel.tile]
-        sizes = (heads, dim, kernel.tile, kernel.step)
-        function[((last - first) * heads,)](*tensors, table, first, tiles.tokens, scale, *sizes, **options)
+    table = tiles.tables[kernel.tile]
+    function[(len(table) * heads,)](
+        *tensors, table, tiles.tokens, scale, heads, dim, kernel.tile, kernel.step,
+        num_warps=kernel.warps, num_stages=kernel.stages,
+    )  # fmt: skip
 
 
 # In the kernels: q, k, v, dout (`do`) and their gradients are [rows, DIM]; scores are [queries, keys], in base 2 (by
@@ -172,17 +148,17 @@ def _launch(function: Any, kernel: Kernel, tiles: Tiles, first: int, last: int, 
 # have an lse of infinity, thus probabilities of exactly 0; keys there are masked, but in `_backward_dkv`, where each
 # key has a row of the results to itself.
 # Counts that change with every batch must not be specialised on: each new kind of number would compile anew.
-_jit = triton.jit(do_not_specialize=["first", "tokens"])
+_jit = triton.jit(do_not_specialize=["tokens"])
 
 
 @triton.jit
-def _tile(table, first, HEADS: tl.constexpr):
+def _tile(table, HEADS: tl.constexpr):
     """(start of the sequence in the row, its length, offset of the tile in it, head) of this program.
 
     Heads are the fast axis: programs that run together read neighbouring memory.
     """
     program = tl.program_id(0)
-    entry = table + 4 * (first + program // HEADS)
+    entry = table + 4 * (program // HEADS)
     return tl.load(entry).to(tl.int64), tl.load(entry + 1), tl.load(entry + 2), program % HEADS
 
 
@@ -206,12 +182,12 @@ def _product(a, b):
 
 @_jit
 def _forward(
-    qkv, out, lse, table, first, tokens, scale,
+    qkv, out, lse, table, tokens, scale,
     HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
     """out [T, HEADS, DIM] and lse of a tile of queries, over all keys of its sequence."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, first, HEADS)
+    start, length, offset, head = _tile(table, HEADS)
     base = qkv + start * (3 * PART) + head * DIM
     rows = offset + tl.arange(0, TILE)
     q = _read(base, rows, length, 3 * PART, DIM)
@@ -236,12 +212,12 @@ def _forward(
 
 @_jit
 def _backward_dq(
-    qkv, out, dout, lse, delta, dqkv, table, first, tokens, scale,
+    qkv, out, dout, lse, delta, dqkv, table, tokens, scale,
     HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
     """dq of a tile of queries, and delta = sum(dout * out) of each, float32 [HEADS, T], for the next kernel."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, first, HEADS)
+    start, length, offset, head = _tile(table, HEADS)
     base = qkv + start * (3 * PART) + head * DIM
     rows = offset + tl.arange(0, TILE)
     q = _read(base, rows, length, 3 * PART, DIM)
@@ -266,12 +242,12 @@ def _backward_dq(
 
 @_jit
 def _backward_dkv(
-    qkv, out, dout, lse, delta, dqkv, table, first, tokens, scale,
+    qkv, out, dout, lse, delta, dqkv, table, tokens, scale,
     HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
     """dk and dv of a tile of keys, over all queries of its sequence. `out` is not read."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, first, HEADS)
+    start, length, offset, head = _tile(table, HEADS)
     base = qkv + start * (3 * PART) + head * DIM
     rows = offset + tl.arange(0, TILE)
     k = _read(base + PART, rows, length, 3 * PART, DIM)
@@ -293,30 +269,3 @@ def _backward_dkv(
     gradient = dqkv + start * (3 * PART) + head * DIM
     _write(gradient + PART, rows, length, dk * scale, 3 * PART, DIM)
     _write(gradient + 2 * PART, rows, length, dv, 3 * PART, DIM)
-
-
-@_jit
-def _backward_whole(
-    qkv, dout, lse, dqkv, table, first, tokens, scale,
-    HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
-):  # fmt: skip
-    """dq, dk and dv of a sequence of at most TILE tokens. Scores are [queries, keys]."""
-    PART: tl.constexpr = HEADS * DIM
-    start, length, _, head = _tile(table, first, HEADS)
-    base = qkv + start * (3 * PART) + head * DIM
-    gradient = dqkv + start * (3 * PART) + head * DIM
-    rows = tl.arange(0, TILE)
-    q = _read(base, rows, length, 3 * PART, DIM)
-    k = _read(base + PART, rows, length, 3 * PART, DIM)
-    v = _read(base + 2 * PART, rows, length, 3 * PART, DIM)
-    do = _read(dout + start * PART + head * DIM, rows, length, PART, DIM)
-    norm = tl.load(lse + head.to(tl.int64) * tokens + start + rows, mask=rows < length, other=float("inf"))
-    scores = tl.where(rows[None, :] < length, _product(q, k), float("-inf"))
-    p = tl.exp2(scores * (scale * LOG2E) - norm[:, None])
-    dv = tl.dot(tl.trans(p.to(do.dtype)), do, input_precision="ieee")
-    _write(gradient + 2 * PART, rows, length, dv, 3 * PART, DIM)
-    dp = _product(do, v)
-    ds = (p * (dp - tl.sum(p * dp, 1)[:, None])).to(q.dtype)  # all keys are here: delta needs no output
-    _write(gradient, rows, length, tl.dot(ds, k, input_precision="ieee") * scale, 3 * PART, DIM)
-    dk = tl.dot(tl.trans(ds), q, input_precision="ieee")
-    _write(gradient + PART, rows, length, dk * scale, 3 * PART, DIM)

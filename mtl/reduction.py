@@ -70,10 +70,11 @@ class Reduction:
         self._way: deque[tuple[Any, list[tuple[Tensor, list[Place]]]]] = deque()  # (end of its reduction, bucket)
         for hook in optimizer._grad_acc_hooks:
             hook.remove()
-        for group in optimizer.bit16_groups:
-            for parameter in group:
-                if parameter.requires_grad:
-                    parameter.register_post_accumulate_grad_hook(self.add)
+        self._parameters = [parameter for group in optimizer.bit16_groups for parameter in group]
+        if self._ranks > 1:
+            # Where nothing is sent there is nothing to begin early, and a hook interrupts the backward pass for Python.
+            for parameter in self._parameters:
+                parameter.register_post_accumulate_grad_hook(self.add)
         optimizer.independent_gradient_partition_epilogue = self.finish
 
     def add(self, parameter: Tensor) -> None:
@@ -89,6 +90,9 @@ class Reduction:
     def finish(self) -> None:
         """Called at the end of every micro-step's backward pass."""
         self._begin()
+        for parameter in self._parameters if self._ranks == 1 else ():
+            if parameter.grad is not None:
+                self.add(parameter)
         self._flush()
         while self._way:
             self._wait()

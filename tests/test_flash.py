@@ -1,6 +1,6 @@
 """Attention in Triton against a float64 reference: on a GPU, or in Triton's interpreter (TRITON_INTERPRET=1) on a CPU.
 
-In the interpreter half a minute; on a GPU leave the variable out.
+`make test-triton` runs it in the interpreter, half a minute; on a GPU leave the variable out.
 """
 
 from dataclasses import replace
@@ -34,9 +34,7 @@ INTERPRETED = pytest.param(
 GPU = [pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in ERROR]
 DEVICES = pytest.mark.parametrize(("device", "dtype"), [INTERPRETED, *GPU])
 # Small tiles for the interpreter; queries and keys are not tiled alike, so that a mix-up would show.
-SMALL = Plan(
-    Kernel(32, 16, 4, 1), Kernel(16, 32, 4, 1), Kernel(32, 16, 4, 1), (Kernel(16, 16, 4, 1), Kernel(32, 16, 4, 1))
-)
+SMALL = Plan(Kernel(32, 16, 4, 1), Kernel(16, 32, 4, 1), Kernel(32, 16, 4, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -204,8 +202,6 @@ def test_tiles_cover_every_token_once_longest_first() -> None:
         )
         assert covered == list(range(sum(lengths)))
         assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
-        for limit in (0, *flash.SIZES):
-            assert tiles.longer[size, limit] == sum(row[1] > limit for row in rows)
 
 
 def test_what_fits() -> None:

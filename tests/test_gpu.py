@@ -136,7 +136,7 @@ def test_reduction_beside_the_backward_pass(made):
                 for _ in range(3):  # the gradient is late
                     noise = noise @ noise / 64
                 parameter.grad = noise.view(-1)[: parameter.numel()].view(parameter.shape).clone()
-                one.add(parameter, group)
+                one.add(parameter)
             one.finish()
         found.append(optimizer.averaged_gradients[group].flat_partition.clone())
         optimizer.averaged_gradients.clear()
@@ -158,6 +158,7 @@ def test_the_host_waits_for_the_gpu_once_a_step(made, monkeypatch):
             present = {made.names[t] for t in np.flatnonzero(work.step.counts)}
             with warnings.catch_warnings(record=True) as seen:
                 warnings.simplefilter("always")
+                asked.clear()
                 torch.cuda.set_sync_debug_mode("warn" if number == 2 else "default")
                 try:
                     runner.step(work.step.number, work.batches, present, work.keys)
