@@ -1,9 +1,9 @@
 """Memory and step time of XLM-R Large on 1 to 512 GPUs, by the model of docs/scaling.md; and the memory model measured.
 
-    python -m bench.scaling                  the table, for the H200 and network described below
+    python -m bench.scaling                  the table, for the GPU and network described below
     python -m bench.scaling --measure        tensors that the engine holds on 1 and 2 CPU ranks, against the model
 
-Everything about a GPU here is reckoned from published figures of the hardware; nothing of it was measured on one.
+A GPU's speed is what one H100 reached (bench/README.md); the network is reckoned from published figures.
 """
 
 import argparse
@@ -34,10 +34,10 @@ MEAN_LENGTH = 110  # tokens of a sequence's row, mean of the mixture
 
 @dataclass(frozen=True)
 class Hardware:
-    """Bytes a second and rank in each direction, seconds, operations a second: published, times a share reached."""
+    """Operations a second, measured; bytes a second and rank in each direction, and seconds: published."""
 
-    peak: float = 800e12  # dense bf16 that a large product reaches on an H200 (989 on paper)
-    reached: float = 0.55  # of it, in training: the aim
+    peak: float = 793e12  # dense bf16 that a large product reached on an H100 (989 on paper); an H200's is the same
+    reached: float = 0.53  # of it, in training on that H100 (bench/README.md)
     inside: float = 0.8 * 450e9  # NVLink 4 inside a host of 8
     between: float = 0.8 * 50e9  # a 400 Gb/s adapter for each GPU
     latency: float = 10e-6  # of one hop
