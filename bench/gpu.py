@@ -223,13 +223,11 @@ def _rows(bench: Bench, began: float, peak: float | None) -> Any:
             if started - began + longest > options.seconds:
                 yield name, {"status": "not run: the time was up"}
                 continue
-            if AGAINST[name] not in alone:
-                alone.add(AGAINST[name])
-                yield (
-                    AGAINST[name],
-                    _row(bench, AGAINST[name], [bench.turn(AGAINST[name]) for _ in range(options.rounds)], peak),
-                )
             try:
+                if AGAINST[name] not in alone:
+                    alone.add(AGAINST[name])
+                    turns = [bench.turn(AGAINST[name]) for _ in range(options.rounds)]
+                    yield AGAINST[name], _row(bench, AGAINST[name], turns, peak)
                 row = _raced(bench, AGAINST[name], name, peak)
             except Ended as error:
                 row = {"status": f"{error.name}: {_reason(error)}" if error.name != name else _reason(error)}

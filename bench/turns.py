@@ -166,8 +166,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def pass_gate() -> None:
     """Waits until the benchmark wants this program on the devices; everything that needs none can be done before."""
-    gate = os.environ.get(_GATE)
+    gate, began = os.environ.get(_GATE), time.monotonic()
     while gate and not Path(gate).exists():
+        if not Path(gate).parent.exists() or time.monotonic() - began > PATIENCE:
+            raise SystemExit("the benchmark is gone")
         time.sleep(0.05)
 
 

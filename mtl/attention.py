@@ -15,6 +15,8 @@ know about the row travels as the keyword argument `layout`, made once per micro
 """
 
 import importlib.util
+import os
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+TRITON_HEADS = (16, 32, 64, 128)  # sizes of a head that mtl/flash.py takes
 NAME = "packed"  # unknown to transformers' mask registry, which therefore builds no mask
 
 
@@ -49,9 +52,15 @@ def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: i
     half = dtype in (torch.bfloat16, torch.float16)
     if not half or dropout or device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:
         return "padded"
-    if head_dim in (16, 32, 64, 128) and importlib.util.find_spec("triton") is not None:
+    if head_dim in TRITON_HEADS and has_triton():
         return "triton"
     return "varlen" if head_dim % 8 == 0 and head_dim <= 256 else "padded"
+
+
+def has_triton() -> bool:
+    """Whether Triton is there, which comes with torch for CUDA, and the C compiler that it starts kernels with."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    return importlib.util.find_spec("triton") is not None and compiler is not None
 
 
 def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> Layout:

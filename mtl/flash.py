@@ -23,6 +23,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mtl.attention import TRITON_HEADS
+
 
 class Kernel(NamedTuple):
     """How a kernel is launched. tile: rows a program owns, one of SIZES; step: rows it reads per turn of its loop.
@@ -60,7 +62,7 @@ LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and exp2 i
 
 def fits(dtype: torch.dtype, dim: int) -> bool:
     """Whether `attention` takes heads of `dim` elements of `dtype`."""
-    return dtype in (torch.bfloat16, torch.float16, torch.float32) and dim in (16, 32, 64, 128)
+    return dtype in (torch.bfloat16, torch.float16, torch.float32) and dim in TRITON_HEADS
 
 
 def plan(dtype: torch.dtype, dim: int) -> Plan:

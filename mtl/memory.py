@@ -31,8 +31,9 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
     Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
     too; what is held besides was measured (docs/scaling.md): in half precision stage 1 keeps gradients as computed and
     as accumulated. Buckets: what gradients are reduced through: DeepSpeed's in stage 1, twice with `overlap_comm`; in
-    stage 2 (`mtl/reduction.py`) gradients that wait, on several ranks beside them their concatenation, and with
-    `overlap_comm` two more of both that are on their way. A parameter larger than a bucket is one by itself.
+    stage 2 (`mtl/reduction.py`) on one rank all gradients, on several those that wait and the concatenation of a
+    bucket, and with `overlap_comm` the gradients of two more that are on their way. A parameter larger than a bucket is
+    one by itself, and not counted as more.
     Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
     equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
     """
@@ -48,10 +49,10 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
     if stage == 1 and half:
         gradients, buffers = 6.0, 0
     if stage == 2 and not offload:
-        buffers = 1 if ranks == 1 else 6 if overlap else 2
+        buffers = 4 if overlap else 2
     bucket = zero.get("reduce_bucket_size", 5e8) * buffers if stage else 0
     if stage == 2 and not offload:
-        bucket = min(bucket, total * buffers)
+        bucket = total if ranks == 1 else min(bucket, total * buffers)
     parts = {
         "weights": total * width,
         "gradients": total * gradients,

@@ -74,6 +74,12 @@ def load_encoder(
     if backend in ("triton", "varlen") and attention_dropout:
         raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
     config = load_config(spec, special)
+    head = config.hidden_size // config.num_attention_heads
+    if backend == "triton" and not (head in attention.TRITON_HEADS and attention.has_triton()):
+        raise InputError(
+            "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
+            f"(this encoder's are of {head}): use `auto`"
+        )
     if hidden_dropout is not None:
         config.hidden_dropout_prob = hidden_dropout
     config.attention_probs_dropout_prob = attention_dropout

@@ -37,6 +37,7 @@ def fits(optimizer: Any) -> bool:
         and optimizer.reduce_scatter
         and optimizer.use_multi_rank_bucket_allreduce
         and not optimizer.round_robin_gradients
+        and (torch.cuda.is_available() or not optimizer.overlap_comm or optimizer.reduction_stream is None)
     )
 
 

@@ -13,8 +13,8 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
+from mtl import attention, data, vocabulary
 from mtl import config as configs
-from mtl import data, vocabulary
 from mtl.batch import Special
 from mtl.config import HOUSE, RandomEncoder, RunConfig
 from mtl.data import TaskData
@@ -49,7 +49,8 @@ class Setup:
         if self.run.compile is not None:
             return self.run.compile
         # DeepSpeed's own choice of device, which follows this variable.
-        return torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda"
+        cuda = torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda"
+        return cuda and attention.has_triton()
 
     def model(self, exports: bool = True) -> MultiTaskModel:
         """The encoder with its weights and fresh heads, in float32 on the CPU.
@@ -88,6 +89,7 @@ class Setup:
             "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
             "hidden_dropout_prob": run.hidden_dropout_prob,
             "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
+            "compile": self.compiled,  # other dropout masks
             "deepspeed": self.ds,
         }
 

@@ -116,28 +116,33 @@ def test_compiled_blocks_equal_the_others(made, tmp_path):
             assert (grad - grads[1][name]).norm() <= 1e-4 * grad.norm() + 1e-5 * whole, name
 
 
-def test_reduction_beside_the_backward_pass(made):
+def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     """On a stream of its own, in many buckets of large gradients, the sums are those of one stream, to the bit."""
     engine.connect()
+    shape = {**SHAPE, "hidden_size": 1024, "intermediate_size": 4096}
+    encoder = {"config": shape, "tokenizer": str(tiny_tokenizer_dir)}
+    made = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir, encoder=encoder)), ["deepspeed=zero2.json"])
     made.ds["zero_optimization"]["reduce_bucket_size"] = 3_000_000
     runner = engine.Engine(made.model(), made.run, made.ds, made.plan.steps)
     optimizer = runner.ds.optimizer
     group, parameters = max(enumerate(optimizer.bit16_groups), key=lambda pair: sum(p.numel() for p in pair[1]))
     found = []
     for stream in (None, torch.cuda.Stream()):
-        one = reduction.Reduction(optimizer)
+        one, flushes = reduction.Reduction(optimizer), []
         one._ranks, one._stream = 2, stream  # of one process: what is divided by 2 is then not added up again
+        inner = one._reduced
+        one._reduced = lambda grads, inner=inner, flushes=flushes: (flushes.append(len(grads)), inner(grads))[1]
         generator = torch.Generator("cuda").manual_seed(1)
         for _ in range(3):
-            runner.ds.set_gradient_accumulation_boundary(True)
-            optimizer.set_gradient_accumulation_boundary(True)
             for parameter in parameters:
-                noise = torch.randn(4000, 4000, device="cuda", generator=generator, dtype=parameter.dtype)
+                noise = torch.randn(2000, 2000, device="cuda", generator=generator, dtype=parameter.dtype)
                 for _ in range(3):  # the gradient is late
-                    noise = noise @ noise / 64
-                parameter.grad = noise.view(-1)[: parameter.numel()].view(parameter.shape).clone()
+                    noise = noise @ noise / 45
+                grad = noise.view(-1).repeat(2)[: parameter.numel()] + 1
+                parameter.grad = grad.view(parameter.shape).clone()
                 one.add(parameter)
             one.finish()
+        assert len(flushes) > 3 * 2 * reduction.IN_FLIGHT
         found.append(optimizer.averaged_gradients[group].flat_partition.clone())
         optimizer.averaged_gradients.clear()
     assert found[0].isfinite().all() and found[0].any()

@@ -61,7 +61,7 @@ def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
 def test_other_optimizers_are_left_alone(field, value):
     class Optimizer:
         partition_gradients = True
-        cpu_offload = round_robin_gradients = False
+        cpu_offload = round_robin_gradients = overlap_comm = False
         gradient_accumulation_dtype = torch.float32
         contiguous_gradients = reduce_scatter = use_multi_rank_bucket_allreduce = True
 
