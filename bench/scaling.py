@@ -161,29 +161,7 @@ def held(config: Path) -> None:
                 real()
 
             runner.ds.step = look
-            buckets: list[float] = [0.0]
-            if runner.reduction is not None:
-                reduced = runner.reduction._reduced
-
-                def joined(
-                    grads: list[torch.Tensor], reduced: Any = reduced, buckets: list[float] = buckets
-                ) -> Sequence[torch.Tensor]:
-                    pieces = reduced(grads)
-                    # One larger than a bucket is by itself, and no bucket.
-                    if len(grads) > 1:
-                        buckets.append(sum(storages_of([*grads, *pieces]).values()) / BUCKET)
-                    return pieces
-
-                runner.reduction._reduced = joined
-            elif hasattr(runner.ds.optimizer, "setup_buckets"):
-                make = runner.ds.optimizer.setup_buckets
-
-                def measured(make: Any = make, runner: Any = runner, buckets: list[float] = buckets) -> None:
-                    make()
-                    made_of = [b for bucket in runner.ds.optimizer.ipg_buckets.values() for b in bucket.buffer]
-                    buckets.append(sum(b.nbytes / BUCKET for b in made_of))
-
-                runner.ds.optimizer.setup_buckets = measured
+            buckets = watched(runner, world)
             first = next(loader.steps_from(made.plan, 0))
             batches = loader.micro_batches(made.plan, first, first.divide(world, 8_192), number, made.special)
             runner.step(0, batches, {made.names[t] for t in first.counts.nonzero()[0]}, {})
@@ -208,6 +186,39 @@ def held(config: Path) -> None:
     if number == 0:
         print(json.dumps(found))
     ranks.close()
+
+
+def watched(runner: Any, world: int) -> list[float]:
+    """Bytes that gradients are reduced through, in numbers of a bucket, as they come to be held (0 first)."""
+    found, optimizer, reduction = [0.0], runner.ds.optimizer, runner.reduction
+    if reduction is not None and world == 1:  # all at once, and cut into buckets afterwards
+        finish = reduction.finish
+
+        def whole() -> None:
+            grads = [p.grad for p in runner.model.parameters() if p.grad is not None]
+            found.append(sum(grad.nbytes for grad in grads) / BUCKET)
+            finish()
+
+        optimizer.independent_gradient_partition_epilogue = whole
+    elif reduction is not None:
+        reduced = reduction._reduced
+
+        def joined(grads: list[torch.Tensor]) -> Sequence[torch.Tensor]:
+            pieces: Sequence[torch.Tensor] = reduced(grads)
+            if len(grads) > 1:  # one larger than a bucket is by itself, and no bucket
+                found.append(sum(storages_of([*grads, *pieces]).values()) / BUCKET)
+            return pieces
+
+        reduction._reduced = joined
+    elif hasattr(optimizer, "setup_buckets"):
+        make = optimizer.setup_buckets
+
+        def measured() -> None:
+            make()
+            found.append(sum(b.nbytes for bucket in optimizer.ipg_buckets.values() for b in bucket.buffer) / BUCKET)
+
+        optimizer.setup_buckets = measured
+    return found
 
 
 def storages(more: Sequence[torch.Tensor] = ()) -> dict[int, int]:
