@@ -21,7 +21,7 @@ test-real: .venv/installed unlock
 	python -m pytest -m real -rs -s
 
 test-slow: .venv/installed unlock
-	python -m pytest -m slow -rs
+	python -m pytest -m slow -rs $(ARGS)
 
 # The GPU kernels in Triton's interpreter, where there is no GPU; apart from the rest, which does not need Triton there.
 test-triton: .venv/installed .triton/installed
