@@ -15,7 +15,7 @@ demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
 test: .venv/installed unlock
-	python -m pytest -m "not real and not slow"
+	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not real and not slow"
 
 test-real: .venv/installed unlock
 	python -m pytest -m real -rs -s

@@ -2,11 +2,14 @@
 
     python -m bench.evaluation [--shape small|base|deep] [--languages 36] [--examples 100] [--only TEXT] [--json FILE]
                                [--data DIR --tokenizer DIR]       # real samples; else made-up words, real lengths
+                               [--share]         # every round its share of the languages: for much data, done once
 
 Both sides go from texts to vectors or labels, by the same weights in float32 and the same threads; ways take turns
-(`bench/rounds.py`). Padding does not count as work, nor do layers that nobody reads. `padding`: tokens that their
-batches hold over real ones, which is what leaving padding out can give where time goes with tokens. What is in theirs:
-`BASELINES`. The second ratio of sentence vectors is against a model cut off at the layer, which leaves the padding.
+(`bench/rounds.py`). With `--share` the range of a ratio is also that of the rounds' languages, and "all over all" is
+that of the seconds of all rounds. Padding does not count as work, nor do layers that nobody reads. `padding`: tokens
+that their batches hold over real ones, which is what leaving padding out can give where time goes with tokens. What is
+in theirs: `BASELINES`. The second ratio of sentence vectors is against a model cut off at the layer, which leaves the
+padding.
 """
 
 import argparse
@@ -19,6 +22,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +63,20 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Work:
-    """`folder`: the model with its tokenizer; `texts`, `pairs`: by language (one of them is empty)."""
+    """`folder`: the model with its tokenizer; `texts`, `pairs`: by language (one of them is empty).
+
+    `shares`: a run does one of so many shares of the languages, the next run the next.
+    """
 
     folder: Path
     texts: list[list[str]]
     pairs: list[list[Classify]]
     layer: int
+    shares: int = 1
+
+    def parts(self, languages: list[Any]) -> Iterator[list[Any]]:
+        """What one run after another does, without end."""
+        return cycle([languages[number :: self.shares] for number in range(self.shares)])
 
 
 @dataclass(frozen=True)
@@ -85,13 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--threads", type=int, default=1)
     add("--rounds", type=int, default=5)
     add("--clock", choices=("wall", "cpu"), default="wall", help="cpu: for one thread on a machine that others use too")
+    add("--share", action="store_true", help="every round does its share of the languages, all together the whole")
     add("--only", default="", metavar="TEXT", help="only the work whose name holds it")
+    add("--against", action="append", choices=tuple(BASELINES), help="race against these only")
     add("--data", help="folder of real samples, with --tokenizer")
     add("--tokenizer", help="folder of XLM-R's tokenizer")
     add("--json", type=Path)
     options = parser.parse_args(arguments)
     if bool(options.data) != bool(options.tokenizer):
         parser.error("--data and --tokenizer go together")
+    if options.share and options.rounds > min(15, options.languages):
+        parser.error("--share: no more --rounds than languages (XNLI has 15), so that each round has some")
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "numpy"))
     print(f"{packages}; Python {platform.python_version()}, {platform.machine()}")
     print(
@@ -106,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (work, ways) in _works(Path(folder), options).items():
             raced = race(list(ways.values()), work, options.rounds, options.threads, options.clock)
-            results[name] = _rows(name, list(ways), raced)
+            results[name] = _rows(name, list(ways), raced, options.share)
     print("\n" + "\n".join(f"{name}: {text}." for name, text in BASELINES.items()))
     if options.json:
         options.json.write_text(json.dumps({"ratios": results, "settings": _plain(options)}, indent=1) + "\n")
@@ -123,14 +139,15 @@ def _works(folder: Path, options: argparse.Namespace) -> dict[str, tuple[Work, d
     else:
         texts = sentences.made_sentences(languages, count)
         pairs = sentences.made_pairs(pair_languages, count)
-    vectors = Work(folder, texts, [], layer)
+    shares = options.rounds if options.share else 1
+    vectors = Work(folder, texts, [], layer, shares)
     found: dict[str, tuple[Work, dict[str, Maker]]] = {
         f"tatoeba, {len(texts)} x {len(texts[0])} sentences, layer {layer}": (
             vectors,
             {"ours": our_vectors, "padded": padded_vectors, "cut": cut_vectors},
         ),
         f"xnli, {len(pairs)} x {len(pairs[0])} pairs": (
-            Work(folder, [], pairs, layer),
+            Work(folder, [], pairs, layer, shares),
             {"ours": our_labels, "padded": padded_labels, "maximum": maximum_labels},
         ),
         f"layers, {len(texts)} x {len(texts[0])} sentences, layer {layer}": (
@@ -138,7 +155,13 @@ def _works(folder: Path, options: argparse.Namespace) -> dict[str, tuple[Work, d
             {"ours": our_vectors, "all layers": all_layers},
         ),
     }
-    return {name: both for name, both in found.items() if options.only in name}
+    chosen = {"ours", *(options.against or BASELINES)}
+    wanted = {
+        name: (work, {way: maker for way, maker in ways.items() if way in chosen})
+        for name, (work, ways) in found.items()
+        if options.only in name
+    }
+    return {name: (work, ways) for name, (work, ways) in wanted.items() if len(ways) > 1}
 
 
 def write_model(folder: Path, shape: str, tokenizer: str | None) -> None:
@@ -156,18 +179,31 @@ def write_model(folder: Path, shape: str, tokenizer: str | None) -> None:
     cut.save_pretrained(folder)
 
 
-def _rows(name: str, ways: list[str], raced: Raced) -> dict[str, Any]:
-    mine: Done = raced.found[0]
+def _rows(name: str, ways: list[str], raced: Raced, share: bool) -> dict[str, Any]:
+    mine: list[Done] = raced.found[0]
+    counted = [done.tokens for done in mine[1:]]
     values = {}
     for way, done, seconds in list(zip(ways, raced.found, raced.seconds, strict=True))[1:]:
-        speeds = [mine.tokens / statistics.median(some) for some in (raced.seconds[0], seconds)]
-        shown = "another layer" if way == "all layers" else agree(mine, done)
-        padding = done.computed / mine.tokens
+        speeds = [
+            statistics.median(tokens / second for tokens, second in zip(counted, some, strict=True))
+            for some in (raced.seconds[0], seconds)
+        ]
+        shown = "another layer" if way == "all layers" else agree(together(mine), together(done))
+        padding = sum(one.computed for one in done[1:]) / sum(counted)
+        if share:
+            shown += f", all over all {sum(seconds) / sum(raced.seconds[0]):.2f}"
         both = f"{speeds[0]:,.0f} | {speeds[1]:,.0f} | {ratio(seconds, raced.seconds[0])} | {padding:.2f}"
         print(f"| {name} | {way} | {both} | {shown} |", flush=True)
         each = [a / b for a, b in zip(seconds, raced.seconds[0], strict=True)]
-        values[way] = {"median": statistics.median(each), "rounds": each, "padding": padding, "tokens": mine.tokens}
+        values[way] = {"median": statistics.median(each), "rounds": each, "padding": padding, "tokens": sum(counted)}
     return values
+
+
+def together(runs: list[Done]) -> Done:
+    """What all of a way's runs gave."""
+    results = [run.result for run in runs]
+    result = [*chain(*results)] if isinstance(results[0], list) else np.concatenate(results)
+    return Done(result, sum(run.tokens for run in runs), sum(run.computed for run in runs))
 
 
 def agree(mine: Done, theirs: Done) -> str:
@@ -196,11 +232,14 @@ def all_layers(work: Work) -> Way:
 
 def _our_vectors(work: Work, layer: int) -> Way:
     tokenizer, encoder = tokenizers.load(work.folder), load_encoder(work.folder)
-    tokens = sum(len(ids) for texts in work.texts for ids in tokenizer(texts)["input_ids"])
+    sizes = [sum(len(ids) for ids in tokenizer(texts)["input_ids"]) for texts in work.texts]
+    parts = work.parts([*zip(work.texts, sizes, strict=True)])
 
     def run() -> Done:
+        part = next(parts)
+        tokens = sum(size for _, size in part)
         return Done(
-            np.concatenate([embed(encoder, tokenizer, texts, layer=layer) for texts in work.texts]), tokens, tokens
+            np.concatenate([embed(encoder, tokenizer, texts, layer=layer) for texts, _ in part]), tokens, tokens
         )
 
     return run
@@ -212,11 +251,16 @@ def our_labels(work: Work) -> Way:
     module = make_head("classify", theirs.config, len(LABELS))
     module.load_state_dict(theirs.classifier.state_dict())
     head = LoadedHead("xnli", "classify", LABELS, PAIR_LENGTH, module.eval())
-    tokens = sum(int(batch["attention_mask"].sum()) for batch in _pair_batches(tokenizer, work.pairs, True))
+    sizes = [
+        sum(int(batch["attention_mask"].sum()) for batch in _pair_batches(tokenizer, [pairs], True))
+        for pairs in work.pairs
+    ]
+    parts = work.parts([*zip(work.pairs, sizes, strict=True)])
 
     def run() -> Done:
-        found = []
-        for pairs in work.pairs:
+        found, tokens = [], 0
+        for pairs, size in next(parts):
+            tokens += size
             said = predict(encoder, tokenizer, head, pairs)
             found += [LABELS.index(said[place]) for place in range(len(pairs))]
         return Done(found, tokens, tokens)
@@ -238,11 +282,12 @@ def cut_vectors(work: Work) -> Way:
 def _padded_vectors(work: Work, model: Any) -> Way:
     tokenizer = AutoTokenizer.from_pretrained(work.folder)
     model.eval()
+    parts = work.parts(work.texts)
 
     @torch.inference_mode()
     def run() -> Done:
         found, tokens, computed = [], 0, 0
-        for texts in work.texts:
+        for texts in next(parts):
             for first in range(0, len(texts), EMBED_BATCH):
                 batch = tokenizer(
                     texts[first : first + EMBED_BATCH],
@@ -268,11 +313,12 @@ def maximum_labels(work: Work) -> Way:
 def _padded_labels(work: Work, padding: bool | str) -> Way:
     tokenizer = AutoTokenizer.from_pretrained(work.folder)
     model = AutoModelForSequenceClassification.from_pretrained(work.folder).eval()
+    parts = work.parts(work.pairs)
 
     @torch.inference_mode()
     def run() -> Done:
         found, tokens, computed = [], 0, 0
-        for batch in _pair_batches(tokenizer, work.pairs, padding):
+        for batch in _pair_batches(tokenizer, next(parts), padding):
             found += model(**batch).logits.argmax(-1).tolist()
             tokens += int(batch["attention_mask"].sum())
             computed += batch["attention_mask"].numel()

@@ -60,6 +60,7 @@ class Variant:
 VARIANTS = {
     "default": Variant("ours as users get it: ZeRO-2, blocks compiled, no checkpointing"),
     "trainer_grouped": Variant("Trainer, rows of like length together", way="trainer_grouped"),
+    "whole": Variant("ours, 65,536 tokens at once", micro=65_536),
     "eager": Variant("ours, nothing compiled", (("compile", False),)),
     "varlen": Variant("ours, attention by torch's FlashAttention 2", (("attention", "varlen"),)),
     "padded": Variant("ours, attention by one padded SDPA call", (("attention", "padded"),)),
@@ -70,7 +71,6 @@ VARIANTS = {
     "stage1": Variant("ours, ZeRO-1", stage="stage1"),
     "stage0": Variant("ours, plain data parallelism", stage="stage0"),
     "twice": Variant("ours, twice the tokens a step", times=2),
-    "whole": Variant("ours, 65,536 tokens at once", micro=65_536),
     "16k": Variant("ours, 16,384 tokens at once", micro=16_384),
     "32_eager": Variant("ours, 32 examples a step, nothing compiled", (("compile", False),), times=0),
     "no_overlap": Variant("ours, ZeRO-2 without overlap_comm", stage="no_overlap"),

@@ -71,7 +71,8 @@ def _row(case: Case, rounds: int, threads: int, clock: str) -> str:
     shape = f"{case.queries:,} x {case.index:,} x {case.width}, k = {case.k}"
     middle = [f"{statistics.median(some):.3f}" for some in raced.seconds]
     against = [ratio(some, raced.seconds[0]) for some in raced.seconds[1:]]
-    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {same(case, *raced.found[:2])} |"
+    found = same(case, *(runs[0] for runs in raced.found[:2]))
+    return f"| {case.name} | {shape} | {' | '.join([*middle, *against])} | {found} |"
 
 
 def vectors(case: Case) -> tuple[np.ndarray, np.ndarray]:

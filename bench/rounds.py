@@ -4,7 +4,7 @@
     ratio(raced.seconds[1], raced.seconds[0])                        # "1.69 (1.61 to 1.76)": theirs over ours
 
 A process of its own, so that the threads of one do not wait beside those of another; in turning order, and ratios taken
-within a round, so that whatever else the machine does meets all of them. The first run of each is not counted.
+within a round, so that whatever else the machine does meets all of them. The first run of each is not timed.
 """
 
 import multiprocessing
@@ -24,9 +24,9 @@ Maker = Callable[[Any], Way]  # of the top level of a module: it is handed to an
 
 @dataclass(frozen=True)
 class Raced:
-    """By way: what it gave the first time, and the seconds of every round."""
+    """By way: what every run gave, the first one that is not timed included, and the seconds of every round."""
 
-    found: list[Any]
+    found: list[list[Any]]
     seconds: list[list[float]]
 
 
@@ -41,13 +41,15 @@ def race(makers: Sequence[Maker], work: Any, rounds: int, threads: int, clock: s
         end.close()  # so that a process that fails is seen to be gone
         pipes.append(pipe)
     try:
-        found = [pipe.recv() for pipe in pipes]
+        found = [[pipe.recv()] for pipe in pipes]
         seconds: list[list[float]] = [[] for _ in pipes]
         for number in range(rounds):
             for turn in range(len(pipes)):
                 way = (number + turn) % len(pipes)
                 pipes[way].send(True)
-                seconds[way].append(pipes[way].recv())
+                took, gave = pipes[way].recv()
+                seconds[way].append(took)
+                found[way].append(gave)
         for pipe in pipes:
             pipe.send(False)
     except EOFError:
@@ -58,7 +60,7 @@ def race(makers: Sequence[Maker], work: Any, rounds: int, threads: int, clock: s
 
 
 def _work(pipe: Connection, make: Maker, work: Any, threads: int, clock: str) -> None:
-    """Sends what the first run gives, then for every True received the seconds of one more."""
+    """Sends what the first run gives, then for every True received the seconds of one more and what it gave."""
     torch.set_num_threads(threads)
     now = time.perf_counter if clock == "wall" else time.process_time
     with threadpool_limits(threads):
@@ -66,8 +68,8 @@ def _work(pipe: Connection, make: Maker, work: Any, threads: int, clock: str) ->
         pipe.send(way())
         while pipe.recv():
             began = now()
-            way()
-            pipe.send(now() - began)
+            gave = way()
+            pipe.send((now() - began, gave))
 
 
 def ratio(theirs: Sequence[float], mine: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
 """Training speed against what users would otherwise run: real tokens a second, side by side.
 
     python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 12]
-                          [--deepspeed zero2_cpu.json] [--set trim_word_embeddings=false] [--json FILE]
+                          [--accumulate 1] [--deepspeed zero2_cpu.json] [--set trim_word_embeddings=false] [--json FILE]
 
 The same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Ours runs
 as users get it, so it trains only the word embeddings that the data need (`--set trim_word_embeddings=false`: all, as
@@ -53,6 +53,7 @@ def main() -> None:
     add("--examples", type=int, default=32, help="examples of a step, all ranks together")
     add("--vocabulary", type=int, default=250_002)
     add("--max-length", type=int, choices=tuple(FILES), default=512)
+    add("--accumulate", type=int, default=1, help="the Trainer takes a step's examples in so many batches, for memory")
     add("--only", action="append", choices=tuple(THEIRS), help="race against these only")
     add("--deepspeed", help="a DeepSpeed file of ds_configs for all")
     add("--set", action="append", default=[], help="a config field of our run, for example attention=padded")
@@ -87,7 +88,9 @@ def _race(folder: Path, config: Path, name: str, options: argparse.Namespace) ->
     around = environment(options.ranks)
     line = command(options.ranks, "bench/train_ours.py", config, [ds, *options.set])
     ours = Contestant("ours", line, around, folder / "o")
-    line = command(options.ranks, "bench/train_theirs.py", config, [ds, *WHOLE], "--way", name)
+    accumulate = options.accumulate if name.startswith("trainer") else 1
+    more = ["--way", name, "--accumulate", str(accumulate)]
+    line = command(options.ranks, "bench/train_theirs.py", config, [ds, *WHOLE], *more)
     theirs = Contestant(name, line, around, folder / "t")
     try:
         agree(ours.ready().about["losses"], theirs.ready().about["losses"], name)
@@ -144,10 +147,11 @@ def _ratios(rounds: list[dict[str, Turn]]) -> list[float]:
 
 
 def _table(rounds: dict[str, list[dict[str, Turn]]], options: argparse.Namespace) -> str:
+    batches = f" (the Trainer: in {options.accumulate} batches)" if options.accumulate > 1 else ""
     lines = [
         machine(),
         f"{options.shape} XLM-R, {options.vocabulary:,} tokens, rows up to {options.max_length}, "
-        f"{options.ranks} ranks, {options.examples} examples a step, {options.rounds} rounds of "
+        f"{options.ranks} ranks, {options.examples} examples a step{batches}, {options.rounds} rounds of "
         f"{options.steps} steps; real tokens a second, median; ours with {', '.join(options.set) or 'its defaults'}",
         "",
         "| against | ours | theirs | ratio (lowest to highest) | bound | peak GiB a rank, ours / theirs |",

@@ -133,7 +133,7 @@ class Engine:
         self.ds.train()  # all of it: a loaded encoder comes in eval mode
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
-            gradnorm.in_one_message(self.ds.optimizer)  # where a step waits for the GPU, once
+            gradnorm.in_one_message(self.ds.optimizer)  # where DeepSpeed would wait for the GPU several times
         self.reduction: reduction.Reduction | None = None  # where gradients and step are ours, not DeepSpeed's
         if self.stage == 2 and reduction.fits(self.ds.optimizer):
             self.reduction = reduction.Reduction(self.ds.optimizer)

@@ -4,8 +4,8 @@ DeepSpeed reduces the norm of every parameter group by itself. Heads have groups
 would send 22 messages of four bytes a step, one after another, each of which costs the latency of all ranks. On a GPU
 the host would also wait for it once to look for overflow in every gradient, once for the norm and once per group.
 
-The one wait that is left cannot go: a step whose gradient is not finite must change nothing, and whether it is decides
-what the host starts next. It falls behind the backward pass, before the optimizer's kernels.
+One wait is left: a step whose gradient is not finite must change nothing and be told, so the host has to know before
+the next one. It falls behind the backward pass; in stage 2 the optimizer's kernels run meanwhile (`mtl/zerostep.py`).
 """
 
 from typing import Any
@@ -25,23 +25,28 @@ def in_one_message(optimizer: Any) -> None:
     `optimizer.step` looks at it as well.
     """
 
-    def norm(norm_type: int = 2) -> Tensor:
-        # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
-        mine = [grad for part in optimizer.averaged_gradients.values() for grad in _tensors(part)]
-        mine = [piece for grad in mine for piece in (grad.split(_PIECE) if grad.is_cpu else (grad,))]
-        # In float64, so that the norm is the same to the bit however parameters are divided over ranks and groups.
-        parts = list(torch._foreach_norm(mine, 2, dtype=torch.float64)) if mine else []
-        nothing = torch.zeros((), device=optimizer.device, dtype=torch.float64)
-        total = torch.stack(parts).square().sum() if parts else nothing
-        torch.distributed.all_reduce(total, group=optimizer.dp_process_group)
-        # What DeepSpeed takes as the sign of a gradient that is not finite. On the host, where all that follows reads
-        # it: clipping multiplies by a plain number.
-        return torch.where(total.isfinite(), total.sqrt(), torch.inf).float().cpu()
+    def on_the_host(norm_type: int = 2) -> Tensor:
+        # There all that follows reads it: clipping multiplies by a plain number.
+        return norm(optimizer).cpu()
 
     def found_by_the_norm(partition_gradients: bool = True) -> None:
         optimizer.overflow = False
 
-    optimizer.scaled_global_norm, optimizer.check_overflow = norm, found_by_the_norm
+    optimizer.scaled_global_norm, optimizer.check_overflow = on_the_host, found_by_the_norm
+
+
+def norm(optimizer: Any) -> Tensor:
+    """The norm of the whole gradient, a float32 scalar there; infinite where it is not finite (a collective call)."""
+    # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
+    mine = [grad for part in optimizer.averaged_gradients.values() for grad in _tensors(part)]
+    mine = [piece for grad in mine for piece in (grad.split(_PIECE) if grad.is_cpu else (grad,))]
+    # In float64, so that the norm is the same to the bit however parameters are divided over ranks and groups.
+    parts = list(torch._foreach_norm(mine, 2, dtype=torch.float64)) if mine else []
+    nothing = torch.zeros((), device=optimizer.device, dtype=torch.float64)
+    total = torch.stack(parts).square().sum() if parts else nothing
+    torch.distributed.all_reduce(total, group=optimizer.dp_process_group)
+    # Infinity is what DeepSpeed takes as the sign of a gradient that is not finite.
+    return torch.where(total.isfinite(), total.sqrt(), torch.inf).float()
 
 
 def _tensors(part: Any) -> list[Tensor]:

@@ -26,12 +26,13 @@ IN_FLIGHT = 2  # buckets that may be on their way at a time
 def fits(optimizer: Any) -> bool:
     """Whether a ZeRO optimizer of DeepSpeed is one that `Reduction` is for; others stay as they are.
 
-    That is stage 2 without offloading, sums over micro-steps in float32, every bucket reduced to all ranks, and
-    partitions in the order of the parameters.
+    That is stage 2 with torch's fused AdamW (`mtl/zerostep.py`), without offloading, sums over micro-steps in float32,
+    every bucket reduced to all ranks, and partitions in the order of the parameters.
     """
     return bool(
         optimizer.partition_gradients
         and not optimizer.cpu_offload
+        and optimizer.optimizer.defaults.get("fused")
         and optimizer.gradient_accumulation_dtype == torch.float32
         and optimizer.contiguous_gradients
         and optimizer.reduce_scatter

@@ -2,14 +2,19 @@
 
 DeepSpeed clips, updates and casts one parameter group after another, and then points every parameter at its weights
 anew, where they lie already: with the 22 groups of nine tasks some 20 ms of Python. That is time in which a GPU has
-nothing to do, for the step begins when it has just been waited for (`mtl/gradnorm.py`). What is computed is the same to
-the bit (tests/test_reduction.py).
+nothing to do, for DeepSpeed's step begins by waiting for the norm of the gradient. Here the whole step is begun
+before that: clipping reads the norm where it is, and AdamW's kernels leave everything as it was where it is not finite,
+as they do for loss scaling (`found_inf`). When the host has heard of the norm, and goes on to the next step, the GPU
+is still at this one. What is computed is the same to the bit (tests/test_reduction.py).
 """
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from mtl import gradnorm
 
 
 class Step:
@@ -32,20 +37,23 @@ class Step:
     def __call__(self, closure: Any = None) -> None:
         """One step, or none if the gradient is not finite (`optimizer.overflow`), as DeepSpeed's own."""
         optimizer = self._optimizer
-        norm = optimizer.scaled_global_norm()
-        optimizer.overflow = not bool(norm.isfinite())
-        optimizer._global_grad_norm = float("inf") if optimizer.overflow else norm
-        if not optimizer.overflow:
-            self._update(norm)
+        norm = gradnorm.norm(optimizer)
+        told = _Told(norm)
+        self._update(norm)
+        optimizer._global_grad_norm = told.value()
+        optimizer.overflow = not math.isfinite(optimizer._global_grad_norm)
         for group in range(len(self._sums)):
             optimizer.averaged_gradients[group] = None
 
     def _update(self, norm: Tensor) -> None:
         optimizer = self._optimizer
         if optimizer.clip_grad > 0:
-            scale = torch.clamp((norm + 1e-6) / optimizer.clip_grad, min=1.0)
-            if scale > 1:
-                torch._foreach_mul_(self._sums, float(1.0 / scale))
+            # Divided by a tensor: CUDA multiplies by the reciprocal of a plain number.
+            scale = torch.clamp((norm + 1e-6) / norm.new_full((), optimizer.clip_grad), min=1.0)
+            # On a GPU the host does not know; multiplied by 1 a gradient stays what it is.
+            if scale.is_cuda or scale > 1:
+                torch._foreach_mul_(self._sums, 1.0 / scale)
+        optimizer.optimizer.found_inf = 1.0 - norm.isfinite().float()
         for master, gradient in zip(self._masters, self._sums, strict=True):
             master.grad = gradient
         optimizer.optimizer.step()
@@ -58,3 +66,18 @@ class Step:
         ):
             if ranks > 1:
                 torch.distributed.all_gather_into_tensor(whole, part, group=group)
+
+
+class _Told:
+    """A scalar on its way from its device to the host, behind what was begun before it and beside what comes after."""
+
+    def __init__(self, scalar: Tensor) -> None:
+        self._scalar, self._arrived = scalar, None
+        if scalar.is_cuda:
+            self._scalar = torch.empty_like(scalar, device="cpu", pin_memory=True).copy_(scalar, non_blocking=True)
+            self._arrived = torch.cuda.current_stream().record_event()
+
+    def value(self) -> float:
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return float(self._scalar)

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Models here are tiny: threads would only wait for one another. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import settings
 

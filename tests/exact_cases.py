@@ -13,7 +13,7 @@ from typing import Any
 
 import exact_reference as ref
 import torch
-from launch import HOUSE, deepspeed
+from launch import HOUSE, deepspeed, program
 from small import SHAPE, write_run, write_tasks
 
 RANKS = (1, 2, 4)
@@ -89,12 +89,16 @@ def write_config(folder: Path, tokenizer: Path) -> Path:
     )  # fmt: skip
 
 
-def launch(ranks: int, config: Path, cases: dict[str, Any], timeout: float) -> Path:
-    """Runs `cases` on `ranks` ranks in one launch; the folder of NAME.pt."""
+def launch(ranks: int, config: Path, cases: dict[str, Any], timeout: float, fresh: bool = False) -> Path:
+    """Runs `cases` on so many ranks in one launch; the folder of NAME.pt. `fresh`: by deepspeed (tests/zygote.py)."""
     folder = config.parent / f"ranks{ranks}-cases{len(cases)}"
     folder.mkdir()
     (folder / "cases.json").write_text(json.dumps({n: {"config": str(config), **case} for n, case in cases.items()}))
-    deepspeed(ranks, HOUSE / "tests" / "exact_worker.py", folder / "cases.json", folder, timeout=timeout)
+    command = (HOUSE / "tests" / "exact_worker.py", folder / "cases.json", folder)
+    if fresh:
+        deepspeed(ranks, *command, timeout=timeout)
+    else:
+        program(*command, ranks=ranks, timeout=timeout)
     return folder
 
 

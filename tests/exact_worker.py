@@ -4,16 +4,19 @@
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
 (how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
-after which AdamW's state is kept) and `theirs` (gradients are reduced by DeepSpeed's own code). Rank 0 writes
+after which AdamW's state is kept), `theirs` (gradients are reduced by DeepSpeed's own code) and `spoiled` (steps that
+are first made with an infinite number in the gradient, so that they are left out). Rank 0 writes
 OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under test is
 unchanged.
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +69,13 @@ def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
         names = [task.name for task in made.plan.tasks]
         found["weights"].append(runner.full_weights())
         present = {names[t] for t in np.flatnonzero(step.counts)}
-        _, norm, _ = runner.step(step.number, batches, present, loader.pair_keys(made.plan, step))
+        keys = loader.pair_keys(made.plan, step)
+        if step.number in case.get("spoiled", []):
+            with spoiled(runner):
+                _, norm, _ = runner.step(step.number, batches, present, keys)
+            assert math.isinf(norm), norm
+            found["grads"].pop()
+        _, norm, _ = runner.step(step.number, batches, present, keys)
         found["norms"].append(norm)
         found["tasks"].append([[sorted({names[t] for t in step.task[p]}) for p in ranks_] for ranks_ in shares])
         if step.number in case.get("moments", []):
@@ -128,6 +137,21 @@ def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = F
         inner()
 
     runner.ds.step = step
+
+
+@contextlib.contextmanager
+def spoiled(runner: engine.Engine) -> Iterator[None]:
+    """One number of the reduced gradient on rank 0 is infinite when DeepSpeed's step begins."""
+    inner = runner.ds.step
+
+    def step() -> None:
+        if runner.rank == 0:
+            runner.reduction.sums[0][0] = math.inf
+        inner()
+
+    runner.ds.step = step
+    yield
+    runner.ds.step = inner
 
 
 def moments(runner: engine.Engine, key: str) -> dict[str, torch.Tensor]:

@@ -1,12 +1,17 @@
 """Runs real programs in tests: own extension folder, free port, a time limit, everything ended at the end."""
 
+import atexit
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from functools import cache
 from pathlib import Path
+
+from zygote import Zygote
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -56,6 +61,45 @@ def deepspeed(
     """`deepspeed --num_gpus RANKS COMMAND`."""
     launcher = Path(sys.executable).with_name("deepspeed")
     return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)
+
+
+@cache
+def _zygote() -> Zygote:
+    made = Zygote(environment(), HOUSE)
+    atexit.register(made.close)
+    return made
+
+
+def program(
+    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """`python ARGUMENTS` on so many ranks, without launcher and without the time that starting takes (tests/zygote.py).
+
+    What all ranks printed is together; the code is the first that is not 0.
+    """
+    assert environment()["DS_ACCELERATOR"] == "cpu"
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
+    around = [
+        {**environment(), **place, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
+        for rank in range(ranks)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / name for name in ("out", "err")]
+        for file in files:
+            file.touch()
+        environments = around if ranks > 1 else [environment()]
+        try:
+            codes = _zygote().run([str(a) for a in arguments], environments, *files, timeout)
+        except BaseException:
+            _zygote.cache_clear()
+            raise
+        out, err = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+    if codes is None:
+        raise AssertionError(f"{arguments} did not end within {timeout} s\n{out[-3000:]}\n{err[-3000:]}")
+    code = next(filter(None, codes), 0)
+    if check and code != 0:
+        raise AssertionError(f"{arguments} ended with {codes}\n{out[-3000:]}\n{err[-5000:]}")
+    return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:

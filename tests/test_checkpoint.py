@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launch import HOUSE, environment, free_port, run
+from launch import HOUSE, environment, free_port, program, run
 from safetensors.torch import load_file
 from small import write_run
 
@@ -30,7 +30,7 @@ def whole(tmp_path_factory, tiny_tokenizer_dir):
     path = write_run(
         folder, tiny_tokenizer_dir, steps=STEPS, evaluate={"every": 3, "examples": 8}, optimizer={"lr": 3e-3}
     )
-    run(sys.executable, "train.py", "--config", path)
+    program("train.py", "--config", path)
     return path, folder / "runs" / "small"
 
 
@@ -112,7 +112,7 @@ def test_a_run_goes_on_from_the_one_before_and_ends_with_the_same_bits(whole, co
     newest = folder / "checkpoints" / names[0]
     with (newest / "mp_rank_00_model_states.pt").open("r+b") as file:
         file.truncate(1000)
-    done = run(sys.executable, "train.py", *arguments)
+    done = program("train.py", *arguments)
     assert f"checkpoint {newest} is damaged" in done.stdout + done.stderr
     assert (folder / "checkpoints" / f"damaged-{names[0]}").is_dir()
     for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
@@ -147,7 +147,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file):
     torch.save({**values, "more": _Harmful(mark)}, newest / file)
     hashes = {p.name: file_sha256(p) for p in newest.iterdir() if p.name != "manifest.json"}
     (newest / "manifest.json").write_text(checkpoint.manifest_text(hashes))  # whoever did it knows of the manifest
-    done = run(sys.executable, "train.py", *arguments, check=False)
+    done = program("train.py", *arguments, check=False)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
@@ -185,13 +185,13 @@ def test_deepspeeds_universal_converter_reads_it_without_unpickling_code(whole, 
 
 def test_a_change_is_named_with_the_flag_that_accepts_it(whole, copy):
     arguments, folder = copy
-    refused = run(sys.executable, "train.py", *arguments, "--set", "steps=16", "--set", "seed=9", check=False)
+    refused = program("train.py", *arguments, "--set", "steps=16", "--set", "seed=9", check=False)
     assert refused.returncode == 2
     assert "seed: then 1, now 9" in refused.stderr
     assert "steps: then 12, now 16" in refused.stderr
     assert "--accept-changes" in refused.stderr
     assert (folder / "done").exists()
-    done = run(sys.executable, "train.py", *arguments, "--set", "steps=16", "--set", "seed=9", "--accept-changes")
+    done = program("train.py", *arguments, "--set", "steps=16", "--set", "seed=9", "--accept-changes")
     assert "accepted: seed: then 1, now 9" in done.stdout + done.stderr
     assert (folder / "done").read_text() == "step 16\n"
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -206,7 +206,7 @@ def test_a_change_is_named_with_the_flag_that_accepts_it(whole, copy):
     ],
 )
 def test_another_form_of_weights_is_refused_whatever_the_flag(copy, change, said):
-    done = run(sys.executable, "train.py", *copy[0], *change, "--accept-changes", check=False)
+    done = program("train.py", *copy[0], *change, "--accept-changes", check=False)
     assert done.returncode == 2
     assert said in done.stderr
     assert "another form" in done.stderr
@@ -217,13 +217,13 @@ def test_the_offloaded_optimizer_resumes_to_the_bit(tmp_path, tiny_tokenizer_dir
     """DeepSpeed's own kernel would not: see `OffloadedAdamW`."""
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=8, checkpoint={"every": 3, "keep": 9})
     arguments = ["--config", path, "--set", "deepspeed=zero2_offload.json"]
-    run(sys.executable, "train.py", *arguments)
+    program("train.py", *arguments)
     folder = tmp_path / "runs" / "small"
     expected = load_file(folder / "encoder_last" / "model.safetensors")
     for name in checkpoint.names(folder / "checkpoints"):
         if name > "step-00000003":
             shutil.rmtree(folder / "checkpoints" / name)
-    again = run(sys.executable, "train.py", *arguments)
+    again = program("train.py", *arguments)
     assert "after step 3" in again.stdout + again.stderr
     found = load_file(folder / "encoder_last" / "model.safetensors")
     assert all(torch.equal(expected[n], found[n]) for n in expected)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launch import deepspeed
+from launch import program
 from safetensors.torch import load_file
 from small import write_run
 
@@ -29,7 +29,7 @@ def go_on(config: Path, source: Path, target: Path, after: int, ranks: int, *arg
     for name in checkpoint.names(folder / "checkpoints"):
         if name > f"step-{after:08d}":
             shutil.rmtree(folder / "checkpoints" / name)
-    done = deepspeed(ranks, "train.py", "--config", config, "--set", f"output={target / 'runs'}", *arguments)
+    done = program("train.py", "--config", config, "--set", f"output={target / 'runs'}", *arguments, ranks=ranks)
     assert f"after step {after}" in done.stdout + done.stderr
     return folder
 
@@ -54,7 +54,7 @@ def two(tmp_path_factory, tiny_tokenizer_dir):
     """An uninterrupted run on two ranks: (config, run folder)."""
     folder = tmp_path_factory.mktemp("two")
     config = write_run(folder, tiny_tokenizer_dir, **FIELDS)
-    deepspeed(2, "train.py", "--config", config)
+    program("train.py", "--config", config, ranks=2)
     return config, folder / "runs" / "small"
 
 
@@ -102,5 +102,5 @@ def test_forgotten_moments_would_be_seen(two, tmp_path):
         torch.save(values, path)
     files = {p.name: checkpoint.file_sha256(p) for p in newest.iterdir() if p.name != "manifest.json"}
     (newest / "manifest.json").write_text(checkpoint.manifest_text(files))
-    deepspeed(1, "train.py", "--config", config, "--set", f"output={tmp_path / 'runs'}")
+    program("train.py", "--config", config, "--set", f"output={tmp_path / 'runs'}")
     assert distance(folder, reference)[1] > 10 * MEAN

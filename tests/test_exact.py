@@ -40,7 +40,7 @@ class World:
         cases = {name: {**case, "moments": steps} for name, case in cases.items()}
         if ranks == 2 and not whole:
             cases |= FILES | PARTS
-        return launch(ranks, self.config, cases, timeout=1500 if whole else 250)
+        return launch(ranks, self.config, cases, timeout=1500 if whole else 250, fresh=True)
 
     def found(self, ranks: int, name: str, whole: bool = False) -> dict:
         """What rank 0 saved of a case."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launch import HOUSE, deepspeed, environment, run
+from launch import HOUSE, deepspeed, environment, program, run
 from live import Live, send
 from small import write_run
 from transformers import AutoModel
@@ -74,7 +74,7 @@ def test_data_that_change_under_a_run(tmp_path, tiny_tokenizer_dir):
         assert len(live.errors) == 1, live.printed
         assert str(victim) in live.errors[0]
         assert "Traceback" not in live.printed
-    again = run(sys.executable, "train.py", "--config", config, check=False)
+    again = program("train.py", "--config", config, check=False)
     assert again.returncode == 2
     assert f"{victim}: altered since it was written" in again.stderr
 
@@ -96,7 +96,7 @@ def _with_bad_word(folder: Path, tokenizer: Path) -> tuple[Path, Path]:
     rows[17] = json.dumps({"words": ["ж", "river"], "tags": ["SHORT", "SHORT"]})
     (folder / "tag.train.jsonl").write_text("\n".join(rows) + "\n")
     path.write_text(json.dumps(values))
-    run(sys.executable, "-m", "data_prep", "--config", path)
+    program("-m", "data_prep", "--config", path)
     return path, folder / "tag.train.jsonl"
 
 
@@ -104,7 +104,7 @@ def _with_bad_word(folder: Path, tokenizer: Path) -> tuple[Path, Path]:
 def test_a_loss_that_is_not_finite_names_the_example(tmp_path, tiny_tokenizer_dir, deepspeed_file):
     path, _ = _with_bad_word(tmp_path, tiny_tokenizer_dir)
     choice = ["--set", f"deepspeed={deepspeed_file}", "--set", "checkpoint.every=1"]
-    stopped = deepspeed(2, "train.py", "--config", path, *choice, check=False)
+    stopped = program("train.py", "--config", path, *choice, ranks=2, check=False)
     printed = stopped.stdout + stopped.stderr
     errors = [line for line in printed.splitlines() if line.startswith("error:")]
     assert stopped.returncode != 0
@@ -114,7 +114,8 @@ def test_a_loss_that_is_not_finite_names_the_example(tmp_path, tiny_tokenizer_di
     assert "row " not in errors[0].split("(example 17)")[1]  # that one alone
     assert "the same command goes on after step" in errors[0] or "there is no checkpoint yet" in errors[0]
     # Left out instead: one step of each of the two epochs is counted, the weights stay finite.
-    done = deepspeed(2, "train.py", "--config", path, *choice, "--set", "optimizer.nonfinite=skip", "--resume", "never")
+    more = ("--set", "optimizer.nonfinite=skip", "--resume", "never")
+    done = program("train.py", "--config", path, *choice, *more, ranks=2)
     printed = done.stdout + done.stderr
     assert printed.count("the step is left out") == 2, printed
     lines = [json.loads(x) for x in (tmp_path / "runs/small/metrics.jsonl").read_text().splitlines()]
@@ -131,7 +132,7 @@ def test_a_loss_that_is_not_finite_names_the_example(tmp_path, tiny_tokenizer_di
 def test_a_learning_rate_that_breaks_the_weights_is_told(tmp_path, tiny_tokenizer_dir):
     """Each step multiplies the weights by about a million."""
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=30, optimizer={"lr": 1000, "warmup": 0, "weight_decay": 1000})
-    done = run(sys.executable, "train.py", "--config", path, check=False)
+    done = program("train.py", "--config", path, check=False)
     assert done.returncode == 2
     assert "not finite" in done.stderr
     assert "lower the learning rate" in done.stderr
@@ -218,7 +219,7 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(tmp_path
     config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
     with Live(config, "--set", "silence=300") as live:
         live.until(lambda: checkpoint.names(live.folder / "checkpoints") != [])
-        second = run(sys.executable, "train.py", "--config", config, check=False)
+        second = program("train.py", "--config", config, check=False)
         assert second.returncode == 2
         assert "still works there" in second.stderr
         # Rank 1 is left alone, frozen so that it cannot find out; all others are gone.
@@ -227,7 +228,7 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(tmp_path
         for process in (live.launcher, live.node, live.ranks[0]):
             process.kill()
         time.sleep(1)
-        resume = run(sys.executable, "train.py", "--config", config, check=False)
+        resume = program("train.py", "--config", config, check=False)
         assert resume.returncode == 2
         assert "rank 1 on" in resume.stderr
         assert f"(process {orphan.pid}) still works there" in resume.stderr
@@ -239,7 +240,7 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(tmp_path
     shutil.rmtree(lock)
     lock.mkdir()
     (lock / "rank-00001.json").write_text(json.dumps({**entry, "machine": "elsewhere", "host": "node17"}))
-    done = run(sys.executable, "train.py", "--config", config, "--time-limit", "0:45", check=False)
+    done = program("train.py", "--config", config, "--time-limit", "0:45", check=False)
     printed = done.stdout + done.stderr
     assert "the lock of a run that ended without removing it was taken over (node17" in printed
     assert done.returncode == 75, printed
@@ -260,7 +261,7 @@ def test_a_lock_of_another_host_that_is_alive_is_refused(tmp_path, tiny_tokenize
     other = subprocess.Popen([sys.executable, "-c", beat], cwd=HOUSE, env=environment())
     try:
         time.sleep(1)
-        done = run(sys.executable, "train.py", "--config", config, check=False)
+        done = program("train.py", "--config", config, check=False)
     finally:
         other.kill()
         other.wait()

@@ -150,11 +150,12 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     torch.distributed.destroy_process_group()
 
 
-def test_the_host_waits_for_the_gpu_once_a_step(made, monkeypatch):
-    """Torch names its own waits; DeepSpeed's at the end of each micro-step must be gone."""
+def test_the_host_waits_for_nothing_but_the_norm(made, monkeypatch):
+    """Torch names its own waits but that for an event, which the norm's is; DeepSpeed's in micro-steps must be gone."""
     engine.connect()
-    asked = []
+    asked, events, wait = [], [], torch.cuda.Event.synchronize
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: asked.append(1))
+    monkeypatch.setattr(torch.cuda.Event, "synchronize", lambda event: (events.append(1), wait(event)))
     runner = engine.Engine(made.model(), made.run, made.ds, made.plan.steps)
     with loader.Ahead(made.plan, first=0, rank=0, world=1, special=made.special, pin=True) as works:
         each = iter(works)
@@ -164,12 +165,14 @@ def test_the_host_waits_for_the_gpu_once_a_step(made, monkeypatch):
             with warnings.catch_warnings(record=True) as seen:
                 warnings.simplefilter("always")
                 asked.clear()
+                events.clear()
                 torch.cuda.set_sync_debug_mode("warn" if number == 2 else "default")
                 try:
                     runner.step(work.step.number, work.batches, present, work.keys)
                 finally:
                     torch.cuda.set_sync_debug_mode("default")
     waits = [str(line.message) for line in seen if "synchroniz" in str(line.message).lower()]
-    assert len(waits) == 1, waits
+    assert not waits, waits
     assert not asked
+    assert len(events) == 1
     torch.distributed.destroy_process_group()

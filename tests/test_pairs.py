@@ -10,7 +10,7 @@ import torch
 from exact_cases import LARGE, SMALL, _case, launch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from launch import deepspeed
+from launch import program
 from sklearn.metrics import label_ranking_average_precision_score
 from small import SHAPE, row_of, sentence, write_run
 from torch.nn import functional as F
@@ -95,7 +95,7 @@ def test_dev_scores_do_not_depend_on_the_ranks(config, tmp_path):
     for ranks in (1, 2):
         folder = tmp_path / str(ranks)
         sets = [a for value in (f"output={folder}", "evaluate.every=5") for a in ("--set", value)]
-        deepspeed(ranks, "train.py", "--config", config, *sets)
+        program("train.py", "--config", config, *sets, ranks=ranks)
         found = map(json.loads, (folder / "small" / "metrics.jsonl").read_text().splitlines())
         lines[ranks] = [line for line in found if line["kind"] == "dev" and line["task"] == "my_pair"]
     for one, two in zip(lines[1], lines[2], strict=True):

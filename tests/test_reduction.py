@@ -21,7 +21,7 @@ def config(tmp_path_factory, tiny_tokenizer_dir):
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 3])
-def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
+def test_steps_are_those_of_deepspeed_and_one_left_out_changes_nothing(config, ranks):
     """Three ranks: no power of two, so that the mean rounds; partitions cut parameters.
 
     No parameter is larger than a bucket: DeepSpeed would send it in pieces, and gloo add them up in another order.
@@ -37,6 +37,7 @@ def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
         for theirs in (False, True):
             key = f"{name}-{'theirs' if theirs else 'ours'}"
             cases[key] = {"set": sets, "ds": ds, "micro_steps": case["micro_steps"], "moments": [4], "theirs": theirs}
+        cases[f"{name}-spoiled"] = {**cases[f"{name}-ours"], "spoiled": [0, 3]}
     folder = launch(ranks, config, cases, timeout=280)
     for name in CASES:
         ours, theirs = (torch.load(folder / f"{name}-{who}.pt", weights_only=False) for who in ("ours", "theirs"))
@@ -48,6 +49,13 @@ def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
                 assert not wrong, (name, key, number, wrong)
         assert all(torch.equal(ours["exp_avg"][4][n], m) for n, m in theirs["exp_avg"][4].items()), name
         assert any(m.any() for m in ours["exp_avg"][4].values())
+        # Left out, a step changes nothing: weights of all steps, moments and counts are those of a run without it.
+        left = torch.load(folder / f"{name}-spoiled.pt", weights_only=False)
+        assert left["norms"] == ours["norms"] and left["counts"] == ours["counts"], name
+        for number, (mine, other) in enumerate(zip(left["weights"], ours["weights"], strict=True)):
+            assert all(torch.equal(mine[n], weight) for n, weight in other.items()), (name, number)
+        for key in ("exp_avg", "exp_avg_sq"):
+            assert all(torch.equal(left[key][4][n], m) for n, m in ours[key][4].items()), (name, key)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +63,7 @@ def test_weights_gradients_and_norms_are_those_of_deepspeed(config, ranks):
     [
         ("partition_gradients", False), ("cpu_offload", True), ("gradient_accumulation_dtype", torch.bfloat16),
         ("contiguous_gradients", False), ("reduce_scatter", False), ("use_multi_rank_bucket_allreduce", False),
-        ("round_robin_gradients", True),
+        ("round_robin_gradients", True), ("optimizer", torch.optim.AdamW([torch.zeros(1)])),
     ],
 )  # fmt: skip
 def test_other_optimizers_are_left_alone(field, value):
@@ -64,6 +72,7 @@ def test_other_optimizers_are_left_alone(field, value):
         cpu_offload = round_robin_gradients = overlap_comm = False
         gradient_accumulation_dtype = torch.float32
         contiguous_gradients = reduce_scatter = use_multi_rank_bucket_allreduce = True
+        optimizer = torch.optim.AdamW([torch.zeros(1)], fused=True)
 
     assert reduction.fits(Optimizer)
     setattr(Optimizer, field, value)

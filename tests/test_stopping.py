@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from launch import deepspeed
+from launch import deepspeed, program
 from live import Live, send
 from safetensors.torch import load_file
 from small import KINDS, write_run
@@ -30,7 +30,7 @@ WITHIN = 45  # seconds: every process has ended
 def reference(tmp_path_factory, tiny_tokenizer_dir) -> Path:
     """The run folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("reference")
-    deepspeed(2, "train.py", "--config", write_run(folder, tiny_tokenizer_dir, **FIELDS))
+    program("train.py", "--config", write_run(folder, tiny_tokenizer_dir, **FIELDS), ranks=2)
     return folder / "runs" / "small"
 
 
@@ -88,7 +88,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(reference, tmp_path, tiny_t
         assert f"--config {config}" in told[0]
         assert not live.errors
         assert "Traceback" not in live.printed
-    deepspeed(2, "train.py", "--config", config)
+    program("train.py", "--config", config, ranks=2)
     assert same_bits(reference, live.folder)
     assert figures(live.folder) == figures(reference)
 
@@ -97,7 +97,7 @@ def test_a_stop_in_the_middle_of_a_dev_evaluation(reference, tmp_path, tiny_toke
     """It is given up at once, and done by the resumed run; figures and weights are those of the reference."""
     config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
     interrupted(config, tmp_path / "fetched", 40)
-    deepspeed(2, "train.py", "--config", config)
+    program("train.py", "--config", config, ranks=2)
     folder = tmp_path / "runs" / "small"
     assert same_bits(reference, folder)
     assert figures(folder) == figures(reference)
@@ -110,7 +110,7 @@ def test_a_stop_in_the_middle_of_the_last_dev_evaluation(tmp_path, tiny_tokenize
     interrupted(config, tmp_path / "fetched", 10)
     folder = tmp_path / "runs" / "small"
     assert not (folder / "encoder").exists()
-    deepspeed(2, "train.py", "--config", config)
+    program("train.py", "--config", config, ranks=2)
     assert (folder / "done").exists()
     assert (folder / "encoder" / "model.safetensors").exists()
     dev = [line for line in figures(folder) if line["kind"] == "dev" and line["task"] == "all"]

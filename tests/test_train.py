@@ -1,13 +1,12 @@
 """`deepspeed train.py` on two ranks: what it leaves, kill and resume, and how it refuses."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from launch import HOUSE, deepspeed, run, train_and_kill
+from launch import HOUSE, deepspeed, program, train_and_kill
 from safetensors.torch import load_file
 from small import KINDS, write_run
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -143,7 +142,7 @@ def test_killed_and_resumed_is_bit_identical(whole, tmp_path, tiny_tokenizer_dir
 )
 def test_refusals_are_one_line(whole, arguments, said):
     path, _, _ = whole
-    done = run(sys.executable, "train.py", "--config", path, *arguments, check=False)
+    done = program("train.py", "--config", path, *arguments, check=False)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(errors) == 1
@@ -163,16 +162,14 @@ def test_a_key_in_both_configs_names_both(whole, tmp_path):
     path, _, _ = whole
     values = json.loads((HOUSE / "ds_configs" / "zero2_cpu.json").read_text())
     (tmp_path / "mine.json").write_text(json.dumps({**values, "gradient_clipping": 2.0}))
-    done = run(
-        sys.executable, "train.py", "--config", path, "--set", f"deepspeed={tmp_path / 'mine.json'}", check=False
-    )
+    done = program("train.py", "--config", path, "--set", f"deepspeed={tmp_path / 'mine.json'}", check=False)
     assert done.returncode == 2
     assert "`gradient_clipping` is decided by `optimizer.clip`" in done.stderr
 
 
 def test_dry_run(whole):
     path, _, _ = whole
-    done = run(sys.executable, "train.py", "--config", path, "--dry-run")
+    done = program("train.py", "--config", path, "--dry-run")
     made = setup.read(str(path), [])
     for row in made.plan.expected():
         assert f"{row['probability']:.4f}" in done.stdout
@@ -183,8 +180,8 @@ def test_dry_run(whole):
 
 def test_resume_never_keeps_the_old_run(tmp_path, tiny_tokenizer_dir):
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=2)
-    run(sys.executable, "train.py", "--config", path)
-    run(sys.executable, "train.py", "--config", path, "--resume", "never", "--set", "seed=5")
+    program("train.py", "--config", path)
+    program("train.py", "--config", path, "--resume", "never", "--set", "seed=5")
     assert json.loads((tmp_path / "runs/small/config.json").read_text())["seed"] == 5
     assert json.loads((tmp_path / "runs/small.1/config.json").read_text())["seed"] == 1
     # One evaluation, the last step's, is enough for a best encoder.
@@ -197,10 +194,10 @@ def test_early_stopping(tmp_path, tiny_tokenizer_dir):
     path = write_run(
         tmp_path, tiny_tokenizer_dir, steps=30, optimizer={"lr": 1e-30}, evaluate={"every": 2, "patience": 2}
     )
-    done = run(sys.executable, "train.py", "--config", path)
+    done = program("train.py", "--config", path)
     assert "no better mean dev score in 2 evaluations" in done.stdout + done.stderr
     assert (tmp_path / "runs/small/done").read_text() == "step 6\n"
-    more = run(sys.executable, "train.py", "--config", path, "--set", "evaluate.patience=3")
+    more = program("train.py", "--config", path, "--set", "evaluate.patience=3")
     assert "resuming" in more.stdout + more.stderr
     assert (tmp_path / "runs/small/done").read_text() == "step 8\n"
 
@@ -225,7 +222,7 @@ def test_what_is_never_trained_is_exported_as_it_came(tmp_path, tiny_tokenizer_d
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=2)
     values = json.loads(path.read_text())
     path.write_text(json.dumps({**values, "tasks": [t for t in values["tasks"] if t["kind"] != "choice"]}))
-    run(sys.executable, "train.py", "--config", path, "--set", "deepspeed=zero2.json")
+    program("train.py", "--config", path, "--set", "deepspeed=zero2.json")
     before = setup.read(str(path), []).model().encoder.state_dict()
     after = load_file(tmp_path / "runs/small/encoder_last/model.safetensors")
     assert torch.equal(before["pooler.dense.weight"], after["pooler.dense.weight"])

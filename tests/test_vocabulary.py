@@ -7,7 +7,6 @@ definition of the schedule and of decoupled weight decay.
 import json
 import math
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from launch import deepspeed, run
+from launch import program
 from safetensors.torch import load_file
 from small import SHAPE, write_run, write_tasks
 from transformers import XLMRobertaConfig, XLMRobertaModel
@@ -51,9 +50,7 @@ def config(tmp_path_factory, tiny_tokenizer_dir):
 
 def train(config: Path, *sets: str, ranks: int = 2, check: bool = True):
     more = [word for one in sets for word in ("--set", one)]
-    if ranks == 1:
-        return run(sys.executable, "train.py", "--config", config, *more, check=check)
-    return deepspeed(ranks, "train.py", "--config", config, *more, check=check)
+    return program("train.py", "--config", config, *more, ranks=ranks, check=check)
 
 
 @pytest.fixture(scope="module")
