@@ -17,6 +17,7 @@ import torch
 from exact_cases import FILES, PAIRS, PARTS, PRODUCT, RANKS, Distance, distance, launch, table, write_config
 from launch import HOUSE
 
+pytestmark = pytest.mark.timeout(600)  # for two ranks beside another worker's
 BATCHES = ("mixed", "by_task")
 
 
@@ -40,7 +41,7 @@ class World:
         cases = {name: {**case, "moments": steps} for name, case in cases.items()}
         if ranks == 2 and not whole:
             cases |= FILES | PARTS
-        return launch(ranks, self.config, cases, timeout=1500 if whole else 250, fresh=True)
+        return launch(ranks, self.config, cases, timeout=1500 if whole else 500, fresh=True)
 
     def found(self, ranks: int, name: str, whole: bool = False) -> dict:
         """What rank 0 saved of a case."""
