@@ -60,6 +60,8 @@ def main() -> None:
     add("--json", type=Path)
     options = parser.parse_args()
     chosen = options.only or list(THEIRS)
+    if options.examples % (options.ranks * options.accumulate):
+        parser.error("--examples must divide by --ranks times --accumulate")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         config = workload.make(

@@ -130,8 +130,8 @@ class Engine:
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
         quiet = {**ds, "timers": {"throughput": {"enabled": False}}}
-        # DeepSpeed collects garbage before and after each parameter group, and Python does while it trains: each time
-        # it would look through all that was imported, 0.2 s.
+        # DeepSpeed's bf16 optimizer (zero1.json) collects garbage before and after each parameter group, and each time
+        # would look through all that was imported: 24 s of the start with nine tasks' 22 groups, 0.7 like this.
         gc.collect()
         gc.freeze()
         self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)

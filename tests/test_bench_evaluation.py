@@ -54,6 +54,20 @@ def test_both_sides_agree_and_another_result_ends_it(work: Work) -> None:
         evaluation.agree(Done(np.full((1, 2), np.nan), 9, 9), Done(np.ones((1, 2)), 9, 9))
 
 
+def test_shares_are_the_whole_each_once(work: Work) -> None:
+    """Two runs of two shares give what one of the whole does, language by language; the third begins again."""
+    shared = dataclasses.replace(work, shares=2)
+    for make in (evaluation.our_vectors, evaluation.padded_vectors, evaluation.our_labels, evaluation.padded_labels):
+        whole, run = make(work)(), make(shared)
+        runs = [run() for _ in range(3)]
+        assert [len(one.result) for one in runs] == [12, 12, 12]
+        both = evaluation.together(runs[:2])
+        assert (both.tokens, both.computed) == (whole.tokens, whole.computed)
+        np.testing.assert_allclose(both.result, whole.result, atol=1e-5)
+        np.testing.assert_array_equal(runs[2].result, runs[0].result)
+        assert not np.array_equal(runs[0].result, runs[1].result)
+
+
 def test_made_up_sentences_have_the_lengths_of_the_file() -> None:
     lengths = json.loads(sentences.FILE.read_text(encoding="utf-8"))
     cut = madeup.tokenizer(sentences.VOCABULARY)

@@ -55,14 +55,14 @@ class Zygote:
     ) -> list[int] | None:
         """`python ARGUMENTS` (a file, or -m and a module) once in each environment; both outputs are appended to.
 
-        Exit codes, negative for signals; None if the time was up, and all were killed. After an exception (ctrl-C, a
-        test's own time) they are killed too, and this zygote is of no more use.
+        Exit codes, negative for signals, as that of ranks which do not end within `GRACE` after another failed; None
+        if the time was up, and all were killed. After an exception (ctrl-C, a test's own time) they are killed too,
+        and this zygote is of no more use.
         """
         asked = {"arguments": list(arguments), "environments": [dict(e) for e in environments], "timeout": timeout}
-        assert self._process.stdin is not None and self._process.stdout is not None
+        assert self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps({**asked, "out": str(out), "err": str(err)}) + "\n")
-            self._process.stdin.flush()
+            self.ask({**asked, "out": str(out), "err": str(err)})
             line = self._process.stdout.readline()
             if not line:
                 self._told.seek(0)
@@ -72,6 +72,12 @@ class Zygote:
         except BaseException:
             self.close()
             raise
+
+    def ask(self, what: Mapping[str, Any]) -> None:
+        """Begins what `run` waits for."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
 
     def close(self) -> None:
         """Ends it, and what it may be running."""
@@ -104,8 +110,7 @@ def serve(answers: TextIO) -> list[str]:
 def wait(pids: list[int], timeout: float) -> list[int] | None:
     """Their exit codes; None if they were killed for want of time. Whoever asked being gone, they and this end."""
     codes: dict[int, int] = {}
-    deadline = time.monotonic() + timeout
-    late = False
+    end = deadline = time.monotonic() + timeout
     while len(codes) < len(pids):
         for pid in set(pids) - set(codes):
             found, status = os.waitpid(pid, os.WNOHANG)
@@ -115,13 +120,12 @@ def wait(pids: list[int], timeout: float) -> list[int] | None:
                     deadline = min(deadline, time.monotonic() + GRACE)
         gone = bool(select.select([0], [], [], 0.01)[0])  # nothing is asked meanwhile: it is the end of the pipe
         if time.monotonic() > deadline or gone:
-            late = True
             for pid in set(pids) - set(codes):
-                with suppress(ProcessLookupError):
+                with suppress(ProcessLookupError):  # it has not made its group yet: killed in the next turn
                     os.killpg(pid, signal.SIGKILL)
         if gone:
             sys.exit()
-    return None if late else [codes[pid] for pid in pids]
+    return None if time.monotonic() > end else [codes[pid] for pid in pids]
 
 
 def become(environment: Mapping[str, str], out: str, err: str) -> None:
