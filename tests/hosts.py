@@ -244,11 +244,11 @@ def start_slurm(hosts: tuple[Host, Host], folder: Path) -> str:
     return setting
 
 
-def wait_until(true: Callable[[], bool], seconds: float, otherwise: str) -> None:
-    """Returns once `true()`; an AssertionError that says `otherwise` if it does not come in time."""
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str]) -> None:
+    """Returns once `true()`; an AssertionError that says `otherwise` (or what it returns) if it does not come in time."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, otherwise
+        assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
         time.sleep(0.05)
 
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -107,14 +108,22 @@ def test_the_batch_script_of_the_docs(slurm, config, folder, one_host, tmp_path)
     wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), 60, "not queued again")
     assert not (folder / "done").exists()
 
+    again = time.monotonic() + 3
+
+    def story() -> str:
+        logs = [output, *sorted((tmp_path / "slurm").glob("slurm*.log"))]
+        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p.name}:\n{p.read_text()[-4000:]}" for p in logs)])
+
     def completed() -> bool:
         state = ask("scontrol", "show", "job", job)
-        if "JobState=PENDING" in state:
-            # Slurm waits two minutes before it starts a job again, and may say so once more while it puts it back.
+        assert "JobState=FAILED" not in state, story()
+        if "JobState=PENDING" in state and time.monotonic() > again:
+            # Slurm waits two minutes before it starts a job again, and may say so once more while it puts it back. Some
+            # time there must be: nodes refuse a job that starts in the second in which its first round was ended.
             ask("sh", "-c", f"scontrol update JobId={job} StartTime=now || true")
         return "JobState=COMPLETED" in state
 
     output = tmp_path / "job.out"
-    wait_until(completed, LIMIT, "not completed")
+    wait_until(completed, LIMIT, lambda: f"not completed: {story()}")
     assert "resuming" in output.read_text()
     assert_same_run(folder, one_host)
