@@ -245,7 +245,7 @@ def start_slurm(hosts: tuple[Host, Host], folder: Path) -> str:
 
 
 def wait_until(true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str]) -> None:
-    """Returns once `true()`; an AssertionError that says `otherwise` (or what it returns) if it does not come in time."""
+    """Returns once `true()`; an AssertionError if it does not in time, with `otherwise`, or what calling it returns."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
