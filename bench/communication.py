@@ -2,8 +2,7 @@
 
     python -m bench.communication [--ranks 2] [--steps 3]
 
-Every function of torch.distributed through which DeepSpeed and this program communicate is wrapped before DeepSpeed is
-imported; a call counts the bytes of its tensor. Sent per rank, by the algorithm with the least traffic (a ring,
+Calls are counted by `bench/traffic.py`. Sent per rank, by the algorithm with the least traffic (a ring,
 Patarasuk & Yuan 2009): all-reduce 2 (N-1)/N of the tensor, reduce, broadcast and all-gather (N-1)/N of it.
 
 The bound: every rank must get the sum of the gradients of those of P parameters that it updates, and the new values of
@@ -21,11 +20,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench import traffic
 
 SMALL = 64  # bytes: below this a message costs its latency, not its bytes
 ZERO: dict[str, Any] = {"overlap_comm": False, "contiguous_gradients": True, "reduce_scatter": True}
@@ -110,34 +111,15 @@ def launch(config: Path, ranks: int, steps: int, program: str = "bench.communica
 
 # One rank.
 
-counted: Counter[tuple[str, int]] = Counter()
 
-
-def wrap(name: str, share: Callable[[tuple[Any, ...]], tuple[float, torch.Tensor]]) -> None:
-    """Counts calls of torch.distributed's function `name`; `share` gives its traffic in tensors, and the tensor."""
-    real = getattr(torch.distributed, name)
-
-    def counting(*arguments: Any, **more: Any) -> Any:
-        factor, tensor = share((*arguments, *more.values()))
-        counted[name, round(factor * tensor.numel() * tensor.element_size())] += 1
-        return real(*arguments, **more)
-
-    setattr(torch.distributed, name, counting)
-
-
-def count() -> None:
-    """Wraps all that a step uses."""
-    others = (int(os.environ["WORLD_SIZE"]) - 1) / int(os.environ["WORLD_SIZE"])
-    wrap("all_reduce", lambda given: (2 * others, given[0]))
-    for name in ("reduce", "broadcast", "all_gather_into_tensor"):
-        wrap(name, lambda given: (others, given[0]))
-    wrap("reduce_scatter_tensor", lambda given: (others, given[1]))
-    wrap("all_gather", lambda given: (others, torch.cat(given[0])))
+def sent(name: str, size: int, world: int) -> int:
+    """Bytes that a rank sends for a tensor of `size` bytes."""
+    return round((2 if name == "all_reduce" else 1) * (world - 1) / world * size)
 
 
 def rank(config: Path, steps: int) -> None:
     """One rank: every case, then the control message. Rank 0 prints JSON."""
-    count()
+    counted = traffic.watch()
     from mtl import engine, loader, ranks, setup
 
     number, world, _ = engine.connect()
@@ -155,25 +137,27 @@ def rank(config: Path, steps: int) -> None:
             shares = divided(step, world, micro)
             batches = loader.micro_batches(made.plan, step, shares, number, made.special)
             runner.step(step.number, batches, {made.names[t] for t in step.counts.nonzero()[0]}, {})
-        calls = Counter(counted)
+        calls: Counter[int] = Counter()
+        for (operation, size), times in counted.calls.items():
+            calls[sent(operation, size, world)] += times
         width = 2 if "bf16" in keys else 4
         weights = runner.full_weights()
         kind = "bf16" if width == 2 else "float32"
         plain = plain if kind in plain else {**plain, kind: weights}
         found["cases"][name] = {
-            "sent": sum(size * n for (_, size), n in calls.items()) / steps / found["parameters"],
+            "sent": sum(size * n for size, n in calls.items()) / steps / found["parameters"],
             "bound": 2 * (world - 1) / world * width,
-            "large": sum(n for (_, size), n in calls.items() if size > SMALL) / steps,
-            "small": sum(n for (_, size), n in calls.items() if size <= SMALL) / steps,
+            "large": sum(n for size, n in calls.items() if size > SMALL) / steps,
+            "small": sum(n for size, n in calls.items() if size <= SMALL) / steps,
             "same": same(plain[kind], weights, kind) if number == 0 else "",
         }
-    times = []
+    seconds = []
     for _ in range(200):
         began = time.perf_counter()
         ranks.largest([0, 0])
-        times.append((time.perf_counter() - began) * 1e6)
-    times.sort()
-    found["control"] = [times[20], statistics.median(times), times[-20]]
+        seconds.append((time.perf_counter() - began) * 1e6)
+    seconds.sort()
+    found["control"] = [seconds[20], statistics.median(seconds), seconds[-20]]
     if number == 0:
         print(json.dumps(found))
     ranks.close()

@@ -4,9 +4,9 @@
 
 The same run twice, with `trim_word_embeddings` and without, as two engines in the same processes: ZeRO-2, float32 on
 CPU ranks, a small XLM-R with all 250,002 rows. They take turns of the same steps, in turning order, and ratios are
-taken within a round; each turn begins and ends with a barrier. Bytes are those that DeepSpeed's own communication log
-counts in a few more steps (the size of what is handed to each operation on a rank); these also give the parts of a
-step. At the end both encoders must be the same to float32 rounding.
+taken within a round; each turn begins and ends with a barrier. Bytes are those of what a rank hands to each operation
+in a few more steps (`bench/traffic.py`), which also give the parts of a step. At the end both encoders must be the same
+to float32 rounding.
 
 `--source DIR`: the nine tasks of the real samples in DIR, with XLM-R's own tokenizer. Without it: made-up sentences of
 25,000 different words under Zipf's law, so only the number of rows is like that of real data.
@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 import data_prep.__main__ as data_prep_program
-from bench import madeup
+from bench import madeup, traffic
 from mtl import engine, loader, setup, vocabulary
 from mtl.dsconfig import read_deepspeed
 from mtl.optimizer import left
@@ -44,7 +44,7 @@ SHAPE = {
     "hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024,
     "max_position_embeddings": 514,
 }  # fmt: skip
-LOGGED = 5  # steps whose communication is logged
+LOGGED = 5  # steps whose communication is counted
 SIDES = {"whole": "false", "trimmed": "true"}
 # How far the two may be apart. Of what is trained, in lr x steps: the gradient's norm is summed in another order, and
 # where a gradient is nearly 0 Adam makes that rounding a part of a step (eps 1e-6 keeps it small). Of an embedding
@@ -79,7 +79,7 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-def ranks_main(config: str, rounds: int, steps: int, out: Path) -> None:
+def ranks_main(config: str, rounds: int, steps: int, out: Path, counted: traffic.Traffic) -> None:
     """What each rank runs (bench/vocabulary_ranks.py)."""
     rank, world, _ = engine.connect()
     sides = {name: Side(config, choice, rank, world) for name, choice in SIDES.items()}
@@ -93,7 +93,7 @@ def ranks_main(config: str, rounds: int, steps: int, out: Path) -> None:
             if number:  # the first warms up
                 seconds[name].append((time.perf_counter() - began) / steps)
     found: dict[str, Any] = {"seconds": seconds, "load": os.getloadavg()[0]}
-    logged = {name: side.logged() for name, side in sides.items()}
+    logged = {name: side.logged(counted) for name, side in sides.items()}
     found["bytes"] = {name: log[0] for name, log in logged.items()}
     found["parts"] = {name: log[1] for name, log in logged.items()}
     found["optimizer"] = {name: side.optimizer_bytes() for name, side in sides.items()}
@@ -133,35 +133,27 @@ class Side:
             self.decay *= left(made.run.optimizer, factor)
             self.done += 1
 
-    def logged(self) -> tuple[dict[str, float], dict[str, float]]:
-        """Of a step, by DeepSpeed's communication log on this rank: {operation: bytes}, and {part: seconds}.
+    def logged(self, counted: traffic.Traffic) -> tuple[dict[str, float], dict[str, float]]:
+        """Of a step on this rank: {operation: bytes}, and {part: seconds}.
 
-        Parts: `communication`; `update`, what is left of DeepSpeed's `step` (norm, clipping, AdamW); `rest`.
+        Parts: `communication`; `update`, what is left of the engine's `step` (norm, clipping, AdamW); `rest`.
         """
-        from deepspeed.comm import comm
-
-        spent = [0.0, 0.0]  # in DeepSpeed's step, and of that in communication
+        spent = [0.0, 0.0]  # in the engine's step, and of that in communication
         inner = self.runner.ds.step
 
-        def log_seconds() -> float:
-            return sum(timer.elapsed(reset=False) for timer in comm.timers.get_timers().values()) / 1e3
-
         def timed() -> None:
-            before, began = log_seconds(), time.perf_counter()
+            before, began = counted.seconds, time.perf_counter()
             inner()
             spent[0] += time.perf_counter() - began
-            spent[1] += log_seconds() - before
+            spent[1] += counted.seconds - before
 
-        comm.configure(enabled=True, prof_all=True, verbose=False)
-        comm.comms_logger.reset_data()
         self.runner.ds.step = timed
-        talked, began = log_seconds(), time.perf_counter()
+        counted.clear()
+        began = time.perf_counter()
         self.train(LOGGED)
-        whole, talking = time.perf_counter() - began, log_seconds() - talked
+        whole, talking = time.perf_counter() - began, counted.seconds
         self.runner.ds.step = inner
-        comm.configure(enabled=False)
-        records = comm.comms_logger.get_raw_data()
-        moved = {name: sum(size * e[0] for size, e in sizes.items()) / LOGGED for name, sizes in records.items()}
+        moved = {name: size / LOGGED for name, size in counted.moved().items()}
         update = spent[0] - spent[1]
         parts = {"communication": talking, "update": update, "rest": whole - talking - update}
         return moved, {name: seconds / LOGGED for name, seconds in parts.items()}

@@ -134,7 +134,10 @@ class Engine:
         # would look through all that was imported: 24 s of the start with nine tasks' 22 groups, 0.7 like this.
         gc.collect()
         gc.freeze()
-        self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
+        try:
+            self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
+        finally:
+            gc.unfreeze()  # or an engine that has had its time, and all it holds, would stay
         self.ds.train()  # all of it: a loaded encoder comes in eval mode
         self.stage = self.ds.zero_optimization_stage()
         if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
