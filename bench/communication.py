@@ -151,13 +151,13 @@ def rank(config: Path, steps: int) -> None:
             "small": sum(n for size, n in calls.items() if size <= SMALL) / steps,
             "same": same(plain[kind], weights, kind) if number == 0 else "",
         }
-    seconds = []
+    microseconds = []
     for _ in range(200):
         began = time.perf_counter()
         ranks.largest([0, 0])
-        seconds.append((time.perf_counter() - began) * 1e6)
-    seconds.sort()
-    found["control"] = [seconds[20], statistics.median(seconds), seconds[-20]]
+        microseconds.append((time.perf_counter() - began) * 1e6)
+    microseconds.sort()
+    found["control"] = [microseconds[20], statistics.median(microseconds), microseconds[-20]]
     if number == 0:
         print(json.dumps(found))
     ranks.close()

@@ -256,7 +256,10 @@ def _table(found: dict[str, Any], options: argparse.Namespace) -> str:
             "|---|---:|---:|---:|",
             *(f"| {what} | {a:{form}} | {b:{form}} | {a / b if b else 1:.2f} |" for what, a, b, form in rows),
             f"| s a step, median | {middle} | {spread} |",
-            *(f"| of it {what}, mean of {LOGGED} | {a:.3f} | {b:.3f} | {a / b:.2f} |" for what, a, b in parts),
+            *(
+                f"| of it {what}, mean of {LOGGED} | {a:.3f} | {b:.3f} | {a / b if b else 1:.2f} |"
+                for what, a, b in parts
+            ),
             "",
             f"Same export after {found['steps']} steps: trained weights differ by {found['mean']:.1e} of lr x steps on "
             f"average and {found['largest']:.1e} at most, the other embeddings by at most {found['rest']:.1e} of "

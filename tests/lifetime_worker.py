@@ -17,7 +17,9 @@ def main() -> None:
     engine.connect()
     config, *files = sys.argv[1:]
     for file in files:
-        left = [kind for kind, thing in used(config, file).items() if (gc.collect(), thing())[1] is not None]
+        things = used(config, file)
+        gc.collect()
+        left = [kind for kind, thing in things.items() if thing() is not None]
         print(f"{file} left: {' '.join(left) or 'nothing'}")
 
 
