@@ -25,14 +25,14 @@ test-slow: .venv/installed unlock
 
 # The GPU kernels in Triton's interpreter, where there is no GPU; apart from the rest, which does not need Triton there.
 test-triton: .venv/installed .triton/installed
-	TRITON_INTERPRET=1 PYTHONPATH=.triton python -m pytest tests/test_flash.py
+	TRITON_INTERPRET=1 PYTHONPATH=.triton python -m pytest tests/unit/mtl/test_flash.py
 
 .triton/installed:
 	.venv/bin/python -m pip install --quiet --no-deps --target .triton triton==3.6.0
 	touch $@
 
 soak: .venv/installed unlock
-	python tests/soak.py --trials $(or $(N),50)
+	python tests/support/soak.py --trials $(or $(N),50)
 
 lint: .venv/installed
 	ruff check .

@@ -5,7 +5,7 @@
 Model FLOPs utilisation (Chowdhery et al. 2022, appendix B) with the operations of matrix products alone, two for each
 multiply-add, backwards twice those forwards (Narayanan et al. 2021, section 3): of the blocks, without embeddings and
 heads. Padding does not count, nor what gradient checkpointing computes again, nor what the last block need not compute
-because no head reads it. `FORMULA` says it in one line; tests/test_bench_gpu.py holds it against torch's own counter.
+because no head reads it. `FORMULA` says it in one line; test_bench_gpu.py holds it against torch's own counter.
 """
 
 import statistics

@@ -126,7 +126,7 @@ class Engine:
             model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         # bf16 would round what is never trained, and the export promises it as it came.
         self._frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
-        # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/test_exact.py is our test.
+        # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/distributed/test_exact.py is our test.
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
         # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
         quiet = {**ds, "timers": {"throughput": {"enabled": False}}}

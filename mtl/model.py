@@ -23,7 +23,7 @@ from mtl.config import RandomEncoder
 from mtl.heads import loss, make_head
 
 # RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
-# tests/test_packing.py runs each of them packed against alone.
+# tests/unit/mtl/test_packing.py runs each of them packed against alone.
 POOLED = {"choice", "pair"}  # kinds whose heads read the encoder's pooler
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
 

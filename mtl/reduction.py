@@ -4,7 +4,7 @@ DeepSpeed copies every gradient into a bucket, the bucket into another, and back
 parameter by parameter: five passes over the gradients and some 1,700 small operations a micro-step of XLM-R Large,
 tens of milliseconds of Python in which a GPU that has little to do waits. Here a bucket's gradients are joined by one
 concatenation, reduced by one message and added by one call; a single rank adds them as they are. What is computed is
-the same to the bit (tests/test_reduction.py): the quotient by the ranks in the gradients' own precision, the sum over
+the same to the bit (test_reduction.py): the quotient by the ranks in the gradients' own precision, the sum over
 ranks in that of `communication_data_type`, the sum over micro-steps in float32.
 
 With `overlap_comm` a bucket is reduced on a stream of its own while the backward pass goes on, and the stream that

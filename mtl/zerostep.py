@@ -5,7 +5,7 @@ anew, where they lie already: with the 22 groups of nine tasks some 20 ms of Pyt
 nothing to do, for DeepSpeed's step begins by waiting for the norm of the gradient. Here the whole step is begun
 before that: clipping reads the norm where it is, and AdamW's kernels leave everything as it was where it is not finite,
 as they do for loss scaling (`found_inf`). When the host has heard of the norm, and goes on to the next step, the GPU
-is still at this one. What is computed is the same to the bit (tests/test_reduction.py).
+is still at this one. What is computed is the same to the bit (tests/distributed/test_reduction.py).
 """
 
 import math

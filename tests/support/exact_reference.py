@@ -1,0 +1,151 @@
+"""What test_exact.py measures against: one process, float64, written straight from the definition of the loss.
+
+One unpadded sequence at a time goes through transformers' own attention; torch's own AdamW gets *no* gradient for a
+head without rows. Of the project only the plan (which examples make a step), the data, the modules of the heads and the
+weights at the start are used.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mtl import loader, setup
+from mtl.batch import mask_tokens
+from mtl.model import MultiTaskModel
+
+STEPS, LR, HEAD_LR, DECAY, EPS, CLIP, TAG_WEIGHT = 5, 1e-3, 2e-3, 0.1, 1e-6, 2.0, 2.5
+FACTORS = [1 / 2, 1, 1, 2 / 3, 1 / 3]  # of the learning rate: two steps up, then down to 0 at the sixth
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass
+class Run:
+    """By step, as `record` in exact_worker.py; a gradient that is missing (no rows) is absent."""
+
+    weights: list[Tensors] = field(default_factory=list)
+    grads: list[Tensors] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    exp_avg: list[Tensors] = field(default_factory=list)
+    exp_avg_sq: list[Tensors] = field(default_factory=list)
+    counts: list[dict[str, int]] = field(default_factory=list)
+
+
+class Reference:
+    """The reference of a run config with its overrides."""
+
+    def __init__(self, path: Path, overrides: list[str]) -> None:
+        self.made = setup.read(str(path), overrides)
+        self.model: MultiTaskModel = self.made.model().double()
+        self.model.encoder.set_attn_implementation("eager")
+        self.steps = list(loader.steps_from(self.made.plan, 0))
+        self.start = self._copy(p for p in self.model.parameters())
+
+    def gradients(self, number: int, weights: Tensors | None = None) -> Tensors:
+        """The gradient of step `number` at `weights` (None: as they are), unclipped."""
+        if weights is not None:
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    parameter.copy_(weights[name])
+        self.model.zero_grad(set_to_none=True)
+        self._loss(number).backward()
+        return {n: p.grad.clone() for n, p in self.model.named_parameters() if p.grad is not None}
+
+    def train(self) -> Run:
+        """All steps with torch's own AdamW, from the start."""
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": [p], "lr": HEAD_LR if name.startswith("heads.") else LR, "weight_decay": _decay(name)}
+                for name, p in self.model.named_parameters()
+            ],
+            betas=(0.9, 0.999),
+            eps=EPS,
+        )
+        peaks = [group["lr"] for group in optimizer.param_groups]
+        run = Run()
+        for number in range(STEPS):
+            run.weights.append(self._copy(p for p in self.model.parameters()))
+            run.grads.append(self.gradients(number))
+            run.norms.append(float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)))
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * FACTORS[number]
+            optimizer.step()
+            for key, kept in (("exp_avg", run.exp_avg), ("exp_avg_sq", run.exp_avg_sq)):
+                kept.append(self._copy(optimizer.state[p].get(key, p * 0) for p in self.model.parameters()))
+            run.counts.append({n: int(optimizer.state[p].get("step", 0)) for n, p in self.model.named_parameters()})
+        run.weights.append(self._copy(p for p in self.model.parameters()))
+        return run
+
+    def _copy(self, tensors) -> Tensors:
+        names = [name for name, _ in self.model.named_parameters()]
+        return {name: tensor.detach().clone() for name, tensor in zip(names, tensors, strict=True)}
+
+    def _loss(self, number: int) -> Tensor:
+        step, plan = self.steps[number], self.made.plan
+        unit_losses: dict[int, list[Tensor]] = {t: [] for t in range(len(plan.tasks))}
+        pairs: dict[int, list[tuple[Tensor, Tensor, bytes]]] = {}
+        for slot, (t, row) in enumerate(zip(step.task, step.row, strict=True)):
+            task = plan.tasks[t]
+            encoded = task.train.take(np.array([row]))[0]
+            if task.task.kind == "mlm":
+                place = (plan.config.seed, number, slot)
+                encoded = mask_tokens(encoded, self.made.special, plan.config.mlm_probability, place)
+            if task.task.kind == "pair":
+                pairs.setdefault(int(t), []).append(_pair(self.model, encoded))
+                continue
+            unit_losses[int(t)] += _units(self.model, task.name, task.task.kind, encoded)
+        for t, found in pairs.items():
+            unit_losses[t] = _among_all(found, self.model.heads[plan.tasks[t].name].logit_scale[0])
+        total = torch.zeros((), dtype=torch.float64)
+        for t, found in unit_losses.items():
+            if found:
+                weight = TAG_WEIGHT if plan.tasks[t].task.kind == "tag" else 1.0
+                total = total + weight * (step.task == t).sum() / len(step.task) * torch.stack(found).mean()
+        return total
+
+
+def _decay(name: str) -> float:
+    """0 for biases and LayerNorm (the only other vectors)."""
+    return DECAY if "weight" in name and "norm" not in name.lower() else 0.0
+
+
+def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[Tensor]:
+    """The unit losses of one example, straight from the definition."""
+    ids = np.asarray(row["input_ids"], dtype=np.int64)
+    hidden = [
+        model.encoder(torch.from_numpy(piece)[None]).last_hidden_state[0]
+        for piece in np.split(ids, np.cumsum(row["lengths"])[:-1])
+    ]
+    head = model.heads[name]
+    if kind == "classify":
+        return [F.cross_entropy(head(hidden[0][:1], model.encoder)[0], torch.tensor(int(row["label"])))]
+    if kind == "choice":
+        scores = head(torch.stack([h[0] for h in hidden]), model.encoder)
+        return [F.cross_entropy(scores, torch.tensor(int(row["label"])))]
+    if kind == "span":
+        scores = head(hidden[0], model.encoder)
+        sides = [F.cross_entropy(scores[:, i], torch.tensor(int(row[k]))) for i, k in enumerate(("start", "end"))]
+        return [(sides[0] + sides[1]) / 2]
+    scores = head(hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], model.encoder)
+    return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
+
+
+def _pair(model: MultiTaskModel, row: dict) -> tuple[Tensor, Tensor, bytes]:
+    """(vector of the query, of the passage, the passage's tokens): pooler of the first token, at length 1."""
+    query, passage = np.split(np.asarray(row["input_ids"], dtype=np.int64), np.cumsum(row["lengths"])[:-1])
+    vectors = [model.encoder(torch.from_numpy(piece)[None]).pooler_output[0] for piece in (query, passage)]
+    return vectors[0] / vectors[0].norm(), vectors[1] / vectors[1].norm(), passage.tobytes()
+
+
+def _among_all(found: list[tuple[Tensor, Tensor, bytes]], scale: Tensor) -> list[Tensor]:
+    """-log of the own passage's share among all that are not the same text, for every query of the step."""
+    losses = []
+    for i, (query, own, text) in enumerate(found):
+        others = [passage for j, (_, passage, other) in enumerate(found) if j != i and other != text]
+        scores = torch.stack([scale * (query @ passage) for passage in (own, *others)])
+        losses.append(torch.logsumexp(scores, 0) - scores[0])
+    return losses

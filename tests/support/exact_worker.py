@@ -1,0 +1,185 @@
+"""One rank of tests/distributed/test_exact.py: runs several engines one after another and saves what they computed.
+
+    deepspeed --num_gpus RANKS tests/support/exact_worker.py CASES.json OUT
+
+A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
+(how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
+after which AdamW's state is kept), `theirs` (gradients are reduced by DeepSpeed's own code) and `spoiled` (steps that
+are first made with an infinite number in the gradient, so that they are left out). Rank 0 writes
+OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under test is
+unchanged.
+"""
+
+import argparse
+import contextlib
+import functools
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deepspeed.utils import safe_get_full_grad, safe_get_full_optimizer_state
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mtl import engine, loader, reduction, setup
+from mtl.plan import Step
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+FITS = reduction.fits
+read = functools.cache(lambda config, overrides: setup.read(config, list(overrides)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("cases")
+    parser.add_argument("out")
+    parser.add_argument("--local_rank", type=int, default=0)
+    args = parser.parse_args()
+    rank, ranks, _ = engine.connect()
+    for name, case in json.loads(Path(args.cases).read_text()).items():
+        found = (parts if case.get("parts") else record)(case, rank, ranks)
+        if rank == 0:
+            torch.save(found, Path(args.out) / f"{name}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
+    made = read(case["config"], tuple(case["set"]))
+    reduction.fits = (lambda optimizer: False) if case.get("theirs") else FITS
+    return made, engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
+
+
+def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
+    """The whole run. Lists by step of {parameter: tensor}: `weights` (before each step, and at the end), `grads` (the
+    full reduced gradient before clipping); `norms`; `tasks` [step][micro-step][rank] -> tasks with rows. By step
+    number, after it: `exp_avg`, `exp_avg_sq` {parameter: tensor}, `counts` {group: steps that AdamW has counted}.
+    """
+    made, runner = make(case)
+    found: dict[str, Any] = {"norms": [], "tasks": [], "weights": [], "grads": [], "buffer": set()}
+    found |= {key: {} for key in ("counts", *MOMENTS)}
+    see_gradients(runner, found)
+    for step in loader.steps_from(made.plan, 0):
+        shares = divide(step, ranks, case.get("micro_steps"), made.run.micro_tokens)
+        batches = loader.micro_batches(made.plan, step, shares, rank, made.special)
+        names = [task.name for task in made.plan.tasks]
+        found["weights"].append(runner.full_weights())
+        present = {names[t] for t in np.flatnonzero(step.counts)}
+        keys = loader.pair_keys(made.plan, step)
+        if step.number in case.get("spoiled", []):
+            with spoiled(runner):
+                _, norm, _ = runner.step(step.number, batches, present, keys)
+            assert math.isinf(norm), norm
+            found["grads"].pop()
+        _, norm, _ = runner.step(step.number, batches, present, keys)
+        found["norms"].append(norm)
+        found["tasks"].append([[sorted({names[t] for t in step.task[p]}) for p in ranks_] for ranks_ in shares])
+        if step.number in case.get("moments", []):
+            found |= {key: {**found[key], step.number: moments(runner, key)} for key in MOMENTS}
+            found["counts"][step.number] = counts(runner)
+    found["weights"].append(runner.full_weights())
+    return found
+
+
+def parts(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
+    """`together`: the gradient of step 0 over its micro-steps; `alone`: those of each micro-step alone, by one engine.
+
+    The learning rate is 0, so that all are taken at the same weights. `buffer`: dtype of what DeepSpeed accumulated in.
+    """
+    made, runner = make(case)
+    found: dict[str, Any] = {"grads": [], "buffer": set()}
+    see_gradients(runner, found, freeze=True)
+    step = next(iter(loader.steps_from(made.plan, 0)))
+    shares = divide(step, ranks, case["micro_steps"], made.run.micro_tokens)
+    batches = loader.micro_batches(made.plan, step, shares, rank, made.special)
+    present = {made.plan.tasks[t].name for t in np.flatnonzero(step.counts)}
+    start = runner.full_weights()
+    for group in (batches, *([batch] for batch in batches)):
+        runner.step(0, group, present, {})
+    after = runner.full_weights()  # on all ranks, for it is a collective call
+    assert all(torch.equal(start[name], weight) for name, weight in after.items())
+    return {"together": found["grads"][0], "alone": found["grads"][1:], "buffer": found["buffer"]}
+
+
+def divide(step: Step, ranks: int, micro_steps: int | None, micro_tokens: int) -> list[list[np.ndarray]]:
+    """`Step.divide` with the least number of tokens a rank that makes `micro_steps` (None: with `micro_tokens`)."""
+    if micro_steps is None:
+        return step.divide(ranks, micro_tokens)
+    for tokens in range(max(step.length.max(), math.ceil(step.tokens / ranks / micro_steps)), step.tokens + 1):
+        shares = step.divide(ranks, tokens)
+        if len(shares) == micro_steps:
+            return shares
+    raise AssertionError(f"step {step.number}: no micro_tokens gives {micro_steps} micro-steps on {ranks} ranks")
+
+
+def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = False) -> None:
+    """Puts each step's full gradients into `found` just before DeepSpeed's step; with `freeze` weights then stay."""
+    inner = runner.ds.step
+
+    def step() -> None:
+        grads = {}
+        for name, parameter in runner.model.named_parameters():
+            full = parameter.grad if runner.stage == 0 else safe_get_full_grad(parameter)
+            if runner.rank == 0:
+                grads[name] = full.detach().float().clone()
+            mapping = getattr(parameter, "_hp_mapping", None)  # None where another rank owns the parameter
+            if runner.stage == 0:
+                found["buffer"].add(str(full.dtype))
+            elif mapping is not None:
+                found["buffer"].add(str(mapping.get_lp_grad_fragment(parameter._index_in_param_group).dtype))
+        found["grads"].append(grads)
+        for group in runner.ds.optimizer.param_groups if freeze else ():
+            group["lr"] = 0.0
+        inner()
+
+    runner.ds.step = step
+
+
+@contextlib.contextmanager
+def spoiled(runner: engine.Engine) -> Iterator[None]:
+    """One number of the reduced gradient on rank 0 is infinite when DeepSpeed's step begins."""
+    inner = runner.ds.step
+
+    def step() -> None:
+        if runner.rank == 0:
+            runner.reduction.sums[0][0] = math.inf
+        inner()
+
+    runner.ds.step = step
+    yield
+    runner.ds.step = inner
+
+
+def moments(runner: engine.Engine, key: str) -> dict[str, torch.Tensor]:
+    """One of AdamW's moments of every parameter; zeros where there was no step yet (a collective call)."""
+    values = {}
+    base = runner.ds.optimizer if runner.stage == 0 else runner.ds.optimizer.optimizer
+    for index, group in enumerate(base.param_groups):
+        whole = group["params"] if runner.stage == 0 else runner.ds.optimizer.bit16_groups[index]
+        state = base.state.get(group["params"][0], {})
+        for place, parameter in enumerate(whole):
+            if not state:
+                values[parameter] = torch.zeros_like(parameter)
+            elif runner.stage == 0:
+                values[parameter] = base.state[group["params"][place]][key].clone()
+            else:
+                # DeepSpeed links parameters to their state once, after the first step: too early for a head whose
+                # first step comes later.
+                if parameter._hp_mapping is not None:
+                    parameter._hp_mapping.set_optim_state_fragment(group["params"][0], state)
+                values[parameter] = safe_get_full_optimizer_state(parameter, key)
+    return {name: values[parameter].detach() for name, parameter in runner.model.named_parameters()}
+
+
+def counts(runner: engine.Engine) -> dict[str, int]:
+    """How many steps AdamW has made, by name of the parameter group."""
+    base = runner.ds.optimizer if runner.stage == 0 else runner.ds.optimizer.optimizer
+    return {group["name"]: int(base.state.get(group["params"][0], {}).get("step", 0)) for group in base.param_groups}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""Two hosts on one machine, joined by a cable, for tests of runs on several machines.
+
+A host is a process with network, host name, process and mount namespaces of its own: its own interfaces (`eth0`, the
+ends of one veth pair, and a loopback), its own name, its own process numbers, its own /etc/hosts and /etc/ssh. Files
+and cores are shared, as on a cluster with a common file system. When the first process of a host ends, the kernel ends
+all others of that host and its interface goes: nothing can be left behind, also where pytest itself is killed.
+`start_sshd` and `start_slurm` put real servers on them. Needs root and util-linux; with INTERMEZZO_REQUIRE_HOSTS=1 a
+test that lacks something fails instead of being skipped.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.support.launch import HOUSE, deepspeed, environment
+from tests.support.small import write_run
+
+CARD = "eth0"
+LIMIT = 180  # seconds for a run that takes about 20
+FIELDS = {"steps": 40, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+PACKAGES = {
+    "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount",
+    "hostname": "hostname", "pdsh": "pdsh", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server", "munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "srun": "slurm-client",
+}  # fmt: skip
+PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+# Process 1 of a host. It collects the orphans of the host, and ends with the test process (setpriv, --kill-child).
+FIRST = """
+set -e
+mount -t tmpfs tmpfs /run
+mkdir /run/sshd
+mount --bind "$2" /etc/hosts
+hostname "$1"
+ip link set lo up
+echo ready
+while sleep 3600; do :; done
+"""
+SSHD = """
+Port 22
+HostKey /etc/ssh/host_key
+AuthorizedKeysFile /etc/ssh/user_key.pub
+PidFile none
+UsePAM no
+StrictModes no
+PermitRootLogin prohibit-password
+"""
+SSH = """
+IdentityFile /etc/ssh/user_key
+StrictHostKeyChecking yes
+GlobalKnownHostsFile /etc/ssh/known_hosts
+UserKnownHostsFile none
+BatchMode yes
+LogLevel ERROR
+"""
+# Two nodes of one core, no cgroups, no accounting.
+SLURM = """
+ClusterName=test
+SlurmctldHost=node-a
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+ReturnToService=2
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+NodeName=node-a,node-b CPUs=1 State=UNKNOWN
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@dataclass
+class Program:
+    """A program on a host; what it prints goes to `log`."""
+
+    process: subprocess.Popen
+    log: Path
+
+    def text(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+
+@dataclass(frozen=True)
+class Host:
+    """`pid`: its first process, as seen from outside; `folder`: for its files."""
+
+    name: str
+    address: str
+    pid: int
+    folder: Path
+
+    def start(self, *command: object, **variables: str) -> Program:
+        """Starts a program here, in the project's folder, with the environment of a launched run."""
+        log = self.folder / f"{self.name}.{time.monotonic_ns()}.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                _enter(self.pid, "env", f"--chdir={HOUSE}", *command),
+                env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}", "GLOO_SOCKET_IFNAME": CARD}
+                | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        return Program(process, log)
+
+    def tell(self, *command: object) -> str:
+        """Runs a short command here, which must succeed: what it printed."""
+        found = subprocess.run(
+            _enter(self.pid, "env", f"--chdir={HOUSE}", *command), capture_output=True, text=True, timeout=30,
+            env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}"}, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert found.returncode == 0, f"{self.name}: {command}: {found.stdout}{found.stderr}"
+        return found.stdout
+
+    def link(self, state: str) -> None:
+        """The cable on this side: `up` or `down`."""
+        self.tell("ip", "link", "set", CARD, state)
+
+    def running(self) -> list[str]:
+        """Command lines of all Python processes here."""
+        space, found = os.readlink(f"/proc/{self.pid}/ns/pid"), []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if os.readlink(entry / "ns" / "pid") == space and "python" in line:
+                        found.append(line)
+                except OSError:  # it has ended meanwhile
+                    continue
+        return found
+
+
+def need(*programs: str) -> None:
+    """Skips (or fails) the test, and says why, where a host cannot be made or a program is missing."""
+    programs = ("ip", "unshare", "nsenter", "setpriv", "mount", "hostname", *programs)
+    lacking = {PACKAGES[p]: p for p in programs if shutil.which(p, path=PLACES) is None}
+    reason = None
+    if os.geteuid() != 0:
+        reason = "hosts out of namespaces need root"
+    elif lacking:
+        reason = f"missing: {', '.join(lacking.values())} (Debian packages {' '.join(lacking)})"
+    else:
+        try:
+            spaces = ["--net", "--uts", "--pid", "--mount", "--fork"]
+            tried = subprocess.run(
+                [_path("unshare"), *spaces, "mount", "-t", "tmpfs", "tmpfs", "/run"],
+                capture_output=True, text=True, timeout=30,
+            )  # fmt: skip
+            if tried.returncode:
+                reason = f"namespaces are not allowed here ({tried.stderr.strip()})"
+        except OSError as error:
+            reason = f"namespaces are not allowed here ({error})"
+    if reason and os.environ.get("INTERMEZZO_REQUIRE_HOSTS") == "1":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@contextmanager
+def two_hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
+    """Hosts node-a (10.77.0.1) and node-b (10.77.0.2) while the block runs; their files in `folder`."""
+    folder.mkdir()
+    names = {"node-a": "10.77.0.1", "node-b": "10.77.0.2"}
+    table = folder / "hosts"
+    table.write_text("127.0.0.1 localhost\n" + "".join(f"{a} {n}\n" for n, a in names.items()))
+    firsts: list[subprocess.Popen] = []
+    try:
+        made = []
+        for name, address in names.items():
+            first = subprocess.Popen(
+                [_path("setpriv"), "--pdeathsig", "KILL", _path("unshare"), "--net", "--uts", "--pid", "--mount",
+                 "--mount-proc", "--fork", "--kill-child", "sh", "-c", FIRST, "sh", name, str(table)],
+                env={**os.environ, "PATH": PLACES}, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            firsts.append(first)
+            assert first.stdout is not None
+            assert first.stdout.readline() == "ready\n", f"{name} does not start"
+            pid = int(Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text())
+            made.append(Host(name, address, pid, folder))
+        a, b = made
+        peer = ["peer", "name", CARD, "netns", str(b.pid)]
+        subprocess.run(
+            [_path("ip"), "link", "add", CARD, "netns", str(a.pid), "type", "veth", *peer], check=True, timeout=30
+        )
+        for host in made:
+            host.tell("ip", "address", "add", f"{host.address}/24", "dev", CARD)
+            host.link("up")
+        yield a, b
+    finally:
+        for first in firsts:
+            first.kill()
+            first.wait()
+            if first.stdout is not None:
+                first.stdout.close()
+
+
+def start_sshd(hosts: tuple[Host, Host], folder: Path) -> None:
+    """A real ssh server on every host, with throw-away keys in place of /etc/ssh; they let each other in."""
+    folder.mkdir()
+    for key in ("host_key", "user_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True, timeout=30)
+    known = "".join(f"{h.name},{h.address} {(folder / 'host_key.pub').read_text()}" for h in hosts)
+    for name, text in (("known_hosts", known), ("sshd_config", SSHD), ("ssh_config", SSH)):
+        (folder / name).write_text(text)
+    for host in hosts:
+        host.tell("mount", "--bind", folder, "/etc/ssh")
+        host.tell(_path("sshd"))  # goes into the background of its host by itself
+
+
+def start_slurm(hosts: tuple[Host, Host], folder: Path) -> str:
+    """A real Slurm over both hosts, its controller on the first: the setting of `SLURM_CONF` for its commands."""
+    (folder / "state").mkdir(parents=True)
+    config, key = folder / "slurm.conf", folder / "munge.key"
+    config.write_text(SLURM.format(folder=folder))
+    key.write_bytes(os.urandom(64))
+    key.chmod(0o400)
+    for host in hosts:
+        host.tell("mkdir", "--mode=755", "/run/munge")
+        files = [f"--key-file={key}", "--seed-file=/run/munge/seed", f"--log-file={folder}/munged.{host.name}.log"]
+        host.tell("munged", "--force", *files, "--pid-file=/run/munge/munged.pid")
+    setting = f"SLURM_CONF={config}"
+    hosts[0].tell("env", setting, "slurmctld")
+    for host in hosts:
+        host.tell("env", setting, "slurmd")
+    wait_until(lambda: hosts[0].tell("env", setting, "sinfo", "-h", "-o", "%T %D") == "idle 2\n", 30, "Slurm is not up")
+    return setting
+
+
+def wait_until(true: Callable[[], bool], seconds: float, otherwise: str | Callable[[], str]) -> None:
+    """Returns once `true()`; an AssertionError if it does not in time, with `otherwise`, or what calling it returns."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
+        time.sleep(0.05)
+
+
+def finish(programs: list[Program], timeout: float) -> tuple[list[int], list[str]]:
+    """Exit codes and outputs of programs that must end within `timeout` seconds, all of them together."""
+    deadline = time.monotonic() + timeout
+    try:
+        codes = [p.process.wait(max(0.1, deadline - time.monotonic())) for p in programs]
+    except subprocess.TimeoutExpired:
+        shown = "\n".join(f"--- {p.log.name}\n{p.text()[-3000:]}" for p in programs)
+        raise AssertionError(f"not ended after {timeout} s\n{shown}") from None
+    return codes, [p.text() for p in programs]
+
+
+@functools.cache
+def one_host_run(tokenizer: Path) -> Path:
+    """The folder of the run `FIELDS` on two ranks of one host, which every other launch of it must equal."""
+    folder = tokenizer.with_name("one_host")
+    folder.mkdir()
+    deepspeed(2, "train.py", "--config", write_run(folder, tokenizer, **FIELDS))
+    return folder / "runs" / "small"
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    """Run folders of finished runs, equal to the bit in everything that leaves the house."""
+    assert (folder / "done").read_text() == (reference / "done").read_text()
+    for part in ("encoder/model", "encoder_last/model", "heads/heads", "heads_last/heads"):
+        ours, theirs = (load_file(f / f"{part}.safetensors") for f in (folder, reference))
+        assert set(ours) == set(theirs)
+        for name in theirs:
+            assert ours[name].equal(theirs[name]), (part, name)
+
+
+def _enter(pid: int, *command: object) -> list[str]:
+    return [_path("nsenter"), "--target", str(pid), "--net", "--uts", "--pid", "--mount", "--", *map(str, command)]
+
+
+def _path(program: str) -> str:
+    return shutil.which(program, path=PLACES) or program

@@ -1,0 +1,110 @@
+"""Kills a run at a random moment, resumes it, compares the weights with those of an uninterrupted run; again and again.
+
+    make soak N=50                      (or: python tests/support/soak.py --trials 50 [--seed S])
+
+Each trial is a run of its own on two CPU ranks: kill -9 of a rank, of `launch.py`, of the `deepspeed` launcher, or of
+all at once, at a moment drawn between the first step and the last, half of the time drawn to fall into the writing of
+a checkpoint; then the same command again, until it ends with `done`. The bits of encoder, encoder_last and heads must
+be those of the uninterrupted run, each line of metrics.jsonl must stand there once. Prints a line a trial and a table.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from safetensors.torch import load_file
+from tqdm import tqdm
+
+from tests.support.launch import deepspeed
+from tests.support.live import Live
+from tests.support.small import write_run
+from tests.support.tiny_tokenizer import make_tokenizer
+
+FIELDS = {
+    "steps": 60, "optimizer": {"lr": 3e-3}, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+    "log_every": 1, "checkpoint": {"every": 3}, "evaluate": {"every": 7, "examples": 4},
+}  # fmt: skip
+TARGETS = ("rank 0", "rank 1", "launch.py", "launcher", "all")
+TIMING = {"tokens_per_second", "seconds_per_step", "memory_gib"}
+
+
+def one_trial(config: Path, reference: Path, rng: random.Random) -> tuple[str, str, int, bool]:
+    """(what was killed, when, the step reached by then, whether everything is as in `reference`)."""
+    folder = config.parent / "runs" / "small"
+    shutil.rmtree(folder, ignore_errors=True)
+    target, writing = rng.choice(TARGETS), rng.random() < 0.5
+    with Live(config) as live:
+        live.until_step(rng.randrange(1, FIELDS["steps"] - 5))
+        ranks = live.ranks
+        processes = {"rank 0": ranks[:1], "rank 1": ranks[1:], "launch.py": [live.node], "launcher": [live.launcher]}
+        doomed = processes.get(target, [*ranks, live.node, live.launcher])
+        if writing:
+            live.until(lambda: list((folder / "checkpoints").glob(".writing-*")), timeout=30)
+            time.sleep(rng.random() * 0.01)
+        else:
+            time.sleep(rng.random() * 0.1)
+        when = "during a save" if list((folder / "checkpoints").glob(".writing-*")) else "between saves"
+        for process in doomed:
+            process.kill()
+        step = live.step
+        live.end(60)
+    deepspeed(2, "train.py", "--config", config)
+    return target, when, step, (folder / "done").exists() and _same(folder, reference)
+
+
+def _same(one: Path, other: Path) -> bool:
+    for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
+        a, b = (load_file(folder / f"{part}.safetensors") for folder in (one, other))
+        if a.keys() != b.keys() or not all(torch.equal(a[name], b[name]) for name in a):
+            return False
+    return _lines(one) == _lines(other)
+
+
+def _lines(folder: Path) -> list[dict]:
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+
+
+def soak(trials: int, seed: int, place: Path) -> int:
+    """How many of `trials` ended with the same bits; prints as it goes."""
+    config = write_run(place, make_tokenizer(place / "tokenizer"), **FIELDS)
+    deepspeed(2, "train.py", "--config", config)
+    reference = place / "reference"
+    (place / "runs" / "small").rename(reference)
+    rng, good, table = random.Random(seed), 0, Counter()
+    for number in tqdm(range(1, trials + 1), desc="soak", unit="trial", disable=None):
+        target, when, step, same = one_trial(config, reference, rng)
+        good += same
+        table[target, when, same] += 1
+        tqdm.write(
+            f"{number:>4}  kill -9 {target:<9} at step {step:>3} {when:<13}  {'same bits' if same else 'DIFFERENT'}"
+        )
+    print(f"\n{'killed':<10} {'when':<14} {'trials':>6} {'same bits':>10}")
+    for target, when in sorted({(t, w) for t, w, _ in table}):
+        right, wrong = table[target, when, True], table[target, when, False]
+        print(f"{target:<10} {when:<14} {right + wrong:>6} {right:>10}")
+    print(f"{good} of {trials} resumed to the same bits (seed {seed})")
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    with TemporaryDirectory() as place:
+        return 0 if soak(args.trials, args.seed, Path(place)) == args.trials else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""Dev evaluation: the same figures for any number of ranks, equal to a count by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from mtl import setup
+from mtl.batch import pack
+from mtl.dev import DevEvaluation, mean_major
+from mtl.spans import squad_scores
+from tests.support.small import KINDS, write_run
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, tiny_tokenizer_dir):
+    made = setup.read(str(write_run(tmp_path_factory.mktemp("dev"), tiny_tokenizer_dir)), [])
+    model = made.model()
+    with torch.no_grad():  # make answers differ between examples
+        for parameter in model.heads.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.3)
+    return made, model
+
+
+def scores_of(made, model, ranks):
+    """The evaluation on `ranks` ranks, run one after another here: first the sums of each, then the figures."""
+    kept: list[list[torch.Tensor]] = []
+    for rank in range(ranks):
+        mine: list[torch.Tensor] = []
+        kept.append(mine)
+        DevEvaluation(made.run, made.tasks, made.special, rank, ranks, lambda t, mine=mine: mine.append(t) or t).run(
+            model, CPU
+        )
+    totals = iter([sum(parts) for parts in zip(*kept, strict=True)])
+    last = DevEvaluation(made.run, made.tasks, made.special, 0, ranks, lambda _: next(totals))
+    return last.run(model, CPU)
+
+
+def test_figures_do_not_depend_on_the_number_of_ranks(small):
+    made, model = small
+    one = scores_of(made, model, 1)
+    for ranks in (2, 3, 11):
+        for a, b in zip(one, scores_of(made, model, ranks), strict=True):
+            assert a.task == b.task
+            assert a.figures == pytest.approx(b.figures, abs=1e-6)
+    assert [s.task for s in one] == [f"my_{k}" for k in KINDS]
+    assert mean_major(one) == pytest.approx(np.mean([s.major for s in one]))
+
+
+def test_figures_equal_a_count_by_hand(small):
+    """Every chosen example alone, in eval mode; 8 of 11 examples, evenly spaced."""
+    made, model = small
+    found = {s.task: s.figures for s in scores_of(made, model, 2)}
+    chosen = np.arange(8) * 11 // 8
+    heads = list(model.kinds.items())
+    model.eval()
+    for t, task in enumerate(made.tasks):
+        if task.task.kind not in ("classify", "choice", "tag"):
+            continue
+        right, labels = 0, []
+        for row in task.dev.take(np.flatnonzero(np.isin(task.dev.example, chosen))):
+            with torch.no_grad():
+                scores = model.scores(pack([(t, row)], heads, made.special), task.name)
+            gold = np.atleast_1d(row["label"] if "label" in row else row["labels"])
+            answer = scores.argmax(-1).reshape(-1).numpy()
+            right += int((answer == gold).sum())
+            labels += gold.tolist()
+        assert found[task.name]["accuracy"] == pytest.approx(right / len(labels))
+        assert found[task.name]["majority"] == pytest.approx(max(np.bincount(labels)) / len(labels))
+
+
+def test_span_figures_equal_a_search_by_hand(small):
+    made, model = small
+    found = {s.task: s.figures for s in scores_of(made, model, 2)}["my_span"]
+    t = KINDS.index("span")
+    task = made.tasks[t]
+    chosen = np.arange(8) * 11 // 8
+    model.eval()
+    exact, overlap, empty = [], [], 0
+    for gold in task.prepared[0].dev_examples():
+        if gold["example"] not in chosen:
+            continue
+        best, null, text = -np.inf, np.inf, ""
+        for row in task.dev.take(np.flatnonzero(task.dev.example == gold["example"])):
+            with torch.no_grad():
+                scores = (
+                    model.scores(pack([(t, row)], list(model.kinds.items()), made.special), task.name).double().numpy()
+                )
+            null = min(null, scores[0].sum())
+            inside = np.flatnonzero(row["offset_start"] >= 0)
+            starts = sorted(inside, key=lambda i: -scores[i, 0])[:20]
+            ends = sorted(inside, key=lambda i: -scores[i, 1])[:20]
+            for i in starts:
+                for j in ends:
+                    if i <= j < i + 30 and scores[i, 0] + scores[j, 1] > best:
+                        best = scores[i, 0] + scores[j, 1]
+                        text = gold["context"][row["offset_start"][i] : row["offset_end"][j]]
+        em, f1 = squad_scores("" if null > best else text, gold["answers"], v2=True)
+        exact.append(em)
+        overlap.append(f1)
+        empty += not gold["answers"]
+    assert found["em"] == pytest.approx(np.mean(exact))
+    assert found["f1"] == pytest.approx(np.mean(overlap))
+    assert found["majority"] == pytest.approx(empty / 8)
+
+
+def test_evaluation_leaves_the_model_training(small):
+    made, model = small
+    scores_of(made, model, 1)
+    assert model.training

@@ -1,0 +1,110 @@
+"""The plan: how a global step is divided, and the weights of its loss."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.errors import InputError
+from mtl import loader, setup
+from mtl.plan import Step
+from tests.support.small import KINDS, write_run
+
+
+def step_of(lengths):
+    n = len(lengths)
+    zeros = np.zeros(n, dtype=np.int64)
+    return Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), np.array([n]), np.array([n]), np.array([1.0 / n]))
+
+
+@given(
+    lengths=st.lists(st.integers(2, 300), min_size=1, max_size=60),
+    ranks=st.integers(1, 9),
+    capacity=st.integers(300, 2000),
+)
+def test_every_example_goes_to_one_rank_and_fits(lengths, ranks, capacity):
+    step = step_of(lengths)
+    shares = step.divide(ranks, capacity)
+    assert all(len(row) == ranks for row in shares)
+    assert sorted(np.concatenate([p for row in shares for p in row]).tolist()) == list(range(len(lengths)))
+    assert all(step.length[p].sum() <= capacity for row in shares for p in row)
+
+
+def test_ranks_are_balanced():
+    rng = np.random.default_rng(0)
+    step = step_of(rng.integers(5, 250, size=1000))
+    for ranks in (2, 8, 16):
+        for row in step.divide(ranks, 4096):
+            loads = [step.length[p].sum() for p in row]
+            assert max(loads) / np.mean(loads) < 1.02
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, tiny_tokenizer_dir):
+    return str(write_run(tmp_path_factory.mktemp("plan"), tiny_tokenizer_dir))
+
+
+@pytest.mark.parametrize("batches", ["mixed", "by_task"])
+def test_weights_follow_the_definition(small, batches):
+    """lambda_t * (n_t / N) * mean over t's units, counted again from the rows themselves."""
+    made = setup.read(small, [f"mixture.batches={batches}", "tasks.my_tag.loss_weight=3"])
+    seen = set()
+    for step in loader.steps_from(made.plan, 0):
+        for t, task in enumerate(made.tasks):
+            rows = task.train.take(step.row[step.task == t])
+            n = len(rows)
+            if not n:
+                assert step.weights[t] == 0
+                continue
+            if task.task.kind == "tag":
+                units = sum(len(r["labels"]) for r in rows)
+            elif task.task.kind == "mlm":
+                units = sum(max(1, round(0.15 * (len(r["input_ids"]) - 2))) for r in rows)
+            else:
+                units = n
+            weight = (3 if task.task.kind == "tag" else 1) * n / len(step.task) / units
+            assert step.weights[t] == pytest.approx(weight)
+            seen.add(t)
+    assert seen == set(range(5))
+
+
+def test_micro_batches_of_all_ranks_hold_the_step(small):
+    """Each of 1, 2, 3 ranks: tokens and labels of all micro-batches together are those of the plan, for every head."""
+    made = setup.read(small, ["micro_tokens=330"])
+    step = next(loader.steps_from(made.plan, 3))
+    found = []
+    for ranks in (1, 2, 3):
+        shares = step.divide(ranks, 330)
+        batches = [
+            b for rank in range(ranks) for b in loader.micro_batches(made.plan, step, shares, rank, made.special)
+        ]
+        assert all(list(b.heads) == [f"my_{k}" for k in KINDS] for b in batches)
+        labels = {
+            name: sorted(x for b in batches for x in b.heads[name].labels.flatten().tolist()) for name in made.names
+        }
+        tokens = sorted(
+            b.input_ids[0, start:end].tolist() for b in batches if any(len(h.tokens) for h in b.heads.values())
+            for start, end in zip(b.cu_seqlens[:-1], b.cu_seqlens[1:], strict=True)
+        )  # fmt: skip
+        found.append((labels, tokens))
+    assert found[0] == found[1] == found[2]
+
+
+def test_the_plan_does_not_ask_for_ranks_or_micro_tokens(small):
+    a, b = setup.read(small, []), setup.read(small, ["micro_tokens=5000"])
+    assert a.plan.fingerprint() == b.plan.fingerprint()
+    assert setup.read(small, ["seed=2"]).plan.fingerprint() != a.plan.fingerprint()
+    assert setup.read(small, ["mixture.cap=49"]).plan.fingerprint() != a.plan.fingerprint()
+
+
+def test_batch_in_tokens_and_epochs(small):
+    made = setup.read(small, ["batch.tokens=2000", "epochs=2"])
+    expected = sum(row["probability"] * row["mean_length"] for row in made.plan.expected())
+    assert made.plan.batch_examples == round(2000 / expected)
+    assert made.plan.epoch_examples == sum(min(len(t.train), 50) for t in made.tasks)
+    assert made.plan.steps == -(-2 * made.plan.epoch_examples // made.plan.batch_examples)
+
+
+def test_an_example_that_does_not_fit_is_told(small):
+    with pytest.raises(InputError, match="micro_tokens 100 is less than the longest example of my_choice"):
+        setup.read(small, ["micro_tokens=100"])
