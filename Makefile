@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo demo-seeds test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
-	bash data_prep/toyworld/demo.sh
+	bash examples/toyworld/demo.sh
 
 demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3

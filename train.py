@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING
 # Deprecations inside torch and deepspeed, which a user can do nothing about, printed once per rank.
 warnings.filterwarnings("ignore", category=FutureWarning)
 
-# What its store prints when a rank is gone; mtl/watch.py says it in a sentence.
+# What its store prints when a rank is gone; mtl/distributed/watchdog.py says it in a sentence.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import numpy as np  # noqa: E402
 
-from data_prep.errors import InputError  # noqa: E402
+from common.errors import InputError  # noqa: E402
 
 if TYPE_CHECKING:
-    from mtl.stopping import Stop
-    from mtl.watch import Watch
+    from mtl.distributed.shutdown import Stop
+    from mtl.distributed.watchdog import Watch
 
 
 def parse() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def main() -> int:
         read_slurm()
         if args.dry_run:
             return dry_run(args, first)
-        from mtl.stopping import Stop, seconds_of
+        from mtl.distributed.shutdown import Stop, seconds_of
 
         stop = Stop(seconds_of(args.time_limit) if args.time_limit else None)
     except InputError as error:
@@ -60,8 +60,8 @@ def main() -> int:
             print(f"error: {error}", file=sys.stderr)
         return 2
 
-    from mtl import engine, ranks
-    from mtl.watch import Watch
+    from mtl.distributed import collectives, engine
+    from mtl.distributed.watchdog import Watch
 
     rank, world, _ = engine.connect()
     stop.listen()
@@ -74,7 +74,7 @@ def main() -> int:
             print(f"error: {error}", file=sys.stderr)
         code = 2
     watch.finish()
-    ranks.close()
+    collectives.close()
     return code
 
 
@@ -92,7 +92,8 @@ def read_slurm() -> None:
 
 
 def dry_run(args: argparse.Namespace, first: bool) -> int:
-    from mtl import dryrun, setup
+    from mtl.run import dry_run as dryrun
+    from mtl.run import setup
 
     made = setup.read(args.config, args.set)
     if first:
@@ -101,11 +102,13 @@ def dry_run(args: argparse.Namespace, first: bool) -> int:
 
 
 def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: "Watch") -> int:
-    from mtl import checkpoint, engine, loader, memory, ranks, record, runfolder, setup
-    from mtl.keeper import Keeper
-    from mtl.lock import Lock
-    from mtl.monitor import Monitor
-    from mtl.stopping import REASONS, STOPPED
+    from mtl.data import loader
+    from mtl.distributed import collectives, engine
+    from mtl.distributed.shutdown import REASONS, STOPPED
+    from mtl.run import checkpoint, memory_estimate, provenance, run_folder, setup
+    from mtl.run.run_lock import Lock
+    from mtl.run.run_log import Monitor
+    from mtl.run.trainer import Keeper
 
     # Build. A mistake that any rank finds is told once and ends all of them.
     problem = opened = None
@@ -116,18 +119,18 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         model = made.model(exports=rank == 0)
     except InputError as error:
         problem = str(error)
-    ranks.agree(problem)
-    ranks.agree_on(made.common())
+    collectives.agree(problem)
+    collectives.agree_on(made.common())
     run, plan, identity = made.run, made.plan, made.identity()
     watch.silence = run.silence
     try:
         if rank == 0:
             resume, accept = args.resume == "auto", args.accept_changes
-            opened = runfolder.open_run(run.folder, watch.me, identity, world, resume=resume, accept=accept)
+            opened = run_folder.open_run(run.folder, watch.me, identity, world, resume=resume, accept=accept)
     except InputError as error:
         problem = str(error)
-    ranks.agree(problem)
-    opened = ranks.from_first(opened)
+    collectives.agree(problem)
+    opened = collectives.from_first(opened)
     assert opened is not None
     lock = Lock(run.folder, opened.token)
     lock.join(watch.me, lambda sentence: watch.tell(sentence, 1))
@@ -140,8 +143,8 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         state.ranks, state.identity = world, identity
         state.be_patient(run.evaluate.patience)
     if rank == 0:
-        record.write(run.folder / "config.json", run.model_dump())
-        record.write(run.folder / "run.json", record.describe(made, world, runner.backend))
+        provenance.write(run.folder / "config.json", run.model_dump())
+        provenance.write(run.folder / "run.json", provenance.describe(made, world, runner.backend))
 
     # Loop.
     stopping = 0
@@ -153,7 +156,7 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         keeper = Keeper(made, runner, state, monitor, watch, lambda: stop.code > 0)
         pin = runner.device.type == "cuda"
         ahead = loader.Ahead(plan, first=state.step, rank=rank, world=world, special=made.special, pin=pin)
-        vote = ranks.Vote()
+        vote = collectives.Vote()
         with ahead as works:
             for work in works:
                 if state.stopped:
@@ -161,7 +164,7 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
                 stopping, broken = vote.result([stop.code, int(work.problem is not None)])
                 if stopping or broken:
                     keeper.save()
-                    ranks.agree(work.problem)
+                    collectives.agree(work.problem)
                     break
                 vote.cast([stop.code, int(works.broken())])
                 now = work.step
@@ -169,16 +172,16 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
                 try:
                     stats, norm, factor = runner.step(now.number, work.batches, present, work.keys)
                 except (RuntimeError, MemoryError) as error:
-                    if not memory.ran_out(error):
+                    if not memory_estimate.ran_out(error):
                         raise
                     heaviest = max(batch.tokens for batch in work.batches)
-                    advice = memory.advice(made, world, heaviest, memory.available())
+                    advice = memory_estimate.advice(made, world, heaviest, memory_estimate.available())
                     raise InputError(f"step {now.number + 1}: {advice}") from None
                 keeper.keep(now, work.shares, stats, norm, factor)
                 if keeper.due(run.evaluate.every) or keeper.due(run.checkpoint.every):
                     vote.renew()
         if keeper.given_up and not stopping:  # in the last evaluation, after which no step looks
-            (stopping,) = ranks.largest([stop.code])
+            (stopping,) = collectives.largest([stop.code])
             keeper.save()
         if stopping:
             monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")

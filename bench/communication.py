@@ -120,7 +120,9 @@ def sent(name: str, size: int, world: int) -> int:
 def rank(config: Path, steps: int) -> None:
     """One rank: every case, then the control message. Rank 0 prints JSON."""
     counted = traffic.watch()
-    from mtl import engine, loader, ranks, setup
+    from mtl.data import loader
+    from mtl.distributed import collectives, engine
+    from mtl.run import setup
 
     number, world, _ = engine.connect()
     found: dict[str, Any] = {"cases": {}}
@@ -154,13 +156,13 @@ def rank(config: Path, steps: int) -> None:
     microseconds = []
     for _ in range(200):
         began = time.perf_counter()
-        ranks.largest([0, 0])
+        collectives.largest([0, 0])
         microseconds.append((time.perf_counter() - began) * 1e6)
     microseconds.sort()
     found["control"] = [microseconds[20], statistics.median(microseconds), microseconds[-20]]
     if number == 0:
         print(json.dumps(found))
-    ranks.close()
+    collectives.close()
 
 
 def divided(step: Any, world: int, micro: int) -> Any:

@@ -33,13 +33,13 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 
 from bench import madeup, sentences
 from bench.rounds import Maker, Raced, Way, race, ratio
-from data_prep import tokenizer as tokenizers
+from data_prep.encoding import tokenizer as tokenizers
 from data_prep.examples import Classify
-from eval.embed import MAX_LENGTH, default_layer, embed
-from eval.predict import predict
-from mtl.heads import make_head
-from mtl.model import load_encoder
-from mtl.savedheads import LoadedHead
+from eval.inference.embed import MAX_LENGTH, default_layer, embed
+from eval.inference.predict import predict
+from mtl.model.encoder import load_encoder
+from mtl.model.heads import make_head
+from mtl.model.saved_heads import LoadedHead
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64},

@@ -13,7 +13,7 @@ import time
 
 import torch
 
-from mtl.batch import PackedBatch
+from mtl.data.packing import PackedBatch
 
 FORMULA = (
     "operations = 3 [(L-1) T (8 d d + 4 d f) + 6 T d d + R (2 d d + 4 d f) + 4 L d sum of s s]: L blocks, width d, "

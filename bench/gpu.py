@@ -31,7 +31,7 @@ import torch
 from bench import flops, workload
 from bench.train import WHOLE, agree, command, environment, machine
 from bench.turns import Contestant, Ended, Losses, Turn
-from mtl import memory, setup
+from mtl.run import memory_estimate, setup
 
 ROOM = 1.07  # micro_tokens over a rank's mean share: steps vary, and what does not fit is a micro-step more
 MICRO = 32_768  # tokens that are held at once, about
@@ -170,9 +170,9 @@ class Bench:
         )
 
     def plan(self) -> dict[int, dict[str, float]]:
-        """GiB a GPU on 1, 8 and 64 of them, by mtl/memory.py; activations without checkpointing."""
-        made, total = self.made, sum(memory.parameters(self.made))
-        return {n: memory.memory(total, made.ds, made.source, made.run.micro_tokens, n) for n in (1, 8, 64)}
+        """GiB a GPU on 1, 8 and 64 of them, by mtl/run/memory_estimate.py; activations without checkpointing."""
+        made, total = self.made, sum(memory_estimate.parameters(self.made))
+        return {n: memory_estimate.memory(total, made.ds, made.source, made.run.micro_tokens, n) for n in (1, 8, 64)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -328,7 +328,7 @@ def table(result: dict[str, Any]) -> str:
             f"{row['padding']:.2f} | {row['tokens_per_step']:,.0f} |"
         )
     lines += ["", *(f"{name}: {VARIANTS[name].what}." for name in result["rows"])]
-    lines += ["", "GiB a GPU by mtl/memory.py, ZeRO-2, activations without checkpointing:"]
+    lines += ["", "GiB a GPU by mtl/run/memory_estimate.py, ZeRO-2, activations without checkpointing:"]
     for count, parts in result["memory_plan"].items():
         shown = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
         lines.append(f"{count:>3} GPUs: {sum(parts.values()):.1f} ({shown})")

@@ -15,8 +15,8 @@ from typing import Any, cast
 import numpy as np
 
 from bench import virtual
-from mtl.loader import steps_from
-from mtl.plan import Plan, Step
+from mtl.data.loader import steps_from
+from mtl.data.plan import Plan, Step
 
 # XLM-R Large: parameters outside the embeddings, blocks, width. 6 operations a parameter and token, and 12 L d s for
 # attention over a sequence of s tokens, forwards and backwards (Narayanan et al. 2021, section 3, without the logits).

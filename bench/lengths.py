@@ -14,7 +14,7 @@ import json
 import random
 from pathlib import Path
 
-from data_prep.store import Prepared
+from data_prep.storage.store import Prepared
 
 FILE = Path(__file__).with_name("lengths.json")
 FILES = {256: FILE, 512: Path(__file__).with_name("lengths_512.json")}

@@ -28,8 +28,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from bench import standin, virtual  # noqa: E402
-from mtl import loader, setup  # noqa: E402
-from mtl.plan import Plan  # noqa: E402
+from mtl.data import loader  # noqa: E402
+from mtl.data.plan import Plan  # noqa: E402
+from mtl.run import setup  # noqa: E402
 
 PER_RANK, MICRO = 15_360, 16_384
 # Tokens a second of XLM-R Large on an H200: 55 % of a dense bf16 peak of 800 TFLOP/s, 6 operations a token for each of

@@ -68,7 +68,7 @@ def write(folder: Path, rows: int, data: Path | None) -> Path:
         lines = [(f"{n} {a}" if n else a, f"{b} {n}" if n else b) for a, b, n in chosen[:rows]]
         tokenizer = data / "tokenizer" / "xlmr"
     else:
-        from data_prep.toyworld.tokenizer import write_tokenizer
+        from examples.toyworld.tokenizer import write_tokenizer
 
         words = ["".join(generator.choices("abcdefghijklmnoprstuvw", k=generator.randint(2, 9))) for _ in range(20_000)]
         texts = [
@@ -152,7 +152,7 @@ def peak() -> Iterator[list[float]]:
 @contextlib.contextmanager
 def ours(folder: Path, tokenizer: Path, jobs: int) -> Iterator[Any]:
     from data_prep.prepare import prepare
-    from data_prep.sources import own
+    from data_prep.sources.locate import own
     from data_prep.workers import Encoder, Job
 
     out = folder / "ours"

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from data_prep.encode import Row
-from mtl.batch import pack
-from mtl.model import MultiTaskModel
-from mtl.setup import Setup
+from data_prep.encoding.encode import Row
+from mtl.data.packing import pack
+from mtl.model.encoder import MultiTaskModel
+from mtl.run.setup import Setup
 
 ROWS = 4
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from bench.rounds import Way, race, ratio
-from eval.search import Neighbours, top_k, top_k_both
+from eval.retrieval.search import Neighbours, top_k, top_k_both
 
 try:
     import faiss

@@ -21,8 +21,8 @@ import torch
 from transformers import XLMRobertaConfig
 
 from bench import imbalance
-from mtl.config import HOUSE
-from mtl.memory import GIB, memory
+from common.run_config import HOUSE
+from mtl.run.memory_estimate import GIB, memory
 
 LARGE = XLMRobertaConfig(
     vocab_size=250_002, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096,
@@ -137,7 +137,9 @@ def measure() -> None:
 
 def held(config: Path) -> None:
     """One rank: what the engine holds when gradients are complete, in bytes a trainable number. Rank 0 prints JSON."""
-    from mtl import engine, loader, ranks, setup
+    from mtl.data import loader
+    from mtl.distributed import collectives, engine
+    from mtl.run import setup
 
     number, world, _ = engine.connect()
     found: dict[str, Any] = {}
@@ -185,7 +187,7 @@ def held(config: Path) -> None:
             gc.collect()
     if number == 0:
         print(json.dumps(found))
-    ranks.close()
+    collectives.close()
 
 
 def watched(runner: Any, world: int) -> list[float]:

@@ -16,10 +16,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from bench import madeup
-from data_prep import tokenizer as tokenizers
+from data_prep.encoding import tokenizer as tokenizers
 from data_prep.examples import Classify
 from eval.read import read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 
 FILE = Path(__file__).with_name("sentences.json")
 KEPT = 200  # of every language

@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.virtual import Virtual, tasks
-from data_prep import store
-from data_prep import tokenizer as tokenizers
-from data_prep.encode import ENCODING_VERSION
+from data_prep.encoding import tokenizer as tokenizers
+from data_prep.encoding.encode import ENCODING_VERSION
 from data_prep.prepare import SHARD, _finish, _histogram
-from data_prep.toyworld.tokenizer import write_tokenizer
+from data_prep.storage import store
+from examples.toyworld.tokenizer import write_tokenizer
 
 CLASSES = {"classify": 3, "tag": 40}
 

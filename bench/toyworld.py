@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from mtl.metrics import headline
+from mtl.evaluation.running_metrics import headline
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.keep:
         for seed, name in zip(options.seeds, names, strict=True):
             environment = {**os.environ, "SEED": str(seed), "NAME": name}
-            subprocess.run(["bash", "data_prep/toyworld/demo.sh"], cwd=HOUSE, env=environment, check=True)
+            subprocess.run(["bash", "examples/toyworld/demo.sh"], cwd=HOUSE, env=environment, check=True)
             for run in (f"{name}_mlm", name):
                 subprocess.run([sys.executable, "-m", "eval", *_third_phase(run)], cwd=HOUSE, check=True)
     print(table([HOUSE / "runs" / name for name in names]))

@@ -1,8 +1,8 @@
 """What DeepSpeed and this program hand to the collectives of torch.distributed: calls, bytes and seconds.
 
 `watch()` wraps every function through which a step communicates, before DeepSpeed is imported, since DeepSpeed keeps
-some of them. DeepSpeed's own communication log would not see what is sent beside it (`mtl/reduction.py`,
-`mtl/zerostep.py`). Seconds are those of the call: with gloo, without `overlap_comm`, of the message.
+some of them. DeepSpeed's own communication log would not see what is sent beside it (`zero2_gradients.py`,
+`mtl/distributed/zero2_step.py`). Seconds are those of the call: with gloo, without `overlap_comm`, of the message.
 """
 
 import time

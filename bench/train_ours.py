@@ -14,8 +14,10 @@ import numpy as np
 from bench.flops import of_batch, shape_of
 from bench.probe import probe
 from bench.turns import Losses, Turns, arguments, pass_gate
-from mtl import engine, loader, ranks, setup
-from mtl.compiled import Compiled
+from mtl.data import loader
+from mtl.distributed import collectives, engine
+from mtl.model.compiled import Compiled
+from mtl.run import setup
 
 
 class Ours:
@@ -65,7 +67,7 @@ def main() -> None:
     model = made.model()
     pass_gate()
     engine.connect()
-    vote = ranks.Vote()
+    vote = collectives.Vote()
     with ExitStack() as stack:
         ours = Ours(made, model, options, stack)
         turns = Turns({"losses": ours.probe({}), "attention": ours.runner.backend}, ours.probe)
@@ -80,7 +82,7 @@ def main() -> None:
                 ours.runner.step(work.step.number, work.batches, present, work.keys)
                 tokens = sum(batch.tokens for batch in work.batches)
                 turns.add(tokens, tokens, sum(of_batch(shape_of(made.source), batch) for batch in work.batches))
-    ranks.close()
+    collectives.close()
 
 
 if __name__ == "__main__":

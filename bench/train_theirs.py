@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from bench.flops import operations, shape_of
 from bench.padded import IGNORED, Batch, Padded, batches, collate, probe
 from bench.turns import Turns, arguments, pass_gate
-from mtl import engine, ranks, setup
-from mtl.setup import Setup
+from mtl.distributed import collectives, engine
+from mtl.run import setup
+from mtl.run.setup import Setup
 
 COUNTED = "counted"  # what a batch holds besides the model's inputs
 WAYS = ("trainer_padded", "trainer_grouped", "task_max_padded", "zero2_padded")
@@ -74,7 +75,7 @@ def main() -> None:
         _trainer(made, model, stream, turns, device, options.accumulate)
     else:
         (_zero2 if options.way == "zero2_padded" else _plain)(made, model, stream, turns, device)
-    ranks.close()
+    collectives.close()
 
 
 def _trainer(made: Setup, model: Padded, stream: Stream, turns: Turns, device: torch.device, accumulate: int) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.lengths import DATASETS, FILE
-from mtl.config import RunConfig
-from mtl.tasks import TASKS, Task
+from common.run_config import RunConfig
+from common.task_table import TASKS, Task
 
 NINE = ("anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 

@@ -33,9 +33,12 @@ import torch
 
 import data_prep.__main__ as data_prep_program
 from bench import madeup, traffic
-from mtl import engine, loader, setup, vocabulary
-from mtl.dsconfig import read_deepspeed
-from mtl.optimizer import left
+from common.deepspeed_config import read_deepspeed
+from mtl.data import loader
+from mtl.distributed import engine
+from mtl.distributed.optimizer import left
+from mtl.model import trimmed_embeddings
+from mtl.run import setup
 
 ROWS, WORDS, WIDTH = 250_002, 25_000, 1024  # rows of XLM-R's table; made-up words; width of XLM-R Large
 LR = 1e-4
@@ -170,7 +173,7 @@ class Side:
         """The weights that would be exported."""
         weights = self.runner.full_weights()
         if self.rank == 0:
-            vocabulary.restore(self.runner.model.encoder, weights, self.decay)
+            trimmed_embeddings.restore(self.runner.model.encoder, weights, self.decay)
         return weights
 
 

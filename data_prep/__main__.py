@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import InputError
+from common.errors import InputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,8 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list(arguments: list[str]) -> int:
-    from data_prep.folders import Folder
     from data_prep.listing import render
+    from data_prep.sources.folders import Folder
 
     parser = argparse.ArgumentParser(prog="python -m data_prep list", description="All data sets, and which are here.")
     parser.add_argument("--data", default="data", help="the folder of prepared and downloaded data (default: data)")
@@ -62,12 +62,12 @@ def _list(arguments: list[str]) -> int:
 
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
-    from data_prep.folders import Folder
-    from data_prep.lock import Lock
+    from common.run_config import RandomEncoder, load
     from data_prep.prepare import prepare
-    from data_prep.sources import DATASETS, Located, locate, own
+    from data_prep.sources.folders import Folder
+    from data_prep.sources.locate import DATASETS, Located, locate, own
+    from data_prep.sources.sources_lock import Lock
     from data_prep.workers import Encoder, Job
-    from mtl.config import RandomEncoder, load
 
     config = load(config_name, overrides)
     wanted: dict[Job, tuple[str | None, str | None]] = {}

@@ -8,8 +8,8 @@ marks a row that the dataset's makers left without a label that annotators agree
 from collections.abc import Callable
 from typing import Any
 
+from common.errors import InputError
 from data_prep import fields
-from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, EmptyText, Example, Span, Tag, Text, shorten
 from data_prep.fields import Labels
 
@@ -22,7 +22,7 @@ class Dropped(Exception):
 
 NO_GOLD = "no gold label"
 
-# Label words of upstream files -> names of mtl/tasks.py.
+# Label words of upstream files -> names of common/task_table.py.
 ANLI_WORDS = {"e": "entailment", "n": "neutral", "c": "contradiction"}
 QQP_WORDS = {"0": "not_duplicate", "1": "duplicate"}
 

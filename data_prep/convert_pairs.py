@@ -6,9 +6,9 @@ several answers the first counts. Mewsli-X: query is the mention in its sentence
 
 from typing import Any
 
+from common.errors import InputError
 from data_prep import convert, fields, mewsli
 from data_prep.convert import Dropped
-from data_prep.errors import InputError
 from data_prep.examples import Example, Pair, Span, shorten, validate
 from data_prep.fields import Labels
 from data_prep.passages import passage_text

@@ -6,10 +6,10 @@ those it was trained on. How COPA's prompt is made is XTREME's choice (`third_pa
 
 from typing import Any
 
+from common.errors import InputError
+from common.labels import NER, UPOS
 from data_prep import convert, fields
-from data_prep.catalogue.labels import NER, UPOS
 from data_prep.convert import Dropped
-from data_prep.errors import InputError
 from data_prep.examples import Choice, Classify, Example, Span, Tag, shorten
 from data_prep.fields import Labels
 

@@ -7,7 +7,7 @@ read (never stripped or normalised), because answer offsets count every characte
 
 from dataclasses import dataclass
 
-from data_prep.errors import InputError
+from common.errors import InputError
 
 __all__ = [
     "Choice",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from data_prep.errors import InputError
+from common.errors import InputError
 from data_prep.examples import shorten
 
 Labels = Sequence[str]

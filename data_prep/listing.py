@@ -10,19 +10,19 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_prep.catalogue.evaluation import TEST_SETS, HubTest, TestSet, names, shown
-from data_prep.catalogue.intermediate import INTERMEDIATE
-from data_prep.catalogue.revisions import REVISIONS
-from data_prep.catalogue.schema import Dataset, Published
-from data_prep.catalogue.targets import TARGETS
-from data_prep.catalogue.text import WIKIPEDIA
-from data_prep.download import FOLDER
-from data_prep.folders import Folder
-from data_prep.lock import Lock
+from data_prep.datasets.intermediate import INTERMEDIATE
+from data_prep.datasets.revisions import REVISIONS
+from data_prep.datasets.schema import Dataset, Published
+from data_prep.datasets.targets import TARGETS
+from data_prep.datasets.test_sets import TEST_SETS, HubTest, TestSet, names, shown
+from data_prep.datasets.wikipedia import WIKIPEDIA
+from data_prep.sources.download import FOLDER
+from data_prep.sources.folders import Folder
+from data_prep.sources.sources_lock import Lock
 
 BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
-# The names of the files of the targets whose readers are not driven by the table (`eval/bitext.py`, `eval/pools.py`).
+# The names of the files of the targets whose readers are not driven by the table (`bitext.py`, `retrieval_sets.py`).
 _MARKS = {
     "tatoeba": ("tatoeba.{iso3}-eng.{iso3}", "{code}-en.{code}"),
     "bucc": ("{code}-en.training.{code}", "{code}-en.test.{code}", "{code}-en.sample.{code}", "{code}-en.dev.{code}"),

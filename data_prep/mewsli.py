@@ -12,8 +12,8 @@ Both on one line. The Hub's izhx/mewsli-x holds texts that were already made lik
 import re
 from typing import Any
 
+from common.errors import InputError
 from data_prep import fields
-from data_prep.errors import InputError
 from data_prep.examples import shorten
 
 Span = tuple[int, int]

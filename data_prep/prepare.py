@@ -24,14 +24,15 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from data_prep import manifest as manifests
-from data_prep import store, tokenids
-from data_prep.catalogue.files import PUBLISHED
+from common.errors import InputError
 from data_prep.convert import Dropped
-from data_prep.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
-from data_prep.errors import InputError
+from data_prep.datasets.published_files import PUBLISHED
+from data_prep.encoding import token_ids
+from data_prep.encoding.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
-from data_prep.sources import Located, Part
+from data_prep.sources.locate import Located, Part
+from data_prep.storage import manifest as manifests
+from data_prep.storage import store
 from data_prep.workers import Encoder, Job
 
 SHARD = 1024
@@ -136,7 +137,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             store.write_table(folder / store.EXAMPLES, [batch], store.EXAMPLES_SCHEMA)
         file = f"{split}.arrow"
         try:
-            seen |= tokenids.used(store.Split(folder / file).token_columns(), vocabulary)
+            seen |= token_ids.used(store.Split(folder / file).token_columns(), vocabulary)
         except ValueError as error:
             raise InputError(f"dataset {job.dataset}: the tokenizer contradicts itself ({error})") from None
         splits[split] = {
@@ -158,7 +159,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
             "mlm_probability": MLM_PROBABILITY,
         },
-        "token_ids": tokenids.to_text(seen),
+        "token_ids": token_ids.to_text(seen),
     }  # fmt: skip
 
 

@@ -18,11 +18,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from data_prep import store
-from data_prep.encode import encode
-from data_prep.errors import InputError
+from common.errors import InputError
+from data_prep.encoding.encode import encode
+from data_prep.encoding.tokenizer import Core, Pieces, core, fingerprint, load
 from data_prep.examples import Example
-from data_prep.tokenizer import Core, Pieces, core, fingerprint, load
+from data_prep.storage import store
 
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
 POOL_FROM = 8

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from data_prep.errors import InputError
+from common.errors import InputError
 
 # What the user's disk says, whatever is done with it.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -67,7 +67,7 @@ def _layers(text: str) -> tuple[int, ...] | None:
 
 
 def _evaluate(arguments: list[str]) -> int:
-    from eval.targets import SUITES, TARGETS
+    from eval.suites import SUITES, TARGETS
 
     parser = argparse.ArgumentParser(
         "python -m eval", description="Zero-shot scores of an encoder; see also `report`, `align` and `export`."
@@ -104,7 +104,8 @@ def _evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from eval import report, submission, suite
+    from eval import report, submission
+    from eval.driver import suite
     from eval.official import LANGUAGES
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
@@ -157,7 +158,8 @@ def _align(arguments: list[str]) -> int:
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     options = parser.parse_args(arguments)
 
-    from eval import align_report, align_run
+    from eval.alignment import run as align_run
+    from eval.alignment import tables as align_report
 
     languages = tuple(dict.fromkeys(code for text in options.languages or () for code in text.split(",") if code))
     settings = align_run.Options(

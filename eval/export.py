@@ -14,10 +14,10 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from data_prep.errors import InputError
-from eval.subject import Subject
-from mtl.loading import loading
-from mtl.savedheads import LoadedHead
+from common.errors import InputError
+from eval.inference.encoder import Subject
+from mtl.model.loading import loading
+from mtl.model.saved_heads import LoadedHead
 
 _AUTO = {
     "classify": transformers.AutoModelForSequenceClassification,

@@ -1,11 +1,11 @@
 """The official suites: which targets in which languages, and the groups that are averaged apart.
 
-Languages stand in `data_prep/catalogue/languages.py`. Source: google-research/xtreme at 838c13b, `evaluate.py`. LAReQA
+Languages stand in `common/languages.py`. Source: google-research/xtreme at 838c13b, `evaluate.py`. LAReQA
 has no languages there and is in no group, so that script can compute no average of XTREME-R; here it has the eleven
 languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021.
 """
 
-from data_prep.catalogue.languages import LANGUAGES as BY_TARGET
+from common.languages import LANGUAGES as BY_TARGET
 
 # Suite -> target -> languages, in the order of the papers' tables.
 LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {

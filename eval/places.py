@@ -10,15 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep import hub, readers
-from data_prep.catalogue.evaluation import HubTest, Layout, TestSet, names
-from data_prep.catalogue.languages import ISO3, TYDIQA_NAMES, UD_NAMES
+from common.errors import InputError
+from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.convert import Convert
-from data_prep.download import fetch_published
-from data_prep.errors import InputError
-from data_prep.folders import Folder
-from data_prep.lock import Lock
-from data_prep.store import file_sha256
+from data_prep.datasets.test_sets import HubTest, Layout, TestSet, names
+from data_prep.formats import readers
+from data_prep.sources import hub
+from data_prep.sources.download import fetch_published
+from data_prep.sources.folders import Folder
+from data_prep.sources.sources_lock import Lock
+from data_prep.storage.store import file_sha256
 from eval.rows import NotThere
 
 Rows = list[tuple[str, dict[str, Any]]]
@@ -134,7 +135,7 @@ class Local:
 
 
 class Online:
-    """The Hub, at the commits that `data_prep/hub.py` holds to. `notes`: what could not be had, in words."""
+    """The Hub, at the commits that `data_prep/sources/hub.py` holds to. `notes`: what could not be had, in words."""
 
     def __init__(self, testset: TestSet, lock: Lock) -> None:
         self.testset = testset

@@ -1,7 +1,7 @@
 """Readers of the targets' test data: from the Hub, from a folder in the Hub's layout, or from the makers' files.
 
 `read(target, languages, data)` gives a `Loaded` (`eval/rows.py`): rows by language code, with the split and a sha256 of
-everything read. What is understood stands in `data_prep/catalogue/evaluation.py`. A copy whose labels were withheld is
+everything read. What is understood stands in `data_prep/datasets/test_sets.py`. A copy whose labels were withheld is
 refused, never scored.
 
 Rows that the makers left empty are kept, because the official scores count them; only rows without a gold label and
@@ -15,16 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_prep.catalogue.evaluation import TEST_SETS, TestSet, shown
+from common.errors import InputError
 from data_prep.convert import Dropped
-from data_prep.errors import InputError
+from data_prep.datasets.test_sets import TEST_SETS, TestSet, shown
 from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
-from data_prep.folders import Folder
-from data_prep.lock import Lock
-from eval import bitext, pools
+from data_prep.sources.folders import Folder
+from data_prep.sources.sources_lock import Lock
 from eval.places import Copy, Finder, Local, Online
+from eval.retrieval import bitext, retrieval_sets
 from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Translation
-from eval.targets import Target
+from eval.suites import Target
 
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
@@ -41,7 +41,7 @@ def read(target: Target, languages: Sequence[str], data: str, lock: Lock | None 
         place = Local(testset, Folder.open(Path(data), "--data"))
     else:
         if not languages:
-            raise NotThere("not on the Hub: give --data DIR, the folder that `python -m data_prep.toyworld` wrote")
+            raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
         online = Online(testset, lock or Lock(Path("data")))
         if testset.hub:
             loaded = _read(testset, languages, online.finders(), testset.splits[:1], data)
@@ -51,9 +51,9 @@ def read(target: Target, languages: Sequence[str], data: str, lock: Lock | None 
     if testset.kind == "mining":
         return bitext.read_bucc(place, languages)
     if testset.kind == "answers":
-        return pools.read_lareqa(place, languages)
+        return retrieval_sets.read_lareqa(place, languages)
     if testset.kind == "entities":
-        return pools.read_mewslix(place, languages)
+        return retrieval_sets.read_mewslix(place, languages)
     finders = place.finders()
     if testset.kind == "translation":
         finders = [partial(bitext.tatoeba, place), *finders]

@@ -6,7 +6,7 @@ The other targets have the canonical examples of `data_prep/examples.py`. Texts 
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.errors import InputError
+from common.errors import InputError
 
 
 class NotThere(InputError):

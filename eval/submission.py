@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.catalogue.labels import NER, NLI, UPOS
+from common.labels import NER, NLI, UPOS
 from eval.official import LANGUAGES
-from eval.ranking import TOP
+from eval.retrieval.ranking import TOP
 
 FOLDERS = {"bucc": "bucc2018"}  # of the targets whose folder has another name
 LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}

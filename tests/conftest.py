@@ -30,7 +30,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def xlmr_tokenizer(shared: Path):
     """XLM-R's tokenizer from the real samples."""
-    from data_prep import tokenizer
+    from data_prep.encoding import tokenizer
 
     return tokenizer.load(shared / "data" / "tokenizer" / "xlmr")
 

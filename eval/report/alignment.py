@@ -1,7 +1,7 @@
 """Alignment scores (`python -m eval align`) in the report: layer x language heat maps, and means by layer.
 
 Read is the align.json beside a run's scores.json; it may hold several encoders, known by the fingerprint of their
-weights. Definitions of the scores are in `eval/align.py`. Every one depends on n, the number of pairs, which stands in
+weights. Definitions of the scores are in `measures.py`. Every one depends on n, the number of pairs, which stands in
 its name there ("mexa@1000") and in the captions here.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval.aggregate import TO_ENGLISH, TO_OTHER
+from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report import plots, tables
 from eval.report.compare import Lacking, Value, over_seeds
 from eval.report.inputs import Entry, Run

@@ -16,7 +16,7 @@ from eval.report.compare import Value, View
 from eval.report.inputs import Entry
 from eval.report.pages import table_text
 from eval.report.sections import Section
-from eval.targets import OFFICIAL
+from eval.suites import OFFICIAL
 
 REPORT = "report"  # the run of texts and images
 

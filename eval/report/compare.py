@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eval import aggregate
-from eval.aggregate import TO_ENGLISH, TO_OTHER
+from eval.metrics import aggregate
+from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report.families import language
 from eval.report.inputs import Entry, Run
-from eval.targets import OFFICIAL, SUITES, TARGETS, Target, resolve_suite
+from eval.suites import OFFICIAL, SUITES, TARGETS, Target, resolve_suite
 
 _KNOWN_LABELS = {
     "f1": "F1",

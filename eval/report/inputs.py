@@ -16,11 +16,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from data_prep import jsontext
-from data_prep.errors import InputError
-from eval import aggregate
-from eval.aggregate import TO_OTHER
-from eval.targets import TARGETS, resolve_suite
+from common import jsontext
+from common.errors import InputError
+from eval.metrics import aggregate
+from eval.metrics.aggregate import TO_OTHER
+from eval.suites import TARGETS, resolve_suite
 
 Scores = dict[str, Any]
 FILE = "scores.json"

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from eval.aggregate import TO_ENGLISH, TO_OTHER
+from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report import alignment, compare, plots, tables
 from eval.report.compare import Value, View
 from eval.report.inputs import Entry
 from eval.report.plots import Plot
 from eval.report.tables import Table
-from eval.targets import Target
+from eval.suites import Target
 
 _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that stand in one cell of a table by language
 RETRIEVAL = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map

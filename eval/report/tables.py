@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from eval import aggregate
+from eval.metrics import aggregate
 from eval.official import GROUPS
 from eval.report import compare
 from eval.report.compare import Lacking, Value, View
 from eval.report.families import language
 from eval.report.inputs import Entry
-from eval.targets import OFFICIAL, Target
+from eval.suites import OFFICIAL, Target
 
 
 @dataclass(frozen=True)

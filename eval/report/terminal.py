@@ -6,7 +6,7 @@ from eval.report import compare
 from eval.report.compare import Lacking, Value, View, title
 from eval.report.inputs import Entry, Run, Scores, names_of
 from eval.report.tables import column_notes, delta, number
-from eval.targets import OFFICIAL
+from eval.suites import OFFICIAL
 
 
 def terminal_table(scores: Sequence[Scores]) -> str:

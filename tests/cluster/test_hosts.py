@@ -88,7 +88,7 @@ def test_the_link_goes_down_and_comes_up(hosts, hostfile, tmp_path, tiny_tokeniz
     first = folder / "checkpoints" / "step-00000004"
     wait_until(first.exists, LIMIT, "no checkpoint")
     hosts[0].link("down")
-    # What mtl/watch.py states: silence + 15 s, and 30 that a launcher may wait before it kills.
+    # What mtl/distributed/watchdog.py states: silence + 15 s, and 30 that a launcher may wait before it kills.
     codes, printed = finish(sides, silence + 15 + 30)
     for code, text in zip(codes, printed, strict=True):
         assert code not in (0, None), text

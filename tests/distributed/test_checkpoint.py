@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import mtl.engine  # noqa: F401  # says how DeepSpeed's classes are pickled
-from data_prep.errors import InputError
-from data_prep.store import file_sha256
-from mtl import checkpoint, setup
+import mtl.distributed.engine  # noqa: F401  # says how DeepSpeed's classes are pickled
+from common.errors import InputError
+from data_prep.storage.store import file_sha256
+from mtl.run import checkpoint, setup
 from tests.support.launch import HOUSE, environment, free_port, program, run
 from tests.support.small import write_run
 

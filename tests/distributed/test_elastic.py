@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mtl import checkpoint
+from mtl.run import checkpoint
 from tests.support.launch import program
 from tests.support.small import write_run
 

@@ -130,7 +130,7 @@ def test_the_reference_trains_and_clips(world):
 
 
 def _group(name: str) -> str:
-    """The parameter group of a parameter, by the names of mtl/optimizer.py."""
+    """The parameter group of a parameter, by the names of mtl/distributed/optimizer.py."""
     parts = name.split(".")
     return parts[1] if parts[0] == "heads" else "pooler" if parts[1] == "pooler" else "encoder"
 

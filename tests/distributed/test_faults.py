@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from mtl import checkpoint, setup
+from mtl.run import checkpoint, setup
 from tests.support.launch import HOUSE, deepspeed, environment, program, run
 from tests.support.live import Live, send
 from tests.support.small import write_run
@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_names_the_example(tmp_path, tiny_tokenizer_di
     assert printed.count("the step is left out") == 2, printed
     lines = [json.loads(x) for x in (tmp_path / "runs/small/metrics.jsonl").read_text().splitlines()]
     assert [x["skipped"] for x in lines if x["kind"] == "train" and x["task"] == "all"][-1] == 2
-    # Weight decay of what has no gradient, over the other steps (mtl/vocabulary.py): lr 1e-3, one step up, then down.
+    # Weight decay of what has no gradient, over the other steps (trimmed_embeddings.py): lr 1e-3, one step up, then down.
     out = {int(step) for step in re.findall(r"warning: step (\d+):", printed)}
     rates = [1e-3 * (1 if step == 1 else (7 - step) / 5) for step in range(1, 7) if step not in out]
     state = json.loads((tmp_path / "runs/small/checkpoints/step-00000006/state.json").read_text())

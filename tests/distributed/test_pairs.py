@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 from torch.nn import functional as F
 
-from mtl import pairs
+from mtl.model import pairs
 from tests.support import exact_reference as ref
 from tests.support.exact_cases import LARGE, SMALL, _case, launch
 from tests.support.launch import program

@@ -1,9 +1,9 @@
-"""Gradients of ZeRO-2 reduced by mtl/reduction.py are DeepSpeed's own, to the bit."""
+"""Gradients of ZeRO-2 reduced by mtl/distributed/zero2_gradients.py are DeepSpeed's own, to the bit."""
 
 import pytest
 import torch
 
-from mtl import reduction
+from mtl.distributed import zero2_gradients
 from tests.support.exact_cases import launch, write_config
 
 CASES = {
@@ -74,6 +74,6 @@ def test_other_optimizers_are_left_alone(field, value):
         contiguous_gradients = reduce_scatter = use_multi_rank_bucket_allreduce = True
         optimizer = torch.optim.AdamW([torch.zeros(1)], fused=True)
 
-    assert reduction.fits(Optimizer)
+    assert zero2_gradients.fits(Optimizer)
     setattr(Optimizer, field, value)
-    assert not reduction.fits(Optimizer)
+    assert not zero2_gradients.fits(Optimizer)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data_prep.errors import InputError
-from mtl import checkpoint, setup
-from mtl.stopping import STOPPED, seconds_of
+from common.errors import InputError
+from mtl.distributed.shutdown import STOPPED, seconds_of
+from mtl.run import checkpoint, setup
 from tests.support.launch import deepspeed, program
 from tests.support.live import Live, send
 from tests.support.small import KINDS, write_run

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data_prep.errors import InputError
-from mtl import setup
-from mtl.savedheads import load_heads
+from common.errors import InputError
+from mtl.model.saved_heads import load_heads
+from mtl.run import setup
 from tests.support.launch import HOUSE, deepspeed, program, train_and_kill
 from tests.support.small import KINDS, write_run
 

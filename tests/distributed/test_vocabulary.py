@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from data_prep import manifest as manifests
-from data_prep import tokenids
-from data_prep.errors import InputError
-from data_prep.store import Prepared
-from mtl import checkpoint, dryrun, loader, setup
-from mtl.vocabulary import TrimmedEmbedding, trim
+from common.errors import InputError
+from data_prep.encoding import token_ids
+from data_prep.storage import manifest as manifests
+from data_prep.storage.store import Prepared
+from mtl.data import loader
+from mtl.model.trimmed_embeddings import TrimmedEmbedding, trim
+from mtl.run import checkpoint, dry_run, setup
 from tests.support.launch import program
 from tests.support.small import SHAPE, write_run, write_tasks
 
@@ -191,7 +192,7 @@ def test_the_record_and_the_dry_run_say_so(config, trimmed, whole):
     assert record["bytes_saved"] == {"reduced": 4 * size, "gathered": 4 * size, "optimizer": 12 * size}
     assert json.loads((whole / "run.json").read_text())["word_embeddings"]["why"] == "trim_word_embeddings is false"
     for choice, said in (("true", f"{made.vocabulary.trained} of {made.vocabulary.rows} rows"), ("false", "all ")):
-        report = dryrun.report(setup.read(str(config), [f"trim_word_embeddings={choice}"]), 2)
+        report = dry_run.report(setup.read(str(config), [f"trim_word_embeddings={choice}"]), 2)
         assert f"word embeddings: {said}" in report
 
 
@@ -221,9 +222,9 @@ def test_a_row_that_is_not_there_is_an_error_and_never_another_row(config, tmp_p
     rare = next(int(i) for i in made.vocabulary.ids if i not in made.tokenizer.all_special_ids)
     for path in data.glob("*/*/manifest.json"):
         values = json.loads(path.read_text())
-        seen = tokenids.from_text(values["token_ids"])
+        seen = token_ids.from_text(values["token_ids"])
         seen[rare : rare + 1] = False
-        values["token_ids"] = tokenids.to_text(seen)
+        values["token_ids"] = token_ids.to_text(seen)
         path.write_text(json.dumps({**values, "sha256": manifests.checksum(values)}))
     forged = setup.read(str(config), [f"data={data}"])
     assert rare not in forged.vocabulary.ids
@@ -248,7 +249,7 @@ def test_a_folder_without_the_entry_is_read_through(config, tmp_path):
 
 @given(st.lists(st.booleans(), max_size=60))
 def test_token_ids_survive_the_manifest(seen):
-    found = tokenids.from_text(tokenids.to_text(np.array(seen, bool)))
+    found = token_ids.from_text(token_ids.to_text(np.array(seen, bool)))
     assert np.flatnonzero(found).tolist() == [i for i, one in enumerate(seen) if one]
 
 
@@ -257,9 +258,9 @@ def test_token_ids_of_columns(columns):
     everything = {i for column in columns for i in column}
     if everything and (min(everything) < 0 or max(everything) >= 10):
         with pytest.raises(ValueError, match="outside"):
-            tokenids.used((np.array(column, np.int32) for column in columns), 10)
+            token_ids.used((np.array(column, np.int32) for column in columns), 10)
     else:
-        seen = tokenids.used((np.array(column, np.int32) for column in columns), 10)
+        seen = token_ids.used((np.array(column, np.int32) for column in columns), 10)
         assert set(np.flatnonzero(seen)) == everything
 
 

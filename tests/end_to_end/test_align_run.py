@@ -10,9 +10,11 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from transformers import AutoModel, AutoTokenizer
 
-from eval import align_report, align_run, results
 from eval.__main__ import main
-from eval.align import SCORES
+from eval.alignment import run as align_run
+from eval.alignment import tables as align_report
+from eval.alignment.measures import SCORES
+from eval.driver import results
 from tests.support.eval_run import make_run
 from tests.support.tiny_tokenizer import LINES
 from tests.unit.eval.test_eval_read import laser

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import store
 from data_prep.__main__ import main
+from data_prep.storage import store
 from tests.support.rows import write_jsonl, write_parquet
 
 HOUSE = Path(__file__).resolve().parents[2]

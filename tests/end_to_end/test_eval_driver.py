@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.errors import InputError
-from data_prep.toyworld.__main__ import main as make_world
-from eval import programs, suite, work
+from common.errors import InputError
 from eval.__main__ import main
-from eval.pieces import Job, predictions
+from eval.driver import subprocesses, suite
+from eval.driver import worker as work
+from eval.inference.artifacts import Job, predictions
+from examples.toyworld.__main__ import main as make_world
 from tests.support.eval_live import Driver, totals
 from tests.support.eval_run import make_run
 from tests.support.live import send
@@ -115,7 +116,7 @@ def job_of(place: Place, folder: Path, **fields: Any) -> Job:
 
 def launch(job: Job, folder: Path, processes: int = 2) -> None:
     (folder / "job.json").write_text(work.as_json(job), encoding="utf-8")
-    programs.accelerate(processes, [str(folder / "job.json")], folder / "log", lambda: None)
+    subprocesses.accelerate(processes, [str(folder / "job.json")], folder / "log", lambda: None)
 
 
 def test_both_processes_work(place: Place, tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def long(place: Place, tmp_path: Path) -> list[str]:
 
 def predicting(driver: Driver) -> bool:
     """Whether both processes have begun with their share."""
-    workers = driver._with("eval.work")
+    workers = driver._with("eval.driver.worker")
     parts = [part for worker in workers for part in Path(worker.cmdline()[-1]).parent.glob("job.json.done*")]
     return len({part.name for part in parts if part.read_text() not in ("", "0")}) == 2
 
@@ -260,7 +261,9 @@ def test_a_killed_driver_takes_its_processes_with_it(long: list[str], tmp_path: 
 def test_a_killed_process_is_an_error_and_leaves_nothing_behind(place: Place, long: list[str], tmp_path: Path) -> None:
     with Driver(tmp_path / "log", *long, "--num_gpus", 2) as driver:
         driver.until(lambda: predicting(driver), 120)
-        workers = [process for process in driver._with("eval.work") if "accelerate" not in " ".join(process.cmdline())]
+        workers = [
+            process for process in driver._with("eval.driver.worker") if "accelerate" not in " ".join(process.cmdline())
+        ]
         assert len(workers) == 2
         workers[1].kill()
         printed = driver.finish(2, 60)
@@ -287,7 +290,7 @@ def test_sigterm_while_training_is_starting_or_training(place: Place, tmp_path: 
 
 
 def test_more_gpus_than_there_are_is_said(base: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "GPU", True)
+    monkeypatch.setattr(subprocesses, "GPU", True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(InputError, match="--num_gpus 2: there are 1 here"):
         suite.run([str(base.encoder)], "toy", [str(base.world)], None, suite.Options(processes=2))

@@ -17,13 +17,14 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from transformers import AutoModel, AutoTokenizer
 
-from data_prep.errors import InputError
-from eval import report, suite
+from common.errors import InputError
+from eval import report
 from eval.__main__ import main
+from eval.driver import suite
+from eval.inference.encoder import Subject, head_fingerprint
 from eval.read import read
-from eval.subject import Subject, head_fingerprint
-from eval.targets import TARGETS
-from mtl import record
+from eval.suites import TARGETS
+from mtl.run import provenance
 from tests.support.eval_run import make_run
 from tests.unit.eval.test_eval_read import laser, nli, parquet
 
@@ -68,11 +69,11 @@ def test_a_full_disk_is_one_line(program: list[str], run: Path, world: Path, mon
     def full(path: Path, values: dict) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(record, "write", full)
+    monkeypatch.setattr(provenance, "write", full)
     assert main(command) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert re.fullmatch(r"error: \S+/(scores|align)\.json: No space left on device; .*", last)
-    monkeypatch.setattr(record, "write", lambda path, values: [].index(path))
+    monkeypatch.setattr(provenance, "write", lambda path, values: [].index(path))
     with pytest.raises(ValueError, match="not in list"):
         main(command)
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 
 import data_prep.__main__ as data_prep_program
-from data_prep.toyworld.__main__ import write_supply
-from eval import programs, targets
+from common import run_config as configs
+from eval import suites
 from eval.__main__ import main
-from eval.subject import Subject
-from eval.training import Settings, chain
-from mtl import config as configs
-from mtl.lock import Lock
-from mtl.watch import Member
+from eval.driver import subprocesses
+from eval.driver.target_training import Settings, chain
+from eval.inference.encoder import Subject
+from examples.toyworld.__main__ import write_supply
+from mtl.distributed.watchdog import Member
+from mtl.run.run_lock import Lock
 from tests.support.eval_live import totals
 from tests.support.eval_run import make_run
 from tests.support.small import WORDS
@@ -77,8 +78,8 @@ class Trainer:
 @pytest.fixture
 def trainer(tiny_tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     made = Trainer(tiny_tokenizer_dir)
-    monkeypatch.setattr(programs, "deepspeed", made)
-    monkeypatch.setattr(programs, "data_prep", in_process)
+    monkeypatch.setattr(subprocesses, "deepspeed", made)
+    monkeypatch.setattr(subprocesses, "data_prep", in_process)
     return made
 
 
@@ -258,7 +259,7 @@ def test_a_head_with_other_labels_is_refused(place: Path, trainer: Trainer, capf
 
 
 def test_two_drivers_in_one_folder(place: Path, trainer: Trainer, capfd: Any) -> None:
-    from eval import results
+    from eval.driver import results
 
     folder = place / "run" / "eval"
     with results.locked(folder):
@@ -271,14 +272,14 @@ def test_work_of_other_settings_does_not_pile_up(
     place: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Vectors of a million texts are gigabytes; those that nothing will go on with are removed."""
-    from eval import figures
+    from eval.metrics import score_target
 
     with monkeypatch.context() as patch:
 
         def stop(*_: Any) -> None:
             raise KeyboardInterrupt
 
-        patch.setattr(figures, "figures", stop)
+        patch.setattr(score_target, "figures", stop)
         evaluate(place, "toy_xnli", code=130)
     work = place / "run" / "eval" / "work"
     (old,) = work.iterdir()
@@ -297,8 +298,8 @@ def write_chain(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "targets").mkdir()
     for name in ("first", "second"):
         (place / "targets" / name).write_text(json.dumps({**values, "name": name}))
-    target = replace(targets.TARGETS["toy_xnli"], training=("first", "second"))
-    monkeypatch.setitem(targets.TARGETS, "toy_xnli", target)
+    target = replace(suites.TARGETS["toy_xnli"], training=("first", "second"))
+    monkeypatch.setitem(suites.TARGETS, "toy_xnli", target)
 
 
 def test_a_chain_goes_from_one_run_to_the_next(place: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
 
-from data_prep.toyworld.__main__ import generate
 from eval.report import terminal_table
-from eval.targets import SUITES, TARGETS
+from eval.suites import SUITES, TARGETS
+from examples.toyworld.__main__ import generate
 from tests.support.eval_live import Driver
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

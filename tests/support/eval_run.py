@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
-from data_prep import tokenizer as tokenizers
-from mtl.export import export_encoder, export_heads
-from mtl.heads import make_head
+from data_prep.encoding import tokenizer as tokenizers
+from mtl.model.heads import make_head
+from mtl.run.export import export_encoder, export_heads
 
 HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
     # Not the order of XNLI's labels: names decide, not numbers.

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mtl import loader, setup
-from mtl.batch import mask_tokens
-from mtl.model import MultiTaskModel
+from mtl.data import loader
+from mtl.data.packing import mask_tokens
+from mtl.model.encoder import MultiTaskModel
+from mtl.run import setup
 
 STEPS, LR, HEAD_LR, DECAY, EPS, CLIP, TAG_WEIGHT = 5, 1e-3, 2e-3, 0.1, 1e-6, 2.0, 2.5
 FACTORS = [1 / 2, 1, 1, 2 / 3, 1 / 3]  # of the learning rate: two steps up, then down to 0 at the sixth

@@ -26,11 +26,13 @@ from deepspeed.utils import safe_get_full_grad, safe_get_full_optimizer_state
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mtl import engine, loader, reduction, setup
-from mtl.plan import Step
+from mtl.data import loader
+from mtl.data.plan import Step
+from mtl.distributed import engine, zero2_gradients
+from mtl.run import setup
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-FITS = reduction.fits
+FITS = zero2_gradients.fits
 read = functools.cache(lambda config, overrides: setup.read(config, list(overrides)))
 
 
@@ -50,7 +52,7 @@ def main() -> None:
 
 def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
     made = read(case["config"], tuple(case["set"]))
-    reduction.fits = (lambda optimizer: False) if case.get("theirs") else FITS
+    zero2_gradients.fits = (lambda optimizer: False) if case.get("theirs") else FITS
     return made, engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from data_prep.errors import InputError
-from data_prep.store import file_sha256
-from mtl import checkpoint
+from common.errors import InputError
+from data_prep.storage.store import file_sha256
+from mtl.run import checkpoint
 from tests.support.fuzz import Case
 from tests.support.fuzz_folders import damage
 from tests.support.fuzz_mutate import alter

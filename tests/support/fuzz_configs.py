@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 import train
-from mtl import config as configs
+from common import run_config as configs
 from tests.support.fuzz import Case
 from tests.support.fuzz_mutate import ODD, alter, mangle
 
@@ -206,7 +206,7 @@ def deepspeed_configs(rng: random.Random, folder: Path, world: Any) -> Case:
             # What is let through must also be a config to DeepSpeed itself.
             from deepspeed.runtime.config import DeepSpeedConfig
 
-            from mtl.dsconfig import read_deepspeed
+            from common.deepspeed_config import read_deepspeed
 
             run = configs.load(str(world.run), [f"deepspeed={path}"])
             made = read_deepspeed(run)

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 import data_prep.__main__ as prepare_program
-from data_prep.errors import InputError
-from data_prep.manifest import MANIFEST, checksum
-from data_prep.store import Prepared, file_sha256
+from common.errors import InputError
+from data_prep.storage.manifest import MANIFEST, checksum
+from data_prep.storage.store import Prepared, file_sha256
 from eval.__main__ import main as evaluate
 from tests.support.fuzz import Case
 from tests.support.fuzz_configs import dry_run

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.store import Prepared
+from data_prep.storage.store import Prepared
 from tests.support.fuzz import Case
 from tests.support.fuzz_expect import hub
 from tests.support.fuzz_mutate import mangle, spoil_file

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import data_prep.__main__ as program
-from data_prep.encode import encode
+from data_prep.encoding.encode import encode
 from data_prep.examples import Example, Span, Tag
-from data_prep.store import MANIFEST, Prepared, Split
+from data_prep.storage.store import MANIFEST, Prepared, Split
 from tests.support.fuzz import Case
 from tests.support.fuzz_expect import NLI, Wrong, own, public
 from tests.support.fuzz_mutate import ODD, alter, mangle, odd_name, spoil_file

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep import tokenizer as tokenizers
+from data_prep.encoding import tokenizer as tokenizers
 from eval.__main__ import main as evaluate
 from tests.support import fuzz_checkpoints, fuzz_configs, fuzz_folders, fuzz_parquet, fuzz_rows, small
 from tests.support.eval_run import make_run

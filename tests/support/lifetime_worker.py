@@ -10,7 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mtl import engine, loader, setup
+from mtl.data import loader
+from mtl.distributed import engine
+from mtl.run import setup
 
 
 def main() -> None:

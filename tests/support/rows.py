@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from common.errors import InputError
+from common.task_table import TASKS
 from data_prep.convert import Dropped
-from data_prep.errors import InputError
 from data_prep.examples import validate
-from data_prep.folders import Folder
-from data_prep.sources import DATASETS, locate
-from mtl.tasks import TASKS
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, locate
 
 QQP = TASKS["qqp"].labels
 

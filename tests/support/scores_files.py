@@ -1,4 +1,4 @@
-"""scores.json as `eval/suite.py` writes it, made of drawn numbers, for the tests of the report."""
+"""scores.json as `eval/driver/suite.py` writes it, made of drawn numbers, for the tests of the report."""
 
 import json
 import random
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eval import aggregate, mining, score, tagging
-from eval.targets import TARGETS, resolve_suite
+from eval.metrics import aggregate, score, tagging
+from eval.retrieval import mining
+from eval.suites import TARGETS, resolve_suite
 
 # The figures of each kind of target, from what scores it.
 FIGURES = {

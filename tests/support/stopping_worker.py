@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import train
-from mtl import dev
+from mtl.evaluation import dev
 
 SECOND = 2
 

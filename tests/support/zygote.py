@@ -33,8 +33,8 @@ from typing import Any, TextIO
 import numpy as np
 
 IMPORTED = (
-    "data_prep.prepare", "mtl.dryrun", "mtl.keeper", "mtl.monitor", "mtl.record", "mtl.runfolder", "mtl.engine",
-    "mtl.stopping", "mtl.watch", "deepspeed.runtime.zero.muon.muon_optimizer", "transformers.models.auto.modeling_auto",
+    "data_prep.prepare", "mtl.run.dry_run", "mtl.run.trainer", "mtl.run.run_log", "mtl.run.provenance", "mtl.run.run_folder", "mtl.distributed.engine",
+    "mtl.distributed.shutdown", "mtl.distributed.watchdog", "deepspeed.runtime.zero.muon.muon_optimizer", "transformers.models.auto.modeling_auto",
     "transformers.models.xlm_roberta.modeling_xlm_roberta",
 )  # fmt: skip
 GRACE = 60  # seconds that the other ranks have when one has failed

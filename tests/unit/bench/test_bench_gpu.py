@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops, gpu, idle
 from bench.turns import Contestant, Ended
-from mtl import setup
-from mtl.batch import mask_tokens, pack
-from mtl.model import encode
+from mtl.data.packing import mask_tokens, pack
+from mtl.model.encoder import encode
+from mtl.run import setup
 from tests.support.small import SHAPE, write_run
 
 

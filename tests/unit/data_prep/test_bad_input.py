@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pytest
 
+from common.task_table import NLI
 from data_prep.examples import Classify, EmptyText
-from data_prep.folders import Folder
-from data_prep.sources import DATASETS, locate, own
-from mtl.tasks import NLI
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, locate, own
 from tests.support.rows import QQP, fails, find, read, write_jsonl, write_parquet, write_tsv
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from data_prep import download
-from data_prep.catalogue.schema import Published
-from data_prep.download import fetch_published
-from data_prep.lock import Lock
+from data_prep.datasets.schema import Published
+from data_prep.sources import download
+from data_prep.sources.download import fetch_published
+from data_prep.sources.sources_lock import Lock
 from tests.support.hub_server import HubServer
 from tests.support.rows import fails
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep import encode, tokenizer
-from data_prep.errors import InputError
+from common.errors import InputError
+from data_prep.encoding import encode, tokenizer
 from data_prep.examples import Choice, Classify, Span, Tag, Text
 
 LENGTHS = (16, 23, 64, 256)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.catalogue.revisions import REVISIONS
+from data_prep.datasets.revisions import REVISIONS
 from tests.support.hub_server import HubServer, Repo, repo_of
 from tests.support.rows import nli, write_parquet
 
@@ -268,7 +268,7 @@ def test_test_data_from_the_hub(tmp_path):
 def test_the_real_samples_through_the_hub(shared, tmp_path, tiny_tokenizer_dir):
     """Every repository of the samples, served as the Hub would: the same rows as from the folder."""
     from eval.read import read
-    from eval.targets import TARGETS
+    from eval.suites import TARGETS
 
     root = shared / "data/hub"
     repos = {}

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from common.languages import ALL, ISO3, LANGUAGES, UD_NAMES
+from common.task_table import TASKS
 from data_prep.__main__ import main
-from data_prep.catalogue.evaluation import TEST_SETS
-from data_prep.catalogue.languages import ALL, ISO3, LANGUAGES, UD_NAMES
-from data_prep.catalogue.revisions import REVISIONS
-from data_prep.folders import Folder
-from data_prep.lock import Lock
-from data_prep.sources import DATASETS, locate
-from eval.targets import SUITES, TARGETS
-from mtl.tasks import TASKS
+from data_prep.datasets.revisions import REVISIONS
+from data_prep.datasets.test_sets import TEST_SETS
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, locate
+from data_prep.sources.sources_lock import Lock
+from eval.suites import SUITES, TARGETS
 from tests.support.rows import fails, nli, write_jsonl, write_parquet
 
 HOUSE = Path(__file__).resolve().parents[3]

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import encode, store
+from common.task_table import TASKS
+from data_prep.encoding import encode
 from data_prep.examples import EmptyText, Pair, validate
-from data_prep.manifest import read as read_manifest
 from data_prep.prepare import prepare
 from data_prep.sentences import sentence_at, sentence_breaks
-from data_prep.sources import own
+from data_prep.sources.locate import own
+from data_prep.storage import store
+from data_prep.storage.manifest import read as read_manifest
 from data_prep.workers import Encoder, Job
-from mtl.tasks import TASKS
 from tests.support.rows import fails, find, read, write_jsonl
 
 
@@ -117,7 +118,7 @@ PAIRS = [
 
 @pytest.mark.parametrize("name", ["tiny_tokenizer_dir", "xlmr_tokenizer"])
 def test_encoding_is_that_of_transformers(request, name):
-    from data_prep import tokenizer
+    from data_prep.encoding import tokenizer
 
     tok = request.getfixturevalue(name)
     tok = tokenizer.load(tok) if name == "tiny_tokenizer_dir" else tok
@@ -137,7 +138,7 @@ def test_encoding_is_that_of_transformers(request, name):
 def test_cut_texts_are_counted(tiny_tokenizer_dir):
     from collections import Counter
 
-    from data_prep import tokenizer
+    from data_prep.encoding import tokenizer
 
     truncated: Counter[str] = Counter()
     encode.encode("pair", tokenizer.load(tiny_tokenizer_dir), PAIRS, 24, None, truncated, 16)
@@ -155,7 +156,7 @@ def test_equal_keys_are_equal_passages(tiny_pieces, passages):
 
 @pytest.fixture(scope="session")
 def tiny_pieces(tiny_tokenizer_dir):
-    from data_prep import tokenizer
+    from data_prep.encoding import tokenizer
 
     return tokenizer.load(tiny_tokenizer_dir)
 

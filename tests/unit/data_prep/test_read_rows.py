@@ -12,9 +12,9 @@ from transformers import (
     XLMRobertaXLModel,
 )
 
-from mtl import attention
-from mtl.batch import at_once, pack_sequences
-from mtl.model import encode
+from mtl.data.packing import at_once, pack_sequences
+from mtl.model import attention
+from mtl.model.encoder import encode
 
 FAMILIES = {
     "xlm-roberta": (XLMRobertaConfig, XLMRobertaModel),

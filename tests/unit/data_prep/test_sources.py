@@ -5,12 +5,12 @@ import json
 
 import pytest
 
-from data_prep import sources
+from common.task_table import NLI, TASKS
 from data_prep.convert import NO_GOLD
 from data_prep.examples import Choice, Classify, Span, Tag, Text
-from data_prep.folders import Folder
-from data_prep.sources import DATASETS, locate, own
-from mtl.tasks import NLI, TASKS
+from data_prep.sources import locate as sources
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, locate, own
 from tests.support.rows import QQP, fails, find, nli, read, write_jsonl, write_parquet, write_tsv
 
 # --- the Hub's columns ---------------------------------------------------------------------------------------------

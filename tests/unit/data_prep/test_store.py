@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from data_prep import encode, store, tokenizer
-from data_prep.errors import InputError
+from common.errors import InputError
+from data_prep.encoding import encode, tokenizer
 from data_prep.examples import Choice, Classify, Span, Tag, Text
 from data_prep.prepare import prepare
-from data_prep.sources import own
+from data_prep.sources.locate import own
+from data_prep.storage import store
 from data_prep.workers import POOL_FROM, Encoder, Job
 
 LABELS = ("no", "yes")

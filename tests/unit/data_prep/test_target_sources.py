@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.catalogue import targets, text
-from data_prep.catalogue.labels import NER, NLI, PAWSX, UPOS
+from common.labels import NER, NLI, PAWSX, UPOS
+from common.task_table import TASKS
+from data_prep.datasets import targets, wikipedia
 from data_prep.examples import Choice, Classify, Span, Tag, Text
-from data_prep.sources import DATASETS
-from mtl.tasks import TASKS
+from data_prep.sources.locate import DATASETS
 from tests.support.rows import fails, find, read, write_jsonl, write_parquet
 
 
@@ -154,7 +154,7 @@ def test_copa(shared, tmp_path):
 
 def test_wikipedia_is_cut_by_articles(tmp_path):
     folder = tmp_path / "wikimedia/wikipedia/20231101.sw"
-    texts = [f"Makala {i}" for i in range(text.DEV_DOCUMENTS + 30)]
+    texts = [f"Makala {i}" for i in range(wikipedia.DEV_DOCUMENTS + 30)]
     columns = {"id": [str(i) for i in range(len(texts))], "url": [""] * len(texts), "text": texts}
     half = {name: values[:150] for name, values in columns.items()}
     rest = {name: values[150:] for name, values in columns.items()}
@@ -162,9 +162,9 @@ def test_wikipedia_is_cut_by_articles(tmp_path):
     write_parquet(folder, "train", rest, shard="00001-of-00009")  # the others are not needed
     found = find("wiki_sw", tmp_path)
     dev, train = read(found.dev), read(found.train)
-    assert dev == [Text(str(i), texts[i]) for i in range(text.DEV_DOCUMENTS)]
-    assert [e.text for e in train] == texts[text.DEV_DOCUMENTS :]
-    assert [parts[0].total for parts in (found.train, found.dev)] == [30, text.DEV_DOCUMENTS]
+    assert dev == [Text(str(i), texts[i]) for i in range(wikipedia.DEV_DOCUMENTS)]
+    assert [e.text for e in train] == texts[wikipedia.DEV_DOCUMENTS :]
+    assert [parts[0].total for parts in (found.train, found.dev)] == [30, wikipedia.DEV_DOCUMENTS]
     assert DATASETS["wiki_sw"].language == "sw" and len(TASKS["wiki"].datasets) == 50
 
 

@@ -5,9 +5,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from data_prep import tokenizer as tokenizers
-from data_prep import words
-from data_prep.words import Words
+from data_prep.encoding import tokenizer as tokenizers
+from data_prep.encoding import word_cache
+from data_prep.encoding.word_cache import Words
 
 ASCII = st.text(st.characters(min_codepoint=32, max_codepoint=126))
 LIKE_TEXT = st.lists(
@@ -48,7 +48,7 @@ def test_xlm_r_s_own(xlmr_tokenizer):
 
 
 def test_the_memory_is_bounded(tiny, monkeypatch):
-    monkeypatch.setattr(words, "MOST", 20)
+    monkeypatch.setattr(word_cache, "MOST", 20)
     memory = Words(tiny)
     for first in range(0, 100, 5):
         texts = [f"dog{number} runs a1" for number in range(first, first + 5)]

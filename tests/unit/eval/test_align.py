@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 
-from data_prep.errors import InputError
-from eval import align as module
-from eval.align import SCORES, align, anc, debiased_cka, wrong_partners
+from common.errors import InputError
+from eval.alignment import measures as module
+from eval.alignment.measures import SCORES, align, anc, debiased_cka, wrong_partners
 
 
 def languages(n: int, width: int, seed: int = 0, noise: float = 0.8) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
+from common.errors import InputError
 from eval.read import read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 from tests.support.fuzz_mutate import LONG_DIGITS, alter
 from tests.support.rows import fails, write_jsonl
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.catalogue.labels import PAWSX, QQP
+from common.labels import PAWSX, QQP
 from data_prep.examples import Choice, Classify, Span, Tag
-from eval.figures import figures
+from eval.metrics.score_target import figures
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 from tests.unit.eval.test_eval_pieces import ids, job_of
 
 

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import convert_targets, readers
-from data_prep.catalogue.labels import PAWSX
+from common.labels import PAWSX
+from data_prep import convert_targets
 from data_prep.examples import Choice, Classify
+from data_prep.formats import readers
 from eval.read import NotThere, read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 from tests.support.rows import fails
 from tests.unit.eval.test_eval_read import parquet
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 import transformers
 
-from data_prep.encode import encode_choice, encode_classify, encode_span, encode_tag
-from data_prep.errors import InputError
+from common.errors import InputError
+from data_prep.encoding.encode import encode_choice, encode_classify, encode_span, encode_tag
 from data_prep.examples import Choice, Classify, Span, Tag
-from eval.embed import batches
 from eval.export import export
-from eval.predict import predict
-from eval.subject import Subject
-from mtl.model import encode
-from mtl.spans import squad_scores
+from eval.inference.embed import batches
+from eval.inference.encoder import Subject
+from eval.inference.predict import predict
+from mtl.model.encoder import encode
+from tasks.span.squad import squad_scores
 from tests.support.eval_run import HEADS, make_run
 
 PAIRS = [

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from data_prep.errors import InputError
-from eval import pieces
-from eval.pieces import Job, compute, limit, of_job
+from common.errors import InputError
+from eval.inference import artifacts
+from eval.inference.artifacts import Job, compute, limit, of_job
+from eval.inference.encoder import Subject
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
-from eval.subject import Subject
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 from tests.support.eval_run import make_run
 from tests.unit.eval.test_eval_predict import examples, text
 
@@ -125,9 +125,9 @@ def test_several_processes_leave_what_one_leaves(case: str, encoder: Path, tmp_p
         told = together(job, loaded, processes)
         assert sum(told) == size and all(told)
         assert content(tmp_path / str(processes)) == expected
-    assert pieces.truncations(alone, loaded) == pieces.truncations(job, loaded)
+    assert artifacts.truncations(alone, loaded) == artifacts.truncations(job, loaded)
     if case == "translation":
-        assert pieces.truncations(alone, loaded)["text"] > 0
+        assert artifacts.truncations(alone, loaded)["text"] > 0
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -161,13 +161,13 @@ def test_an_interrupted_job_goes_on_with_what_is_missing(
 
     asked: list[int] = []
     for name in ("embed_parts", "predict"):
-        original = getattr(pieces, name)
+        original = getattr(artifacts, name)
 
         def counted(e: Any, t: Any, *rest: Any, original: Any = original, **more: Any) -> Any:
             asked.append(len(rest[-1]))  # the texts, or the examples after the head
             return original(e, t, *rest, **more)
 
-        monkeypatch.setattr(pieces, name, counted)
+        monkeypatch.setattr(artifacts, name, counted)
     done: list[int] = []
     compute(job, loaded, subject, progress=done.append)
     assert asked == list(sizes.values())[1:] and sum(done) == sum(sizes.values())
@@ -192,7 +192,7 @@ def test_only_the_first_examples(encoder: Path, subject: Subject, tmp_path: Path
     assert mined.rows == whole.rows  # mining needs both sides whole
     job = job_of("tatoeba", encoder, tmp_path / "few")
     compute(job, few, subject)
-    assert pieces.vectors(job, "de.xx").shape == (7, 32)
+    assert artifacts.vectors(job, "de.xx").shape == (7, 32)
 
 
 def test_names_of_pieces_never_meet() -> None:
@@ -200,7 +200,7 @@ def test_names_of_pieces_never_meet() -> None:
     for target in TARGETS.values():
         codes = target.of_suite("") or ("de", "de-en", "zh-Hant")
         rows: dict[str, list[Any]] = {code: [Translation("a", "b")] for code in codes}
-        names = [piece.name.lower() for piece in pieces.pieces(Loaded("test", rows, {}), False)]
+        names = [piece.name.lower() for piece in artifacts.pieces(Loaded("test", rows, {}), False)]
         assert len(set(names)) == len(names) and not any("/" in name for name in names)
 
 
@@ -225,7 +225,7 @@ def test_too_little_memory_says_what_to_lower(
     def out(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(pieces, "embed_parts", out)
+    monkeypatch.setattr(artifacts, "embed_parts", out)
     with pytest.raises(InputError, match=r"tatoeba, de\.en: out of memory: lower --micro-tokens \(now 120\)"):
         compute(job_of("tatoeba", encoder, tmp_path / "job"), translations(), subject)
 

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep import mewsli
 from eval.read import Candidate, Corpora, NotThere, Query, Translation, read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 from tests.support.rows import fails, write_jsonl
 from tests.unit.eval.test_eval_read import laser, parquet
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from data_prep.examples import Choice, Classify, Example, Span, Tag
 from eval.export import export
-from eval.predict import _scores, predict
-from eval.subject import Subject
+from eval.inference.encoder import Subject
+from eval.inference.predict import _scores, predict
 from tests.support.eval_run import HEADS, make_run
 from tests.support.tiny_tokenizer import LINES
 
@@ -193,7 +193,7 @@ def test_shares_are_the_whole(
 
 @pytest.mark.parametrize("kind", TASKS)
 def test_scores_of_shares_are_those_of_one_process(subject: Subject, kind: str) -> None:
-    from data_prep.encode import encode
+    from data_prep.encoding.encode import encode
 
     head, some = subject.heads[TASKS[kind]], examples(kind, 30)
     units: list[list[Any]] = [[] for _ in some]

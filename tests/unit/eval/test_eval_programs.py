@@ -8,9 +8,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data_prep.errors import InputError
-from eval import programs
-from mtl.stopping import alive
+from common.errors import InputError
+from eval.driver import subprocesses
+from mtl.distributed.shutdown import alive
 
 
 def python(code: str) -> list[str]:
@@ -60,7 +60,7 @@ def test_everything_ends_with_the_driver(tmp_path: Path, error: BaseException) -
     place.mkdir()
     began = time.monotonic()
     with pytest.raises(type(error)):
-        programs.run(nested(place), tmp_path / "log", "this", stop_when_three(place, error))
+        subprocesses.run(nested(place), tmp_path / "log", "this", stop_when_three(place, error))
     assert time.monotonic() - began < 20
     assert len(list(place.iterdir())) == 3
     assert not left(place)
@@ -69,10 +69,10 @@ def test_everything_ends_with_the_driver(tmp_path: Path, error: BaseException) -
 def test_what_does_not_listen_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "pids"
     place.mkdir()
-    monkeypatch.setattr(programs, "GRACE", 1.0)
+    monkeypatch.setattr(subprocesses, "GRACE", 1.0)
     deaf = nested(place, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)")
     with pytest.raises(KeyboardInterrupt):
-        programs.run(deaf, tmp_path / "log", "this", stop_when_three(place, KeyboardInterrupt()))
+        subprocesses.run(deaf, tmp_path / "log", "this", stop_when_three(place, KeyboardInterrupt()))
     assert len(list(place.iterdir())) == 3 and not left(place)
 
 
@@ -82,7 +82,7 @@ def test_what_outlives_its_launcher_is_ended_too(tmp_path: Path) -> None:
     place.mkdir()
     code = NESTED.format(more="time.sleep(3 if level else 0)\nif level: os.abort()")
     with pytest.raises(InputError, match="this ended with exit code -6"):
-        programs.run([*python(code), "1", str(place), code], tmp_path / "log", "this", lambda: None)
+        subprocesses.run([*python(code), "1", str(place), code], tmp_path / "log", "this", lambda: None)
     assert len(list(place.iterdir())) == 2 and not left(place)
 
 
@@ -91,7 +91,7 @@ def test_logs_are_kept_and_the_reason_is_of_the_last_attempt(tmp_path: Path) -> 
 
     def fails(code: str) -> str:
         with pytest.raises(InputError) as raised:
-            programs.run(python(code), log, "this", lambda: None)
+            subprocesses.run(python(code), log, "this", lambda: None)
         return str(raised.value)
 
     assert fails("print('starting ü'); print('error: the first'); raise SystemExit(2)") == f"the first (log: {log})"
@@ -101,7 +101,7 @@ def test_logs_are_kept_and_the_reason_is_of_the_last_attempt(tmp_path: Path) -> 
         == f"this ended with exit code 3: no such thing (log: {log})"
     )
     assert "nothing was printed" in fails("raise SystemExit(1)")
-    programs.run(python("print('well')"), log, "this", lambda: None)
+    subprocesses.run(python("print('well')"), log, "this", lambda: None)
     text = log.read_text(encoding="utf-8")
     assert text.count("\n$ ") == 4 and text.startswith("$ ") and text.endswith("well\n")
     assert "the first" in text and "the second" in text
@@ -109,5 +109,5 @@ def test_logs_are_kept_and_the_reason_is_of_the_last_attempt(tmp_path: Path) -> 
 
 def test_the_bar_is_told_while_it_runs(tmp_path: Path) -> None:
     told: list[float] = []
-    programs.run(python("import time; time.sleep(0.6)"), tmp_path / "log", "this", lambda: told.append(0.0))
+    subprocesses.run(python("import time; time.sleep(0.6)"), tmp_path / "log", "this", lambda: told.append(0.0))
     assert len(told) >= 3

@@ -7,12 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.catalogue.languages import ISO3
-from data_prep.errors import InputError
+from common.errors import InputError
+from common.languages import ISO3
+from common.task_table import TASKS
 from data_prep.examples import Classify
 from eval.read import NotThere, Translation, read
-from eval.targets import SUITES, TARGETS, resolve_suite
-from mtl.tasks import TASKS
+from eval.suites import SUITES, TARGETS, resolve_suite
 from tests.support.launch import HOUSE
 
 

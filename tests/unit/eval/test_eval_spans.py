@@ -1,11 +1,11 @@
-"""mtl/spans.py against the definitions, written out slowly here, and against brute force."""
+"""tasks/span/squad.py against the definitions, written out slowly here, and against brute force."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl import spans
+from tasks.span import squad
 
 
 def slow_normal(text: str) -> list[str]:
@@ -45,27 +45,27 @@ ANSWERS = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(ANSWERS, ANSWERS)
 def test_metrics_follow_the_definition(prediction: str, gold: str) -> None:
-    assert spans.normalize_answer(prediction).split() == slow_normal(prediction)
-    assert spans.exact_match(prediction, gold) == float(slow_normal(prediction) == slow_normal(gold))
-    assert spans.f1(prediction, gold) == pytest.approx(slow_f1(prediction, gold))
+    assert squad.normalize_answer(prediction).split() == slow_normal(prediction)
+    assert squad.exact_match(prediction, gold) == float(slow_normal(prediction) == slow_normal(gold))
+    assert squad.f1(prediction, gold) == pytest.approx(slow_f1(prediction, gold))
     if slow_normal(prediction) and slow_normal(gold):
-        assert spans.f1(prediction, gold, v2=True) == spans.f1(prediction, gold)
+        assert squad.f1(prediction, gold, v2=True) == squad.f1(prediction, gold)
 
 
 def test_known_values() -> None:
-    assert spans.normalize_answer("The  Cat's, an apple!") == "cats apple"
-    assert spans.f1("in the year 1999", "1999") == pytest.approx(0.5)
-    assert spans.squad_scores("1999", ["in 1999", "1999."]) == (1.0, 1.0)
+    assert squad.normalize_answer("The  Cat's, an apple!") == "cats apple"
+    assert squad.f1("in the year 1999", "1999") == pytest.approx(0.5)
+    assert squad.squad_scores("1999", ["in 1999", "1999."]) == (1.0, 1.0)
     # "the" leaves no word: v1.1 gives F1 0, v2.0 gives 1 against another empty one.
-    assert (spans.exact_match("the", "an"), spans.f1("the", "an"), spans.f1("the", "an", v2=True)) == (1.0, 0.0, 1.0)
-    assert spans.squad_scores("", [], v2=True) == (1.0, 1.0)
-    assert spans.squad_scores("cat", [], v2=True) == (0.0, 0.0)
-    assert spans.squad_scores("", ["cat"], v2=True) == (0.0, 0.0)
+    assert (squad.exact_match("the", "an"), squad.f1("the", "an"), squad.f1("the", "an", v2=True)) == (1.0, 0.0, 1.0)
+    assert squad.squad_scores("", [], v2=True) == (1.0, 1.0)
+    assert squad.squad_scores("cat", [], v2=True) == (0.0, 0.0)
+    assert squad.squad_scores("", ["cat"], v2=True) == (0.0, 0.0)
     # v2.0 leaves out a gold answer without a word ("the"), unless there is no other.
-    assert spans.squad_scores("", ["the", "cat"], v2=True) == (0.0, 0.0)
-    assert spans.squad_scores("", ["the"], v2=True) == (1.0, 1.0)
+    assert squad.squad_scores("", ["the", "cat"], v2=True) == (0.0, 0.0)
+    assert squad.squad_scores("", ["the"], v2=True) == (1.0, 1.0)
     with pytest.raises(ValueError, match="without a gold answer"):
-        spans.squad_scores("cat", [])
+        squad.squad_scores("cat", [])
 
 
 def brute_force(windows, n_best, longest):
@@ -97,7 +97,7 @@ def test_best_answers_is_brute_force(seed: int) -> None:
         begin.append(np.where(inside, 2 * np.arange(size), -1))
         stop.append(np.where(inside, 2 * np.arange(size) + 1, -1))
         owner.append(int(rng.integers(0, 3)))
-    found = spans.best_answers(
+    found = squad.best_answers(
         starts,
         ends,
         begin,
@@ -126,11 +126,11 @@ def test_without_null_there_is_always_a_span() -> None:
     starts, ends = np.array([9.0, 0, 0, 1, 5]), np.array([9.0, 0, 0, 5, 1])
     inside = np.array([-1, -1, -1, 0, 4])
     # The one best start lies after the one best end: the limit of one is dropped rather than no answer given.
-    found = spans.best_answers([starts], [ends], [inside], [inside + 3], [7], n_best=1)
+    found = squad.best_answers([starts], [ends], [inside], [inside + 3], [7], n_best=1)
     assert (found[7].start, found[7].end, found[7].null) == (0, 3, False)
 
 
 def test_no_context_token_gives_the_empty_text() -> None:
     nothing = np.full(4, -1)
-    found = spans.best_answers([np.zeros(4)], [np.zeros(4)], [nothing], [nothing], [0])
+    found = squad.best_answers([np.zeros(4)], [np.zeros(4)], [nothing], [nothing], [0])
     assert found[0].score == -np.inf and found[0].text("context") == ""

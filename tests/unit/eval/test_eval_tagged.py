@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep import tagged
-from data_prep.catalogue.labels import NER, UPOS
+from common.labels import NER, UPOS
 from data_prep.examples import Tag
+from data_prep.formats import tagged
 from tests.support.rows import fails
 from tests.unit.eval.test_eval_formats import load, put
 from tests.unit.eval.test_eval_read import parquet

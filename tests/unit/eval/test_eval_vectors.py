@@ -9,11 +9,11 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from transformers import AutoModel, AutoTokenizer
 
-from data_prep import tokenizer as tokenizers
-from data_prep.errors import InputError
-from eval.embed import default_layer, embed, embed_layers
-from eval.retrieve import centre, nearest_both
-from mtl.model import load_encoder
+from common.errors import InputError
+from data_prep.encoding import tokenizer as tokenizers
+from eval.inference.embed import default_layer, embed, embed_layers
+from eval.retrieval.retrieve import centre, nearest_both
+from mtl.model.encoder import load_encoder
 from tests.support.eval_run import make_run
 
 TEXTS = [

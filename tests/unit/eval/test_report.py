@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.catalogue.languages import ALL
+from common.languages import ALL
 from eval.report import compare, families, tables
 from eval.report.inputs import Entry, Run
 from eval.report.terminal import overview, terminal_table
-from eval.targets import TARGETS, resolve_suite
+from eval.suites import TARGETS, resolve_suite
 from tests.support import scores_files
 
 T_975 = {1: 12.7062, 2: 4.3027}  # Student's t by degrees of freedom, from a printed table

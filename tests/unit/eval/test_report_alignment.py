@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from data_prep.errors import InputError
+from common.errors import InputError
 from eval.report import alignment, inputs, sections
 from tests.support import scores_files
 
 
 def aligned(name: str, seed: int, languages: dict[str, int]) -> dict[str, Any]:
-    """One encoder of align.json as `eval/align_run.py` writes it: 3 layers, pairs by language."""
+    """One encoder of align.json as `eval/alignment/run.py` writes it: 3 layers, pairs by language."""
     rng = random.Random(seed)
     kinds = (
         "top1_en->xx",

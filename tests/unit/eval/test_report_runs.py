@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
+from common.errors import InputError
 from eval.report import compare, inputs, plots, program, sections
 from eval.report.inputs import Run
 from eval.report.plots import Plot

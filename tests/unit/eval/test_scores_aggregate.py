@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import aggregate
+from eval.metrics import aggregate
 from eval.official import GROUPS, LANGUAGES
-from eval.targets import SUITES, TARGETS, resolve_suite
+from eval.suites import SUITES, TARGETS, resolve_suite
 
 QA = ("xquad", "mlqa", "tydiqa")
 
 
 def record(target: str, values: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """A target of scores.json as `eval/suite.py` writes it, as far as averages need it."""
+    """A target of scores.json as `eval/driver/suite.py` writes it, as far as averages need it."""
     metric = TARGETS[target].metric if target != "tatoeba" else "en->xx"
     languages = {code: one[metric] for code, one in values.items()}
     return {

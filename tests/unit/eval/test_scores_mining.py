@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import mining, retrieve
-from eval.mining import Corpus, Mined
+from eval.retrieval import mining, retrieve
+from eval.retrieval.mining import Corpus, Mined
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int = 4) -> mining.Neighbours:

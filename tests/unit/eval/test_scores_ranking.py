@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
-from eval import ranking
+from eval.retrieval import ranking
 
 
 def slow_ap(ranked: list[int], relevant: set[int], k: int) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval import score
+from eval.metrics import score
 
 # Written from the definition of MLQA (Lewis et al. 2020): lower, punctuation away, articles away, then words.
 ARTICLES = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_prep.catalogue.labels import UPOS
-from data_prep.catalogue.languages import ISO3
+from common.labels import UPOS
+from common.languages import ISO3
 from eval import submission
 from eval.official import LANGUAGES
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 
-from data_prep.catalogue.labels import UPOS
-from eval import tagging
+from common.labels import UPOS
+from eval.metrics import tagging
 
 IOB = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-a-b", "I-a-b"]
 

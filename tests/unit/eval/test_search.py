@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from data_prep.errors import InputError
-from eval import search
-from eval.search import top_k, top_k_both
-from eval.search_candidates import Candidates
+from common.errors import InputError
+from eval.retrieval import search
+from eval.retrieval.search import top_k, top_k_both
+from eval.retrieval.search_candidates import Candidates
 
 HOUSE = Path(__file__).resolve().parents[3]
 

@@ -16,8 +16,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from transformers import AutoTokenizer
 
-from data_prep.toyworld import concepts, tasks
-from data_prep.toyworld.__main__ import generate, main
+from examples.toyworld import concepts, tasks
+from examples.toyworld.__main__ import generate, main
 
 SCALE = 0.02
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.errors import InputError
+from common.errors import InputError
 from data_prep.examples import Classify, Pair
-from data_prep.folders import Folder
-from data_prep.sources import DATASETS, Part, locate
-from data_prep.toyworld import concepts, lexicon
-from data_prep.toyworld.__main__ import write_supply
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, Part, locate
 from eval.read import read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
+from examples.toyworld import concepts, lexicon
+from examples.toyworld.__main__ import write_supply
 
 PAWSX = "google-research-datasets/paws-x/en"
 

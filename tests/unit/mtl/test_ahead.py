@@ -11,13 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep import store, verified
-from data_prep.columns import spread
-from data_prep.errors import InputError
-from mtl import dryrun, loader, mixture, ranks, setup
-from mtl.batch import mask_tokens
-from mtl.mixture import permute
-from mtl.plan import Step
+from common.errors import InputError
+from data_prep.storage import store, verified
+from data_prep.storage.columns import spread
+from mtl.data import loader, sampler
+from mtl.data.packing import mask_tokens
+from mtl.data.plan import Step
+from mtl.data.sampler import permute
+from mtl.distributed import collectives
+from mtl.run import dry_run, setup
 from tests.support.small import write_run
 
 
@@ -241,7 +243,7 @@ def test_division_is_graham_s_rule(lengths, ranks, capacity):
 )
 def test_rows_of_several_epochs_at_once(seed, size, first, batch):
     """A batch that runs through many epochs of a tiny task takes of each what that epoch's own permutation says."""
-    drawn = mixture.Sampler((size, 7), "fixed", (size, 7), seed, batch, 10, True, given=(1.0, 0.0))
+    drawn = sampler.Sampler((size, 7), "fixed", (size, 7), seed, batch, 10, True, given=(1.0, 0.0))
     task, row = drawn.batch(0, np.array([first, 0]))
     assert not task.any()
     expected = [permute(np.array([n % size]), size, (seed, 0, n // size))[0] for n in range(first, first + batch)]
@@ -251,7 +253,7 @@ def test_rows_of_several_epochs_at_once(seed, size, first, batch):
 def vote(rank, world, rendezvous, out):
     """One rank of `test_votes_travel_while_a_step_computes`."""
     torch.distributed.init_process_group("gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=world)
-    ballot, found = ranks.Vote(), []
+    ballot, found = collectives.Vote(), []
     found.append(ballot.result([rank, 0]))  # nothing was cast: now
     ballot.cast([0, 5 * rank])
     found.append(ballot.result([9, 9]))  # what was cast, not what is known now
@@ -268,7 +270,7 @@ def vote(rank, world, rendezvous, out):
     ballot.cast([0, 0])
     found.append(ballot.result([8, 8]))
     torch.save(found, f"{out}.{rank}")
-    ranks.close()
+    collectives.close()
 
 
 def test_votes_travel_while_a_step_computes(tmp_path):
@@ -280,11 +282,11 @@ def test_votes_travel_while_a_step_computes(tmp_path):
 def test_a_dry_run_tells_of_steps_that_just_miss(made):
     path = str(made.run.output).removesuffix("/runs") + "/small.json"
     most = max(made.plan.step(n).tokens for n in range(made.plan.steps))
-    assert "nearly fit into" not in dryrun.report(setup.read(path, [f"micro_tokens={most}"]), 1)
-    told = dryrun.report(setup.read(path, [f"micro_tokens={round(0.97 * most)}"]), 1)
+    assert "nearly fit into" not in dry_run.report(setup.read(path, [f"micro_tokens={most}"]), 1)
+    told = dry_run.report(setup.read(path, [f"micro_tokens={round(0.97 * most)}"]), 1)
     assert "nearly fit into" in told
     better = told.partition("--set micro_tokens=")[2].split()[0]
-    assert "nearly fit into" not in dryrun.report(setup.read(path, [f"micro_tokens={better}"]), 1)
+    assert "nearly fit into" not in dry_run.report(setup.read(path, [f"micro_tokens={better}"]), 1)
 
 
 class TestVerified:

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from mtl import dropout, setup
-from mtl.batch import mask_tokens, pack, pack_sequences
-from mtl.compiled import Compiled
-from mtl.model import FAMILIES, encode, load_encoder
+from mtl.data.packing import mask_tokens, pack, pack_sequences
+from mtl.model import dropout
+from mtl.model.compiled import Compiled
+from mtl.model.encoder import FAMILIES, encode, load_encoder
+from mtl.run import setup
 from tests.support import exact_reference as ref
 from tests.support.exact_cases import distance, launch, write_config
 from tests.support.launch import deepspeed, train_and_kill

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
-from mtl import config
-from mtl.dsconfig import read_deepspeed
+from common import run_config
+from common.deepspeed_config import read_deepspeed
+from common.errors import InputError
 from tests.support.launch import HOUSE
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
@@ -17,18 +17,18 @@ GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 def load(tmp_path, values, *overrides):
     path = tmp_path / "c.json"
     path.write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
-    return config.load(str(path), list(overrides))
+    return run_config.load(str(path), list(overrides))
 
 
 @pytest.mark.parametrize("path", sorted((HOUSE / "configs").glob("*.json")), ids=lambda p: p.stem)
 def test_shipped_configs_load(path):
-    run = config.load(path.name)
+    run = run_config.load(path.name)
     assert run.name == path.stem
     assert read_deepspeed(run)["gradient_clipping"] == run.optimizer.clip
 
 
 def test_the_published_run():
-    run = config.load("mtl_all.json")
+    run = run_config.load("mtl_all.json")
     assert [t.name for t in run.resolved_tasks()] == [
         "anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa",
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_wrong_overrides(tmp_path, override):
 
 
 @given(
-    key=st.sampled_from(sorted(config.RunConfig.model_fields)),
+    key=st.sampled_from(sorted(run_config.RunConfig.model_fields)),
     value=st.recursive(
         st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -115,4 +115,4 @@ def test_anything_in_a_field_is_a_config_or_one_line(tmp_path_factory, key, valu
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert isinstance(run, config.RunConfig)
+        assert isinstance(run, run_config.RunConfig)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mtl import setup
-from mtl.batch import pack
-from mtl.dev import DevEvaluation, mean_major
-from mtl.spans import squad_scores
+from mtl.data.packing import pack
+from mtl.evaluation.dev import DevEvaluation, mean_major
+from mtl.run import setup
+from tasks.span.squad import squad_scores
 from tests.support.small import KINDS, write_run
 
 CPU = torch.device("cpu")

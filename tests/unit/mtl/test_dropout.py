@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl.dropout import Dropout, use
+from mtl.model.dropout import Dropout, use
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

@@ -23,8 +23,8 @@ if triton.knobs.runtime.interpret:
 
     interpreter._patch_lang_tensor = _patch_lang_tensor
 
-from mtl import flash  # noqa: E402
-from mtl.flash import Kernel, Plan  # noqa: E402
+from mtl.model import triton_attention  # noqa: E402
+from mtl.model.triton_attention import Kernel, Plan  # noqa: E402
 
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 512)
 ERROR = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
@@ -43,8 +43,8 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         if triton.knobs.runtime.interpret or not torch.cuda.is_available():
             pytest.skip("needs a GPU, without TRITON_INTERPRET")
         return
-    monkeypatch.setattr(flash, "SIZES", (16, 32))
-    monkeypatch.setattr(flash, "plan", lambda dtype, dim: SMALL)
+    monkeypatch.setattr(triton_attention, "SIZES", (16, 32))
+    monkeypatch.setattr(triton_attention, "plan", lambda dtype, dim: SMALL)
 
 
 def inputs(tokens: int, heads: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -73,7 +73,7 @@ def error(found: Tensor, wanted: Tensor) -> float:
 def check(lengths: tuple[int, ...], heads: int, dim: int, device: str, dtype: torch.dtype) -> None:
     scale = dim**-0.5
     qkv, dout = inputs(sum(lengths), heads, dim, device, dtype)
-    out = flash.attention(qkv, flash.make_tiles(lengths, device), scale)
+    out = triton_attention.attention(qkv, triton_attention.make_tiles(lengths, device), scale)
     assert out.shape == dout.shape and out.dtype == dtype and out.is_contiguous()
     out.backward(dout)
     assert qkv.grad is not None and qkv.grad.is_contiguous()
@@ -103,7 +103,7 @@ def test_rows_of_one_kind(lengths: tuple[int, ...], device: str, dtype: torch.dt
     if max(lengths) > 1:
         return check(lengths, 2, 16, device, dtype)
     qkv, dout = inputs(sum(lengths), 2, 16, device, dtype)
-    out = flash.attention(qkv, flash.make_tiles(lengths, device), 0.25)
+    out = triton_attention.attention(qkv, triton_attention.make_tiles(lengths, device), 0.25)
     out.backward(dout)
     assert qkv.grad is not None
     torch.testing.assert_close(out, qkv[:, 2])
@@ -125,7 +125,7 @@ def test_large_scores(device: str, dtype: torch.dtype) -> None:
     with torch.no_grad():
         qkv[:, 0] = qkv[:, 0].abs() * 8
         qkv[:, 1] = qkv[:, 1].abs() * torch.tensor([-8.0, 8.0], device=device)[None, :, None]
-    out = flash.attention(qkv, flash.make_tiles(lengths, device), 0.25)
+    out = triton_attention.attention(qkv, triton_attention.make_tiles(lengths, device), 0.25)
     out.backward(dout)
     assert qkv.grad is not None and qkv.grad.isfinite().all()
     wanted, gradient = reference(qkv, dout, lengths, 0.25)
@@ -137,10 +137,10 @@ def test_large_scores(device: str, dtype: torch.dtype) -> None:
 def test_the_same_bits_each_time(device: str, dtype: torch.dtype) -> None:
     lengths = (7, 40, 16) if device == "cpu" else LENGTHS * 8
     qkv, dout = inputs(sum(lengths), 2, 64, device, dtype)
-    tiles = flash.make_tiles(lengths, device)
+    tiles = triton_attention.make_tiles(lengths, device)
     outs, gradients = [], []
     for _ in range(2 if device == "cpu" else 5):
-        outs.append(flash.attention(qkv, tiles, 0.125))
+        outs.append(triton_attention.attention(qkv, tiles, 0.125))
         gradients += torch.autograd.grad(outs[-1], qkv, dout)
     assert all(torch.equal(out, outs[0]) for out in outs)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
@@ -165,11 +165,11 @@ def test_neighbours_are_neither_read_nor_written(
     outside[inside] = False
     with torch.no_grad():
         qkv[outside], dout[outside] = torch.nan, torch.nan
-    alone = flash.make_tiles((length,), device)
+    alone = triton_attention.make_tiles((length,), device)
     for table in alone.tables.values():
         table[:, 0] += before
-    monkeypatch.setattr(flash.torch, "empty", poisoned)
-    out = flash.attention(qkv, replace(alone, tokens=sum(lengths)), 0.25)
+    monkeypatch.setattr(triton_attention.torch, "empty", poisoned)
+    out = triton_attention.attention(qkv, replace(alone, tokens=sum(lengths)), 0.25)
     out.backward(dout)
     assert qkv.grad is not None
     for found, right in ((out, wanted), (qkv.grad, gradient)):
@@ -181,19 +181,19 @@ def test_neighbours_are_neither_read_nor_written(
 def test_checkpointing_and_no_grad(device: str, dtype: torch.dtype) -> None:
     lengths = (7, 40)
     qkv, dout = inputs(sum(lengths), 1, 16, device, dtype)
-    tiles = flash.make_tiles(lengths, device)
-    out = flash.attention(qkv, tiles, 0.25)
+    tiles = triton_attention.make_tiles(lengths, device)
+    out = triton_attention.attention(qkv, tiles, 0.25)
     (gradient,) = torch.autograd.grad(out, qkv, dout)
-    again = checkpoint(flash.attention, qkv, tiles, 0.25, use_reentrant=False)
+    again = checkpoint(triton_attention.attention, qkv, tiles, 0.25, use_reentrant=False)
     assert torch.equal(again, out)
     assert torch.equal(torch.autograd.grad(again, qkv, dout)[0], gradient)
     with torch.no_grad():
-        assert torch.equal(flash.attention(qkv, tiles, 0.25), out)
+        assert torch.equal(triton_attention.attention(qkv, tiles, 0.25), out)
 
 
 def test_tiles_cover_every_token_once_longest_first() -> None:
     lengths = (3, 40, 16, 1, 33, 17)
-    tiles = flash.make_tiles(lengths, "cpu")
+    tiles = triton_attention.make_tiles(lengths, "cpu")
     assert tiles.tokens == sum(lengths)
     for size, table in tiles.tables.items():
         rows = table.tolist()
@@ -205,7 +205,7 @@ def test_tiles_cover_every_token_once_longest_first() -> None:
 
 
 def test_what_fits() -> None:
-    assert flash.fits(torch.bfloat16, 64) and flash.fits(torch.float32, 16)
-    assert not flash.fits(torch.bfloat16, 48) and not flash.fits(torch.float64, 64)
+    assert triton_attention.fits(torch.bfloat16, 64) and triton_attention.fits(torch.float32, 16)
+    assert not triton_attention.fits(torch.bfloat16, 48) and not triton_attention.fits(torch.float64, 64)
     with pytest.raises(AssertionError, match="tokens"):
-        flash.attention(torch.zeros(4, 3, 1, 16), flash.make_tiles((3,), "cpu"), 0.25)
+        triton_attention.attention(torch.zeros(4, 3, 1, 16), triton_attention.make_tiles((3,), "cpu"), 0.25)

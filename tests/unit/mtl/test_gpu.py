@@ -13,8 +13,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel
 
-from mtl import engine, loader, reduction, setup
-from mtl.batch import pack
+from mtl.data import loader
+from mtl.data.packing import pack
+from mtl.distributed import engine, zero2_gradients
+from mtl.run import setup
 from tests.support import exact_reference as ref
 from tests.support.exact_cases import distance, write_config
 from tests.support.launch import HOUSE, free_port, run
@@ -128,7 +130,7 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     group, parameters = max(enumerate(optimizer.bit16_groups), key=lambda pair: sum(p.numel() for p in pair[1]))
     found = []
     for stream in (None, torch.cuda.Stream()):
-        one, flushes = reduction.Reduction(optimizer), []
+        one, flushes = zero2_gradients.Reduction(optimizer), []
         one._ranks, one._stream = 2, stream  # of one process: what is divided by 2 is then not added up again
         inner = one._reduced
         one._reduced = lambda grads, inner=inner, flushes=flushes: (flushes.append(len(grads)), inner(grads))[1]
@@ -142,7 +144,7 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
                 parameter.grad = grad.view(parameter.shape).clone()
                 one.add(parameter)
             one.finish()
-        assert len(flushes) > 3 * 2 * reduction.IN_FLIGHT
+        assert len(flushes) > 3 * 2 * zero2_gradients.IN_FLIGHT
         found.append(optimizer.averaged_gradients[group].flat_partition.clone())
         optimizer.averaged_gradients.clear()
     assert found[0].isfinite().all() and found[0].any()

@@ -12,9 +12,9 @@ from transformers import (
     XLMRobertaForTokenClassification,
 )
 
-from mtl.batch import Special, pack
-from mtl.config import RandomEncoder
-from mtl.model import MultiTaskModel, load_encoder
+from common.run_config import RandomEncoder
+from mtl.data.packing import Special, pack
+from mtl.model.encoder import MultiTaskModel, load_encoder
 from tests.support.small import SHAPE
 
 SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89))

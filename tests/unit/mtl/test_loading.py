@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
-from mtl import dryrun, setup
+from mtl.run import dry_run, setup
 from tests.support.eval_run import make_run
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
@@ -85,7 +85,7 @@ def test_another_config(config: Path, run: Path, key: str, value: Any, said: str
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
     fails(lambda: setup.read(str(config), []).model(), str(run / "encoder"), said)
     if key == "num_attention_heads":  # the dry run reads no weights
-        fails(lambda: dryrun.report(setup.read(str(config), []), 1), f"encoder {run / 'encoder'}", said)
+        fails(lambda: dry_run.report(setup.read(str(config), []), 1), f"encoder {run / 'encoder'}", said)
 
 
 MNLI = {"kind": "classify", "labels": ["neutral", "entailment", "contradiction"], "max_length": 128}

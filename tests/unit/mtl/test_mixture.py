@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtl.mixture import Sampler, permute, shares
+from mtl.data.sampler import Sampler, permute, shares
 
 SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_588, 9_741)  # Phang et al. 2020, table 1
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtl import setup
-from mtl.batch import mask_tokens, pack
+from mtl.data.packing import mask_tokens, pack
+from mtl.run import setup
 from tests.support.small import write_run
 
 

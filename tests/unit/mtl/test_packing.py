@@ -5,10 +5,11 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
-from mtl import attention, setup
-from mtl.batch import batches_by_tokens, mask_tokens, pack, pack_sequences
-from mtl.config import RandomEncoder
-from mtl.model import FAMILIES, encode, load_encoder
+from common.run_config import RandomEncoder
+from mtl.data.packing import batches_by_tokens, mask_tokens, pack, pack_sequences
+from mtl.model import attention
+from mtl.model.encoder import FAMILIES, encode, load_encoder
+from mtl.run import setup
 from tests.support.small import SHAPE, write_run
 
 BACKENDS = ["sdpa", "padded", "block"]
@@ -141,7 +142,7 @@ def test_masking(small):
 
 def test_masking_shares():
     """Over many rows: 80 % <mask>, 10 % random, 10 % kept (Devlin et al. 2019)."""
-    from mtl.batch import Special
+    from mtl.data.packing import Special
 
     special = Special(0, 2, 1, 49_999, 50_000, (0, 1, 2, 3, 49_999))
     row = {"input_ids": np.r_[0, np.arange(1000, 1400), 2], "lengths": [402]}

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.errors import InputError
-from mtl import loader, setup
-from mtl.plan import Step
+from common.errors import InputError
+from mtl.data import loader
+from mtl.data.plan import Step
+from mtl.run import setup
 from tests.support.small import KINDS, write_run
 
 

@@ -1,0 +1,1 @@
+"""What every other package uses: errors, the run config, DeepSpeed's config, languages."""

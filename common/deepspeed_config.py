@@ -1,0 +1,150 @@
+"""DeepSpeed's config of a run: its own keys from a file of `ds_configs/`, and what the run config decides.
+
+DeepSpeed takes unknown keys in silence and answers wrong values with tracebacks from a dozen places, on every rank.
+So the keys that work here are listed with their types: those that change what is computed (another optimizer, another
+reduction, quantised or skipped work) or belong to stage 3 are not among them. A key given here and in the run config
+is an error that names both. Nothing here imports deepspeed; test_fuzz.py holds what passes against DeepSpeed's
+own reading.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from common.config_fields import Strict
+from common.errors import InputError
+from common.run_config import HOUSE, RunConfig, nearest, read_json
+
+# DeepSpeed keys that the run config or the trainer owns, and the field that stands for them.
+OWNED = {
+    "train_batch_size": "batch",
+    "train_micro_batch_size_per_gpu": "micro_tokens",
+    "gradient_accumulation_steps": "micro_tokens",
+    "gradient_clipping": "optimizer.clip",
+    "optimizer": "optimizer",
+    "scheduler": "optimizer.warmup",
+    "steps_per_print": "log_every",
+}
+Elements = Annotated[int, Field(gt=0, le=10**11)]
+
+
+class Offload(Strict):
+    """The optimizer on the host; NVMe is for stage 3."""
+
+    device: Literal["cpu"]
+    pin_memory: bool = True
+
+
+class Zero(Strict):
+    stage: Literal[0, 1, 2] = 0
+    overlap_comm: bool | None = None
+    contiguous_gradients: bool = True
+    reduce_scatter: bool = True
+    reduce_bucket_size: Elements = 500_000_000
+    allgather_bucket_size: Elements = 500_000_000
+    allgather_partitions: bool = True
+    use_multi_rank_bucket_allreduce: bool = True
+    round_robin_gradients: bool = False
+    offload_optimizer: Offload | None = None
+
+
+class BF16(Strict):
+    enabled: bool = False
+    check_grad_overflow: bool = True
+
+
+class FP16(Strict):
+    enabled: bool = False
+
+
+class DataTypes(Strict):
+    grad_accum_dtype: Literal["fp32", "bf16"] | None = None
+
+
+class CommsLogger(Strict):
+    enabled: bool = False
+    verbose: bool = False
+    prof_all: bool = True
+    debug: bool = False
+
+
+class FlopsProfiler(Strict):
+    enabled: bool = False
+    profile_step: Annotated[int, Field(gt=0, lt=2**31)] = 1
+    module_depth: Annotated[int, Field(ge=-1, lt=100)] = -1
+    top_modules: Annotated[int, Field(gt=0, lt=100)] = 1
+    detailed: bool = True
+
+
+class DeepSpeedFile(Strict):
+    """A file of `ds_configs/`."""
+
+    zero_optimization: Zero = Zero()
+    bf16: BF16 = BF16()
+    fp16: FP16 = FP16()
+    data_types: DataTypes = DataTypes()
+    communication_data_type: Literal["fp32", "bf16", "fp16"] | None = None
+    comms_logger: CommsLogger = CommsLogger()
+    flops_profiler: FlopsProfiler = FlopsProfiler()
+    wall_clock_breakdown: bool = False
+    memory_breakdown: bool = False
+    dump_state: bool = False
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> "DeepSpeedFile":
+        if self.fp16.enabled:
+            raise ValueError("fp16 skips steps while it looks for a loss scale: use bf16, or float32 (neither)")
+        stage, accumulate = self.zero_optimization.stage, self.data_types.grad_accum_dtype
+        if not self.bf16.enabled and accumulate == "bf16":
+            raise ValueError("data_types.grad_accum_dtype bf16 needs bf16.enabled")
+        if self.bf16.enabled and stage == 0 and accumulate == "fp32":
+            raise ValueError("zero_optimization.stage 0 with bf16 cannot accumulate in fp32; use stage 1 or 2")
+        if self.zero_optimization.offload_optimizer is not None and stage == 0:
+            raise ValueError("zero_optimization.offload_optimizer needs stage 1 or 2")
+        return self
+
+
+def read_deepspeed(config: RunConfig) -> dict[str, Any]:
+    """DeepSpeed's config of a run: the named file plus what the run config decides; `InputError` for what is wrong."""
+    named = Path(config.deepspeed)
+    path = named if os.path.isfile(named) else HOUSE / "ds_configs" / config.deepspeed
+    if not os.path.isfile(path):
+        known = ", ".join(sorted(p.name for p in (HOUSE / "ds_configs").glob("*.json")))
+        raise InputError(f"deepspeed: {config.deepspeed}: no such file, nor in ds_configs/ (there: {known})")
+    values = read_json(path)
+    for key, field in OWNED.items():
+        if key in values:
+            raise InputError(
+                f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two"
+            )
+    try:
+        checked = DeepSpeedFile.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from None
+    return {
+        **checked.model_dump(exclude_unset=True),
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": config.optimizer.clip,
+        "steps_per_print": 2**31,
+        "zero_allow_untested_optimizer": True,
+    }
+
+
+def _explain(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        model: type[Strict] = DeepSpeedFile
+        for key in problem["loc"][:-1]:
+            model = _parts(model.model_fields[str(key)].annotation)[0]
+        return f"`{where}` is not a key that works here; {nearest(str(problem['loc'][-1]), model.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}, found {str(problem['input'])[:60]!r}" if where else message
+
+
+def _parts(annotation: Any) -> list[Any]:
+    members = (annotation, *getattr(annotation, "__args__", ()))
+    return [part for part in members if isinstance(part, type) and issubclass(part, Strict)]

@@ -1,0 +1,372 @@
+"""The run config: one JSON file is one experiment.
+
+Every field is typed, has a default or a clear error, and is described where it is declared; an unknown key is
+answered with the nearest known name. `load` reads a file, applies `--set key.path=value`, and returns a `RunConfig`
+whose `tasks` are fully resolved. DeepSpeed's own keys live in `ds_configs/` (see `engine.py`), never here.
+"""
+
+import difflib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+
+from common import jsontext
+from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, check_unicode, shape
+from common.errors import InputError
+from common.task_table import METRICS, TASKS, Kind, Task
+
+HOUSE = Path(__file__).resolve().parent.parent
+
+
+class TaskEntry(Strict):
+    """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest)."""
+
+    task: str | None = Field(None, description="name of a task of the table")
+    name: str | None = Field(None, description="name of the user's own task")
+    kind: Kind | None = Field(None, description="own task: classify, span, choice, tag or mlm")
+    labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
+    metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
+    language: str = Field("en", min_length=1, max_length=35, description="own task: language code")
+    train: Place | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
+    dev: Place | None = Field(None, description="dev file; own task, or ccg")
+    cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
+    share: NotNegative | None = Field(None, description="share of the examples, for mixture kind `fixed`")
+    loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
+    max_length: Positive | None = Field(None, description="tokens per sequence, special ones included")
+    head: Place | None = Field(None, description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say")
+
+    def resolve(self) -> Task:
+        """The `Task` that this entry means; raises `InputError` for an incomplete or contradictory entry."""
+        if (self.task is None) == (self.name is None):
+            raise InputError("tasks: an entry has either `task` (one of the table) or `name` (your own)")
+        if self.task is not None:
+            if self.task not in TASKS:
+                raise InputError(f"tasks: unknown task {self.task!r}; {nearest(self.task, TASKS)}")
+            for field in ("kind", "labels", "metric"):
+                if getattr(self, field) is not None:
+                    raise InputError(
+                        f"tasks: {self.task}: `{field}` is fixed by the table; use `name` for your own task"
+                    )
+            known = TASKS[self.task]
+            if self.train is None and self.dev is None:
+                return known
+            if len(known.datasets) > 1:
+                raise InputError(f"tasks: {self.task}: it is made of {', '.join(known.datasets)}; give no own files")
+            if self.train is None or self.dev is None:
+                raise InputError(f"tasks: {self.task}: give both `train` and `dev`, or neither")
+            return replace(known, train=self.train, dev=self.dev)
+        name = str(self.name)
+        if name in TASKS:
+            raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
+        if not name.replace("_", "").replace("-", "").isalnum() or len(name.encode()) > 100:
+            raise InputError(
+                f"tasks: name {name!r}: letters, digits, - and _ only, at most 100 bytes (it names folders)"
+            )
+        missing = [field for field in ("kind", "train", "dev") if getattr(self, field) is None]
+        if missing:
+            raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
+        kind = self.kind
+        assert kind is not None
+        if self.labels and (len(set(self.labels)) < len(self.labels) or not all(map(str.strip, self.labels))):
+            raise InputError(f"tasks: {name}: `labels` must be different and not empty")
+        if kind == "classify" and not self.labels:
+            raise InputError(f"tasks: {name}: a `classify` task needs `labels`, the label names in id order")
+        if kind not in ("classify", "tag") and self.labels:
+            raise InputError(f"tasks: {name}: kind `{kind}` has no labels")
+        metric = self.metric or METRICS[kind][0]
+        if metric not in METRICS[kind]:
+            raise InputError(f"tasks: {name}: metric {metric!r} is not one of {', '.join(METRICS[kind])} (kind {kind})")
+        labels = tuple(self.labels) if self.labels else None
+        return Task(name, kind, metric, (name,), labels, self.language, self.train, self.dev)
+
+
+class Mixture(Strict):
+    """How examples are drawn; formulas in `mtl/data/sampler.py`."""
+
+    kind: Literal["proportional", "capped", "temperature", "uniform", "fixed", "annealed"] = "capped"
+    cap: Positive | None = Field(None, description="K of `capped` (default 131072 = 2^17); also caps `temperature`")
+    temperature: float = Field(1.0, gt=0, description="T of `temperature`: p ~ min(n, K)^(1/T)")
+    batches: Literal["by_task", "mixed"] = Field(
+        "by_task", description="by_task: a step's examples come from one task; mixed: every example is drawn by itself"
+    )
+
+    @model_validator(mode="after")
+    def _used(self) -> "Mixture":
+        if self.cap is not None and self.kind not in ("capped", "temperature"):
+            raise ValueError(f"`cap` has no meaning for kind `{self.kind}`; use it with capped or temperature")
+        if self.temperature != 1.0 and self.kind != "temperature":
+            raise ValueError(f"`temperature` has no meaning for kind `{self.kind}`")
+        return self
+
+
+class Batch(Strict):
+    """The global batch of one optimizer step, whatever the number of ranks."""
+
+    examples: Positive | None = Field(None, le=2**18, description="examples per step")
+    tokens: Positive | None = Field(None, le=2**24, description="tokens per step, on average over the mixture")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Batch":
+        if (self.examples is None) == (self.tokens is None):
+            raise ValueError("give either `examples` or `tokens`")
+        return self
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimizer(Strict):
+    """AdamW with linear warm-up and linear decay to zero."""
+
+    lr: float = Field(1e-5, gt=0, le=1000, description="peak learning rate of the encoder")
+    head_lr: float | None = Field(None, gt=0, le=1000, description="peak learning rate of the heads; default: lr")
+    warmup: NotNegative = Field(0.1, description="below 1: share of all steps; from 1 on: steps")
+    weight_decay: NotNegative = Field(0.01, description="not applied to biases and LayerNorm")
+    clip: NotNegative = Field(1.0, description="global gradient norm; 0 switches clipping off")
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: float = Field(1e-8, gt=0, le=1)
+    nonfinite: Literal["stop", "skip"] = Field(
+        "stop",
+        description="a step whose loss or gradient is not finite: end the run, or leave the step out and count it",
+    )
+
+
+class Evaluate(Strict):
+    """Dev evaluation during training."""
+
+    every: Positive = Field(1000, description="steps between evaluations; the last step is always evaluated")
+    examples: Positive | None = Field(500, description="dev examples per task, evenly spaced; null: all")
+    patience: Positive | None = Field(
+        None, description="stop after so many evaluations without a better mean; null: never"
+    )
+
+
+class Checkpoint(Strict):
+    every: Positive = Field(1000, description="steps between checkpoints; the last step is always saved")
+    keep: Positive = Field(2, description="how many of the newest stay on disk, besides the best")
+    on_failure: Literal["stop", "continue"] = Field(
+        "stop", description="a checkpoint that cannot be written (full disk): end the run, or train on without it"
+    )
+
+
+class RandomEncoder(Strict):
+    """A new encoder with random weights."""
+
+    config: Annotated[dict[str, Any], AfterValidator(shape)] = Field(
+        description="keys of transformers' XLMRobertaConfig; the vocabulary follows the tokenizer"
+    )
+    tokenizer: Place = Field(description="Hub id or folder")
+
+
+class RunConfig(Strict):
+    """One run. `tasks` entries may be given as a plain name."""
+
+    name: FolderName = Field(description="the run folder is output/name")
+    output: Place = "runs"
+    data: Place = Field("data", description="where python -m data_prep --out wrote")
+    encoder: Place | RandomEncoder = Field(
+        "FacebookAI/xlm-roberta-large", description="Hub id, folder, or random weights"
+    )
+    tasks: list[TaskEntry] = Field(min_length=1)
+    mixture: Mixture = Mixture()
+    max_length: Positive = Field(256, description="tokens per sequence, special ones included")
+    batch: Batch = Batch(examples=32)
+    micro_tokens: Positive = Field(
+        16384, description="tokens that one rank holds at once; accumulation follows from it"
+    )
+    epochs: float | None = Field(
+        None, gt=0, le=1e6, description="epochs of the mixture: sum over tasks of min(n, cap) examples"
+    )
+    steps: Positive | None = Field(None, le=10**7, description="optimizer steps, instead of epochs")
+    optimizer: Optimizer = Optimizer()
+    evaluate: Evaluate = Evaluate()
+    checkpoint: Checkpoint = Checkpoint()
+    deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
+    seed: int = Field(1, ge=0, lt=2**32)
+    hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
+    attention_probs_dropout_prob: float = Field(
+        0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
+    )
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded", "block"] = Field(
+        "auto", description="attention back-end; see mtl/model/attention.py"
+    )
+    gradient_checkpointing: bool = False
+    compile: bool | None = Field(
+        None,
+        description="what follows attention in each block through torch.compile: one graph for any number of tokens; "
+        "needs a C++ compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/model/compiled.py; "
+        "null: on a GPU, not on CPU",
+    )
+    trim_word_embeddings: bool = Field(
+        True,
+        description="train only the word embeddings of tokens that the prepared data hold: the same export for less "
+        "communication and memory; off by itself with mlm tasks; see mtl/model/trimmed_embeddings.py",
+    )
+    mlm_probability: float = Field(0.15, gt=0, lt=1, description="share of tokens masked in mlm tasks")
+    log_every: Positive = Field(10, description="steps between lines of metrics.jsonl and TensorBoard")
+    silence: float = Field(
+        60.0, ge=5, description="seconds without a sign of life after which a rank counts as hung and all end"
+    )
+    notes: str = Field("", description="free text, shown in the run record")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_names(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("tasks"), list):
+            values = dict(values)
+            values["tasks"] = [{"task": t} if isinstance(t, str) else t for t in values["tasks"]]
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "RunConfig":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("give either `epochs` or `steps`")
+        names = [task.name for task in self.resolved_tasks()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"tasks: {name!r} stands there twice")
+        shares = [entry.share is not None for entry in self.tasks]
+        if self.mixture.kind == "fixed" and not all(shares):
+            raise ValueError("mixture kind `fixed` needs a `share` in every task")
+        if self.mixture.kind != "fixed" and any(shares):
+            raise ValueError(f"`share` has no meaning for mixture kind `{self.mixture.kind}`; use kind `fixed`")
+        if self.mixture.kind == "fixed" and not sum(entry.share or 0 for entry in self.tasks):
+            raise ValueError("mixture kind `fixed`: the shares add up to nothing")
+        return self
+
+    def resolved_tasks(self) -> list[Task]:
+        """The tasks in the order of the config."""
+        return [entry.resolve() for entry in self.tasks]
+
+    def length_of(self, index: int) -> int:
+        """Tokens per sequence of task number `index`."""
+        return self.tasks[index].max_length or self.max_length
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.output) / self.name
+
+
+def find_config(name: str) -> Path:
+    """`name` is a path, or the name of a file in `configs/`, with or without `.json`."""
+    candidates = [Path(name), HOUSE / "configs" / name, HOUSE / "configs" / f"{name}.json"]
+    for path in candidates:
+        if os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
+            return path
+    known = sorted(p.name for p in (HOUSE / "configs").glob("*.json"))
+    raise InputError(f"--config {name}: no such file, nor in configs/ (there: {', '.join(known)})")
+
+
+def load(name: str, overrides: list[str] | None = None) -> RunConfig:
+    """Reads the config `name` (see `find_config`), applies `key.path=value` overrides, validates.
+
+    Raises `InputError` with the file, the field and what was expected.
+    """
+    path = find_config(name)
+    values = read_json(path)
+    for override in overrides or []:
+        _apply(values, override)
+        check_unicode("--set", values)
+    try:
+        return RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; `InputError` with line and column where it is not one."""
+    try:
+        values = jsontext.parse(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
+    check_unicode(str(path), values)
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise InputError(f"--set {override}: expected key.path=value")
+    try:
+        value = jsontext.parse(text)
+    except json.JSONDecodeError:
+        value = text  # a bare word is a string
+    place: Any = values
+    *parents, last = key.split(".")
+    for part in parents:
+        place = _step(place, part, override)
+    if isinstance(place, list):
+        place[_position(place, last, override)] = value
+    else:
+        # Setting one of two exclusive fields clears the other: `--set steps=5` on a config that has epochs.
+        for one, other in (("steps", "epochs"), ("examples", "tokens")):
+            if last in (one, other) and last != "" and value is not None and len(parents) == (one == "examples"):
+                place.pop(other if last == one else one, None)
+        place[last] = value
+
+
+def _step(place: Any, part: str, override: str) -> Any:
+    if isinstance(place, list):
+        index = _position(place, part, override)
+        if isinstance(place[index], str):  # a task given by plain name
+            place[index] = {"task": place[index]}
+        return place[index]
+    following = place.setdefault(part, {})
+    if not isinstance(following, dict | list):
+        raise InputError(f"--set {override}: {part} is a plain value, it has no fields")
+    return following
+
+
+def _position(place: list[Any], part: str, override: str) -> int:
+    for index, item in enumerate(place):
+        if item == part or (isinstance(item, dict) and part in (item.get("task"), item.get("name"))):
+            return index
+    if part.isdigit() and int(part) < len(place):
+        return int(part)
+    raise InputError(f"--set {override}: no entry {part!r} in the list")
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one line, with the nearest known name for an unknown key."""
+    problem, *more = error.errors()
+    # What is wrong with a random encoder says more than that it is not the name of one either.
+    random = [p for p in more if p["loc"][:2] == ("encoder", "RandomEncoder")]
+    problem = next((p for p in random if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
+    # Which member of a union was tried is of no interest.
+    where = [str(p) for p in problem["loc"] if p != "RandomEncoder" and not str(p).startswith("function-")]
+    if problem["type"] == "extra_forbidden":
+        known = _fields_at(where[:-1])
+        return f"unknown key `{'.'.join(where)}`; {nearest(where[-1], known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(where)}: {message}" if where else message
+
+
+def _fields_at(where: list[str]) -> list[str]:
+    model: type[BaseModel] = RunConfig
+    children: dict[str, type[BaseModel]] = {
+        "tasks": TaskEntry,
+        "mixture": Mixture,
+        "batch": Batch,
+        "optimizer": Optimizer,
+        "evaluate": Evaluate,
+        "checkpoint": Checkpoint,
+        "encoder": RandomEncoder,
+    }
+    if where:
+        model = children.get(where[0], RunConfig)
+    return list(model.model_fields)
+
+
+def nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,108 @@
+"""The tokenizer: loaded, checked, and named by a fingerprint.
+
+The encoders of this house read `<s> A </s>` and `<s> A </s></s> B </s>`; `load` makes sure that a tokenizer does the
+same, so that `encode.py` may put the special tokens down by itself.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from common.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+
+class Pieces(Protocol):
+    """What encoding needs of a tokenizer; a `PreTrainedTokenizerFast` from `load` has it."""
+
+    @property
+    def backend_tokenizer(self) -> Any: ...
+    @property
+    def bos_token_id(self) -> Any: ...
+    @property
+    def eos_token_id(self) -> Any: ...
+    @property
+    def unk_token_id(self) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """`Pieces` without transformers, whose import costs a worker process seconds and 300 MB. Can be pickled."""
+
+    backend_tokenizer: "Tokenizer"
+    bos_token_id: int
+    eos_token_id: int
+    unk_token_id: int
+
+
+def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
+    """The fast tokenizer of a Hub id or a local folder.
+
+    Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if it joins pairs
+    in another way than XLM-R.
+    """
+    from transformers import AutoTokenizer  # seconds to import: not before it is needed
+
+    name = str(name_or_folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except Exception as error:  # the tokenizers library raises bare Exception for a broken file
+        reason = " ".join(str(error).split())[:160]
+        if os.path.isdir(name):
+            files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
+            hint = f"the folder must hold a tokenizer saved by transformers (tokenizer.json); there: {files}"
+        else:
+            hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
+        raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
+    try:
+        _check(tokenizer, name)
+    except InputError:
+        raise
+    except Exception as error:  # settings of a wrong type come to light only in use
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"tokenizer {name}: does not work ({type(error).__name__}: {reason}); save it again") from None
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _check(tokenizer: Any, name: str) -> None:
+    if type(tokenizer.model_max_length) is not int or tokenizer.model_max_length < 1:
+        found = repr(tokenizer.model_max_length)[:60]
+        raise InputError(f"tokenizer {name}: model_max_length: expected a whole number from 1 on, found {found}")
+    if not tokenizer.is_fast:
+        raise InputError(f"tokenizer {name}: a fast tokenizer is needed (tokenizer.json), it gives character offsets")
+    for token in ("bos", "eos", "pad", "unk", "mask"):
+        if getattr(tokenizer, f"{token}_token_id") is None:
+            raise InputError(f"tokenizer {name}: it has no {token}_token; expected a tokenizer like XLM-R's")
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    for text in (("a",), ("a", "b")):
+        inner = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in text]
+        expected = [bos, *inner[0], eos] if len(inner) == 1 else [bos, *inner[0], eos, eos, *inner[1], eos]
+        if tokenizer(*text)["input_ids"] != expected:
+            raise InputError(
+                f"tokenizer {name}: expected `<s> A </s></s> B </s>` for a pair, as XLM-R has it, found"
+                f" {' '.join(tokenizer.convert_ids_to_tokens(tokenizer(*text)['input_ids']))}"
+            )
+
+
+def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
+    """sha256 (hex) of what decides the ids: the backend's JSON, the class, the special ids; not the folder."""
+    backend = tokenizer.backend_tokenizer
+    # Truncation and padding are leftovers of the last call, not a property of the tokenizer.
+    backend.no_truncation()
+    backend.no_padding()
+    names = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
+    special = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
+    digest = hashlib.sha256(backend.to_str().encode())
+    digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def core(tokenizer: Pieces) -> Core:
+    """The part of a loaded tokenizer that goes to worker processes."""
+    return Core(tokenizer.backend_tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)

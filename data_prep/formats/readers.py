@@ -1,0 +1,308 @@
+"""File formats: each reader yields (where, row), `where` being the file and row for messages, `row` a dict.
+
+Readers are lazy and know nothing of tasks (`convert.py` does). Text files are read as bytes and decoded line by line,
+so that a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as
+`datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
+"""
+
+import contextlib
+import csv
+import gzip
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import jsontext
+from common.errors import InputError
+from data_prep.examples import shorten
+
+RawRow = dict[str, Any]
+Rows = Iterator[tuple[str, RawRow]]
+Reader = Callable[[Path], Rows]
+
+BATCH = 1024
+
+
+def parquet(path: Path, columns: Sequence[str]) -> Rows:
+    """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
+    if not os.path.isfile(path):  # a pipe would be waited on for ever
+        raise InputError(f"{path}: not a file; copy or download it again")
+    try:
+        file = pq.ParquetFile(path)
+        schema = file.schema_arrow
+        check_columns(str(path), columns, schema.names)
+        names = class_names(path, schema)
+        first = 0
+        for batch in file.iter_batches(BATCH, columns=list(columns)):
+            yield from batch_rows(str(path), batch, names, first)
+            first += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
+
+
+def check_columns(where: str, columns: Sequence[str], there: list[str]) -> None:
+    missing = [name for name in columns if name not in there]
+    if missing:
+        expected = ", ".join(columns)
+        raise InputError(f"{where}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
+    twice = [name for name in columns if there.count(name) > 1]
+    if twice:
+        raise InputError(f"{where}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
+
+
+def class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
+    """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
+    info = (schema.metadata or {}).get(b"huggingface")
+    if info is None:
+        return {}
+    try:
+        features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
+        labels = {}
+        for name, feature in features.items():
+            # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
+            inner = feature.get("feature", feature) if isinstance(feature, dict) else feature
+            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
+                labels[name] = inner["names"]
+        if not all(isinstance(n, list) and all(isinstance(label, str) for label in n) for n in labels.values()):
+            raise TypeError("names: expected a list of texts")
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: the `huggingface` metadata of its schema, which name the labels, cannot be read"
+            f" ({type(error).__name__}: {_line(error)}); download it again"
+        ) from None
+    return labels
+
+
+def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, list[str]], first: int) -> Rows:
+    """The rows of one Arrow batch whose first row is number `first`."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        rows = None
+    if rows is None:
+        # Rare, so slow is fine: find the row and the column.
+        for i in range(batch.num_rows):
+            for name in batch.schema.names:
+                try:
+                    batch.column(name)[i].as_py()
+                except UnicodeDecodeError as error:
+                    place = f"{where}: row {first + i}: field `{name}`"
+                    raise InputError(f"{place}: invalid UTF-8 ({error.reason})") from None
+        raise InputError(f"{where}: rows {first} to {first + batch.num_rows}: invalid UTF-8")
+    for i, row in enumerate(rows):
+        place = f"{where}: row {first + i}"
+        for column, labels in names.items():
+            value = row.get(column)
+            if isinstance(value, int):
+                row[column] = _class_name(value, labels, column, place)
+            elif isinstance(value, list):
+                row[column] = [_class_name(v, labels, column, place) if isinstance(v, int) else v for v in value]
+        yield place, row
+
+
+def _class_name(value: int, labels: list[str], column: str, place: str) -> str | None:
+    """The name of a ClassLabel number; None for -1, which stands for a label that is withheld."""
+    if not -1 <= value < len(labels):
+        expected = f"0 to {len(labels) - 1} ({', '.join(labels)})"
+        raise InputError(f"{place}: field `{column}`: expected {expected}, found {value}")
+    return labels[value] if value >= 0 else None
+
+
+def lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(line number from 1, text without its line end) of a UTF-8 file; lines end at LF or CRLF and nothing else.
+
+    A .gz file is unpacked on the way, and of a .tar.gz its first file.
+    """
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        f"{path}: line {number}: invalid UTF-8 at byte {error.start + 1} of the line ({error.reason});"
+                        " save the file as UTF-8"
+                    ) from None
+                yield number, text.rstrip("\n").removesuffix("\r")
+    except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: not a readable archive ({_line(error)}); copy or download it again") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path.name.endswith((".tar.gz", ".tgz")):
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                file = archive.extractfile(member)
+                if file is not None:
+                    yield file
+                    return
+            raise tarfile.TarError("no file in it")
+    elif path.suffix == ".gz":
+        with gzip.open(path) as unpacked:
+            yield cast(IO[bytes], unpacked)
+    else:
+        with path.open("rb") as plain:
+            yield plain
+
+
+def jsonl(path: Path) -> Rows:
+    """One JSON object a line; empty lines are passed over."""
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = jsontext.parse(line)
+        except json.JSONDecodeError as error:
+            open_end = line.lstrip().startswith("{") and not line.rstrip().endswith("}")
+            cut = "; the line looks truncated" if open_end else ""
+            raise InputError(
+                f"{path}: line {number}: expected a JSON object, but column {error.colno}: {error.msg}{cut}"
+            ) from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}: line {number}: expected a JSON object, found {shorten(row)}")
+        yield f"{path}: line {number}", row
+
+
+def text(path: Path) -> Rows:
+    """Plain text: every line that is not empty becomes {"text": line}."""
+    for number, line in lines(path):
+        if line.strip():
+            yield f"{path}: line {number}", {"text": line}
+
+
+def tsv(path: Path) -> Rows:
+    """Tab-separated with a header line and without quoting (GLUE): quotes are characters like any other."""
+    header: list[str] | None = None
+    for number, line in lines(path):
+        fields = line.split("\t")
+        if header is None:
+            header = fields
+            continue
+        if len(fields) != len(header):
+            expected = f"{len(header)} fields ({', '.join(header[:3])}, ...)"
+            raise InputError(
+                f"{path}: line {number}: expected {expected}, found {len(fields)};"
+                " a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
+            )
+        yield f"{path}: line {number}", dict(zip(header, fields, strict=True))
+
+
+def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
+    """Tab-separated with csv's quoting, CRLF and no header, as XTREME's scripts write XNLI and PAWS-X.
+
+    A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files.
+    """
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter="\t", strict=True)
+    first = 1
+    try:
+        for fields in reader:
+            if fields:
+                if len(columns) - len(fields) not in (0, 1):
+                    expected = f"expected {', '.join(columns)} (XTREME's TSV)"
+                    raise InputError(f"{path}: line {first}: {len(fields)} fields; {expected}")
+                yield f"{path}: line {first}", dict(zip(columns, fields, strict=False))
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}: line {first}: not a row of XTREME's TSV, which is quoted as csv ({error}); the makers' own"
+            " files are not quoted"
+        ) from None
+
+
+def csv_quoted(path: Path) -> Rows:
+    """Comma-separated with a header line and double quotes; a field may hold line breaks."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+    header: list[str] | None = None
+    first = 1
+    try:
+        for fields in reader:
+            if header is None:
+                header = fields
+            elif fields:
+                if len(fields) != len(header):
+                    expected = f"{len(header)} fields ({', '.join(header)[:300]})"
+                    raise InputError(f"{path}: line {first}: expected {expected}, found {len(fields)}")
+                yield f"{path}: line {first}", dict(zip(header, fields, strict=True))
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}: line {first}: not a complete CSV row ({error})") from None
+
+
+def squad_json(path: Path) -> Rows:
+    """SQuAD's JSON document: one row {"id", "question", "context", "answers", "is_impossible"} per question."""
+    try:
+        document = jsontext.parse("\n".join(line for _, line in lines(path)))
+    except json.JSONDecodeError as error:
+        where = f"{path}: line {error.lineno}, column {error.colno}"
+        raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None
+    place = str(path)
+    try:
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                context = paragraph["context"]
+                for q, question in enumerate(paragraph["qas"]):
+                    place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
+                    yield place, {**question, "context": context}
+    except KeyError as error:
+        raise InputError(f"{place}: field {error} is missing; expected SQuAD's JSON (data, paragraphs, qas)") from None
+    except TypeError:
+        raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
+
+
+def words_tags(path: Path) -> Rows:
+    """CCG in two columns: `words<TAB>tags`, both separated by spaces, one sentence a line."""
+    for number, line in lines(path):
+        if not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) != 2:
+            raise InputError(f"{path}: line {number}: expected `words<TAB>tags`, found {len(fields)} columns")
+        yield f"{path}: line {number}", {"words": _split(fields[0]), "tags": _split(fields[1])}
+
+
+def _split(text: str) -> list[str]:
+    # At spaces only: str.split() would also split at a no-break space inside a word.
+    return [item for item in text.split(" ") if item]
+
+
+_LEAF = re.compile(r"<L ([^<>]*)>")
+
+
+def ccgbank_auto(path: Path) -> Rows:
+    """A CCGbank `.auto` file: an `ID=` line and a derivation line per sentence.
+
+    A leaf of a derivation is `(<L CATEGORY POS POS WORD PREDICATE-ARGUMENT>)`; inner nodes start with `<T`.
+    """
+    name = None
+    for number, line in lines(path):
+        if line.startswith("ID="):
+            name = line.split()[0].removeprefix("ID=")
+            continue
+        if not line.strip():
+            continue
+        where = f"{path}: line {number}"
+        leaves = [leaf.split() for leaf in _LEAF.findall(line)]
+        if not leaves or line.count("<L ") != len(leaves):
+            raise InputError(f"{where}: expected a CCGbank derivation with leaves `(<L CAT POS POS WORD CAT>)`")
+        for leaf in leaves:
+            if len(leaf) != 5:
+                found = " ".join(leaf)
+                raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{found}`")
+        yield where, {"id": name, "words": [leaf[3] for leaf in leaves], "tags": [leaf[0] for leaf in leaves]}
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:160]

@@ -1,0 +1,118 @@
+"""Readers of tagged text with one word a line: XTREME's POS and NER files, PAN-X as released, CoNLL-U.
+
+Each yields one row per sentence, {"words": [str], "tags": [str]}; `tags` is missing where the file has words only, as
+XTREME's test files do. A sentence ends at an empty line.
+
+CoNLL-U holds multi-word tokens twice: as a range (`3-4 im`) and as its parts (`3 in`, `4 dem`). XTREME's POS data have
+the written form, with the tag of that part which stands highest in the tree (its `scripts/download_data.sh` calls
+conllu_to_conll.py with --replace_subtokens_with_fused_forms). `conllu` does the same, so that words and tags are those
+that XTREME scores; empty nodes (`8.1`), which are not written in the text, are passed over.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.errors import InputError
+from data_prep.examples import shorten
+from data_prep.formats.readers import Rows, lines
+
+Block = list[tuple[int, str]]
+
+
+def word_lines(path: Path, prefixed: bool = False) -> Rows:
+    """`word<TAB>TAG` or only `word`; with `prefixed`, `xx:word<TAB>TAG` as PAN-X was released.
+
+    The word after `xx:` may hold colons of its own, so it is split at the first one.
+    """
+    for block in _blocks(path):
+        words: list[str] = []
+        tags: list[str] = []
+        for number, line in block:
+            fields = line.split("\t")
+            word = fields[0]
+            if prefixed:
+                language, colon, word = fields[0].partition(":")
+                if not colon or not language:
+                    raise InputError(f"{path}: line {number}: expected `xx:word<TAB>TAG`, found {shorten(line)}")
+            if len(fields) > 2 or (len(fields) == 1 and tags) or (len(fields) == 2 and len(tags) < len(words)):
+                raise InputError(f"{path}: line {number}: expected `word<TAB>TAG`, found {len(fields)} columns")
+            words.append(word)
+            tags.extend(fields[1:])
+        where = f"{path}: line {block[0][0]}"
+        yield where, {"words": words, "tags": tags} if tags else {"words": words}
+
+
+# Which part gives its tag where several stand equally high (conllu_to_conll.py; tags that are not named come last).
+_PRECEDENCE = {
+    "es": "VERB AUX PRON ADP DET",
+    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CONJ",
+    "it": "VERB AUX ADV PRON ADP DET INTJ",
+}
+_OTHERS = "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT"
+
+
+def conllu(path: Path) -> Rows:
+    """A treebank file `xx_name-ud-split.conllu`: words as written and their UPOS tags, see above.
+
+    Spaces inside a word and zero-width non-joiners are left out, as XTREME does.
+    """
+    precedence = _PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split()
+    for block in _blocks(path):
+        forms: dict[int, str] = {}
+        tags: dict[int, str] = {}
+        heads: dict[int, int] = {}
+        ranges: dict[int, tuple[int, str]] = {}
+        for number, line in block:
+            if line.startswith("#"):
+                continue
+            fields = line.split("\t")
+            if len(fields) != 10:
+                raise InputError(f"{path}: line {number}: expected CoNLL-U's 10 columns, found {len(fields)}")
+            place, form, tag, head = fields[0], fields[1], fields[3], fields[6]
+            first, dash, last = place.partition("-")
+            if first.isdecimal() and dash and last.isdecimal():
+                ranges[int(first)] = (int(last), form)
+            elif place.isdecimal():
+                forms[int(place)], tags[int(place)] = form, tag
+                heads[int(place)] = int(head) if head.isdecimal() else 0
+            elif not all(part.isdecimal() for part in place.split(".")):
+                raise InputError(f"{path}: line {number}: expected a word's number, found {shorten(place)}")
+        if not forms:
+            continue
+        row: dict[str, list[str]] = {"words": [], "tags": []}
+        last_written = 0
+        for number in sorted(forms):
+            if number <= last_written:
+                continue
+            last_written, form = ranges.get(number, (number, forms[number]))
+            parts = [n for n in range(number, last_written + 1) if n in forms]
+            best = min(parts, key=lambda n: (_depth(n, heads), _rank(tags[n], precedence), n))
+            row["words"].append(form.replace("\u200c", "").replace(" ", ""))
+            row["tags"].append(tags[best])
+        yield f"{path}: line {block[0][0]}", row
+
+
+def _depth(node: int, heads: dict[int, int]) -> int:
+    """Steps from a word up to the root."""
+    depth = 0
+    while node and depth <= len(heads):  # a tree with a circle is not walked for ever
+        node = heads.get(node, 0)
+        depth += 1
+    return depth
+
+
+def _rank(tag: str, precedence: list[str]) -> int:
+    return precedence.index(tag) if tag in precedence else len(precedence)
+
+
+def _blocks(path: Path) -> Iterator[Block]:
+    """Runs of lines that are not empty, with their numbers."""
+    block: Block = []
+    for number, line in lines(path):
+        if line.strip():
+            block.append((number, line))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block

@@ -1,0 +1,121 @@
+"""A user's folder of downloaded files: walked once, searched by path ends.
+
+Deterministic: files are looked at in sorted order, and when two different files could be meant the user decides.
+Hidden folders are passed over; symbolic links are followed once.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from common.errors import InputError
+from data_prep.storage.store import file_sha256
+
+
+def check_folders(option: str, places: Sequence[str | Path]) -> None:
+    """`InputError` for the first of `places` that is neither `hub` nor a folder."""
+    for place in places:
+        if place != "hub" and not os.path.isdir(place):
+            raise InputError(f"{option} {place}: no such folder (expected `hub`, or a folder with downloaded datasets)")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """The files below `path`, absolute and sorted. `option` is the program's option that named it, for messages."""
+
+    path: Path
+    files: tuple[Path, ...]
+    option: str
+    names: dict[str, list[Path]]  # the same files by file name
+
+    @staticmethod
+    def open(path: Path, option: str = "--source") -> "Folder":
+        check_folders(option, [path])
+        path = path.absolute()
+        files = tuple(_walk(path))
+        names: dict[str, list[Path]] = {}
+        for file in files:
+            names.setdefault(file.name, []).append(file)
+        return Folder(path, files, option, names)
+
+    def matching(self, end: str, within: str = "") -> list[Path]:
+        """All files whose path ends like `end` (`*` in a name stands for any characters), sorted."""
+        name = end.rpartition("/")[2]
+        files = self.files if "*" in name else self.names.get(name, ())
+        return [file for file in files if _matches(file, end, within, self.path)]
+
+    def find(self, ends: Sequence[str], within: str, dataset: str) -> list[Path] | None:
+        """One file for each path end, or None if one of them is not there.
+
+        Several different files for one end: if exactly one folder holds all of them together it is taken, else
+        `InputError` names them. Byte-identical copies count as one.
+        """
+        matches = [self.matching(end, within) for end in ends]
+        if not all(matches):
+            return None
+        roots = [{_root(file, end): file for file in found} for end, found in zip(ends, matches, strict=True)]
+        common = [root for root in roots[0] if all(root in more for more in roots)]
+        plain = not any("*" in end for end in ends)
+        if plain and len(common) == 1:
+            return [more[common[0]] for more in roots]
+        chosen = []
+        for end, found in zip(ends, matches, strict=True):
+            distinct = {file_sha256(file): file for file in reversed(found)} if len(found) > 1 else {}
+            if len(distinct) > 1:
+                names = ", ".join(str(file) for file in sorted(distinct.values()))
+                raise InputError(
+                    f"dataset {dataset}: several different files could be {end}: {names}; give a narrower {self.option}"
+                )
+            chosen.append(found[0])
+        return chosen
+
+    def all(self, ends: Sequence[str], within: str) -> list[Path]:
+        """Every file with one of these path ends, in order; byte-identical copies count as one."""
+        found = [file for end in ends for file in self.matching(end, within)]
+        if len(found) < 2:
+            return found
+        return sorted({file_sha256(file): file for file in reversed(found)}.values())
+
+    def ccgbank(self) -> dict[str, list[Path]]:
+        """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""
+        sections: dict[str, list[Path]] = {}
+        for file in self.files:
+            if file.suffix == ".auto" and re.fullmatch(r"\d\d", file.parent.name):
+                sections.setdefault(file.parent.name, []).append(file)
+        return sections
+
+
+def _walk(path: Path) -> list[Path]:
+    seen: set[tuple[int, int]] = set()
+    files: list[Path] = []
+    for folder, folders, names in os.walk(path, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        # Reading a pipe would wait for ever, so only regular files (and links to them) count.
+        files.extend(p for name in names if not name.startswith(".") and (p := Path(folder, name)).is_file())
+    return sorted(files)
+
+
+def _matches(file: Path, end: str, within: str, top: Path) -> bool:
+    wanted = end.split("/")
+    parts = file.parts[-len(wanted) :]
+    fits = (
+        part == want or ("*" in want and fnmatchcase(part, want)) for part, want in zip(parts, wanted, strict=False)
+    )
+    if len(parts) < len(wanted) or not all(fits):
+        return False
+    folders = file.relative_to(top.parent).parts[:-1]
+    return not within or any(part.lower().startswith(within) for part in folders)
+
+
+def _root(file: Path, end: str) -> Path:
+    for _ in range(end.count("/") + 1):
+        file = file.parent
+    return file

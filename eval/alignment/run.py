@@ -1,0 +1,164 @@
+"""Alignment scores of one or more encoders on translation pairs, by layer and language: `python -m eval align`.
+
+    result, folder = run(["runs/a/encoder"], data="DIR", out=None, options=Options())
+
+Reads Tatoeba's pairs (`read.py`), embeds both sides once for all layers, scores them (`measures.py`) and writes
+align.json after every encoder, with the protocol in it. One process; on CPU most of the time goes into the embedding.
+"""
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from common.errors import InputError
+from eval import read
+from eval.alignment import measures as align
+from eval.driver import results
+from eval.inference.embed import MAX_LENGTH, embed_layers
+from eval.inference.encoder import Subject
+from eval.suites import TARGETS
+from mtl.run import provenance
+
+VERSION = 1  # of the scores: change it with anything that changes one
+
+
+@dataclass(frozen=True)
+class Options:
+    """layers, languages None: all there are; examples None: all pairs, else the first so many of each language."""
+
+    layers: tuple[int, ...] | None = None
+    languages: tuple[str, ...] | None = None
+    pooling: str = "mean"
+    examples: int | None = None
+    seed: int = 0
+    micro_tokens: int = 16384
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run(encoders: list[str], data: str, out: Path | None, options: Options) -> tuple[dict[str, Any], Path]:
+    """(what align.json holds, the folder it is in: `out`, or that of the last encoder's scores).
+
+    Raises `InputError` if an encoder, its layers, the data or a language asked for are wrong or missing.
+    """
+    subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    layers = [_layers(subject, options) for subject in subjects]
+    loaded = _read(data, options)
+    folder = out or subjects[-1].eval_folder
+    result: dict[str, Any] = {"protocol": _protocol(loaded, data, options), "encoders": []}
+    texts = 2 * sum(len(rows) for rows in loaded.rows.values())
+    with (
+        results.locked(folder),  # before an hour of work, not after
+        tqdm(total=texts * len(subjects), unit="text", dynamic_ncols=True, smoothing=0.1) as bar,
+    ):
+        for subject, some in zip(subjects, layers, strict=True):
+            bar.set_description(f"{subject.name}: alignment")
+            result["encoders"].append(_one(subject, some, loaded, options, bar))
+            provenance.write(folder / "align.json", result)
+            del subject.encoder  # one at a time on the device
+    return result, folder
+
+
+def _layers(subject: Subject, options: Options) -> list[int]:
+    layers = list(range(subject.depth + 1)) if options.layers is None else sorted(set(options.layers))
+    if layers[-1] > subject.depth:
+        raise InputError(f"--layers {layers[-1]}: {subject.name} has layers 0 (embeddings) to {subject.depth}")
+    return layers
+
+
+def _read(data: str, options: Options) -> read.Loaded:
+    target = TARGETS["tatoeba"]
+    languages = options.languages or (target.languages["xtreme"] if data == "hub" else ())
+    loaded = read.read(target, languages, data)
+    missing = [code for code in languages if code not in loaded.rows]
+    if missing:
+        there = " ".join(sorted(read.read(target, (), data).rows)) if data != "hub" else "see docs/data.md"
+        raise InputError(f"--languages {' '.join(missing)}: no sentence pairs at --data {data} (there: {there})")
+    if options.examples is not None:
+        loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
+    return loaded
+
+
+def _protocol(loaded: read.Loaded, data: str, options: Options) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "pairs": "Tatoeba, English and the other language",
+        "data": data,
+        "split": loaded.split,
+        "n": f"first {options.examples}" if options.examples else "all",
+        "pooling": options.pooling,
+        "special_tokens": options.pooling != "mean_no_special",
+        "max_length": MAX_LENGTH,
+        "similarity": "cosine",
+        "neighbours": align.NEIGHBOURS,
+        "control": f"the same scores over wrong pairs, seed {options.seed}",
+        "precision": "vectors float32, scores float64",
+        "files": {name: digest for files in loaded.files.values() for name, digest in files.items()},
+    }
+
+
+def _one(
+    subject: Subject, layers: list[int], loaded: read.Loaded, options: Options, bar: "tqdm[Any]"
+) -> dict[str, Any]:
+    languages: dict[str, Any] = {}
+    truncated: Counter[str] = Counter()
+    known: tuple[list[str], np.ndarray] = ([], np.empty(0))  # the English side, which may be the same for all languages
+    for code, rows in loaded.rows.items():
+        bar.set_postfix_str(code)
+        sides = []
+        for texts in ([pair.english for pair in rows], [pair.other for pair in rows]):
+            if texts == known[0]:
+                sides.append(known[1])
+                bar.update(len(texts))
+                continue
+            sides.append(
+                embed_layers(
+                    subject.encoder, subject.tokenizer, texts,
+                    layers=layers, pooling=options.pooling, micro_tokens=options.micro_tokens,
+                    truncated=truncated, progress=bar.update,
+                )
+            )  # fmt: skip
+            if len(sides) == 1:
+                known = (texts, sides[0])
+        scores = {
+            str(layer): {
+                name: dataclasses.asdict(value)
+                for name, value in align.align(english, other, options.seed, options.device).items()
+            }
+            for layer, english, other in zip(layers, *sides, strict=True)
+        }
+        languages[code] = {"n": len(rows), "layers": scores}
+    return {
+        "encoder": subject.spec,
+        "name": subject.name,
+        "fingerprint": subject.fingerprint,
+        "depth": subject.depth,
+        "layers": layers,
+        "truncated": dict(truncated),
+        "languages": languages,
+        "means": means(languages, layers),
+    }
+
+
+def means(languages: dict[str, Any], layers: list[int]) -> dict[str, Any]:
+    """By layer and score, score and random averaged over the languages that have it; the name carries their n."""
+    counts = sorted({one["n"] for one in languages.values()})
+    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    result: dict[str, Any] = {}
+    for layer in layers:
+        result[str(layer)] = {}
+        for name in align.SCORES:
+            cells = [one["layers"][str(layer)][f"{name}@{one['n']}"] for one in languages.values()]
+            result[str(layer)][f"{name}@{n}"] = {
+                key: _mean([cell[key] for cell in cells if cell[key] is not None]) for key in ("score", "random")
+            }
+    return result
+
+
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None

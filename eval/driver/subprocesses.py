@@ -1,0 +1,147 @@
+"""Starts the programs that the driver runs one after another: data_prep, `deepspeed train.py`, `accelerate launch`.
+
+Their output goes to a log file, which later attempts append to; what the user sees is one progress bar, and of a
+failure the program's own error line. A program ends with the driver, whatever ends that (kill -9 aside): what the
+launchers have started is asked with SIGTERM, because they do not pass it on, and gets `GRACE` seconds.
+"""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from common.errors import InputError
+from common.run_config import HOUSE
+from mtl.distributed.shutdown import alive
+
+GPU = torch.cuda.is_available()
+GRACE = 60.0  # seconds that a program gets to save and end
+
+
+def data_prep(arguments: list[str], log: Path) -> None:
+    """`python -m data_prep ARGUMENTS`."""
+    run([sys.executable, "-m", "data_prep", *arguments], log, "data_prep", lambda: None)
+
+
+def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`."""
+    launcher = Path(sys.executable).with_name("deepspeed")
+    options = ["--num_gpus", str(processes), "--master_port", str(free_port())]
+    run([str(launcher), *options, str(HOUSE / "train.py"), *arguments], log, "target training", watch)
+
+
+def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+    """`accelerate launch --num_processes PROCESSES -m eval.work ARGUMENTS`.
+
+    `--multi_gpu` also without a GPU: it is what starts several processes, `--cpu` starts one (accelerate 1.15).
+    """
+    launcher = Path(sys.executable).with_name("accelerate")
+    options = [
+        "launch", "--multi_gpu", "--gpu_ids", "all", "--num_processes", str(processes), "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port()),
+        "--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes)),
+    ]  # fmt: skip
+    run([str(launcher), *options, "-m", "eval.driver.worker", *arguments], log, "prediction", watch)
+
+
+def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> None:
+    """Runs a program to its end, calling `watch` meanwhile; `InputError` with its error line if it fails."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])}
+    if not GPU:
+        environment["DS_ACCELERATOR"] = "cpu"
+    with log.open("a", encoding="utf-8") as out:
+        out.write(f"$ {shlex.join(command)}\n")
+        out.flush()
+        began = out.tell()
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        family = _Family(process)
+        try:
+            while process.poll() is None:
+                watch()
+                family.look()
+                time.sleep(0.1)
+        finally:
+            family.end(what)
+    watch()
+    if process.returncode != 0:
+        raise InputError(_reason(log, began, what, process.returncode))
+
+
+class _Family:
+    """A program with everything that it has started, also what outlives its parent."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+        self.process = process
+        self._known = {process.pid: psutil.Process(process.pid)}
+        self._looked = 0.0
+
+    def look(self, pause: float = 1.0) -> None:
+        """Takes note of new processes; at most every `pause` seconds, because it looks at all of the machine's."""
+        if time.monotonic() - self._looked < pause:
+            return
+        for member in list(self._known.values()):
+            try:
+                for child in member.children(recursive=True):
+                    self._known.setdefault(child.pid, child)
+            except psutil.Error:
+                continue
+        self._looked = time.monotonic()
+
+    def end(self, what: str) -> None:
+        """Returns when all have ended: asked first, those without children before the others; killed after GRACE s."""
+        self.look(0.0)
+        try:
+            if self.process.poll() is None:
+                print(f"\nending {what}, which may save first (up to {GRACE:.0f} s)", file=sys.stderr)
+            deadline = time.monotonic() + GRACE
+            asked: set[int] = set()
+            while (left := [m for m in self._known.values() if alive(m)]) and time.monotonic() < deadline:
+                parents = {_parent(member) for member in left}
+                for member in left:
+                    if member.pid not in asked and member.pid not in parents:
+                        asked.add(member.pid)
+                        with suppress(psutil.Error):
+                            member.terminate()
+                time.sleep(0.1)
+                self.process.poll()
+                self.look(0.0)
+        finally:  # also when the user interrupts the waiting
+            for member in self._known.values():
+                with suppress(psutil.Error):
+                    if alive(member):
+                        member.kill()
+            self.process.wait()
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return int(process.ppid())
+    except psutil.Error:
+        return 0
+
+
+def _reason(log: Path, began: int, what: str, code: int) -> str:
+    """The first error line of a program's output, which begins at byte `began` of its log."""
+    with log.open("rb") as file:
+        file.seek(began)
+        lines = file.read().decode("utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors:
+        return f"{errors[0]} (log: {log})"
+    last = next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "nothing was printed")
+    return f"{what} ended with exit code {code}: {last.removeprefix('traceback : ')[:200]} (log: {log})"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

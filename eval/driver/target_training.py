@@ -1,0 +1,240 @@
+"""Target training: `deepspeed train.py` on the English data of a target, from the encoder under evaluation.
+
+A chain of configs of `configs/targets/` (Social IQa, then COPA), each going on from encoder and head of the one before.
+A run that is done is not repeated; one that was interrupted goes on; one that was started with other settings, from
+another encoder or on other data is kept under another name and run anew. What a run folder belongs to stands in it
+(`target.json`), so that the two are never of different runs. The checkpoints of a run that is done are removed: they
+are several times the size of the encoder, and nothing goes on from them.
+
+Whether the training data have changed is seen when a run is started or goes on, not when it is found done: then
+they may be gone.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from common import run_config as configs
+from common.errors import InputError
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import DATASETS, locate
+from eval.driver import subprocesses
+from eval.inference.encoder import Subject
+from mtl.data.plan import Plan
+from mtl.distributed.watchdog import Member
+from mtl.run import checkpoint, provenance, setup
+from mtl.run.run_lock import Lock
+
+ASKED = "target.json"  # in the run folder: what it was asked for
+_FIXED = ("name", "output", "data", "encoder")  # fields of the config that the driver sets
+_NO_MATTER = (*_FIXED, "notes", "log_every", "silence")  # what a run does not depend on
+
+
+@dataclass(frozen=True)
+class Settings:
+    """overrides: `--set` for every target run; prepared: where data_prep writes; sources: where it reads ("hub" or a
+
+    folder; a dataset comes from the first that has it); processes: GPUs (or CPU ranks). `InputError` for an override of
+    a field that the driver sets.
+    """
+
+    overrides: tuple[str, ...]
+    prepared: Path
+    sources: tuple[str, ...]
+    processes: int
+
+    def __post_init__(self) -> None:
+        for override in self.overrides:
+            field = override.partition("=")[0].partition(".")[0]
+            if field in _FIXED:
+                raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a chain. `folder`: its run folder; `encoder`, `head`: where it starts (the head None: fresh).
+
+    first: the encoder under evaluation, whose tokenizer all runs of the chain have. fingerprint: of what it starts
+    from: that encoder, or everything that the run before depends on.
+    """
+
+    name: str
+    folder: Path
+    encoder: Path
+    head: tuple[str, str] | None  # (task here, FOLDER:TASK)
+    settings: Settings
+    first: Path
+    fingerprint: str
+
+    @property
+    def config(self) -> str:
+        return f"targets/{self.name}"
+
+    def arguments(self) -> list[str]:
+        """`--set` of this run; the user's come last and win."""
+        values = [
+            f"name={self.folder.name}",
+            f"output={self.folder.parent}",
+            f"data={self.settings.prepared}",
+            f"encoder={self.encoder}",
+        ]
+        if self.head is not None:
+            values.append(f"tasks.{self.head[0]}.head={self.head[1]}")
+        if not subprocesses.GPU:
+            values.append("deepspeed=zero2_cpu.json")
+        return [argument for value in (*values, *self.settings.overrides) for argument in ("--set", value)]
+
+    def request(self) -> dict[str, Any]:
+        """What the run depends on, the training data aside."""
+        written = configs.load(self.config, list(self.settings.overrides)).model_dump(mode="json")
+        config = {key: value for key, value in written.items() if key not in _NO_MATTER}
+        config["tasks"] = [{k: v for k, v in entry.items() if k != "head"} for entry in written["tasks"]]
+        return {"start": self.fingerprint, "config": config}
+
+    def tasks(self) -> list[str]:
+        return [task.name for task in configs.load(self.config, list(self.settings.overrides)).resolved_tasks()]
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been run to its end, as it is asked for now."""
+        asked = self._asked()
+        return (self.folder / "done").is_file() and asked is not None and asked["request"] == self.request()
+
+    def _asked(self) -> dict[str, Any] | None:
+        """{"request", "plan"} of the run in the folder, None if it is not one of this program's."""
+        try:
+            asked = json.loads((self.folder / ASKED).read_text(encoding="utf-8"))
+            return {"request": asked["request"], "plan": asked["plan"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def prepare(self) -> None:
+        """Prepares its training data with the tokenizer of the encoder under evaluation."""
+        arguments = ["--config", self.config, "--out", str(self.settings.prepared)]
+        arguments += [argument for source in self.settings.sources for argument in ("--source", source)]
+        encoder = [f"encoder={self.first}", *self.settings.overrides]
+        sets = [argument for value in encoder for argument in ("--set", value)]
+        subprocesses.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
+
+    def supplied(self) -> list[str]:
+        """Which of its data are not in the first of several sources, in sentences."""
+        first, *others = self.settings.sources
+        found = []
+        for task in configs.load(self.config, list(self.settings.overrides)).resolved_tasks() if others else ():
+            for name in task.datasets:
+                source = first if task.train else next((s for s in self.settings.sources if _has(s, name)), first)
+                if source != first:
+                    found.append(f"target training on {name} of {source}, as {first} lacks it")
+        return found
+
+    def _plan(self) -> Plan:
+        """The plan of the run, from the prepared data; the encoder that it starts from need not be there yet."""
+        values = [f"data={self.settings.prepared}", f"encoder={self.first}"]
+        if not subprocesses.GPU:
+            values.append("deepspeed=zero2_cpu.json")
+        return setup.read(self.config, [*values, *self.settings.overrides]).plan
+
+    def work(self) -> int:
+        """How much it costs, in examples: three passes over each (forward, and backward twice as much)."""
+        plan = self._plan()
+        return 3 * plan.steps * plan.batch_examples
+
+    def train(self, total: int, advance: Callable[[int], Any]) -> None:
+        """Runs it; `advance` is told how many of `total` more are done."""
+        asked = {"request": self.request(), "plan": self._plan().fingerprint()}
+        if self.folder.exists() and any(self.folder.iterdir()) and self._asked() != asked:
+            kept = self._put_aside()
+            tqdm.write(f"{self.name}: the earlier run had other settings or data; kept as {kept}", file=sys.stderr)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        provenance.write(self.folder / ASKED, asked)
+        told = 0
+
+        def watch() -> None:
+            nonlocal told
+            done = max(told, round(min(1.0, self._share()) * total))
+            advance(done - told)
+            told = done
+
+        log = self.folder.with_name(f"{self.folder.name}.log")
+        subprocesses.deepspeed(self.settings.processes, ["--config", self.config, *self.arguments()], log, watch)
+        if not (self.folder / "done").is_file():
+            raise InputError(f"{self.name}: target training ended before its last step (log: {log})")
+        advance(total - told)
+        shutil.rmtree(self.folder / checkpoint.FOLDER, ignore_errors=True)
+
+    def _put_aside(self) -> Path:
+        """Renames the run folder to NAME.1 (2, ...); `InputError` while another run works in it."""
+        lock, _ = Lock.take(self.folder, Member.here(0))
+        number = 1
+        while (kept := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
+            number += 1
+        self.folder.rename(kept)
+        Lock(kept, lock.token).release_all()
+        return kept
+
+    def _share(self) -> float:
+        """How far the run is, in [0, 1]: the last line of metrics.jsonl over the steps of the run."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # asked ten times a second
+                *_, last = file.read().splitlines()
+            steps = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))["plan"]["steps"]
+            return float(json.loads(last)["step"]) / float(steps)
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0.0
+
+    def record(self) -> dict[str, Any]:
+        """What scores.json says of it: config, settings, steps, the dev score that selected the encoder."""
+        run = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+        lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        dev = [line for line in map(json.loads, lines) if line["kind"] == "dev" and line["task"] == "all"]
+        best = max(dev, key=lambda line: line["mean"]) if dev else None
+        return {
+            "config": f"configs/targets/{self.name}.json",
+            "notes": run["notes"],
+            "batch": run["batch"],
+            "epochs": run["epochs"],
+            "steps": run["steps"],
+            "optimizer": run["optimizer"],
+            "max_length": run["max_length"],
+            "seed": run["seed"],
+            "overrides": list(self.settings.overrides),
+            "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
+            "selected_at_step": best["step"] if best else None,
+            "dev": 100 * best["mean"] if best else None,
+        }
+
+
+def _has(source: str, dataset: str) -> bool:
+    """Whether data_prep finds the dataset there; of the Hub it is taken for granted."""
+    if source == "hub":
+        return True
+    try:
+        locate(DATASETS[dataset], [Folder.open(Path(source))])
+    except InputError:
+        return False
+    return True
+
+
+def chain(names: Sequence[str], subject: Subject, base: Path, settings: Settings) -> list[Stage]:
+    """The runs of a target's training, in order; `base` holds the run folders."""
+    stages: list[Stage] = []
+    first = encoder = subject.folder.resolve()
+    head, fingerprint = None, subject.fingerprint
+    for name in names:
+        if stages:
+            before = stages[-1]
+            (old,), (new,) = before.tasks(), configs.load(f"targets/{name}", list(settings.overrides)).resolved_tasks()
+            encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
+            fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
+        stages.append(Stage(name, (base / name).resolve(), encoder, head, settings, first, fingerprint))
+    return stages

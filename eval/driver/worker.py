@@ -1,0 +1,103 @@
+"""One of several processes that compute a job's pieces; `accelerate launch` starts as many as there are GPUs.
+
+    accelerate launch --num_processes 4 -m eval.work JOB.json          # what `python -m eval --num_gpus 4` does
+
+Each process reads the test data itself, takes every fourth group of texts, and says how far it is in a file of its own,
+which the driver adds up for its progress bar. Before the first of them waits for another they agree that all could read
+their data and load the model; a process that fails later ends, and the launcher then ends the others. If the driver is
+gone, they end too.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+
+from common.errors import InputError
+from eval.inference.artifacts import Job, compute, limit, ready
+from eval.inference.encoder import Subject
+from eval.read import read
+from eval.suites import TARGETS
+from mtl.distributed.shutdown import alive
+
+WAIT = timedelta(hours=2)  # for the slowest process, which may have the larger share of a big piece to write
+
+
+class Counted:
+    """Progress of one process, in `path`; written a few times a second."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.done, self.told = path, 0, 0.0
+        self._above = psutil.Process().parents()[:2]  # the launcher and the driver
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if time.monotonic() - self.told > 0.2:
+            self.tell()
+
+    def tell(self) -> None:
+        self.told = time.monotonic()
+        if not all(map(alive, self._above)):
+            os._exit(1)
+        self.path.write_text(str(self.done), encoding="utf-8")
+
+
+def main(path: str) -> int:
+    values = json.loads(Path(path).read_text(encoding="utf-8"))
+    job = Job(**{**values, "languages": tuple(values["languages"])})
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
+    try:
+        _work(job, state, Path(f"{path}.done{state.process_index}"))
+    except InputError as error:
+        _say(str(error))
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        first = (str(error).strip().splitlines() or [""])[0]
+        _say(f"{job.target}: {type(error).__name__}: {first}")
+        return 1
+    state.destroy_process_group()
+    return 0
+
+
+def _say(reason: str) -> None:
+    # In one piece, line end included: all processes write to one log, and each of them says it.
+    sys.stderr.write(f"error: {reason}\n")
+    sys.stderr.flush()
+
+
+def _work(job: Job, state: PartialState, path: Path) -> None:
+    counted = Counted(path)
+    problem: str | None = None
+    try:
+        loaded = read(TARGETS[job.target], job.languages, job.data)
+        limit(loaded, job.examples)
+        subject = Subject(job.encoder, state.device)
+        ready(job, subject)
+    except InputError as error:
+        problem = str(error)
+    for one in gather_object([problem]):
+        if one is not None:
+            raise InputError(one)
+    compute(
+        job, loaded, subject,
+        share=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=counted.add,
+    )  # fmt: skip
+    counted.tell()
+
+
+def as_json(job: Job) -> str:
+    return json.dumps(dataclasses.asdict(job))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The encoder under evaluation, its predictions and sentence vectors."""

@@ -1,0 +1,232 @@
+"""What has to be computed for one target with one encoder, in pieces that can be kept and shared out.
+
+    job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
+    compute(job, loaded, subject, share=(0, 1), ...)        # what is not in job.folder yet
+
+A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). A finished
+piece is never computed again, so an interrupted target goes on with the language it was at. Several processes share
+every piece: each writes its part, and the first one puts them together. What a killed attempt left of a piece that it
+had not finished is written over, whatever the number of processes was.
+"""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from eval.inference.embed import embed_parts
+from eval.inference.encoder import Subject
+from eval.inference.predict import Share, predict
+from eval.retrieval.mining import Corpus
+from eval.rows import Corpora, Loaded
+from mtl.data.packing import at_once
+from mtl.run import memory_estimate
+
+TRUNCATED = "truncated"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target for one encoder; everything plain, so that it can be handed to other processes as JSON.
+
+    encoder: the folder that is asked (that of the target training where there is one); head: its task, None for
+    vectors; languages: whose test data; folder: where pieces are kept, one of its own for every way of computing them.
+    query_length, passage_length: tokens of texts to embed.
+    """
+
+    target: str
+    encoder: str
+    head: str | None
+    data: str
+    languages: tuple[str, ...]
+    examples: int | None
+    layer: int | None
+    pooling: str
+    query_length: int
+    passage_length: int
+    micro_tokens: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Texts to embed with at most `length` tokens each, or examples to predict (`texts` None)."""
+
+    name: str
+    texts: Sequence[str] | None
+    examples: Sequence[Any]
+    length: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.examples if self.texts is None else self.texts)
+
+
+def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
+    """All pieces of a target, in the order in which they are computed; `by_head`: predictions rather than vectors."""
+    found: list[Piece] = []
+    if loaded.pool:
+        found.append(Piece("pool", [c.text for c in loaded.pool], (), passage_length))
+    for code, rows in loaded.rows.items():
+        if by_head and not loaded.pool:
+            found.append(Piece(code, None, rows))
+        elif loaded.pool:
+            found.append(Piece(code, [query.text for query in rows], (), query_length))
+        elif isinstance(rows[0], Corpora):
+            for corpora in rows:
+                for side, ids, sentences in (
+                    ("xx", corpora.other_ids, corpora.other),
+                    ("en", corpora.english_ids, corpora.english),
+                ):
+                    distinct = [sentences[place] for place in Corpus(ids, sentences).distinct()]
+                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), query_length))
+        else:
+            found.append(Piece(f"{code}.en", [row.english for row in rows], (), query_length))
+            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), query_length))
+    return found
+
+
+def of_job(job: Job, loaded: Loaded) -> list[Piece]:
+    """`pieces` with the settings of a job."""
+    return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
+
+
+def limit(loaded: Loaded, examples: int | None) -> None:
+    """Keeps the first `examples` rows of each language (of BUCC's corpora nothing is left out: mining needs both)."""
+    if examples is None:
+        return
+    loaded.rows = {
+        code: rows if isinstance(rows[0], Corpora) else rows[:examples] for code, rows in loaded.rows.items()
+    }
+
+
+def compute(
+    job: Job,
+    loaded: Loaded,
+    subject: Subject,
+    *,
+    share: Share = (0, 1),
+    wait: Callable[[], Any] = lambda: None,
+    progress: Callable[[int], Any] = lambda n: None,
+) -> None:
+    """Computes this share of the pieces that `job.folder` lacks; `wait` returns when all processes have come to it."""
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    every = of_job(job, loaded)
+    missing = [piece for piece in every if not finished(folder, piece)]
+    if share[0] == 0:
+        progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
+    wait()  # all have seen the same, before the first one changes it
+    for piece in missing:
+        truncated: Counter[str] = Counter()
+        try:
+            if piece.texts is None:
+                _predict(job, piece, subject, folder, share, truncated, progress)
+            else:
+                _embed(job, piece, subject, folder, share, wait, truncated, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not memory_estimate.ran_out(error):
+                raise
+            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
+            raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
+        wait()
+        if share[0] == 0:
+            _join(folder, piece, share[1], truncated)
+        wait()
+
+
+def ready(job: Job, subject: Subject) -> None:
+    """Loads what the job needs; `InputError` if it is not there. Several processes agree on it before one waits."""
+    _ = subject.tokenizer, subject.encoder
+    if job.head is not None and subject.head((job.head,)) is None:
+        raise InputError(f"{subject.folder}: no head of {job.head} beside it")
+
+
+def finished(folder: Path, piece: Piece) -> bool:
+    return (folder / f"{piece.name}{'.json' if piece.texts is None else '.npy'}").is_file()
+
+
+def vectors(job: Job, name: str) -> np.ndarray:
+    """The finished vectors of a piece, float32 [texts, H], memory-mapped (writing to them does not change the file)."""
+    found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
+    return found
+
+
+def predictions(job: Job, name: str) -> list[Any]:
+    """The finished predictions of a piece, in the order of its examples."""
+    found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
+    """How many texts were cut, by reason, over all pieces."""
+    total: Counter[str] = Counter()
+    for piece in of_job(job, loaded):
+        total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+    return dict(total)
+
+
+def _predict(
+    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, truncated: Counter[str], progress: Any
+) -> None:
+    ready(job, subject)
+    head = subject.heads[str(job.head)]
+    found = predict(
+        subject.encoder, subject.tokenizer, head, piece.examples,
+        share=share, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
+    )  # fmt: skip
+    part = folder / f"{piece.name}.part{share[0]}"
+    part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
+
+
+def _embed(
+    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, wait: Any, truncated: Any, progress: Any
+) -> None:
+    assert piece.texts is not None
+    part = folder / f"{piece.name}.part"
+    if share[0] == 0:
+        shape = (len(piece.texts), subject.config.hidden_size)
+        np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
+        _reserve(part)
+    wait()
+    whole = np.load(part, mmap_mode="r+")
+    for places, some in embed_parts(
+        subject.encoder, subject.tokenizer, piece.texts,
+        layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
+        share=share, truncated=truncated,
+    ):  # fmt: skip
+        whole[places] = some
+        progress(len(places))
+    whole.flush()
+
+
+def _reserve(path: Path) -> None:
+    """Takes the disk space of a file that is all holes: a full disk is an error now, not the end of a process later."""
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        path.unlink()
+        raise InputError(f"{path.parent}: no room for {size / 1e9:.1f} GB of vectors ({error.strerror})") from None
+
+
+def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:
+    (folder / f"{piece.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
+    if piece.texts is not None:
+        (folder / f"{piece.name}.part").rename(folder / f"{piece.name}.npy")
+        return
+    parts = [folder / f"{piece.name}.part{number}" for number in range(processes)]
+    found = dict(pair for part in parts for pair in json.loads(part.read_text(encoding="utf-8")))
+    assert sorted(found) == list(range(piece.size)), f"{piece.name}: {len(found)} of {piece.size} predictions"
+    whole = folder / f"{piece.name}.json.tmp"
+    whole.write_text(json.dumps([found[index] for index in range(piece.size)]), encoding="utf-8")
+    whole.rename(folder / f"{piece.name}.json")
+    for part in parts:
+        part.unlink()

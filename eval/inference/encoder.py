@@ -1,0 +1,137 @@
+"""An encoder under evaluation: where it lies, what it is called, which heads it has, and its fingerprint."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+from common.errors import InputError
+from data_prep.encoding import tokenizer as tokenizers
+from data_prep.storage.store import file_sha256
+from mtl.model.encoder import load_config, load_encoder
+from mtl.model.loading import loading
+from mtl.model.saved_heads import LoadedHead, load_heads
+
+_HUB_FILES = ["*.json", "*.safetensors", "sentencepiece.bpe.model"]
+
+
+@dataclass
+class Subject:
+    """`spec` is what the user typed: a folder or a Hub id. Everything heavy is made when it is first asked for."""
+
+    spec: str
+    device: torch.device
+
+    @cached_property
+    def folder(self) -> Path:
+        """The local folder; a Hub id is downloaded to the Hub's cache."""
+        path = Path(self.spec)
+        if path.is_dir():
+            if not (path / "config.json").is_file():
+                hint = f"; did you mean {path / 'encoder'}?" if (path / "encoder" / "config.json").is_file() else ""
+                raise InputError(f"--encoder {self.spec}: no config.json there{hint}")
+            return path
+        if self.spec.count("/") != 1 or self.spec.startswith((".", "/")):
+            raise InputError(f"--encoder {self.spec}: no such folder")
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
+        except Exception as error:  # the Hub's client raises many kinds
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"--encoder {self.spec}: no such folder, and the Hub does not give it ({reason})"
+            ) from None
+
+    @property
+    def name(self) -> str:
+        """runs/NAME/encoder -> NAME; runs/NAME/encoder_last -> NAME/encoder_last; else the folder's name or Hub id."""
+        path = Path(self.spec)
+        if not path.is_dir():
+            return self.spec
+        path = path.resolve()
+        if path.name == "encoder":
+            return path.parent.name
+        return f"{path.parent.name}/{path.name}" if path.name.startswith("encoder") else path.name
+
+    @property
+    def eval_folder(self) -> Path:
+        """Where its scores go by default: ENCODER/../eval, one level deeper if the folder is not called `encoder`."""
+        path = Path(self.spec)
+        if not path.is_dir():
+            return Path("runs") / self.spec.replace("/", "--") / "eval"
+        beside = path.resolve().parent / "eval"
+        return beside if path.resolve().name == "encoder" else beside / path.resolve().name
+
+    @cached_property
+    def config(self) -> PretrainedConfig:
+        with loading(f"--encoder {self.spec}: its config.json"):
+            return load_config(self.folder)
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return int(self.config.num_hidden_layers)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        tokenizer = tokenizers.load(self.folder)
+        if len(tokenizer) > self.config.vocab_size:
+            raise InputError(
+                f"--encoder {self.spec}: its tokenizer has {len(tokenizer)} tokens, its config"
+                f" {self.config.vocab_size}: they do not belong together"
+            )
+        return tokenizer
+
+    @cached_property
+    def encoder(self) -> PreTrainedModel:
+        with loading(f"--encoder {self.spec}"):
+            encoder = load_encoder(self.folder)
+            encoder.to(self.device)
+        return encoder
+
+    @cached_property
+    def heads(self) -> dict[str, LoadedHead]:
+        """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
+        name = self.folder.name
+        folder = self.folder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
+        heads = load_heads(folder) if folder.is_dir() else {}
+        for head in heads.values():
+            head.module.to(self.device)
+        return heads
+
+    def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
+        """The head of the first of `tasks` that there is."""
+        return next((self.heads[task] for task in tasks if task in self.heads), None)
+
+    def unload(self) -> None:
+        """Gives the memory of model and heads back, until they are asked for again."""
+        for name in ("encoder", "heads"):
+            self.__dict__.pop(name, None)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        weights = [path for path in files if path.suffix == ".safetensors"]
+        weights = weights or [path for path in files if path.match("pytorch_model*.bin")]
+        if not weights:
+            raise InputError(f"--encoder {self.spec}: no *.safetensors there")
+        digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
+        for path in [*weights, self.folder / "config.json"]:
+            digest.update(bytes.fromhex(file_sha256(path)))
+        return digest.hexdigest()
+
+
+def head_fingerprint(head: LoadedHead) -> str:
+    """sha256 over a head's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(head.module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

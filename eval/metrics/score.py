@@ -1,0 +1,107 @@
+"""Figures from predictions, all in percent: accuracy, SQuAD v1.1 and v2.0, MLQA. Pure functions, no I/O.
+
+The string metrics of SQuAD are `squad.py`'s, shared with the trainer; those of MLQA are here, because only a target
+needs them. XQuAD and TyDiQA-GoldP are scored as SQuAD v1.1, with English articles in every language, as XTREME does.
+Tags are `eval/metrics/tagging.py`, mining `eval/retrieval/mining.py`, rankings `eval/retrieval/ranking.py`.
+
+Sources: google-research/xtreme at 838c13b, `evaluate.py`, `third_party/evaluate_squad.py`, `evaluate_mlqa.py`
+(the latter is Lewis et al. 2020's script); SQuAD v2.0: Rajpurkar et al. 2018.
+"""
+
+import re
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+from tasks.span.squad import squad_scores, word_f1
+
+# What goes into a target's protocol in scores.json.
+SQUAD_PROTOCOL: dict[str, Any] = {"normalisation": "SQuAD v1.1 (English articles, ASCII punctuation)"}
+MLQA_PROTOCOL: dict[str, Any] = {
+    "normalisation": "MLQA (articles of the context's language, Unicode punctuation, Chinese by characters)"
+}
+
+MLQA_LANGUAGES = ("en", "es", "hi", "vi", "de", "ar", "zh")
+# Whole words only. Hindi and Chinese have none; Arabic is not here because its article is not a word of its own.
+_ARTICLES = {
+    "en": re.compile(r"\b(a|an|the)\b"),
+    "es": re.compile(r"\b(un|una|unos|unas|el|la|los|las)\b"),
+    "vi": re.compile(r"\b(của|là|cái|chiếc|những)\b"),
+    "de": re.compile(r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
+}
+_HAN = re.compile("([\u4e00-\u9fa5])")
+
+
+def accuracy(predictions: Sequence[Hashable], labels: Sequence[Hashable]) -> float:
+    """Share of equal entries, 0-100; both sequences have the same length, at least 1."""
+    return 100 * sum(p == y for p, y in zip(predictions, labels, strict=True)) / len(labels)
+
+
+def majority(labels: Sequence[Hashable]) -> float:
+    """Accuracy, 0-100, of always giving the commonest label of `labels`."""
+    return 100 * Counter(labels).most_common(1)[0][1] / len(labels)
+
+
+def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], v2: bool = False) -> dict[str, float]:
+    """{"f1", "em"}, 0-100: means over questions of the best score over each one's gold answers.
+
+    None: no prediction, scored 0 (the v2.0 script leaves such a question out of the mean instead).
+    v1.1 needs a gold answer for every question (`ValueError`); `v2` scores those without as unanswerable.
+    """
+    return _question_means(predictions, golds, lambda prediction, wanted: squad_scores(prediction, wanted, v2))
+
+
+def mlqa(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str) -> dict[str, float]:
+    """{"f1", "em"}, 0-100, with MLQA's normalisation for `language`, the language of the context and its answers.
+
+    None: no prediction, scored 0. `ValueError`: a language that is none of `MLQA_LANGUAGES`, a question without gold.
+    """
+
+    def scores(prediction: str, wanted: Sequence[str]) -> tuple[float, float]:
+        if not wanted:
+            raise ValueError("MLQA: a question without a gold answer")
+        words = mlqa_words(prediction, language)
+        each = [mlqa_words(gold, language) for gold in wanted]
+        return max(float(words == gold) for gold in each), max(word_f1(words, gold) for gold in each)
+
+    return _question_means(predictions, golds, scores)
+
+
+def mlqa_words(text: str, language: str) -> list[str]:
+    """The words of an answer after MLQA's normalisation, in its order.
+
+    Lower case; no character of a Unicode punctuation class or of ASCII punctuation; no articles; then words between
+    white space, in Chinese also every character U+4E00 to U+9FA5 by itself (the official range, which ends before the
+    later additions to the block). Arabic: "ال" becomes a space wherever it stands, also inside a word; the script's
+    pattern has a second half that was meant for the beginning of words and can never match.
+    Two answers are an exact match if their words are equal: the script compares them joined by spaces.
+    """
+    text = "".join(c for c in text.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")
+    if language in _ARTICLES:
+        text = _ARTICLES[language].sub(" ", text)
+    elif language == "ar":
+        text = text.replace("ال", " ")
+    elif language == "zh":
+        text = _HAN.sub(r" \1 ", text)
+    elif language not in MLQA_LANGUAGES:
+        raise ValueError(f"MLQA has no language {language!r}; expected one of {' '.join(MLQA_LANGUAGES)}")
+    return text.split()
+
+
+def _question_means(
+    predictions: Sequence[str | None],
+    golds: Sequence[Sequence[str]],
+    scores: Callable[[str, Sequence[str]], tuple[float, float]],
+) -> dict[str, float]:
+    pairs = [(0.0, 0.0) if p is None else scores(p, g) for p, g in zip(predictions, golds, strict=True)]
+    return {
+        "f1": 100 * sum(f1 for _, f1 in pairs) / len(pairs),
+        "em": 100 * sum(em for em, _ in pairs) / len(pairs),
+    }
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """Unweighted mean over languages (or targets)."""
+    return sum(values.values()) / len(values)

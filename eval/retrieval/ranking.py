@@ -1,0 +1,67 @@
+"""Figures of ranked lists: mAP@20 for LAReQA and Mewsli-X, and the rank distance between languages.
+
+    mean_average_precision([["b", "a", "c"]], [{"a"}])    ->  50.0
+    rank_distance([ranks(scores, [4, 17, 203])])          ->  places between the nearest and the farthest translation
+
+Sources: google-research/xtreme at 838c13b, `third_party/utils_lareqa.py` (average_precision_at_k) and
+`utils_mewslix.py`; rank distance: Huang et al. 2023, as used in arXiv 2408.10536. Rankings come best first; where
+scores are equal the searcher decides (`retrieve.py`: the earlier candidate), the official scripts leave it open.
+"""
+
+from collections.abc import Collection, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+TOP = 20
+LAREQA_PROTOCOL: dict[str, Any] = {
+    "metric": f"mAP@{TOP}, divisor min(relevant, {TOP}); mean over a language's questions, then over languages",
+    "pool": "the sentences of all languages together",
+}
+MEWSLIX_PROTOCOL: dict[str, Any] = {"metric": f"mAP@{TOP}; one entity is right, so it is MRR@{TOP}"}
+
+
+def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int = TOP) -> float:
+    """AP@k in [0, 1]: the sum of precision at each place of a relevant candidate, over min(number of relevant, k).
+
+    Only the first k of `ranked` count (fewer, or none, may be given); a candidate that comes again counts once.
+    `ValueError` without anything relevant, where AP is undefined.
+    """
+    wanted = set(relevant)
+    if not wanted:
+        raise ValueError("average precision of a query without a relevant candidate")
+    total, seen = 0.0, set()
+    for place, candidate in enumerate(ranked[:k], start=1):
+        if candidate in wanted and candidate not in seen:
+            seen.add(candidate)
+            total += len(seen) / place
+    return total / min(len(wanted), k)
+
+
+def mean_average_precision(
+    ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = TOP
+) -> float:
+    """mAP@k, 0-100: the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@k."""
+    each = [average_precision(found, wanted, k) for found, wanted in zip(ranked, relevant, strict=True)]
+    return 100 * sum(each) / len(each)
+
+
+def ranks(scores: np.ndarray, places: Sequence[int]) -> list[int]:
+    """Ranks, from 1, of the candidates at `places` among all: scores [candidates], higher is better.
+
+    Equal scores: the earlier candidate first. Costs one pass per place; nothing is sorted.
+    """
+    return [1 + int((scores > scores[place]).sum()) + int((scores[:place] == scores[place]).sum()) for place in places]
+
+
+def rank_distance(relevant_ranks: Sequence[Sequence[int]]) -> float:
+    """Language bias: mean over queries of highest minus lowest rank of the query's relevant passages; lower is better.
+
+    One entry per query, its ranks in the pool of all languages. A figure in places, not percent: it grows with the
+    pool and with the number of translations, so it compares only over the same pool. A query with fewer than two
+    relevant passages has no distance (`ValueError`).
+    """
+    for number, one in enumerate(relevant_ranks):
+        if len(one) < 2:
+            raise ValueError(f"rank distance: query {number} has {len(one)} relevant passages, at least 2 are needed")
+    return float(np.mean([max(one) - min(one) for one in relevant_ranks]))

@@ -1,0 +1,179 @@
+"""LAReQA and Mewsli-X, the targets in which a query's right answers are ranked within a pool of candidates.
+
+LAReQA (Roy et al. 2020) is XQuAD with sentence boundaries, `xquad-r/{xx}.json`. A candidate is a sentence with its
+paragraph; right is, in every language, the sentence in which the parallel question's answer begins. The pool is that of
+all languages read, so with fewer languages than eleven the task is an easier one, and a note says so.
+
+Mewsli-X: mentions in WikiNews sentences, and one pool of entity descriptions in 50 languages.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from common import jsontext
+from common.errors import InputError
+from data_prep import fields, mewsli
+from data_prep.examples import shorten
+from data_prep.formats import readers
+from data_prep.passages import passage_text
+from eval.places import Local
+from eval.rows import Candidate, Loaded, NotThere, Query
+
+
+def read_lareqa(place: Local, languages: Sequence[str]) -> Loaded:
+    """Queries of each language; ids are QUESTION_xx and, of candidates, xx_PARAGRAPH_SENTENCE, all from 1, 1 and 0."""
+    loaded = Loaded("validation", {}, {})
+    questions: dict[str, list[tuple[str, str]]] = {}
+    right: dict[str, list[str]] = {}
+    for code in languages or place.testset.languages:
+        found = place.paths(f"xquad-r/{code}.json")
+        if not found:
+            continue
+        loaded.files[code] = place.files(found)
+        questions[code] = []
+        outside = 0
+        for number, (where, paragraph) in enumerate(_paragraphs(found[0]), 1):
+            context = fields.text(paragraph, "context", where)
+            breaks = _breaks(paragraph, len(context), where)
+            sentences = [context[start:end] for start, end in breaks]
+            names = [f"{code}_{number}_{place_}" for place_ in range(len(sentences))]
+            loaded.pool += [
+                Candidate(name, passage_text(s, context), code) for name, s in zip(names, sentences, strict=True)
+            ]
+            for question in paragraph["qas"]:
+                answers = fields.answers(question, "answer_start", where)
+                if len(answers) != 1 or not answers[0][0]:
+                    raise InputError(f"{where}: expected one answer a question, found {len(answers)} (withheld?)")
+                begins = answers[0][1]
+                inside = [i for i, (start, end) in enumerate(breaks) if start <= begins < end]
+                if not inside:
+                    outside += 1
+                    continue
+                name = fields.text(question, "id", where)
+                questions[code].append((name, fields.text(question, "question", where)))
+                # A sentence that stands twice in its paragraph is right in both places.
+                same = [n for n, s in zip(names, sentences, strict=True) if s == sentences[inside[0]]]
+                right.setdefault(name, []).extend(same)
+        if not questions[code]:
+            raise InputError(f"{found[0]}: no question whose answer begins in a sentence; is it XQuAD-R's file?")
+        if outside:
+            loaded.notes.append(f"{found[0]}: {outside} questions left out: their answer begins in no sentence")
+    if not questions:
+        raise NotThere(
+            f"no data at --data {place.folder.path}; expected {place.testset.files} ({place.testset.obtain})"
+        )
+    missing = [code for code in place.testset.languages if code not in questions]
+    if missing:
+        loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one of 13,014 candidates")
+    for code, asked in questions.items():
+        loaded.rows[code] = [Query(f"{name}_{code}", text, tuple(right[name])) for name, text in asked]
+    return loaded
+
+
+def _paragraphs(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        document = jsontext.parse("\n".join(line for _, line in readers.lines(path)))
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
+                    raise TypeError
+                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
+
+
+def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
+    if "sentence_breaks" not in paragraph:
+        raise InputError(
+            f"{where}: field `sentence_breaks` is missing: XQuAD itself, or the Hub's copy, which has none;"
+            " use the files of github.com/google-research-datasets/lareqa"
+        )
+    found = paragraph["sentence_breaks"]
+    try:
+        breaks = [(int(start), int(end)) for start, end in found]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where}: field `sentence_breaks`: expected pairs, found {shorten(found)}") from None
+    if not all(0 <= start < end <= length for start, end in breaks):
+        raise InputError(f"{where}: field `sentence_breaks`: a pair lies outside the paragraph")
+    return breaks
+
+
+_MENTIONS = {"test": "test", "validation": "dev"}
+_POOLS = ("candidate_set_entities.jsonl", "candidate_entities.jsonl.tar.gz", "candidate_entities.jsonl")
+
+
+def read_mewslix(place: Local, languages: Sequence[str]) -> Loaded:
+    """Mentions of each language and the pool of entities; the split that has most languages with their labels."""
+    usable: dict[str, dict[str, list[Query]]] = {}
+    files: dict[str, dict[str, dict[str, str]]] = {}
+    notes: list[str] = []
+    for split in place.testset.splits:
+        usable[split], files[split] = {}, {}
+        for code in languages or place.testset.languages:
+            paths = _mention_files(place, code, _MENTIONS[split])
+            queries = [q for path in paths for q in _mentions(place, path, code)]
+            if queries and not any(query.gold[0] for query in queries):
+                notes.append(f"{paths[0]}: labels withheld, not used")
+            elif queries:
+                usable[split][code], files[split][code] = queries, place.files(paths)
+    split = max(usable, key=lambda s: len(usable[s]))
+    if not usable[split]:
+        reason = f"{notes[0]} (this copy has no labels)" if notes else f"no data at --data {place.folder.path}"
+        raise NotThere(f"{reason}; expected {place.testset.files} ({place.testset.obtain})")
+    found = next((paths for name in _POOLS if (paths := place.paths(name))), None)
+    if found is None:
+        raise NotThere(
+            f"no candidates at --data {place.folder.path}: expected {' or '.join(_POOLS)} beside the mentions"
+            f" ({place.testset.obtain})"
+        )
+    pool = list(_entities(found[0]))
+    known = {candidate.id for candidate in pool}
+    loaded = Loaded(split, {}, {}, notes, pool)
+    if len(known) < len(pool):
+        raise InputError(f"{found[0]}: an entity stands there twice; expected each entity_id once")
+    sums = place.files(found)
+    for code, queries in usable[split].items():
+        for query in queries:
+            if query.gold[0] not in known:
+                raise InputError(f"{found[0]}: entity {query.gold[0]!r} of mention {query.id!r} is not in it")
+        loaded.rows[code] = list(queries)
+        loaded.files[code] = {**files[split][code], **sums}
+    return loaded
+
+
+def _mention_files(place: Local, code: str, split: str) -> list[Path]:
+    """XTREME's, the Hub's (izhx/mewsli-x) or the makers' file, in which all languages stand together."""
+    for end in (f"wikinews_mentions/{split}-{code}.jsonl", f"wikinews_mentions/{code}/{split}.jsonl"):
+        found = place.paths(end)
+        if found:
+            return found
+    return place.paths(f"wikinews_mentions-{split}.jsonl")
+
+
+def _mentions(place: Local, path: Path, code: str) -> Iterator[Query]:
+    for where, row in place.rows(path, readers.jsonl):
+        if "context" not in row:  # the Hub's copy: one mention a row, its text already made
+            name = str(row.get("example_id") or where.rpartition(": ")[2])
+            yield Query(name, fields.text(row, "mention", where), (fields.text(row, "entity_id", where),))
+            continue
+        context = row["context"]
+        mentions = row.get("mentions")
+        if not isinstance(context, dict) or not isinstance(mentions, list):
+            raise InputError(f"{where}: expected Mewsli-X's {{context, mentions}}, found {shorten(list(row))}")
+        if not all(isinstance(mention, dict) for mention in mentions):
+            raise InputError(f"{where}: field `mentions`: expected a list of objects, found {shorten(mentions)}")
+        if context.get("language") != code:
+            continue
+        for mention in mentions:
+            text = mewsli.mention_text(context, mention, where)
+            yield Query(fields.text(mention, "example_id", where), text, (fields.text(mention, "entity_id", where),))
+
+
+def _entities(path: Path) -> Iterator[Candidate]:
+    for where, row in readers.jsonl(path):
+        text = mewsli.entity_text(row, where)
+        yield Candidate(fields.text(row, "entity_id", where), text, str(row.get("description_language") or ""))

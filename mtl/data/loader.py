@@ -1,0 +1,217 @@
+"""From the plan to this rank's packed micro-batches, ahead of the step that needs them.
+
+    with Ahead(plan, first=state.step, rank=rank, world=world, special=special, pin=False) as works:
+        for work in works:
+            ...
+
+Nothing here holds state: which rows a step has follows from its number alone, so a resumed run begins with the step
+that its checkpoint names, whatever had been packed ahead of it.
+
+What comes from the disk is checked before it reaches the model, where a wrong id would be an error without a name (or,
+on a GPU, the end of the process): whole micro-batches at a time, and row by row only once something is wrong.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common.errors import InputError
+from data_prep.storage.columns import Columns
+from mtl.data.packing import READ, PackedBatch, Special, columns_of, mask_tokens, pack_columns
+from mtl.data.plan import Plan, Step
+
+AHEAD = 3  # steps that are packed and wait, the next one among them
+LATER = 0.4  # of a step: packing begins so long after it
+LONGEST = 0.2  # seconds, at most
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a rank does in one global step. `shares` as `Step.divide` gave them, `keys` as `pair_keys`.
+
+    `problem`: why it cannot (a row is not what was prepared); then there are no batches, and `step` is not to be used.
+    """
+
+    step: Step
+    shares: list[list[np.ndarray]]
+    batches: list[PackedBatch]
+    keys: dict[str, np.ndarray]
+    problem: str | None = None
+
+
+class Ahead:
+    """The works of `rank` for the steps from `first` on, made in a thread of their own, at most `AHEAD` waiting.
+
+    Iterating gives them in order. An exception of the thread is raised where its step would have come. `pin`: batches
+    lie in page-locked memory. Leaving the `with` ends the thread; its exceptions no longer matter then.
+    """
+
+    def __init__(self, plan: Plan, *, first: int, rank: int, world: int, special: Special, pin: bool) -> None:
+        self._plan, self._first, self._rank, self._world = plan, first, rank, world
+        self._special, self._pin = special, pin
+        self._made: queue.SimpleQueue[Work | BaseException | None] = queue.SimpleQueue()
+        self._next: list[Work | BaseException | None] = []  # looked at, not yet taken
+        self._room = threading.Semaphore(AHEAD)
+        self._closed = threading.Event()
+        self._took = (time.monotonic(), 0.0)  # when a work was last asked for, and how long after the one before
+        self._thread = threading.Thread(target=self._make, name="loader", daemon=True)
+
+    def __enter__(self) -> "Ahead":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._room.release()
+        self._thread.join()
+
+    def broken(self) -> bool:
+        """Whether the next work has a problem; waits until it is made."""
+        if not self._next:
+            self._next.append(self._made.get())
+        return isinstance(self._next[0], Work) and self._next[0].problem is not None
+
+    def __iter__(self) -> Iterator[Work]:
+        while (work := self._next.pop() if self._next else self._made.get()) is not None:
+            if isinstance(work, BaseException):
+                raise work
+            now = time.monotonic()
+            self._took = (now, now - self._took[0])
+            self._room.release()
+            yield work
+
+    def _make(self) -> None:
+        try:
+            for step in steps_from(self._plan, self._first):
+                self._room.acquire()
+                if self._made.qsize() + len(self._next) > 1:
+                    # The step that has just begun issues its kernels from Python, and this thread would hold it up.
+                    # Later it waits for the GPU. As long as a work is ready there is time.
+                    self._closed.wait(min(LATER * self._took[1], LONGEST))
+                if self._closed.is_set():
+                    return
+                self._made.put(self._work(step))
+            self._made.put(None)
+        except InputError as error:  # while planning
+            nothing = np.zeros(0, np.int64)
+            step = Step(-1, nothing, nothing, nothing, nothing, nothing, np.zeros(0))
+            self._made.put(Work(step, [], [], {}, str(error)))
+            self._made.put(None)
+        except BaseException as error:  # whatever it is, the step that waits for it must not wait for ever
+            self._made.put(error)
+
+    def _work(self, step: Step) -> Work:
+        shares = step.divide(self._world, self._plan.config.micro_tokens)
+        try:
+            batches = micro_batches(self._plan, step, shares, self._rank, self._special)
+            keys = pair_keys(self._plan, step)
+        except InputError as error:
+            return Work(step, shares, [], {}, str(error))
+        return Work(step, shares, [batch.pinned() for batch in batches] if self._pin else batches, keys)
+
+
+def steps_from(plan: Plan, first: int) -> Iterator[Step]:
+    """The global steps from number `first` on; seeking costs a recount of the draws before, not a replay."""
+    cursors = plan.sampler.cursors(first)
+    for number in range(first, plan.steps):
+        step = plan.step(number, cursors)
+        cursors = cursors + step.counts
+        yield step
+
+
+def micro_batches(
+    plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: int, special: Special
+) -> list[PackedBatch]:
+    """This rank's micro-batches of `step`; `shares` as `Step.divide` gave them.
+
+    Raises `InputError` naming the file and row if one is not what was prepared.
+    """
+    batches = []
+    for ranks in shares:
+        batch = _sound_batch(plan, step, ranks[rank], special)
+        if batch is None:
+            wrong = (p for p in ranks[rank] if _sound_batch(plan, step, np.array([p]), special) is None)
+            bad = next(wrong, ranks[rank][0])
+            raise InputError(plan.tasks[step.task[bad]].altered(int(step.row[bad])))
+        batches.append(batch)
+    return batches
+
+
+def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
+    """{task: int64 [n]}: the passage key of every pair of `step`, in order of slots, of its tasks of kind `pair`."""
+    found = {}
+    for t in np.flatnonzero(step.counts):
+        task = plan.tasks[t]
+        if task.task.kind == "pair":
+            found[task.name] = np.asarray(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
+    return found
+
+
+def batch_of(
+    plan: Plan, step: Step, places: np.ndarray, special: Special, weights: np.ndarray | None = None
+) -> PackedBatch:
+    """Some places of `step` in one micro-batch, masked where the task is mlm; `weights` of the heads, by default 1.
+
+    `ValueError` or `IndexError` where the rows are not what was prepared.
+    """
+    groups = []
+    owner = step.task[places]
+    for t in np.unique(owner).tolist():
+        at = np.flatnonzero(owner == t)
+        groups.append((t, at, _columns(plan, step, t, places[at], special)))
+    return pack_columns(groups, [(task.name, task.task.kind) for task in plan.tasks], special, weights)
+
+
+def _columns(plan: Plan, step: Step, t: int, places: np.ndarray, special: Special) -> Columns:
+    """What the head of task `t` reads of these places of `step`, all of that task."""
+    task, rows = plan.tasks[t], step.row[places]
+    kind = task.task.kind
+    if kind == "mlm":
+        masked: list[dict[str, Any]] = []
+        for place, row in zip(places.tolist(), task.train.take(rows), strict=True):
+            key = (plan.config.seed, step.number, place)
+            masked.append(mask_tokens(row, special, plan.config.mlm_probability, key))
+        return columns_of(kind, masked)
+    columns = task.train.gather(rows, ["input_ids", "lengths", *(name for name in READ[kind] if name != "slot")])
+    if kind == "pair":
+        columns["slot"] = np.searchsorted(np.flatnonzero(step.task == t), places)
+    return columns
+
+
+def _sound_batch(plan: Plan, step: Step, places: np.ndarray, special: Special) -> PackedBatch | None:
+    """These places of `step` in one micro-batch; None if a row cannot be what was prepared."""
+    try:
+        batch = batch_of(plan, step, places, special, step.weights)
+        sound = _sound(batch, plan, special) and (not len(places) or batch.tokens == step.length[places].sum())
+    except (ValueError, IndexError, OverflowError, InputError):  # lengths that do not add up, a token never seen
+        return None
+    return batch if sound else None
+
+
+def _sound(batch: PackedBatch, plan: Plan, special: Special) -> bool:
+    ids = batch.input_ids
+    if int(ids.min()) < 0 or int(ids.max()) >= special.vocabulary:
+        return False
+    for task in plan.tasks:
+        rows = batch.heads[task.name]
+        if len(rows.tokens) and (int(rows.tokens.min()) < 0 or int(rows.tokens.max()) >= batch.tokens):
+            return False
+        if not len(rows.labels):
+            continue
+        if task.task.kind == "pair":
+            continue  # a slot is ours, a key may be any number
+        if task.task.kind == "span" or task.task.kind == "choice":
+            room = rows.group.bincount(minlength=len(rows.labels))  # tokens, or choices, of each example
+            highest = rows.labels.max(dim=1).values if task.task.kind == "span" else rows.labels
+            wrong = bool((highest >= room).any())
+        else:
+            classes = len(task.labels) if task.labels else special.vocabulary
+            wrong = int(rows.labels.max()) >= classes
+        if wrong or int(rows.labels.min()) < 0:
+            return False
+    return True

@@ -1,0 +1,188 @@
+"""The prepared data of a run: for every task, its training rows and its dev rows.
+
+A task may have several datasets (ANLI+ = MNLI + SNLI + ANLI); their rows stand behind one another and share the head.
+Nothing is read here but manifests; rows are fetched from memory-mapped Arrow when a step needs them, so that neither
+the start nor a step costs more on more data.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+from common.errors import InputError
+from common.run_config import RandomEncoder, RunConfig
+from common.task_table import Task
+from data_prep.encoding import tokenizer as tokenizers
+from data_prep.encoding.encode import masked_count
+from data_prep.storage import store
+from data_prep.storage.columns import Columns, merge
+from mtl.data.packing import Special
+
+
+class Rows:
+    """Several splits behind one another. Nothing is read before it is asked for."""
+
+    def __init__(self, splits: Sequence[store.Split]) -> None:
+        self._splits = list(splits)
+        self._ends = np.cumsum([split.rows for split in splits])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    # Whole columns, copied into memory: for dev sets.
+
+    @cached_property
+    def length(self) -> np.ndarray:
+        """int32 [rows]: tokens of each row."""
+        return np.concatenate([split.length for split in self._splits])
+
+    @cached_property
+    def example(self) -> np.ndarray:
+        """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""
+        shift, shifted = 0, []
+        for split in self._splits:
+            numbers = split.example
+            shifted.append(numbers + shift)
+            shift += int(numbers[-1]) + 1 if split.rows else 0
+        return np.concatenate(shifted)
+
+    @cached_property
+    def passage_keys(self) -> np.ndarray:
+        """int64 [rows] of kind `pair`: the key of each passage, the same for the same text."""
+        return np.concatenate([split.whole("passage_key") for split in self._splits])
+
+    def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
+        """Some columns of the given rows, in the order given (see `store.Split.gather`)."""
+        if len(self._splits) == 1:
+            return self._splits[0].gather(rows, names)
+        parts = [(places, self._splits[n].gather(mine, names)) for n, places, mine in self._owners(rows)]
+        if not parts:
+            return self._splits[0].gather(rows, names)
+        return {name: merge([(places, found[name]) for places, found in parts], len(rows)) for name in names}
+
+    def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """The encoded rows of the given numbers, in the order given."""
+        found: list[dict[str, Any]] = [{}] * len(rows)
+        for number, places, mine in self._owners(rows):
+            for place, row in zip(places, self._splits[number].take(mine), strict=True):
+                found[place] = row
+        return found
+
+    def _owners(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """(split, places in `rows` of what it holds, their numbers in it)."""
+        owner = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owner).tolist():
+            places = np.flatnonzero(owner == number)
+            first = int(self._ends[number]) - self._splits[number].rows
+            yield number, places, rows[places] - first
+
+    def origin(self, row: int) -> str:
+        """Where a row lies on disk, for a message."""
+        owner = int(np.searchsorted(self._ends, row, side="right"))
+        split = self._splits[owner]
+        place = row - (int(self._ends[owner]) - split.rows)
+        (example,) = split.gather([place], ["example"]).values()
+        assert isinstance(example, np.ndarray)
+        return f"{split.path} row {place} (example {int(example[0])})"
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its data. `labels`: names in id order, None for span, choice and mlm."""
+
+    task: Task
+    labels: tuple[str, ...] | None
+    max_length: int
+    prepared: tuple[store.Prepared, ...]
+    train: Rows
+    dev: Rows
+    cap: int | None
+    share: float | None
+    loss_weight: float
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    @property
+    def mean_length(self) -> float:
+        """Tokens of a training row, on average; from the manifests."""
+        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
+        return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
+
+    @cached_property
+    def longest(self) -> int:
+        """No training row has more tokens; from the manifests, whose histogram rounds it up to a power of two."""
+        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
+        return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
+
+    def altered(self, row: int) -> str:
+        """What to say of a training row that is not what was prepared."""
+        return (
+            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids, lengths or labels out of range): "
+            "has the file changed? delete its folder and prepare again"
+        )
+
+    def sizes(self, rows: np.ndarray, mlm_probability: float) -> tuple[np.ndarray, np.ndarray]:
+        """(tokens, loss units) of training rows: two int64 [rows]. `InputError` if they cannot be what was prepared."""
+        found = self.train.gather(rows, ("length", "units"))
+        length, units = np.asarray(found["length"], np.int64), np.asarray(found["units"], np.int64)
+        wrong = (length < 1) | (length > self.longest) | (units < 0) | (units > length)
+        if wrong.any():  # all that follows is planned by these numbers
+            raise InputError(self.altered(int(rows[np.argmax(wrong)])))
+        return length, masked_count(length, mlm_probability) if self.task.kind == "mlm" else units
+
+
+def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:
+    """The tokenizer of the run's encoder."""
+    spec = config.encoder
+    return tokenizers.load(spec.tokenizer if isinstance(spec, RandomEncoder) else spec)
+
+
+def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
+    """The ids that packing and masking need."""
+    return Special(
+        bos=tokenizer.cls_token_id,
+        eos=tokenizer.sep_token_id,
+        pad=tokenizer.pad_token_id,
+        mask=tokenizer.mask_token_id,
+        vocabulary=len(tokenizer),
+        others=tuple(sorted(tokenizer.all_special_ids)),
+    )
+
+
+def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: str) -> list[TaskData]:
+    """Finds the prepared folder of every dataset of every task; `InputError` names `command`, which makes it."""
+    fingerprint = tokenizers.fingerprint(tokenizer)
+    opened = []
+    for index, (entry, task) in enumerate(zip(config.tasks, config.resolved_tasks(), strict=True)):
+        length = config.length_of(index)
+        prepared = []
+        files = [Path(path) for path in (task.train, task.dev) if path is not None]
+        for dataset in task.datasets:
+            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
+            prepared.append(store.find(Path(config.data), dataset, key, command, files))
+        if hasattr(nn.ModuleDict(), task.name):  # the heads are kept in one, by name
+            raise InputError(f"tasks: name {task.name!r} is a word of torch's own; choose another")
+        if not any(p.train.rows for p in prepared):
+            raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
+        opened.append(
+            TaskData(
+                task=task,
+                labels=prepared[0].labels,
+                max_length=length,
+                prepared=tuple(prepared),
+                train=Rows([p.train for p in prepared]),
+                dev=Rows([p.dev for p in prepared]),
+                cap=entry.cap,
+                share=entry.share,
+                loss_weight=entry.loss_weight,
+            )
+        )
+    return opened

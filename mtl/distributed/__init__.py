@@ -1,0 +1,1 @@
+"""The distributed step and what the ranks exchange."""

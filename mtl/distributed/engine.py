@@ -1,0 +1,343 @@
+"""The distributed step. The only file that imports deepspeed.
+
+Micro-steps may differ in number from step to step (equal on all ranks), so DeepSpeed's accumulation is 1 and the
+boundary is set by hand before each forward.
+
+Under ZeRO-1/2 all ranks must reduce the same gradients in the same order: every head runs in every micro-step, on
+possibly zero rows (`encoder.py`). DeepSpeed averages gradients over ranks; `PackedBatch.weights` normalise by the
+global batch, so the loss is multiplied by the number of ranks.
+"""
+
+import copyreg
+import gc
+import hashlib
+import math
+import os
+import pickle
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import numpy as np
+import psutil
+import torch
+from deepspeed.accelerator import get_accelerator
+from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
+from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
+from deepspeed.runtime.fp16.loss_scaler import LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
+from deepspeed.utils import safe_get_full_fp32_param
+from deepspeed.utils.tensor_fragment import fragment_address
+from torch import Tensor
+
+from common.errors import InputError
+from common.run_config import RunConfig
+from mtl.data.packing import PackedBatch
+from mtl.distributed import grad_norm, reshard, zero2_gradients, zero2_step
+from mtl.distributed.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, set_step
+from mtl.model import attention, pairs
+from mtl.model.encoder import MultiTaskModel
+
+# All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
+SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)
+# Python before 3.11.5 (Debian 12's) pickles a member of an enumeration as a call of `getattr`, which is refused.
+copyreg.pickle(ZeroStageEnum, lambda stage: (ZeroStageEnum, (int(stage),)))
+
+
+def connect() -> tuple[int, int, torch.device]:
+    """Joins the process group that the launcher describes (or makes one of a single process): (rank, ranks, device)."""
+    if "RANK" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ):
+        # Every micro-batch has another number of tokens: blocks of fixed sizes rarely fit the next one, and each that
+        # does not is a cudaMalloc, for which the host waits.
+        os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
+    accelerator = get_accelerator()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        # Ranks on one host share its cores; torch would give all of them to each.
+        # torchrun and deepspeed have a name each for how many those are.
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
+    _find_interface()
+    # Its inference on CPU ranks has an all-reduce of its own, never used here: compiled at the first run, and 69 MB a
+    # rank of shared memory that outlive the process.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
+    if accelerator.device_name() == "cpu":
+        device = torch.device("cpu")
+    else:
+        accelerator.set_device(local)
+        device = torch.device(accelerator.device_name(local))
+    return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
+
+
+def _find_interface() -> None:
+    """Names the interface that leads to rank 0; gloo would take the address of the host's name, often 127.0.1.1."""
+    if "GLOO_SOCKET_IFNAME" in os.environ:
+        return
+    try:
+        target = socket.getaddrinfo(os.environ["MASTER_ADDR"], 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(target[0], target[1]) as probe:
+            probe.connect(target[4])  # sends nothing: the routing table says which of our addresses it would leave by
+            own = probe.getsockname()[0]
+    except OSError:
+        return  # the rendezvous will say what is wrong
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(a.address.partition("%")[0] == own for a in addresses) and not own.startswith("127.") and own != "::1":
+            os.environ["GLOO_SOCKET_IFNAME"] = name
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """The sum of `values` over all ranks, as a new tensor where `values` live (a collective call)."""
+    total = values.clone().to(get_accelerator().current_device_name())
+    torch.distributed.all_reduce(total)
+    return total.to(values.device)
+
+
+class Engine:
+    """A model under DeepSpeed. `steps`: length of the run, for the learning-rate schedule."""
+
+    def __init__(self, model: MultiTaskModel, config: RunConfig, ds: dict[str, Any], steps: int) -> None:
+        self.config = config
+        self.steps = steps
+        self.rank = torch.distributed.get_rank()
+        self.world = torch.distributed.get_world_size()
+        groups = param_groups(model, config.optimizer)
+        settings: dict[str, Any] = {
+            "lr": config.optimizer.lr,
+            "betas": config.optimizer.betas,
+            "eps": config.optimizer.eps,
+            "weight_decay": config.optimizer.weight_decay,
+        }
+        if "offload_optimizer" in ds.get("zero_optimization", {}):
+            optimizer: torch.optim.Optimizer = _offloaded(groups, settings)
+        else:
+            fused = get_accelerator().device_name() in ("cpu", "cuda")
+            optimizer = AdamW(groups, **settings, fused=fused)
+        if config.gradient_checkpointing:
+            model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        # bf16 would round what is never trained, and the export promises it as it came.
+        self._frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+        # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/distributed/test_exact.py is our test.
+        deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
+        # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
+        quiet = {**ds, "timers": {"throughput": {"enabled": False}}}
+        # DeepSpeed's bf16 optimizer (zero1.json) collects garbage before and after each parameter group, and each time
+        # would look through all that was imported: 24 s of the start with nine tasks' 22 groups, 0.7 like this.
+        gc.collect()
+        gc.freeze()
+        try:
+            self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
+        finally:
+            gc.unfreeze()  # or an engine that has had its time, and all it holds, would stay
+        self.ds.train()  # all of it: a loaded encoder comes in eval mode
+        self.stage = self.ds.zero_optimization_stage()
+        if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
+            grad_norm.in_one_message(self.ds.optimizer)  # where DeepSpeed would wait for the GPU several times
+        self.reduction: zero2_gradients.Reduction | None = None  # where gradients and step are ours, not DeepSpeed's
+        if self.stage == 2 and zero2_gradients.fits(self.ds.optimizer):
+            self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
+            zero2_step.Step(self.ds.optimizer, self.reduction.sums)
+        self._files = _Files(self.ds._config)
+        self.ds.checkpoint_engine = self._files
+        self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)
+        fill_state(self._inner)
+
+    @property
+    def _inner(self) -> torch.optim.Optimizer:
+        """The optimizer over this rank's own partitions, one flat tensor a group (plain one: over all parameters)."""
+        found: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
+        return found
+
+    @property
+    def backend(self) -> str:
+        """The attention back-end in use."""
+        encoder = self.model.encoder
+        if encoder.packed_backend != "auto":
+            return encoder.packed_backend
+        dtype = encoder.get_input_embeddings().weight.dtype
+        head = encoder.config.hidden_size // encoder.config.num_attention_heads
+        return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob, head)
+
+    @property
+    def model(self) -> Any:
+        """The `MultiTaskModel` itself, for evaluation."""
+        return self.ds.module
+
+    @property
+    def device(self) -> torch.device:
+        return self.ds.device
+
+    def step(
+        self, number: int, micro_batches: list[PackedBatch], present: set[str], keys: Mapping[str, np.ndarray]
+    ) -> tuple[Tensor, float, float]:
+        """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
+
+        `present`: tasks with examples in the global step; `keys`: of those of kind `pair`, the passage key of each
+        pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
+        finite nothing was changed, neither weights nor moments: the caller decides what that means.
+        """
+        if not self.model.training:  # after an evaluation; not at each step, since 500 modules are told
+            self.ds.train()
+        if keys:
+            micro_batches = self._with_pairs(number, micro_batches, keys)
+        total: Tensor | None = None
+        for micro, batch in enumerate(micro_batches):
+            torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
+            self.ds.set_gradient_accumulation_boundary(micro == len(micro_batches) - 1)
+            loss, stats = self.ds(batch.to(self.device))
+            self.ds.backward(loss * self.world, scale_wrt_gas=False)
+            total = stats if total is None else total + stats
+        assert total is not None
+        factor = schedule(number, self.steps, self.config.optimizer.warmup)
+        set_step(self.ds.optimizer.param_groups, factor, present)
+        # Plain data parallelism in float32 reports no norm and looks for nothing: taken from the reduced gradients.
+        norm = None if self.stage or self.ds.bfloat16_enabled() else self._gradient_norm()
+        if norm is not None and not math.isfinite(norm):
+            self.ds.zero_grad()
+            return total, norm, factor
+        skipped = self.ds.skipped_steps
+        self.ds.step()
+        if norm is None:
+            norm = float(self.ds.get_global_grad_norm())
+        # DeepSpeed leaves a step out in silence; its own step counter goes on.
+        if self.ds.skipped_steps != skipped:
+            norm = math.inf
+        return total, norm, factor
+
+    def _with_pairs(
+        self, number: int, micro_batches: list[PackedBatch], keys: Mapping[str, np.ndarray]
+    ) -> list[PackedBatch]:
+        """The micro-batches with the gradients of their pairs attached, by a first pass without a graph."""
+        pieces: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in keys}
+        micro_batches = [batch.to(self.device) for batch in micro_batches]
+        with torch.no_grad():
+            for micro, batch in enumerate(micro_batches):
+                torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
+                for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
+                    pieces[name].append((batch.heads[name].labels, vectors))
+        for name, mine in pieces.items():
+            gathered = pairs.gather(mine, keys[name], self.model.encoder.config.hidden_size, self.device)
+            found = pairs.gradients(gathered, self.model.heads[name].logit_scale[0])
+            micro_batches = [pairs.attach(batch, name, found) for batch in micro_batches]
+        return micro_batches
+
+    def _gradient_norm(self) -> float:
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(grads))
+
+    def full_weights(self) -> dict[str, Tensor]:
+        """On rank 0 every parameter by name in float32 on the CPU, from the master copies (a collective call)."""
+        weights = {}
+        for name, parameter in self.model.named_parameters():
+            full = safe_get_full_fp32_param(parameter) if self.stage and parameter.requires_grad else None
+            if self.rank == 0:
+                kept = self._frozen.get(name, parameter.data if full is None else full)
+                weights[name] = kept.detach().float().cpu().clone()
+        return weights
+
+    def save(self, folder: Path, tag: str) -> str | None:
+        """DeepSpeed's checkpoint in folder/tag (a collective call): None, or what went wrong on this rank."""
+        self._files.problem = None
+        # What DeepSpeed's own converter to its universal format asks for.
+        client: dict[str, Any] = {UNIVERSAL_CHECKPOINT_INFO: {}}
+        self.ds.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
+        return self._files.problem
+
+    def load(self, folder: Path, tag: str, saved_ranks: int) -> None:
+        """Weights and optimizer from folder/tag, which `saved_ranks` ranks wrote (a collective call).
+
+        Raises `InputError` if a file holds anything but tensors, plain values and `SAFE_CLASSES`.
+        """
+        os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        torch.serialization.add_safe_globals(list(SAFE_CLASSES))
+        try:
+            if self.stage and saved_ranks != self.world:
+                reshard.load(self.ds, folder / tag, self.rank, self.world)
+            elif self.ds.load_checkpoint(str(folder), tag=tag)[0] is None:
+                raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
+        except pickle.UnpicklingError as error:
+            what = re.search(r"GLOBAL (\S+)", str(error))
+            raise InputError(
+                f"{folder / tag}: holds {what[1] if what else 'something'}, which no checkpoint of this program does: "
+                "it may be a program made to run here; refused"
+            ) from None
+
+    def peak_memory(self) -> float:
+        """Peak device memory in GiB since the last call (CPU: the process's own peak, which never falls)."""
+        accelerator = get_accelerator()
+        if accelerator.device_name() == "cpu":
+            import resource
+
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        peak = accelerator.max_memory_allocated() / 2**30
+        accelerator.reset_peak_memory_stats()
+        return peak
+
+
+class _Files(TorchCheckpointEngine):
+    """Writes DeepSpeed's checkpoint files. A rank that cannot goes on: the others wait for it further down."""
+
+    problem: str | None = None
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        with self._noticed(path):
+            super().makedirs(path, exist_ok=exist_ok)
+
+    def save(self, state_dict: dict[str, Any], path: str) -> None:
+        with self._noticed(path):
+            super().save(state_dict, path)
+
+    def guarded(self, write: Callable[[str], None]) -> Callable[[str], None]:
+        """`write`, with its failures noticed like those of the rest."""
+
+        def guarded(path: str) -> None:
+            with self._noticed(path):
+                write(path)
+
+        return guarded
+
+    @contextmanager
+    def _noticed(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+            if shutil.disk_usage(Path(path).parent.parent).free < 2**20:
+                reason = "no space left on device"
+            self.problem = self.problem or f"{path}: {reason}"
+
+
+def _offloaded(groups: list[dict[str, Any]], settings: dict[str, Any]) -> torch.optim.Optimizer:
+    from deepspeed.ops.adam import DeepSpeedCPUAdam  # compiled at first use: only where it is wanted
+
+    class OffloadedAdamW(SitsOut, DeepSpeedCPUAdam):
+        """DeepSpeed's AdamW on the host, made to compute the same after a resume.
+
+        Its kernel carries beta^t from call to call (one multiplication instead of a power), so a resumed run would
+        differ in the last bit. An empty update with a step far away makes it take the power at every step.
+        """
+
+        def step(self, closure: Any = None, **more: Any) -> Any:
+            group, nothing = self.param_groups[0], [torch.zeros(0) for _ in range(4)]
+            beta1, beta2 = group["betas"]
+            self.ds_opt_adam.adam_update(
+                self.opt_id, 2**40, 0.0, beta1, beta2, group["eps"], 0.0, group["bias_correction"], *nothing
+            )
+            return super().step(closure)
+
+    return OffloadedAdamW(groups, adamw_mode=True, **settings)
+
+
+def _dropout_seed(seed: int, step: int, micro: int, rank: int) -> int:
+    digest = hashlib.sha256(f"dropout/{seed}/{step}/{micro}/{rank}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")

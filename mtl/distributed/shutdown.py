@@ -1,0 +1,127 @@
+"""When to stop before the end: signals, the launcher's death, a wall-clock limit.
+
+Stopping is asked for, never done at once: a handler sets a flag, the ranks agree on it at the next step boundary (also
+between the batches of a dev evaluation), save, and end with exit code `STOPPED`. The stock `deepspeed` launcher passes
+no signal on, and leaves the ranks behind when it is killed, so every rank looks after itself: it treats the death of
+the launcher's processes as SIGTERM. SIGUSR1 is what Slurm sends before it takes nodes away (`--signal=USR1@120`).
+"""
+
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from common.errors import InputError
+
+STOPPED = 75  # sysexits.h, EX_TEMPFAIL: not done, the same command goes on
+REASONS = {
+    1: "SIGTERM",
+    2: "SIGUSR1",
+    3: "ctrl-C",
+    4: "the end of the launcher",
+    5: "--time-limit",
+}
+
+
+class Stop:
+    """Whether this rank wants the run to stop. `limit`: seconds since the process began, None: no limit."""
+
+    def __init__(self, limit: float | None = None) -> None:
+        self.limit = limit
+        self._code = 0
+        self._began = psutil.Process().create_time()
+        self._launcher = _launchers() if "RANK" in os.environ else []
+        self.command = _command(self._launcher)
+
+    def listen(self) -> None:
+        """Installs the signal handlers (main thread only)."""
+        signal.signal(signal.SIGTERM, self._heard)
+        signal.signal(signal.SIGUSR1, self._heard)
+        signal.signal(signal.SIGINT, self._heard)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._code == 3:
+            os._exit(130)  # the second ctrl-C means it
+        found = {signal.SIGTERM: 1, signal.SIGUSR1: 2, signal.SIGINT: 3}[signal.Signals(number)]
+        self._code = self._code or found
+
+    def look(self) -> None:
+        """Notices the death of the launcher (called by the watching thread, about once a second)."""
+        if not self._code and any(not alive(process) for process in self._launcher):
+            self._code = 4
+
+    @property
+    def code(self) -> int:
+        """0: go on; else a key of `REASONS`."""
+        if not self._code and self.limit is not None and time.time() - self._began > self.limit:
+            self._code = 5
+        return self._code
+
+
+def _launchers() -> list[psutil.Process]:
+    """The process that started this rank, and those of the same launcher above it."""
+    found: list[psutil.Process] = []
+    try:
+        process = psutil.Process().parent()
+        while process is not None:
+            found.append(process)
+            above = process.parent()
+            # `deepspeed` starts launch.py, which starts the ranks: killed, each leaves the ones below alone.
+            if above is None or not any("deepspeed" in word for word in above.cmdline()[:4]):
+                break
+            process = above
+    except psutil.Error:
+        pass
+    return found
+
+
+def _command(launchers: list[psutil.Process]) -> str:
+    """What the user typed, to type again: the outermost launcher's words, or this program's."""
+    words = ["python", *sys.argv]
+    try:
+        found = launchers[-1].cmdline() if launchers else []
+    except psutil.Error:
+        found = []
+    start = next((i for i, w in enumerate(found[:4]) if Path(w).name in ("deepspeed", "torchrun", "srun")), None)
+    if start is not None:
+        words = [Path(found[start]).name, *found[start + 1 :]]
+    for at in [i for i, w in enumerate(words) if w == "--resume"][::-1]:
+        del words[at : at + 2]
+    kept = [w for w in words if not w.startswith(("--resume=", "--local_rank"))]
+    return shlex.join(kept)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process of this host still runs: neither gone, nor its number taken by another, nor a zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time limit as Slurm writes it: MM, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS.
+
+    Raises `InputError` for anything else.
+    """
+    match = re.fullmatch(r"(?:(\d{1,9})-)?(\d{1,9})(?::(\d{1,9}))?(?::(\d{1,9}))?", text, re.ASCII)
+    if match is None:
+        raise InputError(f"--time-limit {text[:40]}: expected minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
+    days, *parts = match.groups()
+    numbers = [int(part) for part in parts if part is not None]
+    if days is not None:
+        hours, minutes, seconds = [*numbers, 0, 0][:3]
+    elif len(numbers) == 3:
+        hours, minutes, seconds = numbers
+    else:
+        hours, (minutes, seconds) = 0, [*numbers, 0][:2]
+    total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+    if total == 0:
+        raise InputError(f"--time-limit {text}: is no time at all")
+    return float(total)

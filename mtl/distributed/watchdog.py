@@ -1,0 +1,238 @@
+"""Watches over the ranks: one that dies or hangs ends all of them, and the first cause is told once.
+
+Collectives wait up to half an hour for a rank that will never come, and when they fail they fail on every rank, with
+a traceback that names none. So each rank has threads that give a sign of life through the rendezvous store once a
+second and look at the others: a process of the same host that is gone is noticed within seconds, one that gives no
+sign within `silence` seconds (60 unless the run config says otherwise). The rank that finds a cause claims it in the
+store; whoever claims first tells it, the others end without a word. Where the store itself is gone (it lives in rank
+0's process, or in torchrun's agent), one rank of each host tells what it sees.
+
+All processes have then ended within `silence` + 15 seconds; a launcher waits 30 more before it kills a stopped one.
+"""
+
+import hashlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+from torch.distributed import PrefixStore, Store, TCPStore
+from tqdm import tqdm
+
+from common.errors import InputError
+from mtl.distributed import collectives
+from mtl.distributed.shutdown import Stop, alive
+
+SILENCE = 60.0  # seconds, until the run config says otherwise
+_BEAT = 1.0
+_GRACE = 4.0  # seconds for a rank to end by itself after another has told the cause
+
+
+@dataclass(frozen=True)
+class Member:
+    """A rank as its mates see it. `machine`: equal for processes that can see each other's process numbers."""
+
+    rank: int
+    host: str
+    machine: str
+    pid: int
+    began: float
+
+    def __str__(self) -> str:
+        return f"rank {self.rank} on {self.host} (process {self.pid})"
+
+    @classmethod
+    def here(cls, rank: int) -> "Member":
+        boot = Path("/proc/sys/kernel/random/boot_id")
+        space = os.readlink("/proc/self/ns/pid") if os.path.exists("/proc/self/ns/pid") else ""
+        machine = f"{boot.read_text().strip() if boot.exists() else socket.gethostname()} {space}"
+        me = psutil.Process()
+        return cls(rank, socket.gethostname(), machine, me.pid, me.create_time())
+
+    def gone(self) -> bool:
+        """Whether the process has ended (only for one of the same machine)."""
+        try:
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.began) > 1 or not alive(process)
+        except psutil.Error:
+            return True
+
+
+class Watch:
+    """The watch of this rank. Made by a collective call, once the process group is there."""
+
+    def __init__(self, rank: int, world: int, stop: Stop) -> None:
+        self.stop = stop
+        self.silence = SILENCE
+        self.saved = ""  # what a resume would start from, for the message
+        self.me = Member.here(rank)
+        self.members: list[Member] = collectives.gather(self.me)
+        self.mates = [m for m in self.members if m.machine == self.me.machine and m.rank != rank]
+        self._ended = threading.Event()
+        self._telling = threading.Lock()
+        self._cause = ""  # who told the cause, once anybody has
+        self._answered = time.monotonic()  # the store, last time
+        self._seen: dict[int, tuple[int, float]] = {}  # rank -> (beats, when they last rose)
+        self._told = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._key()}")
+        self._store: Store | None = None
+        if world > 1:
+            self._store = PrefixStore("intermezzo-watch", _client())
+            threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._look, daemon=True).start()
+        collectives.barrier()
+
+    def _key(self) -> str:
+        """The same for all ranks of this host in this run, and for nobody else, though hosts may share a folder."""
+        first = min([self.me, *self.mates], key=lambda m: m.rank)
+        return hashlib.sha256(f"{first.host} {first.machine} {first.pid} {first.began}".encode()).hexdigest()[:16]
+
+    # The threads.
+
+    def _beat(self) -> None:
+        """Gives a sign of life and collects those of the others. May block for ever, so `_look` does the judging."""
+        assert self._store is not None
+        # Rank 0 looks at all; the others at rank 0 only, or the store would be asked ranks^2 times a second.
+        others = [m.rank for m in self.members if m.rank != self.me.rank] if self.me.rank == 0 else [0]
+        while not self._ended.wait(_BEAT):
+            try:
+                self._store.add(f"beat/{self.me.rank}", 1)
+                for rank in others:
+                    beats = self._store.add(f"beat/{rank}", 0)
+                    if beats != self._seen.get(rank, (-1, 0.0))[0]:
+                        self._seen[rank] = (beats, time.monotonic())
+                if self._store.check(["cause"]):
+                    self._cause = self._store.get("cause").decode()
+            except RuntimeError:  # the store is gone: `_look` sees how long ago it answered
+                continue
+            self._answered = time.monotonic()
+
+    def _look(self) -> None:
+        last = heard = time.monotonic()
+        while not self._ended.wait(_BEAT):
+            now = time.monotonic()
+            if now - last > 10 * _BEAT:  # this process itself was stopped for a while: the others get a fresh chance
+                self._answered = now
+                self._seen = {rank: (beats, now) for rank, (beats, _) in self._seen.items()}
+            last = now
+            self.stop.look()
+            if not self._cause:
+                heard = now
+            elif now - heard > _GRACE:
+                _leave(int(self._cause.partition("|")[0] or 1))
+            else:
+                continue
+            for mate in self.mates:
+                if mate.gone():
+                    self._blame(mate, "ended without a word: it was killed, or ran out of memory")
+            if self._store is None:
+                continue
+            for rank, (_, when) in list(self._seen.items()):
+                if now - when > self.silence:
+                    self._blame(self.members[rank], f"has given no sign of life for {now - when:.0f} s")
+            if now - self._answered > self.silence:
+                self._blame(self.members[0], f"has not answered for {now - self._answered:.0f} s")
+
+    def _blame(self, member: Member, what: str) -> None:
+        """Ends this process because of another one, which is killed if it hangs on this host."""
+        if self._ended.is_set():
+            return
+        if member in self.mates and not member.gone():
+            with suppress(OSError):
+                os.kill(member.pid, signal.SIGKILL)
+        self.tell(f"{member} {what}", 1)
+
+    # The end.
+
+    def tell(self, cause: str, code: int, details: str = "") -> None:
+        """Prints `error: cause` unless another rank has told one before, and ends this process with `code`."""
+        with self._telling:  # one thread of this process is enough; it never comes back
+            if self._claim(cause, code):
+                resume = f"; {self.saved}" if self.saved else ""
+                # Another rank's progress bar may stand in the line: begin a new one.
+                tqdm.write(f"\n{details}\nerror: {cause}{resume}".replace("\n\n", "\n"), file=sys.stderr)
+                if self.me.rank == 0:
+                    time.sleep(2.5 * _BEAT)  # the store is here: let the others read who told it
+            _leave(code)
+
+    def failed(self, error: BaseException) -> None:
+        """An exception of this rank: told if it is a cause, left to the watch if it follows from another's."""
+        if isinstance(error, collectives.Agreed):
+            return
+        if isinstance(error, InputError):
+            self.tell(str(error), 2)
+        if len(self.members) > 1 and _is_communication(error):
+            for _ in range(3):  # a mate that was killed is a zombie at once, and `_look` finds it
+                time.sleep(_BEAT)
+            # Rank 0 or a mate will know soon who is missing; they end this process.
+            time.sleep(self.silence + 5)
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        self.tell(f"{self.me}: {first}", 1, "".join(traceback.format_exception(error)))
+
+    def finish(self) -> None:
+        """Ends the watch in order (a collective call)."""
+        self._ended.set()
+        collectives.barrier()
+
+    def _claim(self, cause: str, code: int) -> bool:
+        """Whether this rank is the first to tell a cause: of all where the store answers, else of its host."""
+        if self._cause:
+            return False
+        won: list[bool] = []
+        mine = f"{code}|{self.me.rank}|{cause}"
+
+        def ask() -> None:
+            try:
+                assert self._store is not None
+                won.append(self._store.compare_set("cause", "", mine).decode() == mine)
+            except RuntimeError:
+                pass
+
+        if self._store is not None:
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            asking.join(5)
+            if won and not won[0]:
+                return False
+        try:  # a mate that cannot reach the store any more finds this file
+            os.close(os.open(self._told, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return bool(won)
+        except OSError:
+            pass
+        return True
+
+
+def _client() -> TCPStore:
+    """A connection of our own to the rendezvous store: the process group's may be busy."""
+    return TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        timeout=timedelta(seconds=30),
+        wait_for_workers=False,
+    )
+
+
+def _is_communication(error: BaseException) -> bool:
+    """Whether an exception comes out of a collective, and so only says that another rank is in trouble."""
+    text = f"{type(error).__name__} {error}"
+    return isinstance(error, RuntimeError) and any(
+        word in text
+        for word in ("gloo", "NCCL", "DistBackendError", "Connection", "Broken pipe", "Timed out", "TCPStore")
+    )
+
+
+def _leave(code: int) -> None:
+    """Ends the process without its destructors, which may wait for ranks that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,230 @@
+"""The shared encoder and its bank of heads.
+
+`load_encoder` gives a stock transformers encoder whose attention is ours (`attention.py`); `encode` runs it over a
+packed row; `MultiTaskModel` runs every head on its own rows and returns one loss. Every head runs in every
+micro-step, on every rank: docs/design.md says why ZeRO needs that.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoConfig, AutoModel, PretrainedConfig
+
+from common.errors import InputError
+from common.run_config import RandomEncoder
+from mtl.data.packing import PackedBatch, Special
+from mtl.model import attention, dropout, pairs
+from mtl.model.compiled import Compiled, after_attention
+from mtl.model.heads import loss, make_head
+
+# RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
+# tests/unit/mtl/test_packing.py runs each of them packed against alone.
+POOLED = {"choice", "pair"}  # kinds whose heads read the encoder's pooler
+FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
+
+
+def load_config(spec: str | Path | RandomEncoder, special: Special | None = None) -> PretrainedConfig:
+    """The transformers config of an encoder; `special` gives a random one its vocabulary and special ids."""
+    if isinstance(spec, RandomEncoder):
+        from transformers import XLMRobertaConfig
+
+        values = {"type_vocab_size": 1, **spec.config}
+        if special is not None:
+            ids = {"pad_token_id": special.pad, "bos_token_id": special.bos, "eos_token_id": special.eos}
+            values = {"vocab_size": special.vocabulary, **ids, **values}
+        known = set(XLMRobertaConfig().to_dict())
+        for key in values:
+            if key not in known:
+                raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of XLMRobertaConfig)")
+        return XLMRobertaConfig(**values)
+    try:
+        config = AutoConfig.from_pretrained(str(spec))
+    except (OSError, ValueError) as error:
+        raise InputError(f"encoder {spec}: no such folder or Hub model ({_first_line(error)})") from None
+    if config.model_type not in FAMILIES:
+        raise InputError(
+            f"encoder {spec}: family {config.model_type!r} has not been tested with packed attention; "
+            f"use one of {', '.join(FAMILIES)}"
+        )
+    return config
+
+
+def load_encoder(
+    spec: str | Path | RandomEncoder,
+    *,
+    backend: str = "auto",
+    compiled: bool = False,
+    special: Special | None = None,
+    hidden_dropout: float | None = None,
+    attention_dropout: float = 0.0,
+    seed: int = 0,
+) -> Any:
+    """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
+
+    `compiled`: see `mtl/model/compiled.py`.
+
+    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or a back-end without
+    attention dropout where there is to be some.
+    """
+    if backend in ("triton", "varlen") and attention_dropout:
+        raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
+    config = load_config(spec, special)
+    head = config.hidden_size // config.num_attention_heads
+    if backend == "triton" and not (head in attention.TRITON_HEADS and attention.has_triton()):
+        raise InputError(
+            "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
+            f"(this encoder's are of {head}): use `auto`"
+        )
+    if hidden_dropout is not None:
+        config.hidden_dropout_prob = hidden_dropout
+    config.attention_probs_dropout_prob = attention_dropout
+    config._attn_implementation = attention.NAME
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and every start
+        if isinstance(spec, RandomEncoder):
+            encoder = AutoModel.from_config(config)
+        else:
+            try:
+                encoder, found = AutoModel.from_pretrained(
+                    str(spec), config=config, dtype=torch.float32, output_loading_info=True
+                )
+            except (OSError, ValueError, RuntimeError) as error:
+                raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+            _all_there(str(spec), found["missing_keys"], found["unexpected_keys"])
+    encoder.config._attn_implementation = attention.NAME
+    encoder.packed_backend = backend
+    encoder.compiled = Compiled() if compiled else None
+    return encoder.eval()
+
+
+def _all_there(spec: str, missing: Iterable[str], spare: Iterable[str]) -> None:
+    """`InputError` if the config asks for weights that the files lack, or the other way round.
+
+    transformers would draw the missing ones at random and pass over the others. A pooler may be missing: published
+    encoders have none.
+    """
+    missing = sorted(name for name in missing if not name.startswith("pooler."))
+    spare = sorted(n for n in spare if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n)
+    if missing or spare:
+        raise InputError(
+            f"encoder {spec}: its weights and its config.json do not belong together: "
+            + (f"{missing[0]} is missing" if missing else f"nothing takes {spare[0]}")
+        )
+
+
+def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None) -> Tensor:
+    """Hidden state of every packed token, [T, H], after the first `layers` blocks (None: all; 0: embeddings).
+
+    Blocks above are not computed. `tokens`: int64 [m], the places that are read: gives [m, H], and the last block
+    computes nothing but attention for the others. Equals `hidden_states[layers]` of each sequence run alone.
+    """
+    for hidden in encode_each(encoder, batch, layers, tokens):  # noqa: B007
+        pass
+    return hidden
+
+
+def encode_each(
+    encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None
+) -> Iterator[Tensor]:
+    """`encode` for 0, 1, ... `layers` blocks in one pass, one after the other; only the one at hand is kept.
+
+    `tokens` are those read of the last of them.
+    """
+    backend = encoder.packed_backend
+    if backend == "auto":
+        weight = encoder.get_input_embeddings().weight
+        dropout = encoder.config.attention_probs_dropout_prob if encoder.training else 0.0
+        head = encoder.config.hidden_size // encoder.config.num_attention_heads
+        backend = attention.choose(weight.device, weight.dtype, dropout, head)
+    layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
+    hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
+    blocks = encoder.encoder.layer
+    count = len(blocks) if layers is None else min(layers, len(blocks))
+    rest = encoder.compiled or after_attention
+    if encoder.compiled is not None:
+        encoder.compiled.ready(blocks[0], hidden)
+    yield hidden[0] if tokens is None or count else hidden[0, tokens]
+    final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
+    for number, block in enumerate(blocks[:count], 1):
+        if number == count and tokens is not None:
+            hidden = _block(block, hidden, layout, rest, tokens)
+        elif block.gradient_checkpointing and block.training:
+            hidden = checkpoint(_block, block, hidden, layout, rest, use_reentrant=False)
+        else:
+            hidden = _block(block, hidden, layout, rest)
+        yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
+
+
+def _block(
+    block: Any, hidden: Tensor, layout: attention.Layout, rest: Callable[..., Tensor], tokens: Tensor | None = None
+) -> Tensor:
+    """A block's output, all of it or at some places: [1, T, H] -> [1, T or m, H]; `rest`: what follows attention."""
+    norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
+    context = attention.self_attention(block.attention.self, hidden if norm is None else norm(hidden), layout)
+    if tokens is not None:
+        # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
+        context, hidden = context.index_select(1, tokens), hidden.index_select(1, tokens)
+    return rest(block, context, hidden)
+
+
+class MultiTaskModel(nn.Module):
+    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config."""
+
+    def __init__(self, encoder: Any, kinds: Mapping[str, str], labels: dict[str, int | None], seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.kinds = dict(kinds)
+        self.heads = nn.ModuleDict()
+        for name, kind in kinds.items():
+            with torch.random.fork_rng(devices=[]):
+                # Keyed by name: adding a task does not change the start of the others.
+                digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+                torch.manual_seed(int.from_bytes(digest[:7], "big"))
+                self.heads[name] = make_head(kind, encoder.config, labels[name])
+        dropout.use(self)
+        if not POOLED & set(kinds.values()) and getattr(encoder, "pooler", None) is not None:
+            encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
+
+    def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+        """(loss, stats): loss = sum over heads of batch.weights * summed unit losses, float32 scalar;
+
+        stats: float32 [heads, 2], detached: summed unit losses, units answered right. Units are known to the plan.
+        """
+        rows_of = [batch.heads[name] for name in self.kinds]
+        pieces = self._read(batch)
+        total = batch.weights.new_zeros(())
+        stats = []
+        for index, ((name, kind), rows, piece) in enumerate(zip(self.kinds.items(), rows_of, pieces, strict=True)):
+            scores = self.heads[name](piece, self.encoder)
+            if kind == "pair":
+                part, shown, right = pairs.loss(scores, cast(Tensor, self.heads[name].logit_scale)[0], rows)
+            else:
+                part, right = loss(kind, scores, rows)
+                shown = part.detach()
+            total = total + batch.weights[index] * part
+            stats.append(torch.stack([shown, right]))
+        return total, torch.stack(stats)
+
+    def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
+        """{name: [2n, H] of length 1} of heads of kind `pair`; draws the same dropout in the encoder as `forward`."""
+        pieces = dict(zip(self.kinds, self._read(batch), strict=True))
+        return {name: self.heads[name](pieces[name], self.encoder) for name in names}
+
+    def _read(self, batch: PackedBatch) -> tuple[Tensor, ...]:
+        """Hidden states that each head reads, [m, H], in the order of `kinds`."""
+        read = [batch.heads[name].tokens for name in self.kinds]
+        return encode(self.encoder, batch, tokens=torch.cat(read)).split([len(tokens) for tokens in read])
+
+    def scores(self, batch: PackedBatch, name: str) -> Tensor:
+        """The scores of one head on its rows of `batch`, float32."""
+        hidden = encode(self.encoder, batch, tokens=batch.heads[name].tokens)
+        return self.heads[name](hidden, self.encoder).float()
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

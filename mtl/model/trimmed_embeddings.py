@@ -1,0 +1,156 @@
+"""Which rows of the word embeddings a run trains.
+
+A row whose token occurs in no prepared row of the run (training or dev) never gets a gradient. AdamW's moments of it
+stay 0, so a step only decays it (Loshchilov & Hutter 2019, algorithm 2, with m = v = 0):
+
+    w after T steps = w at the start * product over the steps made of (1 - lr_t * weight_decay)
+
+Such rows are left out of the trained table: of XLM-R Large's 250,002 English data need about a tenth, and the dense
+gradient of the rest is nearly half of what data parallelism reduces. Nothing else changes: the model takes the same
+token ids, and what leaves is the whole table, with the product (`State.decay`) applied to the rows that were left out.
+A masked language model's loss reaches every row, through the output layer that shares them, so a run with a task of
+kind `mlm` trains all.
+
+Equal to training the whole table up to rounding: there each step rounds the decayed row, here the product does once,
+and the norm that clips is summed in another order.
+The price: rank 0 keeps the rows that are left out in host memory (0.9 GB for XLM-R Large in float32).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from common.run_config import RandomEncoder, RunConfig
+from data_prep.storage.store import short_hash
+from mtl.data.packing import Special
+from mtl.data.task_data import TaskData
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The word embeddings of a run. `rows`: of the whole table; `ids`: int64 [trained], ascending, the token ids whose
+
+    rows are trained (None: all); `why`: the reason for either, a clause.
+    """
+
+    rows: int
+    ids: np.ndarray | None
+    why: str
+
+    @property
+    def trained(self) -> int:
+        """How many rows are trained."""
+        return self.rows if self.ids is None else len(self.ids)
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """bool [rows]: the ids that have a trained row; None: all."""
+        if self.ids is None:
+            return None
+        known = np.zeros(self.rows, bool)
+        known[self.ids] = True
+        return known
+
+    def identity(self, config: RunConfig) -> dict[str, Any]:
+        """What a checkpoint must have in common with the run that goes on from it: which rows it holds, and where
+
+        the others are found again.
+        """
+        if self.ids is None:
+            return {"rows": self.rows, "trained": self.rows}
+        # Random rows come from the seed; those of a folder are told apart by `Setup.identity`'s encoder.
+        start = f"seed {config.seed}" if isinstance(config.encoder, RandomEncoder) else "the encoder"
+        return {"rows": self.rows, "trained": self.trained, "ids": short_hash(self.ids.tolist()), "others": start}
+
+    def saved(self, width: int, ds: dict[str, Any]) -> dict[str, int]:
+        """Bytes that the rows left out would cost, with embeddings of `width`: reduced (gradients) and gathered
+        (updated weights) a step, each counted once, and of optimizer state over all ranks.
+        """
+        size = (self.rows - self.trained) * width
+        stage = ds.get("zero_optimization", {}).get("stage", 0)
+        half = bool(ds.get("bf16", {}).get("enabled"))
+        reduced = {"fp32": 4, "bf16": 2, "fp16": 2}.get(str(ds.get("communication_data_type")), 2 if half else 4)
+        return {
+            "reduced": size * reduced,
+            "gathered": size * (2 if half else 4) if stage else 0,
+            "optimizer": size * (12 if stage or half else 8),
+        }
+
+    def describe(self, width: int, ds: dict[str, Any]) -> str:
+        """One line for people."""
+        if self.ids is None:
+            return f"word embeddings: all {self.rows:,} rows are trained ({self.why})"
+        saved = {name: f"{size / 1e6:,.1f} MB" for name, size in self.saved(width, ds).items()}
+        return (
+            f"word embeddings: {self.trained:,} of {self.rows:,} rows are trained ({self.why}); a step reduces "
+            f"{saved['reduced']} less and gathers {saved['gathered']} less, the optimizer holds {saved['optimizer']} "
+            "less over all ranks; the export is the same (trim_word_embeddings)"
+        )
+
+
+def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows: int) -> Vocabulary:
+    """The rows that a run over `tasks` has to train of a table of `rows`: of tokens in its data, and special ones.
+
+    Raises `InputError` if a prepared folder holds ids outside the tokenizer's vocabulary.
+    """
+    if not config.trim_word_embeddings:
+        return Vocabulary(rows, None, "trim_word_embeddings is false")
+    masked = next((task.name for task in tasks if task.task.kind == "mlm"), None)
+    if masked is not None:
+        return Vocabulary(rows, None, f"the loss of {masked}, of kind mlm, reaches every one")
+    seen = np.zeros(rows, bool)
+    for task in tasks:
+        for prepared in task.prepared:
+            seen[: special.vocabulary] |= prepared.token_ids(special.vocabulary)
+    seen[[special.bos, special.eos, special.pad, special.mask, *special.others]] = True
+    if seen.all():
+        return Vocabulary(rows, None, "the data hold every token")
+    return Vocabulary(rows, np.flatnonzero(seen), "no prepared row holds the other tokens")
+
+
+class TrimmedEmbedding(nn.Embedding):
+    """An embedding [any shape] of ids -> [..., H] that has rows for some ids only; another id is an index error.
+
+    `others`: the rows without gradient, [rows - trained, H], ascending ids, on the host; None where nothing exports.
+    """
+
+    def __init__(self, whole: nn.Embedding, ids: Tensor, keep: bool) -> None:
+        count, pad = len(ids), whole.padding_idx
+        place = torch.full((whole.num_embeddings,), count)  # `count`: no row, so the look-up fails
+        place[ids] = torch.arange(count)
+        weight = whole.weight.detach()
+        padding = None if pad is None else int(place[pad])
+        super().__init__(count, whole.embedding_dim, padding_idx=padding, _weight=weight[ids])
+        self.place: Tensor
+        self.register_buffer("place", place, persistent=False)
+        self.others = weight[place == count] if keep else None
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(self.place[input])
+
+    def whole(self, trained: Tensor, decay: float) -> Tensor:
+        """[rows, H] float32: the `trained` rows, and the others times `decay`."""
+        assert self.others is not None, "this process does not export"
+        missing = (self.place == self.num_embeddings).cpu()
+        table = trained.new_empty(len(missing), self.embedding_dim)
+        table[~missing] = trained
+        # Rounded as the trained rows were at the start: DeepSpeed takes its float32 master copies from bf16 weights.
+        table[missing] = self.others.to(self.weight.dtype).float() * decay
+        return table
+
+
+def trim(encoder: Any, ids: np.ndarray, keep: bool) -> None:
+    """Leaves the rows `ids` of the encoder's word embeddings in training; the others are kept aside if `keep`."""
+    encoder.set_input_embeddings(TrimmedEmbedding(encoder.get_input_embeddings(), torch.from_numpy(ids), keep))
+
+
+def restore(encoder: Any, weights: dict[str, Tensor], decay: float) -> None:
+    """Makes the word embeddings in `weights` (`encoder.*`, float32) whole; `decay`: what it left of the other rows."""
+    table = encoder.get_input_embeddings()
+    if isinstance(table, TrimmedEmbedding):
+        name = next(n for n, parameter in encoder.named_parameters() if parameter is table.weight)
+        weights[f"encoder.{name}"] = table.whole(weights[f"encoder.{name}"], decay)

@@ -1,0 +1,273 @@
+"""Attention over packed rows in Triton: forward and backward, deterministic, made for many short sequences.
+
+The algorithm is FlashAttention-2 (Dao 2023, arXiv:2307.08691): scores live in tiles on the chip, the forward keeps of
+them the log-sum-exp of each query, and the backward computes them anew. Written for this project, with what its
+rows ask for:
+
+- A row is cut into tiles on the host, once per micro-batch (`make_tiles`): a program per tile and head, none empty,
+  the longest sequences first, so that the short ones fill the gaps at the end.
+- Backward: a kernel over tiles of queries (dq, and `delta`), then one over tiles of keys (dk, dv). They compute the
+  scores twice, 7 matrix products instead of 5: the price of doing without atomic adds. The same inputs thus give the
+  same bits each time. (A kernel of its own for sequences of one tile, which needs 5, was 2 % faster on an H100.)
+
+Block sizes are fixed (`PLANS`), not searched for at run time: start-up is short and every rank runs the same code.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mtl.model.attention import TRITON_HEADS
+
+
+class Kernel(NamedTuple):
+    """How a kernel is launched. tile: rows a program owns, one of SIZES; step: rows it reads per turn of its loop.
+
+    stages: turns whose reads are under way at once.
+    """
+
+    tile: int
+    step: int
+    warps: int
+    stages: int
+
+
+class Plan(NamedTuple):
+    """The kernels for one size of head and element."""
+
+    forward: Kernel
+    dq: Kernel
+    dkv: Kernel
+
+
+SIZES = (32, 64)  # the tiles that a row is cut into; whatever a plan names must be here
+# By bytes per element and largest dim. What limits: registers hold float32 accumulators, tile x step (scores) and
+# tile x dim (results), over 32 * warps threads of at most 255 registers; operands lie in shared memory, 227 KB.
+PLANS = {
+    # The fastest of 19 on an H100, where tiles of 128 were 15 to 100 % slower (bench/README.md).
+    (2, 64): Plan(forward=Kernel(64, 64, 4, 3), dq=Kernel(64, 64, 4, 3), dkv=Kernel(64, 64, 4, 1)),
+    (2, 128): Plan(Kernel(64, 64, 4, 2), Kernel(64, 64, 4, 2), Kernel(64, 64, 8, 2)),
+    # Exact float32 has no tensor cores: small tiles, for tests and rare uses.
+    (4, 64): Plan(Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1)),
+    (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1)),
+}
+LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and exp2 is what the hardware has
+
+
+def fits(dtype: torch.dtype, dim: int) -> bool:
+    """Whether `attention` takes heads of `dim` elements of `dtype`."""
+    return dtype in (torch.bfloat16, torch.float16, torch.float32) and dim in TRITON_HEADS
+
+
+def plan(dtype: torch.dtype, dim: int) -> Plan:
+    return PLANS[dtype.itemsize, max(64, dim)]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How a packed row is cut into tiles, longest sequences first; `make_tiles` makes it, all layers share it."""
+
+    tokens: int  # T, the sum of the lengths
+    tables: dict[int, Tensor]  # by size of tile: int32 [tiles, 4] (see `_tile`), views of one tensor
+
+
+def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
+    """The tiles of a row of sequences of these lengths (each at least 1): one copy to the device, nothing awaited."""
+    given = np.array(lengths, dtype=np.int32)
+    order = np.argsort(-given, kind="stable")
+    sizes, starts = given[order], (np.cumsum(given) - given)[order]
+    parts = []
+    for tile in SIZES:
+        counts = -(-sizes // tile)
+        ends = np.cumsum(counts)
+        owner = np.repeat(np.arange(len(sizes)), counts)
+        table = np.zeros((len(owner), 4), dtype=np.int32)  # a fourth column: every row, thus every view, is aligned
+        table[:, 0], table[:, 1] = starts[owner], sizes[owner]
+        table[:, 2] = tile * (np.arange(len(owner)) - (ends - counts)[owner])
+        parts.append(table)
+    host = torch.from_numpy(np.concatenate(parts))
+    # From ordinary memory the host would wait for all that the GPU still has to do.
+    host = host.pin_memory() if torch.device(device).type == "cuda" else host
+    there = host.to(device, non_blocking=True).split([len(part) for part in parts])
+    return Tiles(int(given.sum()), dict(zip(SIZES, there, strict=True)))
+
+
+def attention(qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
+    """softmax(q k^T * scale) v within each sequence of a packed row: [T, 3, heads, dim] -> [T, heads, dim].
+
+    qkv: contiguous, on the current device; `fits` says of which dtype and dim. scale: positive. The gradient is one
+    contiguous [T, 3, heads, dim].
+    """
+    tokens, three, _, dim = qkv.shape
+    assert tokens == tiles.tokens and three == 3, f"{tuple(qkv.shape)} for {tiles.tokens} tokens"
+    assert fits(qkv.dtype, dim) and scale > 0, f"{qkv.dtype}, dim {dim}, scale {scale}"
+    return _Attention.apply(qkv.contiguous(), tiles, scale)
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
+        tokens, _, heads, dim = qkv.shape
+        out = torch.empty((tokens, heads, dim), dtype=qkv.dtype, device=qkv.device)
+        lse = torch.empty((heads, tokens), dtype=torch.float32, device=qkv.device)
+        _launch(_forward, plan(qkv.dtype, dim).forward, tiles, (qkv, out, lse), scale)
+        ctx.save_for_backward(qkv, out, lse)
+        ctx.tiles, ctx.scale = tiles, scale
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor, None, None]:
+        qkv, out, lse = ctx.saved_tensors
+        tiles, scale, kernels = ctx.tiles, ctx.scale, plan(qkv.dtype, qkv.shape[-1])
+        dout = dout.contiguous()
+        dqkv = torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
+        delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
+        for function, kernel in ((_backward_dq, kernels.dq), (_backward_dkv, kernels.dkv)):
+            _launch(function, kernel, tiles, (qkv, out, dout, lse, delta, dqkv), scale)
+        return dqkv, None, None
+
+
+def _launch(function: Any, kernel: Kernel, tiles: Tiles, tensors: tuple[Tensor, ...], scale: float) -> None:
+    """Run `function` over all tiles of the table for its size, all heads."""
+    _, _, heads, dim = tensors[0].shape  # qkv
+    table = tiles.tables[kernel.tile]
+    function[(len(table) * heads,)](
+        *tensors, table, tiles.tokens, scale, heads, dim, kernel.tile, kernel.step,
+        num_warps=kernel.warps, num_stages=kernel.stages,
+    )  # fmt: skip
+
+
+# In the kernels: q, k, v, dout (`do`) and their gradients are [rows, DIM]; scores are [queries, keys], in base 2 (by
+# LOG2E), as is `lse`, float32 [heads, T]. Products accumulate in float32; probabilities and ds are rounded to the
+# inputs' dtype, as operands must be. Rows beyond the end of the sequence are read as 0 and not stored. Queries there
+# have an lse of infinity, thus probabilities of exactly 0; keys there are masked, but in `_backward_dkv`, where each
+# key has a row of the results to itself.
+# Counts that change with every batch must not be specialised on: each new kind of number would compile anew.
+_jit = triton.jit(do_not_specialize=["tokens"])
+
+
+@triton.jit
+def _tile(table, HEADS: tl.constexpr):
+    """(start of the sequence in the row, its length, offset of the tile in it, head) of this program.
+
+    Heads are the fast axis: programs that run together read neighbouring memory.
+    """
+    program = tl.program_id(0)
+    entry = table + 4 * (program // HEADS)
+    return tl.load(entry).to(tl.int64), tl.load(entry + 1), tl.load(entry + 2), program % HEADS
+
+
+@triton.jit
+def _read(base, rows, length, ROW: tl.constexpr, DIM: tl.constexpr):
+    """Rows [n] of a sequence that starts at `base` (64 bits; within a sequence 32 are enough), ROW elements apart."""
+    return tl.load(base + rows[:, None] * ROW + tl.arange(0, DIM)[None, :], mask=rows[:, None] < length, other=0.0)
+
+
+@triton.jit
+def _write(base, rows, length, value, ROW: tl.constexpr, DIM: tl.constexpr):
+    place = base + rows[:, None] * ROW + tl.arange(0, DIM)[None, :]
+    tl.store(place, value.to(base.dtype.element_ty), mask=rows[:, None] < length)
+
+
+@triton.jit
+def _product(a, b):
+    """a b^T for rows a [m, n], b [l, n] -> float32 [m, l]."""
+    return tl.dot(a, tl.trans(b), input_precision="ieee")
+
+
+@_jit
+def _forward(
+    qkv, out, lse, table, tokens, scale,
+    HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
+    """out [T, HEADS, DIM] and lse of a tile of queries, over all keys of its sequence."""
+    PART: tl.constexpr = HEADS * DIM
+    start, length, offset, head = _tile(table, HEADS)
+    base = qkv + start * (3 * PART) + head * DIM
+    rows = offset + tl.arange(0, TILE)
+    q = _read(base, rows, length, 3 * PART, DIM)
+    factor = scale * LOG2E
+    top = tl.full([TILE], float("-inf"), tl.float32)
+    total = tl.zeros([TILE], tl.float32)
+    result = tl.zeros([TILE, DIM], tl.float32)
+    for at in range(0, length, STEP):
+        keys = at + tl.arange(0, STEP)
+        k = _read(base + PART, keys, length, 3 * PART, DIM)
+        v = _read(base + 2 * PART, keys, length, 3 * PART, DIM)
+        scores = tl.where(keys[None, :] < length, _product(q, k), float("-inf"))
+        higher = tl.maximum(top, tl.max(scores, 1) * factor)  # finite: each turn has a key of the sequence
+        p = tl.exp2(scores * factor - higher[:, None])
+        shrink = tl.exp2(top - higher)
+        total = total * shrink + tl.sum(p, 1)
+        result = tl.dot(p.to(v.dtype), v, result * shrink[:, None], input_precision="ieee")
+        top = higher
+    _write(out + start * PART + head * DIM, rows, length, result / total[:, None], PART, DIM)
+    tl.store(lse + head.to(tl.int64) * tokens + start + rows, top + tl.log2(total), mask=rows < length)
+
+
+@_jit
+def _backward_dq(
+    qkv, out, dout, lse, delta, dqkv, table, tokens, scale,
+    HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
+    """dq of a tile of queries, and delta = sum(dout * out) of each, float32 [HEADS, T], for the next kernel."""
+    PART: tl.constexpr = HEADS * DIM
+    start, length, offset, head = _tile(table, HEADS)
+    base = qkv + start * (3 * PART) + head * DIM
+    rows = offset + tl.arange(0, TILE)
+    q = _read(base, rows, length, 3 * PART, DIM)
+    do = _read(dout + start * PART + head * DIM, rows, length, PART, DIM)
+    o = _read(out + start * PART + head * DIM, rows, length, PART, DIM)
+    of_row = head.to(tl.int64) * tokens + start
+    d = tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
+    tl.store(delta + of_row + rows, d, mask=rows < length)
+    norm = tl.load(lse + of_row + rows, mask=rows < length, other=float("inf"))
+    factor = scale * LOG2E
+    dq = tl.zeros([TILE, DIM], tl.float32)
+    for at in range(0, length, STEP):
+        keys = at + tl.arange(0, STEP)
+        k = _read(base + PART, keys, length, 3 * PART, DIM)
+        v = _read(base + 2 * PART, keys, length, 3 * PART, DIM)
+        scores = tl.where(keys[None, :] < length, _product(q, k), float("-inf"))
+        p = tl.exp2(scores * factor - norm[:, None])
+        ds = p * (_product(do, v) - d[:, None])
+        dq = tl.dot(ds.to(k.dtype), k, dq, input_precision="ieee")
+    _write(dqkv + start * (3 * PART) + head * DIM, rows, length, dq * scale, 3 * PART, DIM)
+
+
+@_jit
+def _backward_dkv(
+    qkv, out, dout, lse, delta, dqkv, table, tokens, scale,
+    HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
+    """dk and dv of a tile of keys, over all queries of its sequence. `out` is not read."""
+    PART: tl.constexpr = HEADS * DIM
+    start, length, offset, head = _tile(table, HEADS)
+    base = qkv + start * (3 * PART) + head * DIM
+    rows = offset + tl.arange(0, TILE)
+    k = _read(base + PART, rows, length, 3 * PART, DIM)
+    v = _read(base + 2 * PART, rows, length, 3 * PART, DIM)
+    of_row = head.to(tl.int64) * tokens + start
+    factor = scale * LOG2E
+    dk = tl.zeros([TILE, DIM], tl.float32)
+    dv = tl.zeros([TILE, DIM], tl.float32)
+    for at in range(0, length, STEP):
+        queries = at + tl.arange(0, STEP)
+        q = _read(base, queries, length, 3 * PART, DIM)
+        do = _read(dout + start * PART + head * DIM, queries, length, PART, DIM)
+        norm = tl.load(lse + of_row + queries, mask=queries < length, other=float("inf"))
+        d = tl.load(delta + of_row + queries, mask=queries < length, other=0.0)
+        p = tl.exp2(_product(q, k) * factor - norm[:, None])
+        dv = tl.dot(tl.trans(p.to(do.dtype)), do, dv, input_precision="ieee")
+        ds = p * (_product(do, v) - d[:, None])
+        dk = tl.dot(tl.trans(ds.to(q.dtype)), q, dk, input_precision="ieee")
+    gradient = dqkv + start * (3 * PART) + head * DIM
+    _write(gradient + PART, rows, length, dk * scale, 3 * PART, DIM)
+    _write(gradient + 2 * PART, rows, length, dv, 3 * PART, DIM)

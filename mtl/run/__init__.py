@@ -1,0 +1,1 @@
+"""A run: setup, training loop, checkpoints, export."""

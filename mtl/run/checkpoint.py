@@ -1,0 +1,274 @@
+"""Checkpoints: save, verify, find, prune.
+
+A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (the step, whose
+it is, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is flushed and hashed
+into `manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) moves last, so an
+interrupted save is never taken for a whole one. A torn or altered checkpoint is named and the one before is used.
+The `keep` newest stay, and the one with the best dev score. Data order, dropout seeds and learning rates are functions
+of the step: nothing else has to be stored.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from common import jsontext
+from common.errors import InputError
+from data_prep.storage.store import file_sha256, short_hash
+from mtl.distributed import collectives
+
+if TYPE_CHECKING:
+    from mtl.distributed.engine import Engine
+
+FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
+# What decides the form of the weights and moments: no flag accepts another.
+FIXED = (
+    "encoder", "word embeddings", "heads", "deepspeed.bf16", "deepspeed.data_types",
+    "deepspeed.zero_optimization.offload_optimizer",
+)  # fmt: skip
+
+
+@dataclass
+class State:
+    """What a run has to remember besides weights and optimizer.
+
+    step: finished optimizer steps; evaluated: step of the last dev evaluation; best: best mean dev score, found at
+    step best_step; waited: evaluations since; stopped: early stopping has ended the run; skipped: steps left out
+    because they were not finite; decay: what weight decay alone has left of a weight; dev: last dev figures by task;
+    meter: sums since the last log line; ranks, identity: who wrote it, see `Setup.identity`.
+    """
+
+    ranks: int
+    identity: dict[str, Any]
+    step: int = 0
+    evaluated: int = 0
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    stopped: bool = False
+    skipped: int = 0
+    decay: float = 1.0
+    dev: dict[str, dict[str, float]] = field(default_factory=dict)
+    meter: dict[str, Any] | None = None
+
+    def judge(self, mean: float, patience: int | None) -> bool:
+        """Takes in the mean dev score of this step; True if it is the best so far."""
+        self.evaluated = self.step
+        better = self.best is None or mean > self.best
+        if better:
+            self.best, self.best_step = mean, self.step
+        self.waited = 0 if better else self.waited + 1
+        self.be_patient(patience)
+        return better
+
+    def be_patient(self, patience: int | None) -> None:
+        """Applies the patience of the run as it is now, which a resumed one may have changed."""
+        self.stopped = patience is not None and self.waited >= patience
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A checkpoint to go on from. `notes`: sentences for the user."""
+
+    name: str
+    state: State
+    notes: list[str]
+
+
+def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = False) -> Resumed | None:
+    """The newest whole checkpoint of the run, for `world` ranks; None if it has none.
+
+    Raises `InputError` if it belongs to another run (unless `accept`, and the weights have the same form), or if there
+    are checkpoints and none is whole.
+    """
+    folder = run_folder / FOLDER
+    damaged: list[str] = []
+    for name in names(folder):
+        state = _read(folder / name)
+        if isinstance(state, str):
+            damaged.append(f"checkpoint {folder / name} is damaged ({state})")
+            continue
+        notes = [f"{d}; using the one before" for d in damaged]
+        notes += _compare(folder / name, state, identity, accept)
+        if state.ranks != world:
+            notes.append(f"{folder / name} was written by {state.ranks} ranks: dividing it among {world}")
+        return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
+    if damaged:
+        raise InputError(f"{damaged[-1]} and no whole one is left: start anew with --resume never")
+    return None
+
+
+def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | None:
+    """Saves step `state.step`, keeps the `keep` newest and the best: None, or why it could not (a collective call).
+
+    After a failure the older checkpoints are as they were, and nothing of the new one is left.
+    """
+    folder = run_folder / FOLDER
+    name = _name(state.step)
+    writing = folder / f".writing-{name}"
+    hashes: list[dict[str, str]] = []
+
+    def begin() -> None:
+        if engine.rank == 0:
+            for old in folder.glob(".writing-*"):
+                shutil.rmtree(old)
+            writing.mkdir(parents=True)
+
+    def mine() -> None:
+        # Each rank flushes and reads back its part of the files; writing took place on all of them as well.
+        paths = sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]
+        hashes.append({path.name: _flushed(path) for path in paths})
+
+    def finish() -> None:
+        if engine.rank == 0:
+            _write(writing / STATE, json.dumps(asdict(state), indent=1))
+            files = {STATE: file_sha256(writing / STATE)}
+            for part in all_hashes:
+                files |= part
+            _write(writing / MANIFEST, manifest_text(files))
+            _flush(writing)
+            shutil.rmtree(folder / name, ignore_errors=True)
+            os.replace(writing, folder / name)
+            _flush(folder)
+            point(folder, name)
+            prune(folder, keep, state.best_step)
+
+    problem = _together(begin, folder)
+    if problem is None:
+        problem = _first(engine.save(folder, writing.name))
+    if problem is None:
+        problem = _together(mine, folder)
+    if problem is None:
+        all_hashes = collectives.gather(hashes[0])
+        problem = _together(finish, folder)
+    if problem is not None and engine.rank == 0:
+        shutil.rmtree(writing, ignore_errors=True)
+    return problem
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def names(folder: Path) -> list[str]:
+    """Checkpoints in `folder`, newest first."""
+    return sorted((p.name for p in folder.glob("step-*") if p.is_dir()), reverse=True)
+
+
+def point(folder: Path, name: str) -> None:
+    """Makes `latest` name this checkpoint, for DeepSpeed's own tools; this program goes by the names."""
+    pointer = folder / f".{LATEST}"
+    _write(pointer, name + "\n")
+    os.replace(pointer, folder / LATEST)
+
+
+def prune(folder: Path, keep: int, best_step: int) -> None:
+    """Removes all but the `keep` newest and that of the best dev score."""
+    for old in names(folder)[keep:]:
+        if old != _name(best_step):
+            # Renamed first: a removal cut short must not leave something that looks like a damaged checkpoint.
+            going = folder / f".going-{old}"
+            os.replace(folder / old, going)
+            shutil.rmtree(going, ignore_errors=True)
+    for rest in folder.glob(".going-*"):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def manifest_text(files: dict[str, str]) -> str:
+    """The text of `manifest.json`: sha256 by file name, and a check of the list itself."""
+    ordered = dict(sorted(files.items()))
+    return json.dumps({"files": ordered, "check": short_hash(ordered)}, indent=1)
+
+
+def _read(folder: Path) -> State | str:
+    """The state of a whole checkpoint, or what is wrong with it."""
+    try:
+        if not (folder / MANIFEST).is_file():  # a pipe would be waited on for ever
+            return f"{MANIFEST} is missing"
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        files = jsontext.parse(text)["files"]
+        if text != manifest_text(files):
+            return f"{MANIFEST} is not as it was written"
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return f"{MANIFEST}: {error.strerror if isinstance(error, OSError) else 'not readable'}"
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted(there ^ set(files)):
+        return f"{name} is missing" if name in files else f"{name} does not belong there"
+
+    def altered(name: str) -> bool:
+        try:
+            return not (folder / name).is_file() or file_sha256(folder / name) != files[name]
+        except OSError:
+            return True
+
+    with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
+        for name, wrong in zip(files, pool.map(altered, files), strict=True):
+            if wrong:
+                return f"{name} is not as it was written"
+    try:
+        values = jsontext.parse((folder / STATE).read_text(encoding="utf-8"))
+        known = json.dumps({f.name: values[f.name] for f in fields(State)})
+        state = TypeAdapter(State).validate_json(known, strict=True)
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{STATE} is not of this version of the program"
+    return state if folder.name == _name(state.step) else f"{STATE} is of step {state.step}"
+
+
+def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:
+    different = collectives.differences(state.identity, json.loads(json.dumps(identity)))
+    if not different:
+        return []
+    what = "; ".join(f"{where}: then {old}, now {new}" for where, old, new in different[:3])
+    what += f"; and {len(different) - 3} more" if len(different) > 3 else ""
+    # Stage 0 keeps its moments in another form than 1 and 2.
+    other_form = [where for where, *two in different if where == "deepspeed.zero_optimization.stage" and 0 in two]
+    other_form += [where for where, *_ in different if any(f"{where}.".startswith(f"{name}.") for name in FIXED)]
+    if other_form:
+        raise InputError(
+            f"{folder}: the checkpoint belongs to another run ({what}): its weights or moments have another form, so "
+            "restore the old values, or start anew with --resume never or another `name`"
+        )
+    if not accept:
+        raise InputError(
+            f"{folder}: the checkpoint belongs to another run ({what}): restore the old values, go on with the new "
+            "ones by --accept-changes, or start anew with --resume never or another `name`"
+        )
+    return [f"accepted: {where}: then {old}, now {new}" for where, old, new in different]
+
+
+def _together(work: Callable[[], None], folder: Path) -> str | None:
+    """Runs `work` on every rank; the first failure on any of them, in a sentence, on all (a collective call)."""
+    try:
+        work()
+    except OSError as error:
+        return _first(f"{error.filename or folder}: {error.strerror or error}")
+    return _first(None)
+
+
+def _first(problem: str | None) -> str | None:
+    return next((found for found in collectives.gather(problem) if found is not None), None)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    _flush(path)
+
+
+def _flushed(path: Path) -> str:
+    _flush(path)
+    return file_sha256(path)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

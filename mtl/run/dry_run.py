@@ -1,0 +1,77 @@
+"""What `--dry-run` prints: the plan of a run, before anything is spent on it.
+
+Sizes, the mixture with expected examples and epochs, steps, tokens, parameters, and memory per GPU under the chosen
+ZeRO stage. Needs prepared data, the tokenizer and the encoder's config, no weights and no GPU.
+"""
+
+import math
+
+from mtl.data.plan import Step
+from mtl.run.memory_estimate import memory, parameters
+from mtl.run.setup import Setup
+
+
+def report(made: Setup, ranks: int) -> str:
+    """The whole text."""
+    config, plan, ds = made.run, made.plan, made.ds
+    rows = plan.expected()
+    width = max(len(row["task"]) for row in rows)
+    lines = [
+        f"run {config.name}: {plan.steps} steps of {plan.batch_examples} examples, "
+        f"mixture {config.mixture.kind}, batches {config.mixture.batches}, seed {config.seed}",
+        f"an epoch of the mixture is {plan.epoch_examples} examples",
+        "",
+        f"{'task':<{width}}      rows    capped  probability   examples  epochs  tokens/example",
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['task']:<{width}} {row['rows']:>9} {row['capped']:>9} {row['probability']:>12.4f} "
+            f"{row['examples']:>10.0f} {row['epochs']:>7.2f} {row['mean_length']:>15.1f}"
+        )
+    several = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
+    sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // several))]
+    tokens = sum(step.tokens for step in sampled) / len(sampled)
+    micro = max(len(step.divide(ranks, config.micro_tokens)) for step in sampled)
+    encoder, heads = parameters(made)
+    stage = ds.get("zero_optimization", {}).get("stage", 0)
+    lines += [
+        "",
+        f"about {tokens:,.0f} tokens a step, {tokens * plan.steps / 1e6:,.1f} million in all; "
+        f"on {ranks} rank(s) up to {micro} micro-step(s) of at most {config.micro_tokens} tokens",
+        f"parameters: {encoder:,} encoder, {heads:,} heads",
+        made.vocabulary.describe(made.source.hidden_size, ds),
+        *(["blocks: what follows attention is compiled (compile)"] if made.compiled else []),
+        "",
+        f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}), estimated:",
+        "GPUs   weights  gradients  optimizer  buckets  activations   sum",
+    ]
+    for count in sorted({1, 8, 64, ranks}):
+        m = memory(encoder + heads, ds, made.source, config.micro_tokens, count)
+        lines.append(
+            f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
+            f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"
+        )
+    missed = _missed(sampled, ranks, config.micro_tokens)
+    if missed:
+        lines += ["", f"warning: {missed}"]
+    if tokens / ranks < config.micro_tokens:
+        lines += [
+            "",
+            f"warning: a rank gets about {tokens / ranks:,.0f} tokens a step, less than micro_tokens "
+            f"({config.micro_tokens}): fewer ranks or a larger batch would use the hardware better",
+        ]
+    return "\n".join(lines)
+
+
+def _missed(steps: list[Step], ranks: int, micro_tokens: int) -> str:
+    """A sentence, where some steps take a micro-step more than others for want of a few tokens of room; else ""."""
+    counts = [len(step.divide(ranks, micro_tokens)) for step in steps]
+    least = min(counts)
+    room = max(int(step.loads(step.divide(ranks, micro_tokens)).sum(axis=0).max()) for step in steps) / least
+    more = sum(count > least for count in counts)
+    if not more or room > 1.15 * micro_tokens:
+        return ""
+    return (
+        f"{more} of {len(counts)} steps looked at take more than {least} micro-step(s), which they nearly fit into: "
+        f"--set micro_tokens={math.ceil(1.02 * room)}"
+    )

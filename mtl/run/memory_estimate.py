@@ -1,0 +1,102 @@
+"""The memory plan: GiB per GPU under a ZeRO stage, and what to lower when memory runs out."""
+
+import os
+from typing import Any
+
+import psutil
+import torch
+from transformers import AutoModel, PretrainedConfig
+
+from mtl.model.heads import make_head
+from mtl.model.loading import loading
+from mtl.run.setup import Setup, called
+
+GIB = 2**30
+
+
+def parameters(made: Setup) -> tuple[int, int]:
+    """(encoder, heads) parameters that take part in training, counted on the meta device."""
+    with loading(called(made.run.encoder)), torch.device("meta"):
+        encoder = AutoModel.from_config(made.source)
+        heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
+    left_out = (made.vocabulary.rows - made.vocabulary.trained) * made.source.hidden_size
+    return sum(p.numel() for p in encoder.parameters()) - left_out, sum(
+        p.numel() for h in heads for p in h.parameters()
+    )
+
+
+def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
+    """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), buckets, activations.
+
+    Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
+    too; what is held besides was measured (docs/scaling.md): in half precision stage 1 keeps gradients as computed and
+    as accumulated. Buckets: what gradients are reduced through: DeepSpeed's in stage 1, twice with `overlap_comm`; in
+    stage 2 (`zero2_gradients.py`) on one rank all gradients, on several those that wait and the concatenation of a
+    bucket, and with `overlap_comm` the gradients of two more that are on their way. A parameter larger than a bucket is
+    one by itself, and not counted as more.
+    Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
+    equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
+    """
+    half = ds.get("bf16", {}).get("enabled", False) or ds.get("fp16", {}).get("enabled", False)
+    zero = ds.get("zero_optimization", {})
+    stage = zero.get("stage", 0)
+    offload = "offload_optimizer" in zero
+    states = 12 if stage or half else 8  # float32 without ZeRO needs no master copy
+    width = 2 if half else 4
+    gradients = 4 / ranks if stage == 2 else 4.0
+    overlap = bool(zero.get("overlap_comm"))
+    buffers = 2 if overlap else 1
+    if stage == 1 and half:
+        gradients, buffers = 6.0, 0
+    if stage == 2 and not offload:
+        buffers = 4 if overlap else 2
+    bucket = zero.get("reduce_bucket_size", 5e8) * buffers if stage else 0
+    if stage == 2 and not offload:
+        bucket = total if ranks == 1 else min(bucket, total * buffers)
+    parts = {
+        "weights": total * width,
+        "gradients": total * gradients,
+        "optimizer": 0 if offload else total * states / (ranks if stage else 1),
+        "buckets": bucket * width,
+        "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
+    }
+    return {name: size / GIB for name, size in parts.items()}
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an exception says that device or host memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def advice(made: Setup, ranks: int, tokens: int, available: float) -> str:
+    """What to lower after memory ran out in a micro-batch of `tokens` tokens; `available`: GiB that a rank may use."""
+    config = made.run
+    parts = memory(sum(parameters(made)), made.ds, made.source, config.micro_tokens, ranks)
+    fixed = sum(parts.values()) - parts["activations"]
+    plan = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
+    said = (
+        f"out of memory in a micro-batch of {tokens} tokens (micro_tokens {config.micro_tokens}; planned GiB: {plan}; "
+        f"the device has {available:.1f})"
+    )
+    longest = max(int(task.train.length.max()) for task in made.tasks)
+    room = int(0.8 * (available - fixed) / (parts["activations"] / config.micro_tokens))
+    micro = max(0, min(room, config.micro_tokens // 2, tokens // 2))
+    if micro < longest:
+        return (
+            f"{said}: no smaller micro_tokens helps, since the longest example has {longest} tokens: use more GPUs "
+            "with ZeRO stage 2, zero2_offload.json, gradient_checkpointing, or a lower max_length"
+        )
+    return (
+        f"{said}: lower micro_tokens, for example --set micro_tokens={micro}: it computes the same in more "
+        "micro-steps; the same command with it goes on where the run stopped"
+    )
+
+
+def available() -> float:
+    """GiB of the device that this rank computes on (CPU: its share of the host's)."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / GIB
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ.get("WORLD_SIZE", "1"))))
+    return float(psutil.virtual_memory().total) / GIB / here

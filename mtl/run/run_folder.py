@@ -1,0 +1,75 @@
+"""Opens a run folder: locks it, finds where to go on in it, puts an old run aside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from mtl.distributed.watchdog import Member
+from mtl.run import checkpoint
+from mtl.run.checkpoint import Resumed
+from mtl.run.run_lock import Lock
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A locked run folder. `token`: the lock's, with which the other ranks join; `notes`: sentences for the user."""
+
+    token: str
+    resumed: Resumed | None
+    notes: list[str]
+
+
+def open_run(
+    run_folder: Path, me: Member, identity: dict[str, Any], world: int, *, resume: bool, accept: bool
+) -> Opened:
+    """Makes and locks the run folder and finds where to go on (rank 0 only).
+
+    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. `identity`: see
+    `Setup.identity`; `accept`: go on though it differs. Raises `InputError` where another run works in the folder, the
+    checkpoint belongs to another one, none is whole, or the folder cannot be written.
+    """
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        lock, notes = Lock.take(run_folder, me)
+        try:
+            if not resume and any(path.name != lock.folder.name for path in run_folder.iterdir()):
+                kept = _put_aside(run_folder)
+                run_folder.mkdir()
+                Lock(kept, lock.token).release_all()
+                lock, _ = Lock.take(run_folder, me)
+                notes.append(f"the earlier run is kept as {kept}")
+            (run_folder / checkpoint.FOLDER).mkdir(exist_ok=True)
+            resumed = checkpoint.find(run_folder, identity, world, accept)
+            _clear_the_way(run_folder, resumed)
+        except BaseException:
+            lock.release_all()
+            raise
+    except OSError as error:
+        raise InputError(f"{run_folder}: cannot be made or written ({error.strerror})") from None
+    return Opened(lock.token, resumed, [note for note in notes if note] + (resumed.notes if resumed else []))
+
+
+def _put_aside(run_folder: Path) -> Path:
+    number = 1
+    while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
+        number += 1
+    run_folder.rename(kept)
+    return kept
+
+
+def _clear_the_way(run_folder: Path, resumed: Resumed | None) -> None:
+    """Puts damaged checkpoints aside, so that they are not counted among the newest, and the sign of success."""
+    (run_folder / "done").unlink(missing_ok=True)
+    folder = run_folder / checkpoint.FOLDER
+    for name in checkpoint.names(folder):
+        if resumed is None or name <= resumed.name:
+            break
+        aside = folder / f"damaged-{name}"
+        number = 1
+        while aside.exists():
+            aside = folder / f"damaged-{name}.{number}"
+            number += 1
+        (folder / name).rename(aside)
+    if resumed is not None:
+        checkpoint.point(folder, resumed.name)

@@ -1,0 +1,146 @@
+"""The lock on a run folder: one run writes in it at a time, orphaned ranks of an earlier one included.
+
+`.lock/` is a folder, because making one is atomic on every file system, NFS too. Each rank keeps a file in it: host,
+process, and a number that it raises every few seconds. A process of this machine is looked up; one of another host
+counts as alive if its file changes while we watch (no clocks are compared). A lock whose processes are all gone is
+stale: it is put aside and said to be. A run that finds its lock replaced ends at once, without touching anything.
+"""
+
+import json
+import os
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from mtl.distributed.watchdog import Member
+
+NAME = ".lock"
+BEAT = 3.0  # seconds between signs of life
+_WATCHED = 4 * BEAT  # how long those of other hosts are watched
+
+
+class Lock:
+    """Held by rank 0 from `take` on, by every rank from `join` on, until the process ends."""
+
+    def __init__(self, run_folder: Path, token: str) -> None:
+        self.folder = run_folder / NAME
+        self.token = token
+        self._ended = threading.Event()
+        self._file: Path | None = None
+        self._thread: threading.Thread | None = None
+
+    @classmethod
+    def take(cls, run_folder: Path, me: Member) -> tuple["Lock", list[str]]:
+        """Locks the folder: (lock, sentences for the user). `InputError` if another run works there."""
+        lock = cls(run_folder, uuid.uuid4().hex)
+        notes: list[str] = []
+        for _ in range(5):
+            try:
+                lock.folder.mkdir()
+                break
+            except FileExistsError:
+                notes = [_put_aside_if_stale(lock.folder, me)]
+        else:
+            raise InputError(f"{run_folder}: several runs are starting there at once: start one of them again")
+        lock._write(me, 0)
+        return lock, notes
+
+    def join(self, me: Member, lost: Callable[[str], None]) -> None:
+        """Every rank: gives signs of life from now on. `lost(sentence)` is called if the lock is taken away."""
+        self._file = self._write(me, 0)
+        self._thread = threading.Thread(target=self._beat, args=(me, lost), daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Ends the signs of life; the last rank to leave removes the lock."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join(BEAT)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+        with suppress(OSError):  # another rank is still there
+            self.folder.rmdir()
+
+    def release_all(self) -> None:
+        """Removes the lock with all that is in it (rank 0, before others have joined)."""
+        self._ended.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _write(self, me: Member, beats: int) -> Path:
+        path = self.folder / f"rank-{me.rank:05d}.json"
+        writing = path.with_suffix(f".{os.getpid()}")
+        writing.write_text(json.dumps({"token": self.token, "beats": beats, **asdict(me)}), encoding="utf-8")
+        os.replace(writing, path)
+        return path
+
+    def _beat(self, me: Member, lost: Callable[[str], None]) -> None:
+        beats = 0
+        while not self._ended.wait(BEAT):
+            beats += 1
+            try:
+                assert self._file is not None
+                if json.loads(self._file.read_text(encoding="utf-8"))["token"] != self.token:
+                    raise FileNotFoundError
+                if not self._ended.is_set():
+                    self._write(me, beats)
+            except FileNotFoundError:
+                if not self._ended.is_set():
+                    lost(f"{self.folder.parent}: another run took this folder over while this one did not answer")
+                return
+            except (OSError, ValueError):
+                continue  # a full or slow disk: no reason to end a run, the next beat may pass
+
+
+def _put_aside_if_stale(folder: Path, me: Member) -> str:
+    """Removes the lock if none of its processes lives and says so; `InputError` if one does."""
+    before = _read(folder)
+    if not before:
+        time.sleep(1.0)  # just being made
+        before = _read(folder)
+    away = []
+    for name, entry in before.items():
+        member = Member(**{k: entry[k] for k in ("rank", "host", "machine", "pid", "began")})
+        if member.machine != me.machine:
+            away.append(name)
+        elif not member.gone():
+            raise InputError(
+                f"{folder.parent}: {member} still works there: wait for it, end it, or give another `name`"
+            )
+    deadline = time.monotonic() + (_WATCHED if away else 0.0)
+    while time.monotonic() < deadline:
+        time.sleep(BEAT / 3)
+        now = _read(folder)
+        for name in away:
+            if name in now and now[name]["beats"] != before[name]["beats"]:
+                raise InputError(
+                    f"{folder.parent}: rank {before[name]['rank']} on {before[name]['host']} (process "
+                    f"{before[name]['pid']}) still works there: wait for it, end it, or give another `name`"
+                )
+    aside = folder.with_name(f"{NAME}.{uuid.uuid4().hex[:8]}")
+    try:
+        os.rename(folder, aside)
+    except FileNotFoundError:
+        return ""  # another start was faster; the next look shows whose lock it is
+    if {e["token"] for e in _read(aside).values()} - {e["token"] for e in before.values()}:
+        os.rename(aside, folder)  # not the one that was looked at
+        raise InputError(f"{folder.parent}: several runs are starting there at once: start one of them again")
+    shutil.rmtree(aside, ignore_errors=True)
+    hosts = ", ".join(sorted({f"{e['host']} (process {e['pid']})" for e in before.values()})) or "nobody"
+    return f"{folder.parent}: the lock of a run that ended without removing it was taken over ({hosts})"
+
+
+def _read(folder: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in sorted(folder.glob("rank-*.json")):
+        try:
+            found[path.name] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+    return found

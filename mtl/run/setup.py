@@ -1,0 +1,158 @@
+"""Everything a run needs before there is a process group: config, data, plan, and the model's shape."""
+
+import hashlib
+import os
+import shlex
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from common import run_config as configs
+from common.deepspeed_config import read_deepspeed
+from common.errors import InputError
+from common.run_config import HOUSE, RandomEncoder, RunConfig
+from data_prep.storage.store import file_sha256
+from mtl.data import task_data
+from mtl.data.packing import Special
+from mtl.data.plan import Plan
+from mtl.data.task_data import TaskData
+from mtl.model import attention, trimmed_embeddings
+from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
+from mtl.model.loading import loading
+from mtl.model.saved_heads import start_from
+from mtl.model.trimmed_embeddings import Vocabulary
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run, fully described. `source`: the encoder's own config, as it will be exported."""
+
+    run: RunConfig
+    ds: dict[str, Any]
+    tokenizer: PreTrainedTokenizerBase
+    special: Special
+    tasks: list[TaskData]
+    plan: Plan
+    source: PretrainedConfig
+    vocabulary: Vocabulary
+
+    @property
+    def names(self) -> list[str]:
+        return [task.name for task in self.tasks]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether blocks are compiled: as the config says, or else where the model runs on a GPU."""
+        if self.run.compile is not None:
+            return self.run.compile
+        # DeepSpeed's own choice of device, which follows this variable.
+        cuda = torch.cuda.is_available() and os.environ.get("DS_ACCELERATOR", "cuda") == "cuda"
+        return cuda and attention.has_triton()
+
+    def model(self, exports: bool = True) -> MultiTaskModel:
+        """The encoder with its weights and fresh heads, in float32 on the CPU.
+
+        `exports`: whether this process will write encoders, and so has to keep the embeddings that are not trained.
+        """
+        with loading(called(self.run.encoder)):
+            encoder = load_encoder(
+                self.run.encoder,
+                backend=self.run.attention,
+                compiled=self.compiled,
+                special=self.special,
+                hidden_dropout=self.run.hidden_dropout_prob,
+                attention_dropout=self.run.attention_probs_dropout_prob,
+                seed=self.run.seed,
+            )
+        if self.vocabulary.ids is not None:
+            trimmed_embeddings.trim(encoder, self.vocabulary.ids, keep=exports)
+        kinds = {task.name: task.task.kind for task in self.tasks}
+        labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
+        model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
+        for entry, task in zip(self.run.tasks, self.tasks, strict=True):
+            if entry.head is not None:
+                start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+        return model
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that wrote the checkpoint, by name."""
+        run = self.run
+        return {
+            **self.plan.parts(),
+            "encoder": _encoder_identity(run.encoder),
+            "word embeddings": self.vocabulary.identity(run),
+            "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
+            "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
+            "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
+            "hidden_dropout_prob": run.hidden_dropout_prob,
+            "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
+            "compile": self.compiled,  # other dropout masks
+            "deepspeed": self.ds,
+        }
+
+    def common(self) -> dict[str, Any]:
+        """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
+        code = hashlib.sha256()
+        for path in sorted([HOUSE / "train.py", *HOUSE.glob("mtl/*.py"), *HOUSE.glob("data_prep/*.py")]):
+            code.update(path.read_bytes())
+        versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
+        return {**self.identity(), "code of the program": code.hexdigest()[:12], "version": versions}
+
+    def verify(self) -> None:
+        """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
+        for task in self.tasks:
+            for prepared in task.prepared:
+                prepared.confirm()
+
+
+def called(spec: str | RandomEncoder) -> str:
+    """What an encoder is called in a message."""
+    return "encoder.config" if isinstance(spec, RandomEncoder) else f"encoder {spec}"
+
+
+def _encoder_identity(spec: str | RandomEncoder) -> Any:
+    """A Hub id as it is; of a folder the sha256 of its weights too; of a random encoder its config."""
+    if isinstance(spec, RandomEncoder):
+        return spec.config
+    weights = sorted(Path(spec).glob("*.safetensors"))
+    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights]}
+
+
+def _head_identity(place: str | None) -> str | None:
+    """The sha256 of the weights that a head starts from; None for a fresh one."""
+    if place is None:
+        return None
+    path = Path(place.rpartition(":")[0]) / "heads.safetensors"
+    return file_sha256(path)[:12] if path.is_file() else "missing"
+
+
+def read(name: str, overrides: list[str]) -> Setup:
+    """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
+    run = configs.load(name, overrides)
+    ds = read_deepspeed(run)
+    tokenizer = task_data.tokenizer_of(run)
+    special = task_data.special_of(tokenizer)
+    with loading(f"{called(run.encoder)}: its config"):
+        source = load_config(run.encoder, special)
+    if source.pad_token_id != special.pad or source.vocab_size < special.vocabulary:
+        raise InputError(
+            f"encoder {run.encoder}: its config has pad id {source.pad_token_id} and {source.vocab_size} tokens, its "
+            f"tokenizer pad id {special.pad} and {special.vocabulary}: they do not belong together"
+        )
+    # RoBERTa's positions begin behind the padding index.
+    room = source.max_position_embeddings - special.pad - 1
+    for index, task in enumerate(run.resolved_tasks()):
+        if run.length_of(index) > room:
+            raise InputError(
+                f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {room} positions: lower it"
+            )
+    sets = [part for override in overrides for part in ("--set", override)]
+    command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
+    tasks = task_data.open_tasks(run, tokenizer, command)
+    rows = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
+    special = replace(special, known=rows.known)
+    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, rows)
