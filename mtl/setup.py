@@ -25,6 +25,8 @@ from mtl.plan import Plan
 from mtl.savedheads import start_from
 from mtl.vocabulary import Vocabulary
 
+PACKAGES = ("data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -95,17 +97,23 @@ class Setup:
 
     def common(self) -> dict[str, Any]:
         """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
-        code = hashlib.sha256()
-        for path in sorted([HOUSE / "train.py", *HOUSE.glob("mtl/*.py"), *HOUSE.glob("data_prep/*.py")]):
-            code.update(path.read_bytes())
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
-        return {**self.identity(), "code of the program": code.hexdigest()[:12], "version": versions}
+        return {**self.identity(), "code of the program": code_hash(), "version": versions}
 
     def verify(self) -> None:
         """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
         for task in self.tasks:
             for prepared in task.prepared:
                 prepared.confirm()
+
+
+def code_hash(root: Path = HOUSE) -> str:
+    """sha256, shortened, over path and content of every module of this repository that a rank may import."""
+    digest = hashlib.sha256()
+    modules = [root / "train.py", *(path for package in PACKAGES for path in (root / package).rglob("*.py"))]
+    for path in sorted(modules):
+        digest.update(f"{path.relative_to(root).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def called(spec: str | RandomEncoder) -> str:
