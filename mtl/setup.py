@@ -13,7 +13,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from data_prep.errors import InputError
 from data_prep.store import file_sha256
-from mtl import attention, data, vocabulary
+from mtl import attention, data, vocabulary, weights
 from mtl import config as configs
 from mtl.batch import Special
 from mtl.config import HOUSE, RandomEncoder, RunConfig
@@ -22,7 +22,7 @@ from mtl.dsconfig import read_deepspeed
 from mtl.loading import loading
 from mtl.model import MultiTaskModel, load_config, load_encoder
 from mtl.plan import Plan
-from mtl.savedheads import start_from
+from mtl.savedheads import start_heads
 from mtl.vocabulary import Vocabulary
 
 PACKAGES = ("data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
@@ -74,9 +74,7 @@ class Setup:
         kinds = {task.name: task.task.kind for task in self.tasks}
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
         model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
-        for entry, task in zip(self.run.tasks, self.tasks, strict=True):
-            if entry.head is not None:
-                start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+        start_heads(model, self.run, self.tasks)
         return model
 
     def identity(self) -> dict[str, Any]:
@@ -122,11 +120,10 @@ def called(spec: str | RandomEncoder) -> str:
 
 
 def _encoder_identity(spec: str | RandomEncoder) -> Any:
-    """A Hub id as it is; of a folder the sha256 of its weights too; of a random encoder its config."""
+    """Of a folder or Hub id its name and the sha256 of its weight files; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
         return spec.config
-    weights = sorted(Path(spec).glob("*.safetensors"))
-    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights]}
+    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights.weight_files(spec)]}
 
 
 def _head_identity(place: str | None) -> str | None:
