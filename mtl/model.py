@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
+from transformers.utils import logging
 
 from data_prep.errors import InputError
 from mtl import attention, dropout, pairs, weights
@@ -148,8 +149,13 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     """
     config = load_config(spec)
     config.num_hidden_layers = 0
-    with torch.random.fork_rng(devices=[]):
-        model, found = _from_pretrained(AutoModelForMaskedLM, spec, config)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would list every block as not used
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model, found = _from_pretrained(AutoModelForMaskedLM, spec, config)
+    finally:
+        logging.set_verbosity(verbosity)
     output = model.get_output_embeddings()
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     head = {name: p.detach() for name, p in model.named_parameters() if id(p) not in encoder}
