@@ -149,7 +149,8 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
     # Loop.
     stopping = 0
     with Monitor(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as monitor:
-        for note in opened.notes:
+        # A resumed run has its heads from the checkpoint, wherever they started.
+        for note in (*opened.notes, *(model.notes if opened.resumed is None else ())):
             monitor.say(note)
         if state.stopped:
             monitor.say(f"stopped early at step {state.step}; a larger evaluate.patience goes on")

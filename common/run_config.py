@@ -37,7 +37,11 @@ class TaskEntry(Strict):
     share: NotNegative | None = Field(None, description="share of the examples, for mixture kind `fixed`")
     loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
     max_length: Positive | None = Field(None, description="tokens per sequence, special ones included")
-    head: Place | None = Field(None, description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say")
+    head: Place | None = Field(
+        None,
+        description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at "
+        "random, one of kind mlm from the LM head in the encoder's folder if it has one",
+    )
 
     def resolve(self) -> Task:
         """The `Task` that this entry means; raises `InputError` for an incomplete or contradictory entry."""

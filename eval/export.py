@@ -5,7 +5,6 @@ TokenClassification, MultipleChoice, MaskedLM; for other families of the encoder
 copied, not changed: the folder gives the logits that the trainer's head gives.
 """
 
-import copy
 import shutil
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from transformers import PreTrainedModel
 
 from common.errors import InputError
 from eval.inference.encoder import Subject
+from mtl.model.encoder import export_config
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead
 
@@ -66,21 +66,22 @@ def export(encoder: str, task: str, out: Path) -> str:
 
 def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
     """The transformers model with the weights of encoder and head, float32, eval mode."""
-    config = copy.deepcopy(subject.config)
+    config = export_config(subject.config)
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
-    elif head.kind == "span":
-        config.num_labels = 2
     model = _AUTO[head.kind].from_config(config)
     state: dict[str, Tensor] = {
         f"{model.base_model_prefix}.{name}": tensor for name, tensor in subject.encoder.state_dict().items()
     }
     state |= {f"{_PREFIX[head.kind]}{name}": tensor for name, tensor in head.module.state_dict().items()}
+    if head.kind == "mlm":
+        state["lm_head.decoder.bias"] = state["lm_head.bias"]
     missing, unexpected = model.load_state_dict(state, strict=False)
     # Only `choice` reads the pooler; tied weights and buffers come back by themselves.
+    tied = {"lm_head.decoder.weight"} if head.kind == "mlm" and config.tie_word_embeddings else set()
     pooler = f"{model.base_model_prefix}.pooler."
     assert all(name.startswith(pooler) for name in unexpected), unexpected
-    assert set(missing) <= {"lm_head.decoder.weight", "lm_head.decoder.bias"}, missing
+    assert set(missing) <= tied, missing
     model.tie_weights()
     return model.eval()

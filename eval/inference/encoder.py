@@ -11,11 +11,12 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from common.errors import InputError
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage.store import file_sha256
+from mtl import weights
 from mtl.model.encoder import load_config, load_encoder
 from mtl.model.loading import loading
-from mtl.model.saved_heads import LoadedHead, load_heads
+from mtl.model.saved_heads import LoadedHead, beside, load_heads
 
-_HUB_FILES = ["*.json", "*.safetensors", "sentencepiece.bpe.model"]
+_HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides the weights
 
 
 @dataclass
@@ -39,7 +40,11 @@ class Subject:
         from huggingface_hub import snapshot_download
 
         try:
-            return Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
+            folder = Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
+            weights.needed(self.spec, weights.download(self.spec, revision=folder.name))
+            return folder
+        except InputError as error:
+            raise InputError(f"--encoder: {error}") from None
         except Exception as error:  # the Hub's client raises many kinds
             reason = " ".join(str(error).split())[:160]
             raise InputError(
@@ -96,8 +101,7 @@ class Subject:
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
         """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
-        name = self.folder.name
-        folder = self.folder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
+        folder = beside(self.folder)
         heads = load_heads(folder) if folder.is_dir() else {}
         for head in heads.values():
             head.module.to(self.device)
@@ -117,13 +121,9 @@ class Subject:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
-        weights = [path for path in files if path.suffix == ".safetensors"]
-        weights = weights or [path for path in files if path.match("pytorch_model*.bin")]
-        if not weights:
-            raise InputError(f"--encoder {self.spec}: no *.safetensors there")
+        files = weights.needed(self.spec, weights.weight_files(self.folder))
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
-        for path in [*weights, self.folder / "config.json"]:
+        for path in [*files, self.folder / "config.json"]:
             digest.update(bytes.fromhex(file_sha256(path)))
         return digest.hexdigest()
 

@@ -5,6 +5,8 @@ packed row; `MultiTaskModel` runs every head on its own rows and returns one los
 micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
+import copy
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +15,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import AutoConfig, AutoModel, PretrainedConfig
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
+from transformers.utils import logging
 
 from common.errors import InputError
 from common.run_config import RandomEncoder
+from mtl import weights
 from mtl.data.packing import PackedBatch, Special
 from mtl.model import attention, dropout, pairs
 from mtl.model.compiled import Compiled, after_attention
@@ -26,6 +30,13 @@ from mtl.model.heads import loss, make_head
 # tests/unit/mtl/test_packing.py runs each of them packed against alone.
 POOLED = {"choice", "pair"}  # kinds whose heads read the encoder's pooler
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
+# Fields of the source's config.json that say something of the source's files, of a head it had, or of how it was to be
+# called, and not of the encoder. What the family's config class does not know (quantization_config, auto_map,
+# transformers_weights, task_specific_params, ...) goes too.
+SOURCE_ONLY = {
+    "dtype", "transformers_version", "architectures", "id2label", "label2id", "problem_type", "output_hidden_states",
+    "return_dict", "is_decoder", "is_encoder_decoder",
+}  # fmt: skip
 
 
 def load_config(spec: str | Path | RandomEncoder, special: Special | None = None) -> PretrainedConfig:
@@ -54,6 +65,12 @@ def load_config(spec: str | Path | RandomEncoder, special: Special | None = None
     return config
 
 
+def export_config(config: PretrainedConfig) -> PretrainedConfig:
+    """A copy of an encoder's config for an exported folder: float32, and without what was the source's own."""
+    names = {field.name for field in dataclasses.fields(config)} - SOURCE_ONLY
+    return type(config)(**{name: copy.deepcopy(getattr(config, name)) for name in names}, dtype=torch.float32)
+
+
 def load_encoder(
     spec: str | Path | RandomEncoder,
     *,
@@ -66,7 +83,7 @@ def load_encoder(
 ) -> Any:
     """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
 
-    `compiled`: see `mtl/model/compiled.py`.
+    `compiled`: see `mtl/model/compiled.py`. Its attribute `unused_weights` names what the files hold besides: heads.
 
     Raises `InputError` for an unknown folder or family, weights that the config does not fit, or a back-end without
     attention dropout where there is to be some.
@@ -87,19 +104,77 @@ def load_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and every start
         if isinstance(spec, RandomEncoder):
-            encoder = AutoModel.from_config(config)
+            encoder, unused = AutoModel.from_config(config, dtype=torch.float32), set()
         else:
-            try:
-                encoder, found = AutoModel.from_pretrained(
-                    str(spec), config=config, dtype=torch.float32, output_loading_info=True
-                )
-            except (OSError, ValueError, RuntimeError) as error:
-                raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+            encoder, found = _from_pretrained(AutoModel, spec, config)
             _all_there(str(spec), found["missing_keys"], found["unexpected_keys"])
+            unused = {name for name in found["unexpected_keys"] if not name.startswith(("encoder.", "embeddings."))}
+    encoder.unused_weights = unused
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
     encoder.compiled = Compiled() if compiled else None
     return encoder.eval()
+
+
+def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
+    """(model in float32, transformers' loading info) of an Auto class; `InputError` if it does not load."""
+    if Path(spec).is_dir():
+        weights.needed(spec, weights.weight_files(spec))
+    if getattr(config, "quantization_config", None) is not None:
+        _refuse_quantized(spec)
+        del config.quantization_config
+    try:
+        model, found = factory.from_pretrained(str(spec), config=config, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+    return model, found
+
+
+def _refuse_quantized(spec: str | Path) -> None:
+    """`InputError` if weights are not plain floating-point numbers; a config may speak of quantization without them."""
+    for name, kind in weights.element_types(weights.weight_files(spec)):
+        plain = kind.lower() in ("f64", "f32", "f16", "bf16", "float64", "float32", "float16", "bfloat16")
+        if not plain and "position_ids" not in name:
+            raise InputError(
+                f"encoder {spec}: its weights are quantized ({name} is {kind}, see `quantization_config` in its "
+                "config.json): give the folder from before the quantization"
+            )
+
+
+def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
+    """(weights of `MlmHead`, names of weights that this head takes) from the LM head of a folder or Hub model.
+
+    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files; the encoder's blocks are left out.
+    None where there is no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
+    word embeddings and the files hold another output matrix.
+    """
+    config = load_config(spec)
+    config.num_hidden_layers = 0
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it would list every block as not used
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model, found = _from_pretrained(AutoModelForMaskedLM, spec, config)
+    finally:
+        logging.set_verbosity(verbosity)
+    output = model.get_output_embeddings()
+    encoder = {id(parameter) for parameter in model.base_model.parameters()}
+    head = {name: p.detach() for name, p in model.named_parameters() if id(p) not in encoder}
+    missing = sorted(head.keys() & set(found["missing_keys"]))
+    if len(missing) == len(head):
+        return None, set()
+    if missing:
+        raise InputError(f"encoder {spec}: its LM head is not whole: {missing[0]} is missing")
+    if config.tie_word_embeddings and id(output.weight) not in encoder:
+        raise InputError(
+            f"encoder {spec}: its config.json says that the LM head shares the word embeddings, but its weights have "
+            "another output matrix: set tie_word_embeddings to false there"
+        )
+    # Names inside the head's module. The bias that counts is the output layer's, which may be the head's own as well.
+    state = {name.partition(".")[2]: weight for name, weight in head.items()}
+    state["bias"] = output.bias.detach()
+    state.pop("decoder.bias", None)
+    return state, set(head)
 
 
 def _all_there(spec: str, missing: Iterable[str], spare: Iterable[str]) -> None:
@@ -179,6 +254,7 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.kinds = dict(kinds)
+        self.notes: list[str] = []  # sentences for the user: which heads start where
         self.heads = nn.ModuleDict()
         for name, kind in kinds.items():
             with torch.random.fork_rng(devices=[]):

@@ -77,16 +77,22 @@ class PairHead(nn.Module):
 
 
 class MlmHead(nn.Module):
-    """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, word embeddings (XLMRobertaLMHead)."""
+    """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, word embeddings (XLMRobertaLMHead).
+
+    With `tie_word_embeddings` false in the config it has an output matrix of its own, `decoder`.
+    """
 
     def __init__(self, config: PretrainedConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.bias = nn.Parameter(torch.zeros(config.vocab_size))
+        tied = config.tie_word_embeddings
+        self.decoder = None if tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
     def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        return F.linear(self.layer_norm(gelu(self.dense(hidden))), encoder.get_input_embeddings().weight, self.bias)
+        output = encoder.get_input_embeddings() if self.decoder is None else self.decoder
+        return F.linear(self.layer_norm(gelu(self.dense(hidden))), output.weight, self.bias)
 
 
 def make_head(kind: str, config: PretrainedConfig, labels: int | None) -> nn.Module:
@@ -103,7 +109,8 @@ def make_head(kind: str, config: PretrainedConfig, labels: int | None) -> nn.Mod
     for module in head.modules():
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=config.initializer_range)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     return head
 
 

@@ -1,5 +1,6 @@
-"""Heads as an export left them beside the encoder (`heads/`), read again: to predict with, or to train on from."""
+"""Where heads start: from an export's `heads/` beside the encoder, from the checkpoint's own LM head, or at random."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from transformers import AutoConfig, PretrainedConfig
 
 from common import jsontext
 from common.errors import InputError
+from common.run_config import RandomEncoder, RunConfig
+from mtl.data.task_data import TaskData
+from mtl.model.encoder import MultiTaskModel, load_lm_head
 from mtl.model.heads import make_head
 from mtl.model.loading import loading
 
@@ -23,6 +27,12 @@ class LoadedHead:
     labels: tuple[str, ...] | None
     max_length: int
     module: nn.Module
+
+
+def beside(encoder: Path) -> Path:
+    """The folder of the heads that were exported with an encoder: `encoder_last` has `heads_last`."""
+    name = encoder.name
+    return encoder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
 
 
 def load_heads(folder: Path) -> dict[str, LoadedHead]:
@@ -60,3 +70,74 @@ def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | 
         head.load_state_dict(found.module.state_dict())
     except RuntimeError as error:
         raise InputError(f"tasks: {name}: head {place}: {str(error).splitlines()[-1].strip()}") from None
+
+
+def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]) -> None:
+    """Gives the heads of a fresh `model` the trained weights that there are for them; `model.notes` says which.
+
+    A task with `head` starts from that; one of kind mlm from the LM head of the encoder's own folder or Hub model. The
+    others keep the random weights they have. Trained weights that are there and not used are named, with the way to
+    use them where there is one. Raises `InputError` for a head of another form.
+    """
+    fresh = []
+    for entry, task in zip(run.tasks, tasks, strict=True):
+        if entry.head is None:
+            fresh.append(task)
+        else:
+            start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+    if isinstance(run.encoder, RandomEncoder):
+        return
+    encoder, unused = f"encoder {run.encoder}", set(model.encoder.unused_weights)
+    masked = [task for task in fresh if task.task.kind == "mlm"]
+    if masked:
+        state, taken = load_lm_head(run.encoder)
+        names = ", ".join(task.name for task in masked)
+        if state is None:
+            model.notes.append(f"{names}: {encoder} has no LM head: the head starts at random")
+        else:
+            for task in masked:
+                model.heads[task.name].load_state_dict(state)
+            fresh = [task for task in fresh if task not in masked]
+            unused -= taken | {name for name in unused if name.startswith(tuple(f"{_module(n)}." for n in taken))}
+            model.notes.append(f"{names}: the head starts from the LM head of {encoder}")
+    if unused:
+        model.notes.append(_not_used(encoder, unused, model.encoder.config))
+    fitting = _fitting(Path(run.encoder), fresh)
+    if fitting:
+        sets = " ".join(f"--set tasks.{task}.head={head}" for task, head in fitting.items())
+        model.notes.append(
+            f"{', '.join(fitting)}: the head starts at random; to start from the trained one beside {encoder}: {sets}"
+        )
+
+
+def _module(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
+    """A sentence on trained weights of the encoder's files that no head of the run takes."""
+    modules = sorted({_module(name) for name in unused})
+    classes = ", ".join(config.architectures or ()) or "no class named in its config.json"
+    hint = ""
+    if "lm_head" in modules:
+        hint = "; a task of kind mlm without `head` starts from its LM head"
+    if modules != ["lm_head"]:
+        hint += "; `head` takes heads exported by this program only, so heads of the run start at random"
+    return (
+        f"{encoder} ({classes}) holds trained weights that are not used: {', '.join(f'{m}.*' for m in modules)}{hint}"
+    )
+
+
+def _fitting(encoder: Path, fresh: Sequence[TaskData]) -> dict[str, str]:
+    """{task: FOLDER:TASK of a head exported beside the encoder, of the same kind and labels}, for `fresh` heads."""
+    folder = beside(encoder)
+    try:
+        heads = load_heads(folder) if encoder.is_dir() and folder.is_dir() else {}
+    except InputError:
+        return {}  # not asked for, so no reason to stop
+    found = {}
+    for task in fresh:
+        fits = [n for n, head in heads.items() if (head.kind, head.labels) == (task.task.kind, task.labels)]
+        if fits:
+            found[task.name] = f"{folder}:{task.name if task.name in fits else fits[0]}"
+    return found

@@ -18,6 +18,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 from common.run_config import RunConfig
 from mtl.data.task_data import TaskData
 from mtl.evaluation.running_metrics import headline
+from mtl.model.encoder import export_config
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
 
@@ -35,12 +36,11 @@ def export_encoder(
 ) -> None:
     """Writes `folder` from the weights named `encoder.*` (float32); `config` is the source's own."""
     with torch.device("meta"):
-        encoder = AutoModel.from_config(config)
+        encoder = AutoModel.from_config(export_config(config))
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     expected = set(dict(encoder.named_parameters()))
     assert expected == set(state), expected ^ set(state)
     writing = _fresh(folder)
-    encoder.config.dtype = torch.float32
     encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
     tokenizer.save_pretrained(writing)
     (writing / "README.md").write_text(card, encoding="utf-8")
@@ -52,7 +52,7 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
     writing = _fresh(folder)
     state = {n.removeprefix("heads."): w.contiguous() for n, w in weights.items() if n.startswith("heads.")}
     save_file(state, writing / "heads.safetensors")
-    config.save_pretrained(writing)
+    export_config(config).save_pretrained(writing)
     about = {
         task.name: {
             "kind": task.task.kind,

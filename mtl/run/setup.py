@@ -16,6 +16,7 @@ from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
 from common.run_config import HOUSE, RandomEncoder, RunConfig
 from data_prep.storage.store import file_sha256
+from mtl import weights
 from mtl.data import task_data
 from mtl.data.packing import Special
 from mtl.data.plan import Plan
@@ -23,8 +24,10 @@ from mtl.data.task_data import TaskData
 from mtl.model import attention, trimmed_embeddings
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
 from mtl.model.loading import loading
-from mtl.model.saved_heads import start_from
+from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
+
+PACKAGES = ("data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,7 @@ class Setup:
         kinds = {task.name: task.task.kind for task in self.tasks}
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
         model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
-        for entry, task in zip(self.run.tasks, self.tasks, strict=True):
-            if entry.head is not None:
-                start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+        start_heads(model, self.run, self.tasks)
         return model
 
     def identity(self) -> dict[str, Any]:
@@ -96,11 +97,8 @@ class Setup:
 
     def common(self) -> dict[str, Any]:
         """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
-        code = hashlib.sha256()
-        for path in sorted([HOUSE / "train.py", *HOUSE.glob("mtl/*.py"), *HOUSE.glob("data_prep/*.py")]):
-            code.update(path.read_bytes())
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
-        return {**self.identity(), "code of the program": code.hexdigest()[:12], "version": versions}
+        return {**self.identity(), "code of the program": code_hash(), "version": versions}
 
     def verify(self) -> None:
         """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
@@ -109,17 +107,25 @@ class Setup:
                 prepared.confirm()
 
 
+def code_hash(root: Path = HOUSE) -> str:
+    """sha256, shortened, over path and content of every module of this repository that a rank may import."""
+    digest = hashlib.sha256()
+    modules = [root / "train.py", *(path for package in PACKAGES for path in (root / package).rglob("*.py"))]
+    for path in sorted(modules):
+        digest.update(f"{path.relative_to(root).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
 def called(spec: str | RandomEncoder) -> str:
     """What an encoder is called in a message."""
     return "encoder.config" if isinstance(spec, RandomEncoder) else f"encoder {spec}"
 
 
 def _encoder_identity(spec: str | RandomEncoder) -> Any:
-    """A Hub id as it is; of a folder the sha256 of its weights too; of a random encoder its config."""
+    """Of a folder or Hub id its name and the sha256 of its weight files; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
         return spec.config
-    weights = sorted(Path(spec).glob("*.safetensors"))
-    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights]}
+    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights.weight_files(spec)]}
 
 
 def _head_identity(place: str | None) -> str | None:

@@ -3,7 +3,8 @@
     with HubServer({"facebook/xnli": Repo({"de/test-00000-of-00001.parquet": path, ...})}) as server:
         environment["HF_ENDPOINT"] = server.url
 
-Repository info, trees, paths-info, downloads with ETag, X-Repo-Commit and ranges, for datasets; requests are counted.
+Repository info, trees, paths-info, downloads with ETag, X-Repo-Commit and ranges, for datasets and models, which have
+one table of names; requests are counted.
 A rule of `faults` (path end -> kinds, one used up per download) breaks transfers: "cut" ends the connection halfway,
 "wrong" sends other bytes of the same length, "error" answers 503. Other files are served below /files/.
 """
@@ -92,22 +93,22 @@ class _Handler(BaseHTTPRequestHandler):
         state.log.append(f"{self.command} {path}")
         if path.startswith("/files/"):
             return self._download(state.files.get(path.removeprefix("/files/")), None, path, send)
-        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             repo = self._repo(match[1], match[2])
             return self._json(_info(match[1], repo), send) if repo else self._missing("RepoNotFound", send)
-        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", path):
+        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", path):
             repo = self._repo(match[1], match[2])
             if repo is None:
                 return self._missing("RevisionNotFound", send)
             recursive = "recursive=true" in self.path.lower()
             entries = _tree(repo, (match[3] or "").strip("/"), recursive)
             return self._json(entries, send) if entries is not None else self._missing("EntryNotFound", send)
-        if match := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/paths-info/([^/]+)", path):
+        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/paths-info/([^/]+)", path):
             repo = self._repo(match[1], match[2])
             if repo is None:
                 return self._missing("RevisionNotFound", send)
             return self._json(_paths(repo, _asked(body)), send)
-        if match := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             repo = self._repo(match[1], match[2])
             if repo is None:
                 return self._missing("RevisionNotFound", send)

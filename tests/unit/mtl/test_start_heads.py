@@ -1,0 +1,174 @@
+"""Trained weights that fit a head of the run are used, or named with the way to use them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from common.errors import InputError
+from eval.export import export
+from mtl.data import loader
+from mtl.model.encoder import FAMILIES
+from mtl.run import setup
+from mtl.run.checkpoint import State
+from mtl.run.export import export_run
+from tests.support import masked_lm
+from tests.support.launch import program
+from tests.support.small import write_run, write_tasks
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Path:
+    """A run of a classification and two mlm tasks, prepared."""
+    folder = tmp_path_factory.mktemp("heads")
+    tasks = [task for task in write_tasks(folder) if task["kind"] in ("classify", "mlm")]
+    return write_run(folder, tiny_tokenizer_dir, tasks=[*tasks, {**tasks[1], "name": "more"}], steps=1)
+
+
+def first_batches(made: setup.Setup) -> list[Any]:
+    step = next(loader.steps_from(made.plan, 0))
+    return loader.micro_batches(made.plan, step, step.divide(1, 300), 0, made.special)
+
+
+@torch.no_grad()
+def our_loss(made: setup.Setup, task: str) -> tuple[float, int]:
+    """(summed loss, masked tokens) of the first step, by a fresh model."""
+    model = made.model().eval()
+    batches = first_batches(made)
+    index = made.names.index(task)
+    return sum(float(model(b)[1][index, 0]) for b in batches), sum(len(b.heads[task].labels) for b in batches)
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_gives_the_loss_of_its_own_class(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, family: str, tied: bool
+) -> None:
+    """Also with more rows of word embeddings than the tokenizer has ids, as padded or extended vocabularies have."""
+    encoder = masked_lm.checkpoint(
+        tmp_path / "one", tiny_tokenizer_dir, family=family, more_rows=7, tie_word_embeddings=tied
+    )
+    made = setup.read(str(config), [f"encoder={encoder}"])
+    assert made.run.trim_word_embeddings
+    assert made.vocabulary.ids is None  # the softmax reaches every row
+    for task in ("my_mlm", "more"):
+        ours, count = our_loss(made, task)
+        expected, found = masked_lm.loss(encoder, first_batches(made), task)
+        assert count == found > 10
+        assert ours == pytest.approx(expected, rel=1e-5)
+    assert made.model().notes == [f"my_mlm, more: the head starts from the LM head of encoder {encoder}"]
+
+
+def test_weights_from_other_tools(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    """pytorch_model.bin in half precision, with the tied weights written out."""
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(encoder)
+    torch.save({n: w.to(torch.float16) for n, w in model.state_dict().items()}, encoder / "pytorch_model.bin")
+    (encoder / "model.safetensors").unlink()
+    made = setup.read(str(config), [f"encoder={encoder}"])
+    ours, count = our_loss(made, "my_mlm")
+    reference = tmp_path / "float32"
+    masked_lm.write(reference, tiny_tokenizer_dir, model.half().float())
+    assert (ours, count) == pytest.approx(masked_lm.loss(reference, first_batches(made), "my_mlm"), rel=1e-5)
+
+
+def test_no_lm_head_is_said(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    torch.manual_seed(0)
+    plain = transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
+    encoder = masked_lm.write(tmp_path / "plain", tiny_tokenizer_dir, plain)
+    model = setup.read(str(config), [f"encoder={encoder}"]).model()
+    assert model.notes == [f"my_mlm, more: encoder {encoder} has no LM head: the head starts at random"]
+    again = setup.read(str(config), [f"encoder={encoder}"]).model()  # another rank, say
+    assert all(torch.equal(w, again.heads.state_dict()[n]) for n, w in model.heads.state_dict().items())
+
+
+def test_part_of_an_lm_head_is_refused(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
+    state = load_file(encoder / "model.safetensors")
+    del state["lm_head.dense.weight"]
+    save_file(state, encoder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"its LM head is not whole: lm_head.dense.weight is missing"):
+        setup.read(str(config), [f"encoder={encoder}"]).model()
+
+
+def test_an_output_matrix_that_the_config_does_not_speak_of_is_refused(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
+) -> None:
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=False)
+    values = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**values, "tie_word_embeddings": True}))
+    with pytest.raises(InputError, match=r"another output matrix: set tie_word_embeddings to false"):
+        setup.read(str(config), [f"encoder={encoder}"]).model()
+
+
+HEADS = {
+    "SequenceClassification": r"classifier\.\*",
+    "TokenClassification": r"classifier\.\*",
+    "QuestionAnswering": r"qa_outputs\.\*",
+    "MultipleChoice": r"classifier\.\*",
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, kind: str) -> None:
+    model = getattr(transformers, f"AutoModelFor{kind}").from_config(masked_lm.shape(tiny_tokenizer_dir))
+    encoder = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
+    notes = setup.read(str(config), [f"encoder={encoder}"]).model().notes
+    (note,) = (note for note in notes if "not used" in note)
+    assert note.startswith(f"encoder {encoder} (XLMRobertaFor{kind}) holds trained weights that are not used: ")
+    assert re.search(HEADS[kind], note)
+    assert "the head starts at random" in next(note for note in notes if "no LM head" in note)
+
+
+def test_an_lm_head_without_an_mlm_task_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
+    values = json.loads(config.read_text())
+    one = tmp_path / "one.json"
+    one.write_text(json.dumps({**values, "tasks": values["tasks"][:1], "encoder": str(encoder)}))
+    (note,) = setup.read(str(one), []).model().notes
+    assert "not used: lm_head.*; a task of kind mlm without `head` starts from its LM head" in note
+
+
+def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_path: Path) -> None:
+    """`encoder/` has no LM head; the sentence names the `head` field, and following it gives the trained head."""
+    made = setup.read(str(config), [f"output={tmp_path}"])
+    made.run.folder.mkdir(parents=True)
+    trained = made.model()
+    masked_lm.scatter(trained)
+    weights = {name: p.detach() for name, p in trained.named_parameters()}
+    export_run(made, weights, State(1, made.identity()), "", True)
+    encoder, heads = made.run.folder / "encoder", made.run.folder / "heads"
+
+    sets = [f"--set tasks.{task}.head={heads}:{task}" for task in made.names]
+    model = setup.read(str(config), [f"encoder={encoder}"]).model()
+    assert model.notes == [
+        f"my_mlm, more: encoder {encoder} has no LM head: the head starts at random",
+        f"{', '.join(made.names)}: the head starts at random; to start from the trained one beside encoder {encoder}: "
+        + " ".join(sets),
+    ]
+    assert not torch.equal(model.heads["more"].bias, trained.heads["more"].bias)
+    followed = setup.read(str(config), [f"encoder={encoder}", *(word.removeprefix("--set ") for word in sets)]).model()
+    assert followed.notes == []
+    assert all(torch.equal(w, trained.heads.state_dict()[n]) for n, w in followed.heads.state_dict().items())
+
+    # Encoder and head as one transformers folder are a checkpoint with an LM head again.
+    export(str(encoder), "more", tmp_path / "joined")
+    joined = setup.read(str(config), [f"encoder={tmp_path / 'joined'}"]).model()
+    assert all(
+        torch.equal(w, trained.heads["more"].state_dict()[n]) for n, w in joined.heads["my_mlm"].named_parameters()
+    )
+
+
+def test_a_run_prints_the_sentences_once_and_not_when_it_goes_on(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
+) -> None:
+    plain = transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
+    encoder = masked_lm.write(tmp_path / "plain", tiny_tokenizer_dir, plain)
+    words = ["train.py", "--config", config, "--set", f"encoder={encoder}", "--set", f"output={tmp_path}"]
+    outputs = [program(*words).stdout for _ in range(2)]
+    assert [out.count("has no LM head: the head starts at random") for out in outputs] == [1, 0]

@@ -1,0 +1,143 @@
+"""One list of weight files: what is loaded is what a run's identity and an evaluation's fingerprint are made of."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from common.errors import InputError
+from eval.inference.encoder import Subject
+from mtl.model.encoder import load_encoder
+from mtl.run import setup
+from mtl.weights import weight_files
+from tests.support import masked_lm
+from tests.support.small import write_run, write_tasks
+
+SHARDS = {".safetensors": "model-0000{}-of-00002.safetensors", ".bin": "pytorch_model-0000{}-of-00002.bin"}
+PLAIN = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_tokenizer_dir: Path) -> Any:
+    torch.manual_seed(0)
+    return transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    return write_run(folder, tiny_tokenizer_dir, tasks=write_tasks(folder)[:1])
+
+
+def save(state: dict[str, torch.Tensor], path: Path) -> None:
+    if path.suffix == ".bin":
+        torch.save(state, path)
+    else:
+        save_file(state, path, metadata={"format": "pt"})
+
+
+def single(folder: Path, state: dict[str, torch.Tensor], suffix: str) -> list[str]:
+    save(state, folder / PLAIN[suffix])
+    return [PLAIN[suffix]]
+
+
+def sharded(folder: Path, state: dict[str, torch.Tensor], suffix: str) -> list[str]:
+    names = [SHARDS[suffix].format(number) for number in (1, 2)]
+    where = {name: names[number % 2] for number, name in enumerate(sorted(state))}
+    for shard in names:
+        save({name: tensor for name, tensor in state.items() if where[name] == shard}, folder / shard)
+    index = f"{PLAIN[suffix]}.index.json"
+    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    return [index, *names]
+
+
+LAYOUTS: dict[str, Callable[[Path, dict[str, torch.Tensor]], list[str]]] = {
+    "safetensors": lambda folder, state: single(folder, state, ".safetensors"),
+    "sharded safetensors": lambda folder, state: sharded(folder, state, ".safetensors"),
+    "bin": lambda folder, state: single(folder, state, ".bin"),
+    "sharded bin": lambda folder, state: sharded(folder, state, ".bin"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_loaded_is_what_is_hashed(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, model: Any, layout: str
+) -> None:
+    """Files that lie beside the ones read, of a lower rank, are neither."""
+    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
+    (folder / "model.safetensors").unlink()
+    files = LAYOUTS[layout](folder, model.state_dict())
+    ranks = list(LAYOUTS)
+    for lower in ranks[ranks.index(layout) + 1 :]:
+        name = LAYOUTS[lower](folder, {})[0]
+        (folder / name).write_bytes(b"not weights")
+    for other in ("training_args.bin", "optimizer.bin", "adapter.safetensors", "tf_model.h5"):
+        (folder / other).write_bytes(b"not weights")
+    assert [path.name for path in weight_files(folder)] == files
+    made = setup.read(str(config), [f"encoder={folder}"])
+    loaded = made.model().encoder.state_dict()
+    expected = model.state_dict()
+    ids = made.vocabulary.ids
+    table = "embeddings.word_embeddings.weight"
+    assert ids is not None
+    assert torch.equal(loaded.pop(table), expected[table][ids])
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items() if name != table)
+
+    def identity() -> tuple[Any, str]:
+        whole = setup.read(str(config), [f"encoder={folder}"]).identity()["encoder"]
+        return whole, Subject(str(folder), torch.device("cpu")).fingerprint
+
+    start = identity()
+    (folder / "training_args.bin").write_bytes(b"other")
+    assert identity() == start
+    seen = {str(start)}
+    for name in files:
+        if name.endswith(".json"):
+            values = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps({**values, "metadata": {"total_size": 2}}))
+        else:
+            path = folder / name
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
+            save({n: w + 1 for n, w in state.items()}, path)
+        found = identity()
+        assert found[0] != start[0]
+        assert found[1] != start[1]
+        seen.add(str(found))
+    assert len(seen) == len(files) + 1
+
+
+def test_the_fingerprint_is_that_of_the_files_not_of_their_folder(
+    tmp_path: Path, tiny_tokenizer_dir: Path, model: Any
+) -> None:
+    folders = [masked_lm.write(tmp_path / name, tiny_tokenizer_dir, model) for name in ("a", "b")]
+    assert len({Subject(str(folder), torch.device("cpu")).fingerprint for folder in folders}) == 1
+
+
+def test_a_file_that_the_config_names(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
+    """`transformers_weights` of config.json: transformers loads that file instead."""
+    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
+    save({name: tensor + 1 for name, tensor in model.state_dict().items()}, folder / "other.safetensors")
+    values = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**values, "transformers_weights": "other.safetensors"}))
+    assert [path.name for path in weight_files(folder)] == ["other.safetensors"]
+    name = "encoder.layer.0.output.dense.weight"
+    assert torch.equal(load_encoder(folder).state_dict()[name], model.state_dict()[name] + 1)
+
+
+def test_no_weights_and_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
+    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
+    (folder / "model.safetensors").unlink()
+    for use in (lambda: load_encoder(folder), lambda: Subject(str(folder), torch.device("cpu")).fingerprint):
+        with pytest.raises(
+            InputError, match=r"no weights there: expected one of model.safetensors, .*pytorch_model.bin"
+        ):
+            use()
+    sharded(folder, model.state_dict(), ".bin")
+    (folder / SHARDS[".bin"].format(2)).unlink()
+    with pytest.raises(InputError, match=r"pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names"):
+        load_encoder(folder)
