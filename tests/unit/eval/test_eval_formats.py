@@ -17,7 +17,7 @@ from data_prep.examples import Choice, Classify
 from eval.read import NotThere, read
 from eval.targets import TARGETS
 from tests.support.rows import fails
-from tests.unit.eval.test_eval_read import parquet
+from tests.support.target_files import parquet
 
 
 def load(target: str, codes: str, folder: Path):

@@ -11,7 +11,7 @@ from data_prep import mewsli
 from eval.read import Candidate, Corpora, NotThere, Query, Translation, read
 from eval.targets import TARGETS
 from tests.support.rows import fails, write_jsonl
-from tests.unit.eval.test_eval_read import laser, parquet
+from tests.support.target_files import laser, parquet
 
 
 def load(target: str, codes: str, folder: Path):

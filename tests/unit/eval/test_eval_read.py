@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from data_prep.catalogue.languages import ISO3
@@ -14,13 +12,7 @@ from eval.read import NotThere, Translation, read
 from eval.targets import SUITES, TARGETS, resolve_suite
 from mtl.tasks import TASKS
 from tests.support.launch import HOUSE
-
-
-def laser(folder: Path, code: str, pairs: list[tuple[str, str]], end: str = "\n") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, side in (("eng", 0), (code, 1)):
-        text = "".join(pair[side] + end for pair in pairs)
-        (folder / f"tatoeba.{code}-eng.{suffix}").write_text(text, encoding="utf-8", newline="")
+from tests.support.target_files import laser, nli, parquet
 
 
 def test_laser_files_anywhere_below(tmp_path: Path) -> None:
@@ -64,19 +56,6 @@ def test_laser_files_that_are_wrong(tmp_path: Path) -> None:
         read(TARGETS["tatoeba"], ("fr",), str(tmp_path))
     with pytest.raises(InputError, match="no such folder"):
         read(TARGETS["tatoeba"], ("fr",), str(tmp_path / "nowhere"))
-
-
-def parquet(path: Path, columns: dict[str, list], names: list[str] | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if names:
-        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
-    pq.write_table(table, path)
-
-
-def nli(labels: list[int]) -> dict[str, list]:
-    return {"premise": ["a"] * len(labels), "hypothesis": ["b"] * len(labels), "label": labels}
 
 
 @pytest.mark.parametrize("base", [".", "hub"])

@@ -11,8 +11,8 @@ from data_prep import tagged
 from data_prep.catalogue.labels import NER, UPOS
 from data_prep.examples import Tag
 from tests.support.rows import fails
+from tests.support.target_files import parquet
 from tests.unit.eval.test_eval_formats import load, put
-from tests.unit.eval.test_eval_read import parquet
 
 
 def test_udpos_from_the_hub_and_from_files(shared: Path) -> None:
