@@ -1,9 +1,11 @@
-"""scores.json as `eval/suite.py` writes it, made of drawn numbers, for the tests of the report."""
+"""scores.json as a suite writes it, made of drawn numbers, and the tables of a report's Markdown."""
 
 import json
 import random
+import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +115,37 @@ def write_run(folder: Path, result: dict[str, Any], seed: int | None, **config: 
         about = {"name": result["name"], "output": str(folder), "seed": seed, "encoder": "some/encoder", **config}
         (place / "config.json").write_text(json.dumps(about), encoding="utf-8")
     return place
+
+
+@dataclass
+class Table:
+    """A table of report.md: rows of cells, the header first; notes by their marks ("[1]")."""
+
+    rows: list[list[str]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def cell(self, row: str, column: str) -> str:
+        """The text in the row of this head, in the column whose head begins like this."""
+        (place,) = [i for i, head in enumerate(self.rows[0]) if head.startswith(column)]
+        (found,) = [cells for cells in self.rows if cells[0] == row]
+        return found[place]
+
+    def column(self, name: str) -> dict[str, str]:
+        return {row[0]: self.cell(row[0], name) for row in self.rows[1:]}
+
+    def noted(self, text: str) -> str:
+        """What the notes say whose marks stand in a text."""
+        return " ".join(self.notes[mark] for mark in re.findall(r"\[\d+\]", text))
+
+
+def tables(report: Path) -> dict[str, Table]:
+    """The tables of report.md by their captions."""
+    found: dict[str, Table] = {}
+    for line in report.read_text(encoding="utf-8").splitlines():
+        if caption := re.fullmatch(r"\*\*(.+)\*\*", line):
+            found[caption[1]] = table = Table()
+        elif line.startswith("| "):
+            table.rows.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif note := re.fullmatch(r"- (\[\d+\]) (.+)", line):
+            table.notes[note[1]] = note[2]
+    return found
