@@ -1,4 +1,4 @@
-"""Alignment scores against their definitions in float64, over true and over wrong pairs, and their blind spots."""
+"""Alignment scores against their definitions in float64, over true and over wrong pairs."""
 
 import math
 
@@ -84,37 +84,6 @@ def test_wrong_partners_are_wrong_and_each_used_once(n: int, seed: int) -> None:
     partner = wrong_partners(n, seed)
     assert sorted(partner.tolist()) == list(range(n)) and (partner != np.arange(n)).all()
     assert (partner == wrong_partners(n, seed)).all()
-
-
-def test_unrelated_vectors_score_at_chance() -> None:
-    """Debiasing matters: the plain CKA of unrelated vectors is far above 0 where n < H."""
-    rng = np.random.default_rng(0)
-    x, y = (rng.normal(size=(100, 300)).astype(np.float32) for _ in range(2))
-    found = scores_of(x, y)
-    assert abs(found["cka"] or 1) < 0.05 and abs(found["anc"] or 1) < 0.05
-    assert found["top1_en->xx"] <= 5 and found["mexa"] <= 5 and found["rank_distance"] == pytest.approx(100, abs=15)
-    centred = [side - side.mean(axis=0) for side in (x, y)]
-    plain = np.linalg.norm(centred[0].T @ centred[1]) ** 2
-    plain /= np.linalg.norm(centred[0].T @ centred[0]) * np.linalg.norm(centred[1].T @ centred[1])
-    assert plain > 0.5
-
-
-def test_what_the_scores_are_blind_to() -> None:
-    """CKA: rotation, scale, offset. ANC: each neuron's scale and offset. Cosines: a rotation of both languages."""
-    x, y = languages(200, 16)
-    rng = np.random.default_rng(1)
-    rotation = np.linalg.qr(rng.normal(size=(16, 16)))[0].astype(np.float32)
-    offset = rng.normal(size=16).astype(np.float32)
-    plain = scores_of(x, y)
-    moved = scores_of(x, 3 * y @ rotation + offset)
-    assert moved["cka"] == pytest.approx(plain["cka"], abs=1e-5) and moved["anc"] < plain["anc"] - 0.2
-    stretched = y * rng.uniform(0.5, 2, size=16).astype(np.float32) + offset
-    assert scores_of(x, stretched)["anc"] == pytest.approx(plain["anc"], abs=1e-5)
-    assert scores_of(x, -y)["anc"] == pytest.approx(-plain["anc"], abs=1e-5)
-    both = scores_of(x @ rotation, y @ rotation)
-    for name in SCORES:
-        if name != "anc":
-            assert both[name] == pytest.approx(plain[name], abs=1e-4), name
 
 
 def test_perfect_and_collapsed_and_too_few() -> None:

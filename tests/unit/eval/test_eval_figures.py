@@ -126,16 +126,6 @@ def test_lareqa_ranks_in_the_pool_of_all_languages(tmp_path: Path) -> None:
     assert found.extra == {"pool": 30, "rank_distance": pytest.approx(((4 - 1) + (3 - 2) + (22 - 1)) / 3)}
 
 
-def test_mewslix_has_one_right_entity(tmp_path: Path) -> None:
-    pool = [Candidate(f"Q{i}", f"entity {i}", "en") for i in range(5)]
-    rows = {"ar": [Query("m0", "a", ("Q3",)), Query("m1", "b", ("Q0",))], "ja": [Query("m2", "c", ("Q4",))]}
-    ranked = {"ar": np.array([[0, 3, 2, 1, 0.0], [5, 0, 0, 0, 0]]), "ja": np.array([[5, 4, 3, 2, 1.0]])}
-    found = scored("mewslix", Loaded("test", rows, {}, [], pool), tmp_path, {"pool": np.eye(5) * 7, **ranked})
-    assert found.details["ar"]["map@20"] == pytest.approx(100 * (1 / 3 + 1) / 2)
-    assert found.details["ja"]["map@20"] == pytest.approx(100 / 5)
-    assert found.submission["ja"] == {"m2": ["Q0", "Q1", "Q2", "Q3", "Q4"]} and found.extra == {"pool": 5}
-
-
 def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
     """Whatever the order of the head's labels; the gold are the numbers of the test data."""
     loaded = Loaded("test", {"de": [Classify("", "a", "b", label) for label in (0, 0, 1)]}, {})

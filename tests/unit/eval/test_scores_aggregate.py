@@ -96,17 +96,6 @@ def test_the_official_languages() -> None:
     assert [len(codes) for codes in everything] == [40, 50]
 
 
-def test_means_and_languages() -> None:
-    details = {
-        "en": {"f1": 80.0, "em": 60.0, "n": 5, "chance": 1.0},
-        "de": {"f1": 40.0, "em": 20.0, "n": 3, "chance": 3.0},
-    }
-    assert aggregate.means(details, {"en": 80.0, "de": 40.0}) == {
-        "scores": {"f1": 60.0, "em": 40.0}, "chance": 2.0, "score_without_english": 40.0,
-    }  # fmt: skip
-    assert "score_without_english" not in aggregate.means({"en": details["en"]}, {"en": 80.0})
-
-
 # Student's t, 97.5 %, by n: from printed tables.
 @pytest.mark.parametrize(("n", "t"), [(2, 12.7062), (3, 4.3027), (4, 3.1824), (5, 2.7764), (10, 2.2622)])
 def test_interval_is_students(n: int, t: float) -> None:

@@ -2,14 +2,13 @@
 
 import warnings
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOB2
 
-from data_prep.catalogue.labels import NER, UPOS
+from data_prep.catalogue.labels import UPOS
 from eval import tagging
 
 IOB = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-a-b", "I-a-b"]
@@ -86,15 +85,3 @@ def test_an_i_without_its_b_opens_an_entity() -> None:
         tagging.entities([["PER"]], [["O"]])
     with pytest.raises(ValueError, match="1 predicted sentences for 2"):
         tagging.entities([["O"]], [["O"], ["O"]])
-
-
-def test_real_tags(shared) -> None:
-    """WikiANN's own tags, I- without B- among them; the prediction of a sentence is that of the next one, cut."""
-    orphans = 0
-    for path in sorted((shared / "data" / "hub" / "unimelb-nlp" / "wikiann").glob("*/train-*.parquet")):
-        golds = [[NER[tag] for tag in row] for row in pq.read_table(path).column("ner_tags").to_pylist()]
-        for tags in golds:
-            orphans += sum(t[0] == "I" and p[2:] != t[2:] for p, t in zip(["O", *tags], tags, strict=False))
-        predictions = [(b * len(a))[: len(a)] for a, b in zip(golds, golds[1:] + golds[:1], strict=True)]
-        assert tagging.entities(predictions, golds) == pytest.approx(seqeval(predictions, golds))
-    assert orphans > 0
