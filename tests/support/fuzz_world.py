@@ -9,11 +9,10 @@ from typing import Any
 
 from data_prep.encoding import tokenizer as tokenizers
 from eval.__main__ import main as evaluate
-from tests.support import fuzz_checkpoints, fuzz_configs, fuzz_folders, fuzz_parquet, fuzz_rows, small
+from tests.support import fuzz_checkpoints, fuzz_configs, fuzz_folders, fuzz_parquet, fuzz_rows, small, target_files
 from tests.support.eval_run import make_run
 from tests.support.fuzz import Family
 from tests.support.tiny_tokenizer import LINES, make_tokenizer
-from tests.unit.eval import test_eval_read
 
 # How many cases of each family belong to the fast suite.
 FAMILIES: dict[str, tuple[Family, int]] = {
@@ -69,10 +68,10 @@ def _targets(base: Path) -> Path:
     """Test data of the three toy targets, in the Hub's layout and in upstream formats."""
     pairs = list(zip(LINES[:6], LINES[3:9], strict=True))
     upstream, hub = base / "upstream", base / "hub"
-    test_eval_read.laser(upstream / "tatoeba", "deu", pairs)
+    target_files.laser(upstream / "tatoeba", "deu", pairs)
     pairs_file = hub / "mteb" / "tatoeba-bitext-mining" / "rus-eng" / "test-00000-of-00001.parquet"
-    test_eval_read.parquet(pairs_file, {"sentence1": [a for a, _ in pairs], "sentence2": [b for _, b in pairs]})
-    test_eval_read.parquet(hub / "facebook/xnli/de/test-00000-of-00001.parquet", test_eval_read.nli([0, 1, 2, 0]))
+    target_files.parquet(pairs_file, {"sentence1": [a for a, _ in pairs], "sentence2": [b for _, b in pairs]})
+    target_files.parquet(hub / "facebook/xnli/de/test-00000-of-00001.parquet", target_files.nli([0, 1, 2, 0]))
     (upstream / "xnli").mkdir()
     rows = [f"a {label} dog,\tthe {label} house\t{label}\r\n" for label in ("neutral", "entailment", "contradiction")]
     (upstream / "xnli" / "test-en.tsv").write_text("".join(rows), encoding="utf-8", newline="")
@@ -83,7 +82,7 @@ def _targets(base: Path) -> Path:
     (upstream / "xquad" / "xquad.en.json").write_text(json.dumps(document), encoding="utf-8")
     answers = [{"text": ["dog"], "answer_start": [10]}]
     columns = {"id": ["1"], "question": ["a dog"], "context": [context], "answers": answers}
-    test_eval_read.parquet(hub / "google/xquad/xquad.de/validation-00000-of-00001.parquet", columns)
+    target_files.parquet(hub / "google/xquad/xquad.de/validation-00000-of-00001.parquet", columns)
     return base
 
 

@@ -1,9 +1,11 @@
-"""scores.json as `eval/driver/suite.py` writes it, made of drawn numbers, for the tests of the report."""
+"""scores.json as a suite writes it, made of drawn numbers, and the tables of a report's Markdown."""
 
 import json
 import random
+import re
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,13 @@ FIGURES = {
 }
 
 
+def headline(target: str) -> list[str]:
+    """The metrics that enter averages: F1 and EM of question answering, one of the others."""
+    if TARGETS[target].kind == "span":
+        return ["f1", "em"]
+    return ["en->xx"] if TARGETS[target].kind == "translation" else [TARGETS[target].metric]
+
+
 def record(target: str, codes: Sequence[str], suite: str, seed: int, layer: int = 14) -> dict[str, Any]:
     """One target over `codes`, with numbers that follow from (target, language, seed)."""
     about = TARGETS[target]
@@ -35,8 +44,7 @@ def record(target: str, codes: Sequence[str], suite: str, seed: int, layer: int 
         details[code] = {**{name: rng.uniform(5, 95) for name in names}, "n": rng.randrange(100, 9000)}
         if about.kind in ("translation", "classify", "choice"):
             details[code]["chance"] = rng.uniform(1, 4)
-    first = "en->xx" if about.kind == "translation" else about.metric
-    languages = {code: one[first] for code, one in details.items()}
+    languages = {code: one[headline(target)[0]] for code, one in details.items()}
     protocol: dict[str, Any] = {"split": "test", "precision": "float32", "n": "all"}
     if about.training:
         stages = [_stage(name, seed) for name in about.training]
@@ -108,3 +116,37 @@ def write_run(folder: Path, result: dict[str, Any], seed: int | None, **config: 
         about = {"name": result["name"], "output": str(folder), "seed": seed, "encoder": "some/encoder", **config}
         (place / "config.json").write_text(json.dumps(about), encoding="utf-8")
     return place
+
+
+@dataclass
+class Table:
+    """A table of report.md: rows of cells, the header first; notes by their marks ("[1]")."""
+
+    rows: list[list[str]] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def cell(self, row: str, column: str) -> str:
+        """The text in the row of this head, in the column whose head begins like this."""
+        (place,) = [i for i, head in enumerate(self.rows[0]) if head.startswith(column)]
+        (found,) = [cells for cells in self.rows if cells[0] == row]
+        return found[place]
+
+    def column(self, name: str) -> dict[str, str]:
+        return {row[0]: self.cell(row[0], name) for row in self.rows[1:]}
+
+    def noted(self, text: str) -> str:
+        """What the notes say whose marks stand in a text."""
+        return " ".join(self.notes[mark] for mark in re.findall(r"\[\d+\]", text))
+
+
+def tables(report: Path) -> dict[str, Table]:
+    """The tables of report.md by their captions."""
+    found: dict[str, Table] = {}
+    for line in report.read_text(encoding="utf-8").splitlines():
+        if caption := re.fullmatch(r"\*\*(.+)\*\*", line):
+            found[caption[1]] = table = Table()
+        elif line.startswith("| "):
+            table.rows.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif note := re.fullmatch(r"- (\[\d+\]) (.+)", line):
+            table.notes[note[1]] = note[2]
+    return found

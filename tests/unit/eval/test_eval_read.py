@@ -1,26 +1,18 @@
-"""Readers of the targets' data: small files written here, and the real samples where they are."""
+"""Test data of a target: which copy and split is taken, what is refused; Tatoeba, XNLI and XQuAD."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from common.errors import InputError
 from common.languages import ISO3
 from common.task_table import TASKS
 from data_prep.examples import Classify
-from eval.read import NotThere, Translation, read
-from eval.suites import SUITES, TARGETS, resolve_suite
+from eval.read import NotThere, Translation
+from eval.suites import TARGETS, resolve_suite
 from tests.support.launch import HOUSE
-
-
-def laser(folder: Path, code: str, pairs: list[tuple[str, str]], end: str = "\n") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, side in (("eng", 0), (code, 1)):
-        text = "".join(pair[side] + end for pair in pairs)
-        (folder / f"tatoeba.{code}-eng.{suffix}").write_text(text, encoding="utf-8", newline="")
+from tests.support.rows import fails
+from tests.support.target_files import laser, load, nli, parquet, squad, write
 
 
 def test_laser_files_anywhere_below(tmp_path: Path) -> None:
@@ -28,55 +20,41 @@ def test_laser_files_anywhere_below(tmp_path: Path) -> None:
     pairs = [("one", "eins"), ("two\u2028more", "zwei"), ("three\x0c", "drei ")]
     laser(tmp_path / "a" / "b", "deu", pairs, end="\r\n")
     laser(tmp_path / "c", "cmn", pairs[:2])
-    loaded = read(TARGETS["tatoeba"], ("de", "fr", "zh"), str(tmp_path))
+    loaded = load("tatoeba", "de fr zh", tmp_path)
     assert loaded.rows == {"de": [Translation(*p) for p in pairs], "zh": [Translation(*p) for p in pairs[:2]]}
     assert loaded.split == "test"
     assert sorted(loaded.files["de"]) == ["a/b/tatoeba.deu-eng.deu", "a/b/tatoeba.deu-eng.eng"]
     assert all(len(digest) == 64 for digest in loaded.files["de"].values())
-    # The toy target takes whatever is there.
-    assert sorted(read(TARGETS["toy_tatoeba"], (), str(tmp_path)).rows) == ["de", "zh"]
+    assert sorted(load("toy_tatoeba", "", tmp_path).rows) == ["de", "zh"]  # takes whatever is there
 
 
-def test_laser_files_that_are_wrong(tmp_path: Path) -> None:
-    def problem(pairs: list[tuple[str, str]], change) -> str:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        laser(folder, "deu", pairs)
-        change(folder)
-        with pytest.raises(InputError) as raised:
-            read(TARGETS["tatoeba"], ("de",), str(folder))
-        message = str(raised.value)
-        assert "\n" not in message
-        return message
+SOME = [("b", "x"), ("a", "y")]
+OTHER = "tatoeba.deu-eng.deu"
 
-    some = [("b", "x"), ("a", "y")]
-    other = "tatoeba.deu-eng.deu"
-    assert "1 lines, but tatoeba.deu-eng.eng has 2" in problem(some, lambda f: (f / other).write_text("x\n"))
-    assert "missing" in problem(some, lambda f: (f / "tatoeba.deu-eng.eng").unlink())
-    assert "line 2: an empty sentence" in problem([("b", "x"), ("a", " ")], lambda f: None)
-    assert "line 1: invalid UTF-8" in problem(some, lambda f: (f / other).write_bytes(b"\xff\nb\n"))
-    assert "hides the alignment" in problem([(f"{i:03}", "x") for i in range(60)], lambda f: None)
 
-    def second_copy(folder: Path) -> None:
-        laser(folder / "again", "deu", [("b", "x"), ("a", "z")])
+@pytest.mark.parametrize(
+    ("pairs", "spoil", "message"),
+    [
+        (SOME, lambda f: write(f / OTHER, "x\n"), "1 lines, but tatoeba.deu-eng.eng has 2"),
+        (SOME, lambda f: (f / "tatoeba.deu-eng.eng").unlink(), "missing"),
+        ([("b", "x"), ("a", " ")], lambda f: None, "line 2: an empty sentence"),
+        (SOME, lambda f: (f / OTHER).write_bytes(b"\xff\nb\n"), "line 1: invalid UTF-8"),
+        ([(f"{i:03}", "x") for i in range(60)], lambda f: None, "hides the alignment"),  # English in order
+        (SOME, lambda f: laser(f / "again", "deu", [("b", "x"), ("a", "z")]), "differ"),
+    ],
+)
+def test_laser_files_that_are_wrong(
+    tmp_path: Path, pairs: list[tuple[str, str]], spoil: Callable[[Path], object], message: str
+) -> None:
+    laser(tmp_path, "deu", pairs)
+    spoil(tmp_path)
+    fails(lambda: load("tatoeba", "de", tmp_path), message)
 
-    assert "differ" in problem(some, second_copy)
+
+def test_no_data(tmp_path: Path) -> None:
     with pytest.raises(NotThere, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"):
-        read(TARGETS["tatoeba"], ("fr",), str(tmp_path))
-    with pytest.raises(InputError, match="no such folder"):
-        read(TARGETS["tatoeba"], ("fr",), str(tmp_path / "nowhere"))
-
-
-def parquet(path: Path, columns: dict[str, list], names: list[str] | None = None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if names:
-        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
-    pq.write_table(table, path)
-
-
-def nli(labels: list[int]) -> dict[str, list]:
-    return {"premise": ["a"] * len(labels), "hypothesis": ["b"] * len(labels), "label": labels}
+        load("tatoeba", "fr", tmp_path)
+    fails(lambda: load("tatoeba", "fr", tmp_path / "nowhere"), "no such folder")
 
 
 @pytest.mark.parametrize("base", [".", "hub"])
@@ -85,109 +63,90 @@ def test_hub_layout_and_choice_of_split(tmp_path: Path, base: str) -> None:
     order = ["contradiction", "entailment", "neutral"]
     parquet(folder / "de" / "validation-00000-of-00001.parquet", nli([0, 1, 2]), order)
     parquet(folder / "fr" / "validation-00000-of-00001.parquet", nli([0, 1, 2]))
-    loaded = read(TARGETS["xnli"], ("de", "fr", "sw"), str(tmp_path))
+    loaded = load("xnli", "de fr sw", tmp_path)
     assert loaded.split == "validation"
     assert [example.label for example in loaded.rows["de"]] == [2, 0, 1]  # names decide
     assert [example.label for example in loaded.rows["fr"]] == [0, 1, 2]
     # A test split of one language would leave the other out; with both it is taken.
     parquet(folder / "de" / "test-00000-of-00001.parquet", nli([1]), order)
-    assert read(TARGETS["xnli"], ("de", "fr"), str(tmp_path)).split == "validation"
+    assert load("xnli", "de fr", tmp_path).split == "validation"
     parquet(folder / "fr" / "test-00000-of-00001.parquet", nli([1]))
-    assert read(TARGETS["xnli"], ("de", "fr"), str(tmp_path)).split == "test"
+    assert load("xnli", "de fr", tmp_path).split == "test"
     # Withheld labels are no test split.
     parquet(folder / "fr" / "test-00000-of-00001.parquet", nli([-1]))
-    loaded = read(TARGETS["xnli"], ("de", "fr"), str(tmp_path))
+    loaded = load("xnli", "de fr", tmp_path)
     assert loaded.split == "validation" and "withheld" in loaded.notes[0]
-    assert sorted(read(TARGETS["toy_xnli"], (), str(tmp_path)).rows) == ["de", "fr"]
+    assert sorted(load("toy_xnli", "", tmp_path).rows) == ["de", "fr"]
+
+
+def test_of_two_copies_the_one_with_more_rows_is_taken_whole(tmp_path: Path) -> None:
+    laser(tmp_path / "laser", "deu", [("one", "eins")])
+    columns = {"sentence1": ["x", "y"], "sentence2": ["a", "b"]}
+    parquet(tmp_path / "mteb/tatoeba-bitext-mining/deu-eng/test-00000-of-00001.parquet", columns)
+    assert len(load("tatoeba", "de", tmp_path).rows["de"]) == 2
+    # XTREME's files without test labels, and PAWS-X's own: test of two languages instead of dev of another two.
+    write(tmp_path / "pawsx/test-de.tsv", "a\tb\r\n")
+    for code in ("de", "fr"):
+        write(tmp_path / f"pawsx/dev-{code}.tsv", "a\tb\t1\r\n")
+    for name in ("de/dev", "de/test", "en/dev", "en/test"):
+        write(tmp_path / f"x-final/{name}_2k.tsv", "id\tsentence1\tsentence2\tlabel\n1\tx\ty\t0\n")
+    loaded = load("pawsx", "de en fr", tmp_path)
+    assert loaded.split == "test" and sorted(loaded.rows) == ["de", "en"]
+    assert sorted(loaded.files["de"]) == ["x-final/de/test_2k.tsv"]
+    assert any("test-de.tsv: labels withheld" in note for note in loaded.notes)
 
 
 def test_xtreme_tsv(tmp_path: Path) -> None:
-    folder = tmp_path / "xnli"
-    folder.mkdir()
+    """Quoted as csv; XNLI's own spelling of a label as well; withheld labels are named, and no test."""
     labelled = 'He said ""no"".\tHe said no.\tentailment\r\n"a ""quoted"" text"\tb\tcontradictory\r\n'
-    (folder / "dev-de.tsv").write_text(labelled, encoding="utf-8", newline="")
-    (folder / "test-de.tsv").write_text("a\tb\r\n", encoding="utf-8", newline="")
-    loaded = read(TARGETS["xnli"], ("de",), str(tmp_path))
+    dev = write(tmp_path / "xnli/dev-de.tsv", labelled)
+    write(tmp_path / "xnli/test-de.tsv", "a\tb\r\n")
+    loaded = load("xnli", "de", tmp_path)
     assert loaded.split == "validation" and len(loaded.notes) == 1
     assert loaded.rows["de"][1] == Classify("", 'a "quoted" text', "b", 2)
-    (folder / "dev-de.tsv").unlink()
+    dev.unlink()
     with pytest.raises(NotThere, match=r"test-de.tsv: this copy has no labels"):
-        read(TARGETS["xnli"], ("de",), str(tmp_path))
-    (folder / "dev-fr.tsv").write_text("a\tb\tmaybe\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"dev-fr.tsv: line 1: label: expected one of entailment"):
-        read(TARGETS["xnli"], ("fr",), str(tmp_path))
-
-
-def squad(text: str, start: int) -> dict:
-    question = {"id": "q", "question": "Who?", "answers": [{"text": text, "answer_start": start}]}
-    return {"version": "1.1", "data": [{"paragraphs": [{"context": "A dog ran.", "qas": [question]}]}]}
+        load("xnli", "de", tmp_path)
+    write(tmp_path / "xnli/dev-fr.tsv", "a\tb\tmaybe\n")
+    fails(lambda: load("xnli", "fr", tmp_path), "dev-fr.tsv: line 1: label: expected one of entailment")
 
 
 def test_xquad_json(tmp_path: Path) -> None:
-    for text, start, message in (("dog", 2, ""), ("dog", 3, "at character 3"), ("", 0, "this copy has no labels")):
-        folder = tmp_path / f"{text}{start}"
-        folder.mkdir()
-        (folder / "xquad.de.json").write_text(json.dumps(squad(text, start)), encoding="utf-8")
-        if message:
-            with pytest.raises(InputError, match=message):
-                read(TARGETS["xquad"], ("de",), str(folder))
-        else:
-            loaded = read(TARGETS["xquad"], ("de",), str(folder))
-            assert loaded.rows["de"][0].answers == (("dog", 2),) and loaded.split == "validation"
+    path = tmp_path / "xquad.de.json"
+    write(path, squad({"q": [("dog", 2)]}, "A dog ran."))
+    loaded = load("xquad", "de", tmp_path)
+    assert loaded.rows["de"][0].answers == (("dog", 2),) and loaded.split == "validation"
+    write(path, squad({"q": [("dog", 3)]}, "A dog ran."))
+    fails(lambda: load("xquad", "de", tmp_path), "xquad.de.json", "at character 3")
 
 
 def test_the_table_of_targets() -> None:
-    assert [len(TARGETS["tatoeba"].of_suite(s)) for s in ("xtreme", "xtreme-r", "tatoeba")] == [36, 41, 41]
-    assert [len(TARGETS["xnli"].of_suite(s)) for s in ("xtreme", "xtreme-r", "")] == [15, 15, 15]
-    assert [len(TARGETS["xquad"].of_suite(s)) for s in ("xtreme", "xtreme-r")] == [11, 12]
-    assert (len(SUITES["xtreme"]), len(SUITES["xtreme-r"])) == (9, 10)
     for target in TARGETS.values():
         assert all(len(ISO3[code]) == 3 for codes in target.languages.values() for code in codes)
         assert all((HOUSE / "configs" / "targets" / f"{name}.json").is_file() for name in target.training)
         assert all(task in TASKS for task in target.direct)
     assert [target.name for target in resolve_suite("xnli,tatoeba,xnli")[1]] == ["xnli", "tatoeba"]
     for wrong in ("xnil", "", ","):
-        with pytest.raises(InputError, match="xtreme"):
-            resolve_suite(wrong)
+        fails(lambda wrong=wrong: resolve_suite(wrong), "xtreme")
 
 
 # The real samples
 
 
-@pytest.mark.real
-def test_real_tatoeba(shared: Path) -> None:
-    for data, least in ((shared / "data", 34), (shared / "data" / "raw", 34), (shared / "data" / "hub", 8)):
-        loaded = read(TARGETS["tatoeba"], TARGETS["tatoeba"].of_suite("tatoeba"), str(data))
-        assert len(loaded.rows) >= least
-        sizes = {code: len(rows) for code, rows in loaded.rows.items()}
-        assert sizes["de"] == 1000 and sizes["th"] == 548
-        assert max(sizes.values()) == 1000
-        assert "\n" not in "".join(pair.other + pair.english for pair in loaded.rows["de"])
+@pytest.mark.parametrize(("folder", "least"), [("raw", 34), ("hub", 8)])
+def test_real_tatoeba(shared: Path, folder: str, least: int) -> None:
+    rows = load("tatoeba", " ".join(TARGETS["tatoeba"].of_suite("tatoeba")), shared / "data" / folder).rows
+    assert len(rows) >= least and max(map(len, rows.values())) == 1000
+    assert len(rows["de"]) == 1000 and len(rows["th"]) == 548
+    assert "\n" not in "".join(pair.other + pair.english for pair in rows["de"])
 
 
-@pytest.mark.real
-def test_real_xnli(shared: Path) -> None:
-    for data in (shared / "data", shared / "data" / "raw"):
-        loaded = read(TARGETS["xnli"], TARGETS["xnli"].of_suite("xtreme"), str(data))
-        assert sorted(loaded.rows) == ["ar", "de", "en", "es", "hi", "sw", "zh"]
-        assert {len(rows) for rows in loaded.rows.values()} == {2490} and loaded.split == "validation"
-        labels = {code: [example.label for example in rows] for code, rows in loaded.rows.items()}
-        assert all(column == labels["en"] for column in labels.values())  # parallel, and balanced
-        assert [labels["en"].count(i) for i in range(3)] == [830, 830, 830]
-    assert any("test-de.tsv" in note for note in loaded.notes)  # withheld: named, not scored
-
-
-@pytest.mark.real
 def test_real_xquad(shared: Path) -> None:
-    read_twice = [
-        read(TARGETS["xquad"], TARGETS["xquad"].of_suite("xtreme"), str(shared / "data" / folder))
-        for folder in ("hub", "raw")
-    ]
-    for loaded in read_twice:
-        assert sorted(loaded.rows) == ["ar", "de", "en", "es", "hi", "zh"]
-        for rows in loaded.rows.values():
-            assert len(rows) == 1190
-            for example in rows:
-                for text, start in example.answers:
-                    assert example.context[start : start + len(text)] == text
-    assert read_twice[0].rows["hi"] == read_twice[1].rows["hi"]
+    """Every answer stands where its offset says, also the many that do not stand at their text's first occurrence."""
+    hub, raw = (load("xquad", "ar de en es hi zh", shared / "data" / folder) for folder in ("hub", "raw"))
+    assert hub.rows == raw.rows and {code: len(rows) for code, rows in hub.rows.items()} == dict.fromkeys(
+        ("ar", "de", "en", "es", "hi", "zh"), 1190
+    )
+    examples = [example for rows in hub.rows.values() for example in rows]
+    assert all(e.context.startswith(text, start) for e in examples for text, start in e.answers)
+    assert sum(e.context.find(e.answers[0][0]) < e.answers[0][1] for e in examples) > 100

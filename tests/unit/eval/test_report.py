@@ -1,290 +1,296 @@
-"""The figures of a report, recomputed from scores.json by the definitions; what is missing is named."""
+"""What a reader of `python -m eval report` sees, recomputed from the runs' scores; what is missing is named."""
 
+import html.parser
+import json
+import re
 import statistics
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.languages import ALL
-from eval.report import compare, families, tables
-from eval.report.inputs import Entry, Run
-from eval.report.terminal import overview, terminal_table
-from eval.suites import TARGETS, resolve_suite
-from tests.support import scores_files
+from eval import report
+from eval.__main__ import main
+from eval.report import families
+from eval.suites import resolve_suite
+from tests.support.scores_files import Table, headline, scores, tables, write_run
 
 T_975 = {1: 12.7062, 2: 4.3027}  # Student's t by degrees of freedom, from a printed table
-QA = ("xquad", "mlqa", "tydiqa")
+SUITE = "xtreme"
+XNLI, PAWSX = (resolve_suite(target)[1][0].of_suite(SUITE) for target in ("xnli", "pawsx"))
+LANGUAGES = {
+    "xnli": XNLI, "pawsx": PAWSX, "xquad": ("de", "en"), "bucc": ("de", "zh"),
+    "tatoeba": ("de", "nl", "sw", "ta"),
+}  # fmt: skip
+ABSENT = {"panx": "DIR has no <b>WikiANN</b> & no words | none"}
+ODD = '<odd> "one" & 100%'
 
 
-def entry(*results: dict[str, Any]) -> Entry:
-    return Entry(results[0]["name"], tuple(Run(one) for one in results))
+@dataclass
+class World:
+    """Two seeds of a baseline, three of another run, and one run that lacks a target and languages."""
+
+    folder: Path
+    tables: dict[str, Table]
+    runs: dict[str, list[dict[str, Any]]]  # scores.json of every row
+    said: str  # in the terminal
 
 
-def mean(record: dict[str, Any], figure: str) -> float:
-    return statistics.fmean(one[figure] for one in record["details"].values())
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> World:
+    folder = tmp_path_factory.mktemp("runs")
+    runs: dict[str, list[dict[str, Any]]] = {"base (2 seeds)": [], "mtl (3 seeds)": [], ODD: []}
+    places = []
+    for name, row, seeds in (("base", "base (2 seeds)", (1, 2)), ("mtl", "mtl (3 seeds)", (11, 12, 13))):
+        for seed in seeds:
+            runs[row].append(scores(f"{name}_s{seed}", SUITE, seed, LANGUAGES, ABSENT))
+            places.append(write_run(folder, runs[row][-1], seed, lr=len(name) * 1e-5))
+    less = {target: codes for target, codes in LANGUAGES.items() if target != "bucc"}
+    less |= {"xnli": tuple(code for code in XNLI if code not in ("sw", "th")), "xquad": ("hi",)}
+    odd = scores("odd", SUITE, 30, less, {**ABSENT, "bucc": "no BUCC"}, layer=7)
+    odd |= {"name": ODD}
+    odd["targets"]["pawsx"]["protocol"]["n"] = "first 50"
+    odd["targets"]["pawsx"]["supplied"] = ["target training on pawsx of data/toyworld, as samples lacks it"]
+    runs[ODD].append(odd)
+    places.append(folder / "odd")
+    (folder / "odd/eval").mkdir(parents=True)
+    (folder / "odd/eval/scores.json").write_text(json.dumps(odd), encoding="utf-8")
+    before = [(place / "eval" / "scores.json").read_bytes() for place in places]
+    with pytest.MonkeyPatch.context() as patch:
+        lines: list[str] = []
+        patch.setattr("builtins.print", lambda *parts, **_: lines.append(" ".join(map(str, parts))))
+        assert main(["report", *map(str, places), "--out", str(folder / "out")]) == 0
+    assert [(place / "eval" / "scores.json").read_bytes() for place in places] == before
+    return World(folder / "out", tables(folder / "out/report.md"), runs, "\n".join(lines))
 
 
-def headline(target: str) -> list[str]:
-    return ["f1", "em"] if target in QA else ["en->xx"] if target == "tatoeba" else [TARGETS[target].metric]
+def shown(each: list[list[float]], first: list[list[float]] | None = None) -> str:
+    """A cell: of every metric (F1 and EM) its mean over seeds, with the interval and the difference from `first`."""
+
+    def one(values: list[float]) -> str:
+        half = T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+        return f"{statistics.fmean(values):.1f}" + ("" if half is None else f" ± {half:.1f}")
+
+    text = " / ".join(map(one, each))
+    if first is None:
+        return text
+    pairs = zip(each, first, strict=True)
+    return text + f" ({' / '.join(f'{statistics.fmean(a) - statistics.fmean(b):+.1f}' for a, b in pairs)})"
 
 
-def whole_average(result: dict[str, Any], names: tuple[str, ...]) -> float:
-    """Mean over targets of the mean over figures (F1 and EM of QA) of the mean over languages."""
-    return statistics.fmean(
-        statistics.fmean(mean(result["targets"][name], figure) for figure in headline(name)) for name in names
-    )
+def over(runs: list[dict[str, Any]], target: str, codes: tuple[str, ...] | list[str]) -> list[list[float]]:
+    """Of every metric of a cell, each seed's mean over some languages."""
+    return [
+        [statistics.fmean(run["targets"][target]["details"][code][name] for code in codes) for run in runs]
+        for name in headline(target)
+    ]
 
 
-def columns(table: tables.Table) -> dict[str, int]:
-    return {cell.values[0]: i for i, cell in enumerate(table.header)}
+SHARED = {**LANGUAGES, "xnli": [code for code in XNLI if code not in ("sw", "th")]}
+
+
+@pytest.mark.parametrize("target", ["xnli", "pawsx", "bucc", "tatoeba"])
+def test_the_table_of_the_suite(world: World, target: str) -> None:
+    """Mean ± half of Student's interval over seeds, (difference from the baseline), over the languages all have."""
+    table = world.tables[f"{SUITE}: mean over languages, in percent"]
+    base, *others = world.runs.values()
+    first = over(base, target, SHARED[target])
+    assert table.cell("base (2 seeds)", target) == shown(first)
+    for name, runs in zip(list(world.runs)[1:], others, strict=True):
+        if target in runs[0]["targets"]:
+            assert table.cell(name, target) == shown(over(runs, target, SHARED[target]), first)
+    chances = [one.get("chance") for one in base[0]["targets"][target]["details"].values()]
+    if target == "pawsx":
+        assert table.cell("chance", target) == f"{statistics.fmean(chances):.1f}"
+    if None in chances:
+        assert table.cell("chance", target) == "none"
+
+
+def test_groups_and_languages(world: World) -> None:
+    def group(runs: list[dict[str, Any]]) -> list[list[float]]:
+        each = zip(over(runs, "xnli", XNLI)[0], over(runs, "pawsx", PAWSX)[0], strict=True)
+        return [[statistics.fmean(pair) for pair in each]]
+
+    base, mtl, _ = world.runs.values()
+    groups = world.tables[f"{SUITE}: averages of the groups"]
+    assert groups.cell("mtl (3 seeds)", "classification") == shown(group(mtl), group(base))
+    xquad = world.tables["xquad: F1 / EM by language, in percent"]
+    for code in ("de", "en"):
+        expected = shown(over(mtl, "xquad", [code]), over(base, "xquad", [code]))
+        assert xquad.cell(code, "mtl") == expected
+    xnli = world.tables["xnli: accuracy by language, in percent"]
+    assert list(xnli.column("n")) == [*sorted(XNLI), "mean of 13", "mean without en"]
+    assert xnli.cell("de", "base") == shown(over(base, "xnli", ["de"]))
+    assert xnli.cell("mean without en", "base") == shown(over(base, "xnli", [c for c in SHARED["xnli"] if c != "en"]))
+    assert xnli.cell("de", "chance") == f"{base[0]['targets']['xnli']['details']['de']['chance']:.1f}"
+
+
+def test_families_and_scripts(world: World) -> None:
+    """Mean over the targets that all runs have of the mean over the languages of a class, without English."""
+    assert set(families.LANGUAGES) == set(ALL) and len(ALL) == 50
+    # XTREME-R counts 14 families and two isolates (Ruder et al. 2021).
+    assert len({one.family.split(":")[0] for one in families.LANGUAGES.values()}) == 16
+    germanic = {"xnli": ["de"], "pawsx": ["de"], "tatoeba": ["de", "nl"]}
+    dravidian = {"tatoeba": ["ta"]}
+    for caption, name, classes in (
+        ("By family, in percent", "IE: Germanic", germanic),
+        ("By family, in percent", "Dravidian", dravidian),
+        ("By script, in percent", "Tamil", dravidian),
+    ):
+        each = [
+            [[statistics.fmean(column) for column in zip(*(over(r, t, c)[0] for t, c in classes.items()), strict=True)]]
+            for r in world.runs.values()
+        ]
+        table = world.tables[caption]
+        assert [table.cell(name, run[:4]) for run in world.runs] == [
+            shown(each[0]), shown(each[1], each[0]), shown(each[2], each[0]),
+        ]  # fmt: skip
+        assert table.cell(name, "languages") == " ".join(sorted({code for codes in classes.values() for code in codes}))
+
+
+def test_what_is_missing_is_named(world: World) -> None:
+    table = world.tables[f"{SUITE}: mean over languages, in percent"]
+    heads = {head.split()[0]: table.noted(head) for head in table.rows[0]}
+
+    def why(row: str, column: str) -> tuple[str, str]:
+        text = table.cell(row, column)
+        return text.partition(" [")[0], table.noted(text)
+
+    assert why(ODD, "bucc") == ("not run", "not run: no BUCC")
+    assert why(ODD, "panx") == ("not run", f"not run: {ABSENT['panx']}")
+    assert "not finished yet" in why(ODD, "mlqa")[1]
+    # Where languages differ, all rows are over the shared ones, and the head of the column says so.
+    assert heads["xnli"] == f"over 13 of 15 languages: no data for sw th in {ODD}"
+    assert why(ODD, "xquad")[0] == why("base (2 seeds)", "xquad")[0] == "no language that all runs have"
+    swahili = world.tables["xnli: accuracy by language, in percent"].cell("sw", ODD)
+    assert swahili.startswith("no data [")
+    # No average with a hole in it: of the suite, of a group, of seeds.
+    for row in world.runs:
+        assert why(row, "average")[0] == "no average" and "udpos, panx" in why(row, "average")[1]
+    groups = world.tables[f"{SUITE}: averages of the groups"]
+    assert groups.noted(groups.cell(ODD, "classification")) == "no average: xnli without sw th"
+    # Settings that differ, few rows, data from elsewhere.
+    assert "different settings: layer" in heads["tatoeba"] and "different settings" not in heads["xnli"]
+    assert "first 50 rows of each language only" in heads["pawsx"] and "data/toyworld" in heads["pawsx"]
+    for text in (f"not run for {ODD}: bucc (no BUCC)", "xnli: over 13 of 15 languages", "pawsx: ", "data/toyworld"):
+        assert text in world.said
+    assert all(cell for one in world.tables.values() for row in one.rows for cell in row)
 
 
 @pytest.mark.parametrize("suite", ["xtreme", "xtreme-r"])
-def test_table_of_a_suite(suite: str) -> None:
-    first, second = (scores_files.scores(f"run{seed}", suite, seed) for seed in (1, 2))
-    view = resolve_suite(suite)
-    table = tables.main_table([entry(first), entry(second)], view)
-    place = columns(table)
-    names = tuple(target.name for target in view[1])
-    assert [cell.values[0] for cell in table.header] == ["run", *names, "average"]
-    assert sum(n for _, n in table.spans) == len(table.header) and not table.notes
-    for name in names:
-        one, two = ([mean(result["targets"][name], f) for f in headline(name)] for result in (first, second))
-        assert table.rows[0][place[name]].text() == " / ".join(f"{v:.1f}" for v in one)
-        cell = table.rows[1][place[name]]
-        assert cell.values == tuple(f"{v:.1f}" for v in two)
-        assert [float(d) for d in cell.deltas] == pytest.approx(
-            [b - a for a, b in zip(one, two, strict=True)], abs=0.051
-        )
-        assert all(d[0] in "+-" for d in cell.deltas)
-    averages = [whole_average(result, names) for result in (first, second)]
-    assert [row[-1].values for row in table.rows[:2]] == [(f"{v:.1f}",) for v in averages]
-    assert float(table.rows[1][-1].deltas[0]) == pytest.approx(averages[1] - averages[0], abs=0.051)
-    chance = statistics.fmean(one["chance"] for one in first["targets"]["xnli"]["details"].values())
-    assert table.rows[2][place["xnli"]].text() == f"{chance:.1f}" and table.rows[2][place["panx"]].text() == "none"
+def test_average_of_a_whole_suite(suite: str) -> None:
+    first, second = (scores(name, suite, seed) for seed, name in enumerate(("one", "two")))
+
+    def average(result: dict[str, Any]) -> float:
+        tasks = [over([result], name, list(one["languages"])) for name, one in result["targets"].items()]
+        return statistics.fmean(statistics.fmean(value for (value,) in task) for task in tasks)
+
+    lines = report.terminal_table([first, second]).splitlines()
+    (line,) = [line for line in lines if line.startswith(f"average {suite}")]
+    values = [average(result) for result in (first, second)]
+    assert line.split()[2:] == [f"{values[0]:.1f}", f"{values[1]:.1f}", f"{values[1] - values[0]:+.1f}"]
 
 
-def test_groups() -> None:
-    result = scores_files.scores("a", "xtreme-r", 3)
-    table = tables.group_table([entry(result)], resolve_suite("xtreme-r"))
-    assert table is not None
-    place = columns(table)
-    for group, names in (
-        ("classification", ("xnli", "xcopa")),
-        ("qa", QA),
-        ("retrieval", ("tatoeba", "lareqa", "mewslix")),
-    ):
-        assert table.rows[0][place[group]].text() == f"{whole_average(result, names):.1f}"
-    assert tables.group_table([entry(result)], resolve_suite("toy")) is None
+# The page
 
 
-@pytest.mark.parametrize("seeds", [(1, 2), (1, 2, 3)])
-def test_mean_and_interval_over_seeds(seeds: tuple[int, ...]) -> None:
-    base = scores_files.scores("base", "xtreme", 9)
-    results = [scores_files.scores(f"s{seed}", "xtreme", seed) for seed in seeds]
-    view = resolve_suite("xtreme")
-    table = tables.main_table([entry(base), entry(*results)], view)
+class Reader(html.parser.HTMLParser):
+    """Elements, each closed in order, and the rows of every table, in which runs of white space are one space."""
 
-    def expected(values: list[float]) -> str:
-        half = T_975[len(values) - 1] * statistics.stdev(values) / len(values) ** 0.5
-        return f"{statistics.fmean(values):.1f} ± {half:.1f}"
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.stack: list[str] = []
+        self.elements: list[tuple[str, dict[str, Any]]] = []
+        self.tables: list[list[list[str]]] = []
+        self.feed(text)
+        self.close()
+        assert not self.stack
 
-    place = columns(table)
-    for name in ("xnli", "bucc", "udpos"):
-        (figure,) = headline(name)
-        values = [mean(result["targets"][name], figure) for result in results]
-        difference = statistics.fmean(values) - mean(base["targets"][name], figure)
-        assert table.rows[1][place[name]].text() == f"{expected(values)} ({difference:+.1f})"
-    averages = [whole_average(result, tuple(target.name for target in view[1])) for result in results]
-    assert table.rows[1][-1].text().startswith(expected(averages) + " (")
-    german = [result["targets"]["xnli"]["details"]["de"]["accuracy"] for result in results]
-    by_language = tables.language_table([entry(*results)], "xnli", ["accuracy"])
-    assert {row[0].values[0]: row[2].text() for row in by_language.rows}["de"] == expected(german)
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+        if tag not in ("meta", "img", "br", "hr"):
+            self.stack.append(tag)
 
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
 
-def test_language_table() -> None:
-    first, second = (scores_files.scores(name, "xnli", seed) for name, seed in (("a", 1), ("b", 2)))
-    table = tables.language_table([entry(first), entry(second)], "xnli", ["accuracy"])
-    codes = [row[0].values[0] for row in table.rows]
-    assert codes == [*sorted(first["targets"]["xnli"]["languages"]), "mean of 15", "mean without en"]
-    one, two = (result["targets"]["xnli"]["details"] for result in (first, second))
-    for row in table.rows[:15]:
-        code = row[0].values[0]
-        assert row[1].text() == f"{one[code]['n']} | {two[code]['n']}"
-        assert row[2].text() == f"{one[code]['accuracy']:.1f}" and row[4].text() == f"{one[code]['chance']:.1f}"
-        assert row[3].text() == f"{two[code]['accuracy']:.1f} ({two[code]['accuracy'] - one[code]['accuracy']:+.1f})"
-    foreign = statistics.fmean(v["accuracy"] for code, v in two.items() if code != "en")
-    assert table.rows[-1][3].values == (f"{foreign:.1f}",)
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack and self.stack.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.stack or "th" in self.stack:
+            self.tables[-1][-1][-1] += f" {data} "
 
 
-def test_headline_figures_the_other_way_round() -> None:
-    result = scores_files.scores("a", "xtreme", 5)
-    each = {t.name: compare.by_language([entry(result)], t.name) for t in resolve_suite("xtreme")[1]}
-    assert all(list(rows) == sorted(rows) for rows in each.values())
-    assert {name for name, rows in each.items() if "th" in rows} == {"xnli", "udpos", "panx", "xquad", "tatoeba"}
-    (thai,) = each["xquad"]["th"]
-    assert thai == compare.Value(result["targets"]["xquad"]["details"]["th"]["f1"], None, 1)
+@pytest.fixture(scope="module")
+def page(world: World) -> Reader:
+    return Reader((world.folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_what_is_missing_is_named() -> None:
-    whole = scores_files.scores("whole", "xtreme", 1)
-    lacks = {t.name: t.of_suite("xtreme") for t in resolve_suite("xtreme")[1] if t.name not in ("bucc", "mlqa")}
-    lacks["udpos"] = tuple(code for code in lacks["udpos"] if code not in ("kk", "yo"))
-    part = scores_files.scores("part", "xtreme", 2, lacks, {"bucc": "no data of BUCC in DIR"})
-    view = resolve_suite("xtreme")
-    table = tables.main_table([entry(whole), entry(part)], view)
-    place = columns(table)
-
-    def notes(cell: tables.Cell) -> str:
-        return " ".join(table.notes[number - 1] for number in cell.notes)
-
-    row = table.rows[1]
-    assert row[place["bucc"]].values == ("not run",) and notes(row[place["bucc"]]) == "not run: no data of BUCC in DIR"
-    assert "not finished yet" in notes(row[place["mlqa"]])
-    assert notes(row[-1]) == "no average: mlqa, bucc not run; udpos without kk yo" and row[-1].values == ("no average",)
-    # Where languages differ, both rows are over the shared ones, and the head of the column says so.
-    assert notes(table.header[place["udpos"]]) == "over 31 of 33 languages: no data for kk yo in part"
-    shared = [one["f1"] for code, one in whole["targets"]["udpos"]["details"].items() if code not in ("kk", "yo")]
-    assert table.rows[0][place["udpos"]].values == (f"{statistics.fmean(shared):.1f}",)
-    by_language = tables.language_table([entry(whole), entry(part)], "udpos", ["f1"])
-    (kazakh,) = (row for row in by_language.rows if row[0].values[0] == "kk")
-    assert kazakh[3].values == ("no data",) and not kazakh[3].deltas
-    for some in (table, by_language, tables.group_table([entry(whole), entry(part)], view)):
-        assert some is not None and all(
-            value for row in [some.header, *some.rows] for cell in row for value in cell.values
-        )
-    text = overview([entry(whole), entry(part)], view)
-    assert "not run for part: bucc (no data of BUCC in DIR)" in text
-    assert "udpos: over 31 of 33 languages: no data for kk yo in part" in text
+def test_page_needs_nothing_from_outside(world: World, page: Reader) -> None:
+    text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", (world.folder / "report.html").read_text(encoding="utf-8"))
+    assert not re.search(r"https?:|src=\"//|@import", text)
+    for tag, about in page.elements:
+        assert tag not in ("script", "link", "iframe", "object", "embed")
+        for name in ("src", "href", "xlink:href", "srcset"):
+            assert about.get(name, "#")[0] == "#" or about[name].startswith("data:image/")
+    ids = [about["id"] for _, about in page.elements if "id" in about]
+    links = {about["href"][1:] for _, about in page.elements if about.get("href", "").startswith("#")}
+    assert len(ids) == len(set(ids)) and links and links <= set(ids)
 
 
-def test_a_seed_without_a_target_leaves_no_mean_over_the_others() -> None:
-    one, two = scores_files.scores("s1", "xtreme", 1), scores_files.scores("s2", "xtreme", 2, None, {"bucc": "why"})
-    table = tables.main_table([entry(one, two)], resolve_suite("xtreme"))
-    cell = table.rows[0][columns(table)["bucc"]]
-    assert cell.text() == "not run [1]" and table.notes[0] == "not run for s2: why"
+def test_page_markdown_and_scores_say_the_same(world: World, page: Reader) -> None:
+    def words(text: str) -> list[str]:
+        return sorted(re.findall(r"[+-]?[\w.]+", text))
+
+    for rows, table in zip(page.tables, world.tables.values(), strict=True):
+        body = rows[-len(table.rows) :]  # a suite's has a row of groups above the heads
+        assert [[words(cell) for cell in row] for row in body] == [[words(cell) for cell in row] for row in table.rows]
+    combined = json.loads((world.folder / "scores.json").read_text(encoding="utf-8"))
+    assert combined["baseline"] == "base (2 seeds)"
+    assert {name: [one["scores"] for one in seeds] for name, seeds in combined["runs"].items()} == world.runs
+    merged = combined["suites"][SUITE]["mtl (3 seeds)"]
+    assert merged["average"].startswith("no average: ") and merged["over_seeds"]["runs"] == [
+        "mtl_s11", "mtl_s12", "mtl_s13",
+    ]  # fmt: skip
+    swahili = [run["targets"]["xnli"]["languages"]["sw"] for run in world.runs["mtl (3 seeds)"]]
+    found = merged["over_seeds"]["targets"]["xnli"]["languages"]["sw"]
+    assert found["mean"] == pytest.approx(statistics.fmean(swahili)) and found["n"] == 3
 
 
-def test_remarks_on_settings() -> None:
-    one = scores_files.scores("a", "bucc,tatoeba,xnli", 1)
-    other = scores_files.scores("b", "bucc,tatoeba,xnli", 2, layer=7)
-    other["targets"]["xnli"]["protocol"]["n"] = "first 50"
-    table = tables.main_table([entry(one), entry(other)], resolve_suite("bucc,tatoeba,xnli"))
-    said = {cell.values[0]: " ".join(table.notes[n - 1] for n in cell.notes) for cell in table.header}
-    assert "different settings: layer" in said["bucc"] and "different settings: layer" in said["tatoeba"]
-    assert "first 50 rows of each language only" in said["xnli"] and "training" not in said["xnli"]
-    protocol = tables.protocol_table([entry(one), entry(other)], "tatoeba")
-    rows = {row[0].values[0]: row[1].values[0] for row in protocol.rows}
-    assert rows["layer"] == "a: 14; b: 7" and rows["depth"] == "24" and rows["truncated"] == "3 (too long)"
-    rows = {row[0].values[0]: row[1].values[0] for row in tables.protocol_table([entry(one)], "xnli").rows}
-    assert (
-        "configs/targets/xnli.json" in rows["training"] and rows["selected"] == "seed: 1, selected at step: 10, dev: 51"
-    )
+def test_plots(world: World, page: Reader) -> None:
+    """A plot by language of every target that was scored, and something in each; the page and Markdown show all."""
+    pictures = {path.stem for path in (world.folder / "plots").iterdir()}
+    assert pictures >= {*LANGUAGES, "all_family", "all_script", "tatoeba_heat", "tatoeba_family", "tatoeba_script"}
+    assert all(np.asarray(Image.open(path).convert("L")).std() > 5 for path in (world.folder / "plots").iterdir())
+    markdown = (world.folder / "report.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(plots/([^)]+)\.png\)", markdown)) == pictures
+    drawn = [about for tag, about in page.elements if about.get("role") == "img" or tag == "img"]
+    assert len(drawn) == len(pictures) and all(about.get("aria-label") or about.get("alt") for about in drawn)
 
 
-def test_every_figure_has_a_label() -> None:
-    for names in scores_files.FIGURES.values():
-        for name in names:
-            assert compare.label(name) not in ("", name) or name in ("accuracy", "precision", "recall")
-    assert compare.label("mean_rank") == "mean rank"
-    for target in TARGETS:
-        if not target.startswith("toy"):
-            assert target in terminal_table([scores_files.scores("a", target, 1)])
+def test_tensorboard(world: World) -> None:
+    def events(name: str) -> EventAccumulator:
+        return EventAccumulator(str(world.folder / "tensorboard" / name), {"images": 0, "scalars": 0}).Reload()
 
-
-def test_extras() -> None:
-    results = [scores_files.scores(f"s{seed}", "xtreme-r", seed) for seed in (1, 2)]
-    (table,) = tables.extra_tables([entry(*results)], "lareqa")
-    assert table.rows[0][1].text() == f"101.5 ± {T_975[1] * statistics.stdev([101, 102]) / 2**0.5:.1f}"
-    (table,) = tables.extra_tables([entry(scores_files.scores("a", "xtreme", 1))], "bucc")
-    assert [cell.text() for cell in table.rows[0]] == ["a", "validation", "test", *["1.0625"] * 4]
-    assert tables.extra_tables([entry(results[0])], "xnli") == []
-
-
-# Families and scripts
-
-
-def test_every_language_has_family_and_script() -> None:
-    assert set(families.LANGUAGES) == set(ALL) and len(ALL) == 50
-    assert len({one.name for one in families.LANGUAGES.values()}) == 50
-    # XTREME-R counts 14 families and two isolates (Ruder et al. 2021).
-    assert len({one.family.split(":")[0] for one in families.LANGUAGES.values()}) == 16
-    assert families.language("xx") == ("xx", "unknown", "unknown")
-
-
-def test_means_by_family() -> None:
-    results = [scores_files.scores(f"s{seed}", "xtreme", seed) for seed in (1, 2)]
-    entries = [entry(results[0]), entry(results[1])]
-    found = compare.by_class(entries, [TARGETS["xnli"], TARGETS["xquad"], TARGETS["tatoeba"]], "family")
-    values, codes = found["IE: Germanic"]
-    assert codes == ["af", "de", "nl"]  # not English
-    of = results[1]["targets"]
-    expected = statistics.fmean(
-        [of["xnli"]["languages"]["de"], of["xquad"]["languages"]["de"],
-         statistics.fmean(of["tatoeba"]["languages"][code] for code in ("af", "de", "nl"))]
-    )  # fmt: skip
-    assert isinstance(values[1], compare.Value) and values[1].mean == pytest.approx(expected)
-    scripts = compare.by_class(entries, [TARGETS["xnli"]], "script")
-    assert scripts["Devanagari"][1] == ["hi"] and scripts["Latin"][1] == ["de", "es", "fr", "sw", "tr", "vi"]
-
-
-FIGURE = st.floats(0, 100, allow_nan=False)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(["ar", "bg", "de", "en"]), FIGURE, min_size=1), min_size=1, max_size=4))
-def test_means_are_over_the_languages_that_all_have(each: list[dict[str, float]]) -> None:
-    entries = []
-    for number, languages in enumerate(each):
-        record = {"metric": "accuracy", "scores": {"accuracy": 0.0}, "languages": languages, "details": {}}
-        entries.append(entry({"name": str(number), "targets": {"xnli": record}, "not_run": {}}))
-    codes = compare.shared(compare.records(entries, "xnli"), compare.wanted(TARGETS["xnli"], "xnli", []))
-    assert set(codes) == set.intersection(*(set(one) for one in each))
-    for one, languages in zip(entries, each, strict=True):
-        value = compare.value(one, "xnli", codes, "accuracy")
-        if codes:
-            assert isinstance(value, compare.Value) and value.mean == pytest.approx(
-                statistics.fmean(languages[code] for code in codes)
-            )
-        else:
-            assert value == "no language that all runs have"
-
-
-@given(FIGURE, FIGURE)
-def test_differences_carry_their_sign(value: float, first: float) -> None:
-    text = tables.delta(value, first)
-    assert float(text) == pytest.approx(value - first, abs=0.0501)
-    assert text == "+0.0" if float(text) == 0 else text[0] == ("+" if value > first else "-")
-
-
-# Which suites are shown
-
-
-def names(results: list[dict[str, Any]], everything: bool = True) -> list[str]:
-    return [suite for suite, _ in compare.views([entry(one) for one in results], everything)]
-
-
-def test_suites_that_are_shown() -> None:
-    xtreme = scores_files.scores("a", "xtreme", 1)
-    both = scores_files.scores("b", "xtreme-r", 2)
-    assert (
-        names([xtreme]) == ["xtreme"]
-        and names([both]) == ["xtreme-r"]
-        and names([xtreme, both]) == ["xtreme", "xtreme-r"]
-    )
-    both["targets"] |= {name: xtreme["targets"][name] for name in ("pawsx", "bucc")}  # of an earlier call
-    assert names([both]) == ["xtreme-r", "xtreme"] and names([both], everything=False) == ["xtreme-r"]
-    assert names([xtreme, scores_files.scores("c", "xnli,xquad", 3)]) == ["xtreme"]
-    assert names([scores_files.scores("c", "xnli,xquad", 3)]) == ["xnli,xquad"]
-
-
-def test_training_data_from_elsewhere_are_named_at_the_column() -> None:
-    one = scores_files.scores("one", "xtreme", 1)
-    sentence = "target training on pawsx of data/toyworld, as samples lacks it"
-    one["targets"]["pawsx"]["supplied"] = [sentence]
-    table = tables.main_table([entry(one)], resolve_suite("xtreme"))
-    numbers = {name: table.header[place].notes for name, place in columns(table).items()}
-    assert [table.notes[number - 1] for number in numbers["pawsx"]] == [sentence] and not numbers["xnli"]
-    assert f"pawsx: {sentence}" in overview([entry(one)], resolve_suite("xtreme"))
+    assert sorted(path.name for path in (world.folder / "tensorboard").iterdir()) == [
+        "base_2_seeds", "mtl_3_seeds", "odd_one_100", "report",
+    ]  # fmt: skip
+    written = events("mtl_3_seeds")
+    for target, codes in LANGUAGES.items():
+        for code in codes:
+            (event,) = written.Scalars(f"{target}/{code}")
+            (values, *_) = over(world.runs["mtl (3 seeds)"], target, [code])
+            assert event.value == pytest.approx(statistics.fmean(values), rel=1e-6)
+    assert len(events("report").Tags()["images"]) == len(list((world.folder / "plots").iterdir()))

@@ -1,133 +1,134 @@
-"""Which runs a report reads, from where, what they are called, and whose seed is whose."""
+"""Which runs a report reads, from where, what they are called, whose seed is whose; damaged files are one line."""
 
-import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from eval.__main__ import main
+from tests.support.scores_files import scores, tables, write_run
 
-from common.errors import InputError
-from eval.report import compare, inputs, plots, program, sections
-from eval.report.inputs import Run
-from eval.report.plots import Plot
-from tests.support import scores_files
+
+def write_json(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return path
+
+
+def one(name: str, seed: int, target: str = "tatoeba", layer: int = 14) -> dict[str, Any]:
+    return scores(name, target, seed, {target: ("en",) if target == "xnli" else ("de",)}, layer=layer)
+
+
+def rows(*places: Path, out: Path) -> dict[str, list[str]]:
+    """The runs of every row of a report."""
+    assert main(["report", *map(str, places), "--out", str(out)]) == 0
+    found: dict[str, list[str]] = {}
+    for run, of, *_ in tables(out / "report.md")["Runs"].rows[1:]:
+        found.setdefault(of, []).append(run)
+    return found
 
 
 def test_seeds_are_one_row(tmp_path: Path) -> None:
-    places = [scores_files.write_run(tmp_path, scores_files.scores(f"mtl_s{s}", "xnli", s), s) for s in (1, 2, 3)]
-    other = scores_files.write_run(tmp_path, scores_files.scores("hot_s1", "xnli", 1), 1, lr=1e-4)
-    entries = inputs.group(inputs.read([str(places[0]), str(other), str(places[1]), str(places[2])]))
-    assert [(e.name, len(e.runs)) for e in entries] == [("mtl (3 seeds)", 3), ("hot_s1", 1)]
-    assert [run.scores["name"] for run in entries[0].runs] == ["mtl_s1", "mtl_s2", "mtl_s3"]
-
-
-def test_what_is_no_seed(tmp_path: Path) -> None:
-    """Another setting of the evaluation, the same seed again, a run without a config of other weights."""
-    a = scores_files.write_run(tmp_path, scores_files.scores("a", "tatoeba", 1), 1)
-    layer = scores_files.write_run(tmp_path, scores_files.scores("b", "tatoeba", 2, layer=7), 2)
-    same = scores_files.write_run(tmp_path, scores_files.scores("c", "tatoeba", 3), 1)
-    bare = [scores_files.write_run(tmp_path, scores_files.scores(name, "tatoeba", 4), None) for name in ("d", "e")]
-    runs = inputs.read([str(place) for place in (a, layer, same, *bare)])
-    assert [e.name for e in inputs.group(runs)] == ["a", "b", "c", "d", "e"]
-
-
-def test_seeds_of_target_training_and_of_the_run_before(tmp_path: Path) -> None:
-    # A Hub encoder has no config.json; its seeds are those of the target training.
-    hub = [scores_files.scores("org/model", "xnli", seed) for seed in (1, 2)]
-    files = []
-    for number, one in enumerate(hub):
-        files.append(tmp_path / f"out{number}" / "scores.json")
-        files[-1].parent.mkdir()
-        files[-1].write_text(json.dumps(one), encoding="utf-8")
-    assert [e.name for e in inputs.group(inputs.read([str(f) for f in files]))] == ["org/model (2 seeds)"]
-    # Phase 2 starts from phase 1 of the same seed, so its `encoder` differs too.
-    chain = []
+    """Runs whose configs differ in the seed alone; another setting, the same seed again, other weights are no seed."""
+    places = [write_run(tmp_path, one(f"mtl_s{seed}", seed), seed) for seed in (1, 2)]
+    places.append(write_run(tmp_path, one("hot_s1", 1), 1, lr=1e-4))
+    places.append(write_run(tmp_path, one("mtl_s3", 3), 3))
+    places.append(write_run(tmp_path, one("layer", 4, layer=7), 4))
+    places.append(write_run(tmp_path, one("again", 5), 1))
+    # Models without a run; one has a config.json, which is that of transformers.
+    places += [write_run(tmp_path, one(name, 6), None) for name in ("model", "other")]
+    write_json(tmp_path / "model/config.json", {"model_type": "xlm-roberta"})
     for seed in (1, 2):
-        before = scores_files.write_run(tmp_path, scores_files.scores(f"mlm{seed}", "xnli", seed), seed)
-        now = scores_files.scores(f"mtl{seed}", "xnli", seed)
-        chain.append(scores_files.write_run(tmp_path, now, seed, encoder=str(before / "encoder")))
-    assert [len(e.runs) for e in inputs.group(inputs.read([str(p) for p in chain]))] == [2]
+        # A run of one seed starts from a run of the same seed, so its `encoder` differs too.
+        before = write_run(tmp_path, one(f"mlm{seed}", seed), seed, lr=3e-5)
+        places.append(write_run(tmp_path, one(f"two_s{seed}", seed), seed, encoder=str(before / "encoder")))
+        # A Hub encoder has no config.json; its seeds are those of the target training.
+        hub = write_json(tmp_path / f"out{seed}/scores.json", one("org/model", seed, "xnli"))
+        places.append(hub)
+    assert rows(*places, out=tmp_path / "report") == {
+        "mtl (3 seeds)": ["mtl_s1", "mtl_s2", "mtl_s3"],
+        **{name: [name] for name in ("hot_s1", "layer", "again", "model", "other")},
+        "two (2 seeds)": ["two_s1", "two_s2"],
+        "org/model (2 seeds)": ["org/model", "org/model"],
+    }
 
 
-def test_the_config_of_a_model_is_no_run(tmp_path: Path) -> None:
-    """`python -m eval --encoder MODEL --out MODEL/eval`, and a run that started from MODEL/encoder."""
-    runs = []
-    for seed in (1, 2):
-        model = scores_files.write_run(tmp_path, scores_files.scores(f"model{seed}", "tatoeba", 1), None)
-        (model / "config.json").write_text('{"model_type": "xlm-roberta"}', encoding="utf-8")
-        (run,) = inputs.read([str(model)])
-        assert run.config is None
-        after = scores_files.scores(f"run{seed}", "tatoeba", seed)
-        runs.append(scores_files.write_run(tmp_path, after, seed, encoder=str(tmp_path / "model1/encoder")))
-    assert [len(e.runs) for e in inputs.group(inputs.read([str(place) for place in runs]))] == [2]
+def test_where_scores_lie_and_what_they_are_called(tmp_path: Path, capsys) -> None:
+    """A run, its eval folder and its file are the same; two of one name are called by their encoders."""
+    run = write_run(tmp_path, one("a", 1), 5)
+    last = write_json(run / "eval/encoder_last/scores.json", one("a/encoder_last", 2))
+    same = [write_json(tmp_path / f"{n}/scores.json", {**one("same", n), "encoder": f"in/{n}"}) for n in (3, 4)]
+    places = [run, run / "eval", run / "eval" / "scores.json", last.parent, *same]
+    expected = {"a": ["a"], "a/encoder_last": ["a/encoder_last"], "in/3": ["same"], "in/4": ["same"]}
+    assert rows(*places, out=tmp_path / "report") == expected
+    kept = (run / "eval" / "scores.json").read_bytes()
+    capsys.readouterr()
+    for _ in range(2):  # without --out into the eval folder; again: in place of the first
+        assert main(["report", str(run)]) == 0
+    written = run.resolve() / "eval" / "report"
+    assert capsys.readouterr().out.splitlines()[-1] == str(written / "report.html")
+    assert (run / "eval" / "scores.json").read_bytes() == kept
+    assert len(list(written.glob("tensorboard/*/events*"))) == 2
+    assert "baseline" not in (written / "report.md").read_text(encoding="utf-8")  # nothing to compare
 
 
-@given(st.lists(st.sampled_from("ab_-s1 2/"), min_size=1, max_size=6).map("".join), st.integers(2, 5))
-def test_names_of_seeds(start: str, n: int) -> None:
-    title = inputs._common([f"{start}_s{i}" for i in range(n)])
-    assert title.endswith(f" ({n} seeds)") and title != f" ({n} seeds)"
+def test_suites_that_are_shown(tmp_path: Path) -> None:
+    """Every suite that was asked for, and what an earlier call scored besides in the suite that it belongs to."""
+    both = scores("b", "xtreme-r", 2, {"xquad": ("en",)})
+    more = scores("c", "xnli", 3, {"xnli": ("en",), "pawsx": ("en",)})
+    places = [write_run(tmp_path, result, None) for result in (both, more)]
+    assert main(["report", *map(str, places), "--out", str(tmp_path / "out")]) == 0
+    captions = [caption for caption in tables(tmp_path / "out/report.md") if "mean over languages" in caption]
+    assert [caption.partition(":")[0] for caption in captions] == ["xtreme-r", "xtreme"]
 
 
-def test_places_of_scores(tmp_path: Path) -> None:
-    run = scores_files.write_run(tmp_path, scores_files.scores("a", "xnli", 1), 5)
-    last = run / "eval" / "encoder_last"
-    last.mkdir()
-    (last / "scores.json").write_text(json.dumps(scores_files.scores("a/encoder_last", "xnli", 2)), encoding="utf-8")
-    runs = inputs.read([str(run), str(run / "eval"), str(run / "eval" / "scores.json"), str(last)])
-    assert [one.scores["name"] for one in runs] == ["a", "a/encoder_last"]  # each once
-    assert [one.config and one.config["seed"] for one in runs] == [5, 5]
-    with pytest.raises(InputError, match="did you mean"):
-        (run / "eval" / "scores.json").unlink()
-        inputs.read([str(run)])
+def record(result: dict[str, Any]) -> dict[str, Any]:
+    return result["targets"]["xnli"]
 
 
-def test_names_stay_apart(tmp_path: Path) -> None:
-    results = [scores_files.scores("same", "xnli", seed) for seed in (1, 2)]
-    results[1]["encoder"] = "elsewhere/same/encoder"
-    assert inputs.names_of([Run(one) for one in results]) == ["runs/same/encoder", "elsewhere/same/encoder"]
-    twice = [Run(results[0], tmp_path / "x"), Run(results[0], tmp_path / "y")]
-    assert inputs.names_of(twice) == [str(tmp_path / "x"), str(tmp_path / "y")]
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "targets": lambda r: r.pop("targets"),
+    "targets.xnli.languages.en": lambda r: record(r)["languages"].update(en="high"),
+    "targets.xnli.score": lambda r: record(r).update(score=float("nan")),
+    "details.en has no 'n'": lambda r: record(r)["details"]["en"].pop("n"),
+    "other languages": lambda r: record(r)["details"].clear(),
+    "unknown target": lambda r: r["targets"].update(xnil=record(r)),
+    "neither a suite nor names of targets": lambda r: r.update(suite="xnil"),
+    "no target was scored": lambda r: r.update(targets={}),
+}
 
 
-def spots(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to everything in a JSON value."""
-    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-        yield (*above, key)
-        yield from spots(value[key], (*above, key))
+def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
+    good = write_run(tmp_path, one("good", 1, "xnli"), 1)
 
+    def says(*arguments: object) -> str:
+        assert main(["report", *map(str, arguments)]) == 2
+        captured = capsys.readouterr()
+        (line,) = captured.err.splitlines()
+        assert line.startswith("error: ") and not captured.out
+        return line
 
-def test_a_damaged_file_is_one_line_and_never_a_traceback(tmp_path: Path, monkeypatch) -> None:
-    """Each field of scores.json taken out or given other types: refused, or reported."""
-    for name in ("bars", "lying_bars", "heat"):  # drawing takes long, and is given nothing but numbers and names
-        monkeypatch.setattr(plots, name, lambda *_: Plot("plot", "caption", b"", "", 1))
-    langs = {"xnli": ("en",), "bucc": ("de",), "lareqa": ("de", "en")}
-    runs = [scores_files.scores(name, ",".join(langs), seed, langs) for seed, name in enumerate("ab")]
-    places = [str(scores_files.write_run(tmp_path, run, seed)) for seed, run in enumerate(runs)]
-    whole, file = runs[1], Path(places[1]) / "eval/scores.json"
-    refused = reported = 0
-    for *above, last in spots(whole):
-        if above and above[0] == "average":
-            continue  # taken anew
-        for value in (spots, None, "x", 3, [1], {}):
-            damaged = copy.deepcopy(whole)
-            inner: Any = damaged
-            for key in above:
-                inner = inner[key]
-            inner[last] = value
-            if value is spots:
-                del inner[last]
-            file.write_text(json.dumps(damaged), encoding="utf-8")
-            try:
-                entries = inputs.group(inputs.read(places))
-                views = compare.views(entries, everything=True)
-                sections.build(entries, views)
-                program.combined(entries, views)
-                reported += 1
-            except InputError as error:
-                assert str(file) in str(error)
-                refused += 1
-    assert refused > 500 and reported > 100
+    assert "no such run" in says(tmp_path / "nowhere")
+    assert "no scores.json there" in says(tmp_path)
+    deeper = write_json(tmp_path / "deep/eval/encoder_last/scores.json", one("a", 1)).parent
+    assert f"did you mean {deeper}?" in says(tmp_path / "deep")
+    assert "holds the scores.json of one of the runs" in says(good, "--out", good / "eval")
+    bad = tmp_path / "bad.json"
+    for text, message in ((b"x", "not JSON"), (b"\xff{}", "not UTF-8"), (b"[1]", "expected a JSON object")):
+        bad.write_bytes(text)
+        assert f"{bad}" in (line := says(good, bad)) and message in line
+    assert "cannot be written" in says(good, "--out", bad)
+    for message, change in DAMAGE.items():
+        result = one("bad", 1, "xnli")
+        change(result)
+        write_json(bad, result)
+        assert f"{bad}" in (line := says(good, bad)) and message in line
+    combined = write_json(tmp_path / "combined.json", {"baseline": "a", "runs": {}})
+    assert "combined scores of a report" in says(combined)
+    align = good / "eval/align.json"
+    for text in ("[", "{}", '{"encoders": [{"fingerprint": 3}]}'):
+        write_json(align, text)
+        assert "align.json" in says(good)
+    align.unlink()
+    write_json(good / "config.json", {})
+    assert "no `seed`" in says(good)

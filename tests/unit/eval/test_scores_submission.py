@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from common.labels import UPOS
 from common.languages import ISO3
 from eval import submission
 from eval.official import LANGUAGES
@@ -32,24 +29,18 @@ def scorer_reads(path: Path, target: str) -> Any:
         return [line.strip() for line in file]
 
 
-def questions(labels: dict) -> dict[str, str]:
-    return {
-        qa["id"]: qa["answers"][0]["text"]
-        for article in labels["data"]
-        for paragraph in article["paragraphs"]
-        for qa in paragraph["qas"]
-    }
-
-
-def as_predictions(target: str, labels: Any) -> Any:
-    """Perfect predictions, in the form that `write` takes."""
+def right_answers(target: str, labels: Path) -> tuple[Any, Any]:
+    """From a file of gold labels: (predictions as `write` takes them, what the scorer should read)."""
+    found = scorer_reads(labels, target)
     if target in ("xquad", "mlqa", "tydiqa"):
-        return questions(labels)
+        paragraphs = [paragraph for article in found["data"] for paragraph in article["paragraphs"]]
+        answers = {qa["id"]: qa["answers"][0]["text"] for paragraph in paragraphs for qa in paragraph["qas"]}
+        return answers, answers
     if target == "bucc":
-        return [tuple(line.split("\t")) for line in labels]
+        return [tuple(line.split("\t")) for line in found], found
     if target == "tatoeba":  # English sentences that are in order already
-        return [(f"sentence {n:04d}", int(place)) for n, place in enumerate(labels)]
-    return labels
+        return [(f"sentence {n:04d}", int(place)) for n, place in enumerate(found)], found
+    return found, found
 
 
 @pytest.fixture(scope="module")
@@ -57,80 +48,70 @@ def mock(shared: Path) -> Path:
     return shared / "data" / "reference" / "xtreme_mock"
 
 
-def test_layout_is_that_of_the_official_labels(mock: Path, tmp_path: Path) -> None:
-    written = []
+@pytest.fixture
+def written(mock: Path, tmp_path: Path) -> Path:
+    """A submission of the right answers of the official mock labels."""
     for target, codes in {**LANGUAGES["xtreme"], "mewslix": LANGUAGES["xtreme-r"]["mewslix"]}.items():
         for code in codes:
-            gold = submission.path_of(mock, target, code)
-            labels = scorer_reads(gold, target)
-            path = submission.write(tmp_path, target, code, as_predictions(target, labels))
-            written.append(path)
-            assert path.relative_to(tmp_path) == gold.relative_to(mock)
-            assert scorer_reads(path, target) == (
-                questions(labels) if target in ("xquad", "mlqa", "tydiqa") else labels
-            )
-            if path.suffix == ".tsv":
-                assert path.read_bytes() == gold.read_bytes()
-    there = {path.relative_to(mock) for path in mock.rglob("test-*")}
-    assert {path.relative_to(tmp_path) for path in written} == there and len(there) == 173
-    assert submission.check(tmp_path, "xtreme", labels=mock) == []
-    assert submission.check(tmp_path, "xtreme") == []
+            predictions, _ = right_answers(target, submission.path_of(mock, target, code))
+            submission.write(tmp_path, target, code, predictions)
+    return tmp_path
+
+
+def test_layout_is_that_of_the_official_labels(mock: Path, written: Path) -> None:
+    there = sorted(path.relative_to(mock) for path in mock.rglob("test-*"))
+    assert sorted(path.relative_to(written) for path in written.rglob("*") if path.is_file()) == there
+    assert len(there) == 173
+    for name in there:
+        target = {"bucc2018": "bucc"}.get(name.parts[0], name.parts[0])
+        assert scorer_reads(written / name, target) == right_answers(target, mock / name)[1]
+        if name.suffix == ".tsv":
+            assert (written / name).read_bytes() == (mock / name).read_bytes()
+    assert submission.check(written, "xtreme", labels=mock) == submission.check(written, "xtreme") == []
 
 
 def test_tatoeba_follows_the_sorted_english_side(shared: Path, mock: Path, tmp_path: Path) -> None:
-    """The mock labels are the first ten lines of the true ones: the place of each sorted English sentence."""
+    """The mock labels are the first ten lines of the true ones: the index of each sorted English sentence."""
     compared = 0
     for code in LANGUAGES["xtreme"]["tatoeba"]:
         source = shared / "data" / "raw" / "tatoeba" / f"tatoeba.{ISO3[code]}-eng.eng"
         if source.is_file():
             english = source.read_text(encoding="utf-8").splitlines()
             path = submission.write(tmp_path, "tatoeba", code, [(text, place) for place, text in enumerate(english)])
-            assert scorer_reads(path, "tatoeba")[:10] == scorer_reads(
-                submission.path_of(mock, "tatoeba", code), "tatoeba"
-            )
+            gold = submission.path_of(mock, "tatoeba", code)
+            assert scorer_reads(path, "tatoeba")[:10] == scorer_reads(gold, "tatoeba")
             compared += 1
     assert compared > 20
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.lists(st.sampled_from([*UPOS, None]), min_size=1, max_size=5), min_size=1, max_size=5))
-def test_no_word_and_no_sentence_is_lost(tmp_path_factory, sentences: list[list[str | None]]) -> None:
-    path = submission.write(tmp_path_factory.mktemp("tags"), "udpos", "de", sentences)
-    assert scorer_reads(path, "udpos") == [[tag or "O" for tag in sentence] for sentence in sentences]
-
-
-def perfect(target: str) -> Any:
-    """Some predictions of each form."""
-    return {
-        "xnli": ["neutral", "entailment"], "xcopa": [0, 1], "udpos": [["NOUN", None], ["VERB"]],
-        "panx": [["B-PER", "I-PER"], ["O"]], "xquad": {"q1": "ein «Text»", "q2": ""}, "mlqa": {"q": "北京"},
-        "tydiqa": {"q": "x"}, "tatoeba": [("b", 1), ("a", 0)], "lareqa": {"q_de": ["en_1_0"]},
-        "mewslix": {"m": [f"Q{n}" for n in range(30)]},
-    }[target]  # fmt: skip
+SOME = {
+    "xnli": ["neutral", "entailment"], "xcopa": [0, 1], "udpos": [["NOUN", None], ["VERB"]],
+    "panx": [["B-PER", "I-PER"], ["O"]], "xquad": {"q1": "ein «Text»", "q2": ""}, "mlqa": {"q": "北京"},
+    "tydiqa": {"q": "x"}, "tatoeba": [("b", 1), ("a", 0)], "lareqa": {"q_de": ["en_1_0"]},
+    "mewslix": {"m": [f"Q{n}" for n in range(30)]},
+}  # fmt: skip
 
 
 def test_xtreme_r(tmp_path: Path) -> None:
-    folder = tmp_path / "r"
-    assert len(submission.check(folder, "xtreme-r")) == 10
+    assert len(submission.check(tmp_path, "xtreme-r")) == 10
     for target, codes in LANGUAGES["xtreme-r"].items():
         for code in codes:
-            submission.write(folder, target, code, perfect(target))
-    assert submission.check(folder, "xtreme-r") == []
-    assert scorer_reads(folder / "xcopa" / "test-et.jsonl", "xcopa") == [0, 1]
-    assert scorer_reads(folder / "tatoeba" / "test-uk.tsv", "tatoeba") == ["0", "1"]
-    assert scorer_reads(folder / "xquad" / "test-ro.json", "xquad") == {"q1": "ein «Text»", "q2": ""}
-    assert scorer_reads(folder / "mewslix" / "test-ta.json", "mewslix") == {"m": [f"Q{n}" for n in range(20)]}
-    assert not list(folder.rglob("*.tmp"))
+            submission.write(tmp_path, target, code, SOME[target])
+    assert submission.check(tmp_path, "xtreme-r") == []
+    for name, expected in (
+        ("xcopa/test-et.jsonl", [0, 1]),
+        ("udpos/test-de.tsv", [["NOUN", "O"], ["VERB"]]),
+        ("tatoeba/test-uk.tsv", ["0", "1"]),
+        ("xquad/test-ro.json", SOME["xquad"]),
+        ("mewslix/test-ta.json", {"m": [f"Q{n}" for n in range(20)]}),
+    ):
+        assert scorer_reads(tmp_path / name, name.partition("/")[0]) == expected
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_check_names_what_is_wrong(mock: Path, tmp_path: Path) -> None:
-    for target, codes in LANGUAGES["xtreme"].items():
-        for code in codes:
-            labels = scorer_reads(submission.path_of(mock, target, code), target)
-            submission.write(tmp_path, target, code, as_predictions(target, labels))
-
+def test_check_names_what_is_wrong(mock: Path, written: Path) -> None:
     def spoil(name: str, text: str | None) -> None:
-        (tmp_path / name).unlink() if text is None else (tmp_path / name).write_text(text, encoding="utf-8")
+        (written / name).unlink() if text is None else (written / name).write_text(text, encoding="utf-8")
 
     for code in LANGUAGES["xtreme"]["pawsx"]:
         spoil(f"pawsx/test-{code}.tsv", None)
@@ -147,8 +128,7 @@ def test_check_names_what_is_wrong(mock: Path, tmp_path: Path) -> None:
     spoil("tatoeba/test-af.tsv", "[308]\n" * 10)  # as the official script writes them
     spoil("tatoeba/test-ar.tsv", "")
     udpos = (mock / "udpos" / "test-de.tsv").read_text(encoding="utf-8")
-    found = submission.check(tmp_path, "xtreme", labels=mock)
-    assert found == [
+    assert submission.check(written, "xtreme", labels=mock) == [
         "xnli: no file for de th",
         "xnli/test-fr.tsv: 9 lines, the labels have 10",
         "xnli/test-ru.tsv: unknown labels contradictory",
@@ -164,20 +144,24 @@ def test_check_names_what_is_wrong(mock: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_what_write_refuses(tmp_path: Path) -> None:
-    def says(target: str, code: str, predictions: Any) -> str:
-        with pytest.raises(ValueError) as caught:
-            submission.write(tmp_path, target, code, predictions)
-        return str(caught.value)
-
-    assert "unknown target 'xnil'" in says("xnil", "de", ["neutral"])
-    assert says("xnli", "ja", ["neutral"]) == "xnli has no language 'ja'"
-    assert says("xnli", "de", []) == "xnli de: no predictions"
-    assert "label '0', expected one of contradiction" in says("xnli", "de", [0])
-    assert "sentence 1 has no words" in says("udpos", "de", [["NOUN"], []])
-    assert "tag 'O' in sentence 0" in says("udpos", "de", [["O"]])
-    assert "tag 'NOUN'" in says("panx", "de", [["NOUN"]])
-    assert "expected two ids" in says("bucc", "de", [("de 1", "en-1")])
+@pytest.mark.parametrize(
+    ("target", "code", "predictions", "message"),
+    [
+        ("xnil", "de", ["neutral"], "unknown target 'xnil'"),
+        ("xnli", "ja", ["neutral"], "xnli has no language 'ja'"),
+        ("xnli", "de", [], "xnli de: no predictions"),
+        ("xnli", "de", [0], "label '0', expected one of contradiction"),
+        ("udpos", "de", [["NOUN"], []], "sentence 1 has no words"),
+        ("udpos", "de", [["O"]], "tag 'O' in sentence 0"),
+        ("panx", "de", [["NOUN"]], "tag 'NOUN'"),
+        ("bucc", "de", [("de 1", "en-1")], "expected two ids"),
+    ],
+)
+def test_what_write_refuses(tmp_path: Path, target: str, code: str, predictions: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        submission.write(tmp_path, target, code, predictions)
     assert not list(tmp_path.iterdir())
-    # No pair found is a result.
+
+
+def test_no_pair_found_is_a_result(tmp_path: Path) -> None:
     assert submission.write(tmp_path, "bucc", "de", []).read_text() == ""
