@@ -3,7 +3,7 @@
 DeepSpeed takes unknown keys in silence and answers wrong values with tracebacks from a dozen places, on every rank.
 So the keys that work here are listed with their types: those that change what is computed (another optimizer, another
 reduction, quantised or skipped work) or belong to stage 3 are not among them. A key given here and in the run config
-is an error that names both. Nothing here imports deepspeed; test_fuzz.py holds what passes against DeepSpeed's
+is an error that names both. Nothing here imports deepspeed; test_bad_input.py holds what passes against DeepSpeed's
 own reading.
 """
 

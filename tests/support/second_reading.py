@@ -1,0 +1,169 @@
+"""What a training file says, read a second time without the project's readers.
+
+The rows are those of a user's own JSONL file, in order; `Wrong` is raised for what is not a valid file.
+"""
+
+import csv
+import io
+import json
+import re
+from typing import Any
+
+Row = dict[str, Any]
+QQP = ["not_duplicate", "duplicate"]
+NLI = ["entailment", "neutral", "contradiction"]
+
+
+class Wrong(Exception):
+    """The file must be refused."""
+
+
+def need(condition: object) -> None:
+    if not condition:
+        raise Wrong
+
+
+def storable(text: object) -> bool:
+    """A text without half a surrogate pair."""
+    return isinstance(text, str) and not re.search("[\ud800-\udfff]", text)
+
+
+def seen(text: object) -> bool:
+    return storable(text) and bool(str(text).strip())
+
+
+def whole(value: object) -> int:
+    need(re.fullmatch("[0-9]{1,4000}", value) if isinstance(value, str) else type(value) is int)
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def lines(data: bytes) -> list[str]:
+    try:
+        found = [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]
+    except UnicodeDecodeError:
+        raise Wrong from None
+    return found if found[-1] else found[:-1]
+
+
+def parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Wrong from None
+
+
+def json_lines(data: bytes) -> list[Row]:
+    rows = [parsed(line) for line in lines(data) if line.strip()]
+    need(all(isinstance(row, dict) for row in rows))
+    return rows
+
+
+def table(data: bytes) -> list[Row]:
+    header, *fields = [line.split("\t") for line in lines(data)] or [[]]
+    need(all(len(one) == len(header) for one in fields))
+    return [dict(zip(header, one, strict=True)) for one in fields]
+
+
+def comma_separated(data: bytes) -> list[Row]:
+    text = "\n".join(lines(data))
+    try:
+        header, *fields = [one for one in csv.reader(io.StringIO(text, newline=""), strict=True) if one] or [[]]
+    except csv.Error:
+        raise Wrong from None
+    need(all(len(one) == len(header) for one in fields))
+    return [dict(zip(header, one, strict=True)) for one in fields]
+
+
+def squad_json(data: bytes) -> list[Row]:
+    articles = parsed("\n".join(lines(data)))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    return [{**question, "context": one["context"]} for one in paragraphs for question in one["qas"]]
+
+
+def two_columns(data: bytes) -> list[Row]:
+    fields = [line.split("\t") for line in lines(data) if line.strip()]
+    need(all(len(one) == 2 for one in fields))
+    return [{"words": [w for w in a.split(" ") if w], "tags": [t for t in b.split(" ") if t]} for a, b in fields]
+
+
+def ccgbank(data: bytes) -> list[Row]:
+    trees = [line for line in lines(data) if line.strip() and not line.startswith("ID=")]
+    leaves = [[leaf.split() for leaf in re.findall(r"<L ([^<>]*)>", tree)] for tree in trees]
+    need(all(tree and all(len(leaf) == 5 for leaf in tree) for tree in leaves))
+    return [{"words": [leaf[3] for leaf in tree], "tags": [leaf[0] for leaf in tree]} for tree in leaves]
+
+
+def text_lines(data: bytes) -> list[Row]:
+    return [{"text": line} for line in lines(data) if line.strip()]
+
+
+def own(kind: str, row: Row, labels: list[str]) -> Row:
+    """A row of a user's own file, checked and without fields that mean nothing."""
+    if kind == "classify":
+        a, b, label = row.get("text_a"), row.get("text_b"), row.get("label")
+        need(seen(a) and (b is None or seen(b)) and isinstance(label, str) and label in labels)
+        return {"text_a": a, "text_b": b, "label": label}
+    if kind == "span":
+        question, context, answers = row.get("question"), row.get("context"), row.get("answers")
+        need(seen(question) and seen(context) and isinstance(answers, list) and storable(str(row.get("id"))))
+        clean = []
+        for answer in answers or []:
+            need(isinstance(answer, dict) and seen(answer.get("text")))
+            start = whole(answer.get("start"))
+            need(start >= 0 and str(context)[start:].startswith(answer["text"]))
+            clean.append({"text": answer["text"], "start": start})
+        return {"question": question, "context": context, "answers": clean, "id": row.get("id")}
+    if kind == "choice":
+        choices, label = row.get("choices"), whole(row.get("label"))
+        need(seen(row.get("prompt")) and isinstance(choices, list) and all(map(seen, choices)))
+        need(0 <= label < len(row["choices"]) and 2 <= len(row["choices"]) <= 5)
+        return {"prompt": row["prompt"], "choices": choices, "label": label}
+    if kind == "tag":
+        words, tags = row.get("words"), row.get("tags")
+        need(isinstance(words, list) and isinstance(tags, list) and words and len(words) == len(row["tags"]))
+        need(all(map(seen, row["words"] + row["tags"])))
+        return {"words": words, "tags": tags}
+    fields = ("query", "passage") if kind == "pair" else ("text",)
+    need(all(seen(row.get(field)) for field in fields))
+    return {field: row[field] for field in fields}
+
+
+# Rows of the public datasets as a user's own; None: a row without a gold label, which is dropped.
+
+
+def nli(row: Row) -> Row | None:
+    texts = {"text_a": row["sentence1"], "text_b": row["sentence2"]}
+    return None if row["gold_label"] == "-" else {**texts, "label": row["gold_label"]}
+
+
+def qqp(row: Row) -> Row:
+    need(row["is_duplicate"] in ("0", "1"))
+    return {"text_a": row["question1"], "text_b": row["question2"], "label": QQP[int(row["is_duplicate"])]}
+
+
+def hub_mnli(row: Row) -> Row:
+    need(type(row["label"]) is int and row["label"] >= 0)
+    return {"text_a": row["premise"], "text_b": row["hypothesis"], "label": NLI[row["label"]]}
+
+
+def squad(row: Row) -> Row:
+    need("id" in row)
+    return {**row, "answers": [{"text": answer["text"], "start": answer["answer_start"]} for answer in row["answers"]]}
+
+
+def hub_squad(row: Row) -> Row:
+    pairs = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
+    return squad({**row, "answers": [{"text": text, "answer_start": start} for text, start in pairs]})
+
+
+def cosmosqa(row: Row) -> Row:
+    context, question = row["context"], row["question"]
+    prompt = f"{context} {question}" if context.strip() and question.strip() else ""
+    return {"prompt": prompt, "choices": [row[f"answer{number}"] for number in range(4)], "label": row["label"]}
+
+
+def empty(row: Row) -> bool:
+    """Whether a text has no visible character: such rows of the public datasets are dropped."""
+    texts = [row.get(key) for key in ("text_a", "text_b", "question", "context", "prompt") if key in row]
+    texts += [*row.get("choices", ()), *row.get("words", ())]
+    return any(isinstance(text, str) and not text.strip() for text in texts)
