@@ -19,16 +19,6 @@ from eval.inference.encoder import Subject
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead
 
-_AUTO = {
-    "classify": transformers.AutoModelForSequenceClassification,
-    "span": transformers.AutoModelForQuestionAnswering,
-    "tag": transformers.AutoModelForTokenClassification,
-    "choice": transformers.AutoModelForMultipleChoice,
-    "mlm": transformers.AutoModelForMaskedLM,
-}
-# Names of our head's parameters -> names of the transformers model's, by kind.
-_PREFIX = {"classify": "classifier.", "span": "", "tag": "", "choice": "", "mlm": "lm_head."}
-
 
 def export(encoder: str, task: str, out: Path) -> str:
     """Writes the folder `out` and returns the name of the transformers class that it loads as.
@@ -65,18 +55,20 @@ def export(encoder: str, task: str, out: Path) -> str:
 
 
 def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
-    """The transformers model with the weights of encoder and head, float32, eval mode."""
+    """The transformers model with the weights of encoder and head, float32, in eval mode."""
     config = copy.deepcopy(subject.config)
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
-    elif head.kind == "span":
-        config.num_labels = 2
-    model = _AUTO[head.kind].from_config(config)
+    elif head.module.num_labels is not None:
+        config.num_labels = head.module.num_labels
+    if head.module.auto_class is None:
+        raise InputError(f"--task {head.task}: transformers has no class for encoder and head of a {head.kind} task")
+    model = getattr(transformers, head.module.auto_class).from_config(config)
     state: dict[str, Tensor] = {
         f"{model.base_model_prefix}.{name}": tensor for name, tensor in subject.encoder.state_dict().items()
     }
-    state |= {f"{_PREFIX[head.kind]}{name}": tensor for name, tensor in head.module.state_dict().items()}
+    state |= {f"{head.module.export_prefix}{name}": tensor for name, tensor in head.module.state_dict().items()}
     missing, unexpected = model.load_state_dict(state, strict=False)
     # Only `choice` reads the pooler; tied weights and buffers come back by themselves.
     pooler = f"{model.base_model_prefix}.pooler."

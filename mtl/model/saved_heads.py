@@ -10,19 +10,20 @@ from transformers import AutoConfig, PretrainedConfig
 
 from common import jsontext
 from common.errors import InputError
-from mtl.model.heads import make_head
 from mtl.model.loading import loading
+from tasks.head import Head
+from tasks.registry import head_class
 
 
 @dataclass(frozen=True)
 class LoadedHead:
-    """A trained head. `labels`: names in id order, None for span, choice and mlm."""
+    """A trained head. `labels`: names in id order, None where the task type has none."""
 
     task: str
     kind: str
     labels: tuple[str, ...] | None
     max_length: int
-    module: nn.Module
+    module: Head
 
 
 def load_heads(folder: Path) -> dict[str, LoadedHead]:
@@ -41,7 +42,7 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     labels, length, prefix = tuple(entry["labels"] or ()) or None, entry["max_length"], f"{name}."
     if type(length) is not int or not all(isinstance(label, str) for label in labels or ()):
         raise ValueError(f"{name}: max_length {length!r}, labels {labels!r}")
-    module = make_head(entry["kind"], config, len(labels) if labels else None)
+    module = head_class(entry["kind"]).fresh(config, len(labels) if labels else None)
     module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
