@@ -1,7 +1,6 @@
 """What a task type tells data preparation, packing and dev evaluation. No torch: `tasks/head.py` is the other half."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -12,7 +11,7 @@ import pyarrow as pa
 from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
 from common.fields import Labels
-from tasks.encoding import Pieces, Row, Special
+from tasks.encoding import Encoding, Pieces, Row, Special
 
 
 class Example(Protocol):
@@ -89,21 +88,8 @@ class TaskType(ABC, Generic[E]):
         """
 
     @abstractmethod
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[E],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
-        """Rows (see `tasks/encoding.py`) of at most `max_length` tokens a sequence, special tokens included.
-
-        labels: names in id order (classify, tag). query_length: of a pair's query (None: `max_length`). What was cut is
-        counted by reason in `truncated`.
-        """
+    def encode(self, tokenizer: Pieces, examples: Sequence[E], to: Encoding) -> list[Row]:
+        """Rows (see `tasks/encoding.py`); what was cut is counted in `to.truncated`."""
 
     def encoding_parts(self, max_length: int, query_length: int | None) -> list[Any]:
         """What the rows depend on besides labels, `max_length` and the tokenizer; part of the folder's name."""

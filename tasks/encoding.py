@@ -25,7 +25,7 @@ from common.errors import InputError
 from tasks.word_cache import Words
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
+    import tokenizers
 
 Row = dict[str, Any]
 
@@ -62,6 +62,25 @@ class Special:
     known: np.ndarray | None = field(default=None, compare=False, repr=False)  # bool [ids], `Vocabulary.known`
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """What examples are encoded to. max_length: tokens of a sequence, special tokens included; labels: names in id
+
+    order (classify, tag); query_length: tokens of a pair's query (None: `max_length`, which is then its passage's too);
+    truncated: counts what was cut, by reason. `InputError` for a length that leaves no room for words.
+    """
+
+    max_length: int
+    labels: Sequence[str] | None = None
+    query_length: int | None = None
+    truncated: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for length in (self.max_length, self.query_length or self.max_length):
+            if length < SHORTEST:
+                raise InputError(f"max_length {length}: at least {SHORTEST} tokens are needed, special tokens included")
+
+
 def make_row(sequences: Sequence[Sequence[int] | np.ndarray], units: int, example: int, **more: Any) -> Row:
     """One encoded row; `more`: the columns that the task type adds."""
     ids = np.concatenate([np.asarray(s, np.int32) for s in sequences]) if len(sequences) > 1 else sequences[0]
@@ -89,7 +108,7 @@ def tokenize(tokenizer: Pieces, texts: Iterable[str]) -> dict[str, list[int]]:
 _words: tuple[Any, Words] | None = None
 
 
-def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, "Encoding"]]:
+def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, "tokenizers.Encoding"]]:
     """Every distinct text with its tokens and their offsets, without special tokens."""
     distinct = list(dict.fromkeys(texts))
     return zip(distinct, _backend(tokenizer).encode_batch(distinct, add_special_tokens=False), strict=True)
@@ -103,12 +122,6 @@ def _backend(tokenizer: Pieces) -> Any:
     return backend
 
 
-def check_length(max_length: int) -> None:
-    """`InputError` for a length that leaves no room for words."""
-    if max_length < SHORTEST:
-        raise InputError(f"max_length {max_length}: at least {SHORTEST} tokens are needed, special tokens included")
-
-
 def text_row(tokenizer: Pieces, ids: list[int], max_length: int, truncated: Counter[str], index: int) -> Row:
     """A row of one sequence, `<s> A </s>`, cut at its end."""
     if len(ids) > max_length - 2:
@@ -116,11 +129,7 @@ def text_row(tokenizer: Pieces, ids: list[int], max_length: int, truncated: Coun
     return make_row([[tokenizer.bos_token_id, *ids[: max_length - 2], tokenizer.eos_token_id]], 1, index)
 
 
-def encode_texts(
-    tokenizer: Pieces, texts: Sequence[str], max_length: int, truncated: Counter[str] | None = None
-) -> list[Row]:
-    """A row per text, `<s> A </s>`, cut at its end to `max_length` tokens; what was cut is counted in `truncated`."""
-    check_length(max_length)
+def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
+    """A row per text, `<s> A </s>`, cut at its end."""
     ids = tokenize(tokenizer, texts)
-    counter = Counter() if truncated is None else truncated
-    return [text_row(tokenizer, ids[text], max_length, counter, index) for index, text in enumerate(texts)]
+    return [text_row(tokenizer, ids[text], to.max_length, to.truncated, index) for index, text in enumerate(texts)]

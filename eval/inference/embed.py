@@ -23,7 +23,7 @@ from mtl.data.packing import PackedBatch
 from mtl.data.task_data import special_of
 from mtl.evaluation.inference import Share, packed, passes
 from mtl.model.encoder import encode_each
-from tasks.encoding import encode_texts
+from tasks.encoding import Encoding, encode_texts
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
@@ -124,7 +124,7 @@ def _pooled(
     if pooling == "pooler" and pooler is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    rows = encode_texts(tokenizer, texts, max_length, truncated)
+    rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
     special = special_of(tokenizer)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
     for (group,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, share):

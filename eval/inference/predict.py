@@ -17,7 +17,7 @@ from mtl.data.task_data import special_of
 from mtl.evaluation.inference import Share, score
 from mtl.model.saved_heads import LoadedHead
 from tasks.base import Example
-from tasks.encoding import Row
+from tasks.encoding import Encoding, Row
 from tasks.registry import TASK_TYPES
 
 
@@ -37,7 +37,8 @@ def predict(
     `truncated` counts what was cut in all examples, not in this share alone.
     """
     task_type = TASK_TYPES[head.kind]
-    rows = task_type.encode(tokenizer, examples, head.max_length, labels=head.labels, truncated=truncated)
+    to = Encoding(head.max_length, head.labels, truncated=Counter() if truncated is None else truncated)
+    rows = task_type.encode(tokenizer, examples, to)
     owner = np.array([row["example"] for row in rows], dtype=np.int64)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
     found: dict[int, Any] = {}

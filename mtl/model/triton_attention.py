@@ -99,7 +99,7 @@ def attention(qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
     """
     tokens, three, _, dim = qkv.shape
     assert tokens == tiles.tokens and three == 3, f"{tuple(qkv.shape)} for {tiles.tokens} tokens"
-    assert fits(qkv.dtype, dim) and scale > 0, f"{qkv.dtype}, dim {dim}, scale {scale}"
+    assert qkv.dtype.itemsize <= 4 and dim in (16, 32, 64, 128) and scale > 0, f"{qkv.dtype}, dim {dim}, scale {scale}"
     return _Attention.apply(qkv.contiguous(), tiles, scale)
 
 

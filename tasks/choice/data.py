@@ -1,6 +1,5 @@
 """Multiple choice: a prompt and its possible continuations, one of them right."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from common.columns import Columns, lists, plain
 from common.errors import InputError
 from common.fields import Labels
 from tasks.base import Positions, TaskType
-from tasks.encoding import INT, Pieces, Row, check_length, make_row, tokenize
+from tasks.encoding import INT, Encoding, Pieces, Row, make_row, tokenize
 
 MAX_CHOICES = 5
 
@@ -50,23 +49,13 @@ class ChoiceType(TaskType[Choice]):
         if not 0 <= example.label < found:
             raise InputError(f"{where}: field `label`: expected 0 to {found - 1} (a choice), found {example.label}")
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Choice],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Choice], to: Encoding) -> list[Row]:
         """Adds `label`, an int: the index of the right choice.
 
         The prompt loses tokens at its start (its end is what the choice continues), a choice is kept whole unless it
         alone is longer than the room.
         """
-        check_length(max_length)
-        truncated = Counter() if truncated is None else truncated
+        max_length, truncated = to.max_length, to.truncated
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         ids = tokenize(tokenizer, (text for e in examples for text in (e.prompt, *e.choices)))
         room = max_length - 4

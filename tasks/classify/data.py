@@ -11,7 +11,7 @@ from common import fields
 from common.columns import Columns, lists, plain
 from common.fields import Labels
 from tasks.base import Positions, TaskType, check_label
-from tasks.encoding import INT, Pieces, Row, check_length, make_row, text_row, tokenize
+from tasks.encoding import INT, Encoding, Pieces, Row, make_row, text_row, tokenize
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +44,9 @@ class ClassifyType(TaskType[Classify]):
             fields.check_text(example.text_b, "text_b", where)
         check_label(example.label, None if labels is None else len(labels), where)
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Classify],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Classify], to: Encoding) -> list[Row]:
         """Adds `label`, an int. Texts are cut at their ends, the longer one first."""
-        check_length(max_length)
-        truncated = Counter() if truncated is None else truncated
+        max_length, truncated = to.max_length, to.truncated
         rows = encode_pairs(tokenizer, [(e.text_a, e.text_b) for e in examples], max_length, truncated)
         return [{**row, "label": example.label} for row, example in zip(rows, examples, strict=True)]
 

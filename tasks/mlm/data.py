@@ -1,6 +1,5 @@
 """Masked language modelling: text without labels, masked anew in every step."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from common import fields
 from common.columns import Columns, Lists, lists
 from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
-from tasks.encoding import Pieces, Row, Special, check_length, make_row, tokenize
+from tasks.encoding import Encoding, Pieces, Row, Special, make_row, tokenize
 from tasks.tag.data import labelled_tokens
 
 MLM_PROBABILITY = 0.15  # of the unit counts in prepared folders; a run may mask another share
@@ -39,24 +38,14 @@ class MlmType(TaskType[Text]):
     def validate(self, example: Text, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.text, "text", where)
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Text],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Text], to: Encoding) -> list[Row]:
         """Adds nothing; every token is kept. A text that the normalizer leaves nothing of gives no row.
 
         `units` is `masked_count(length)` at 15 %: any token but the row's own `<s>` and `</s>` may be masked.
         """
-        check_length(max_length)
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         ids = tokenize(tokenizer, (e.text for e in examples))
-        room = max_length - 2
+        room = to.max_length - 2
         rows = []
         for index, example in enumerate(examples):
             tokens = ids[example.text]

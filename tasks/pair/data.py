@@ -1,7 +1,6 @@
 """Contrastive pairs: a query and the passage that answers it, for a dual encoder."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,7 @@ from common import fields
 from common.columns import Columns, plain
 from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
-from tasks.encoding import Pieces, Row, check_length, make_row, tokenize
+from tasks.encoding import Encoding, Pieces, Row, make_row, tokenize
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +39,15 @@ class PairType(TaskType[Pair]):
         fields.check_text(example.query, "query", where)
         fields.check_text(example.passage, "passage", where)
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Pair],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Pair], to: Encoding) -> list[Row]:
         """Adds `passage_key`, an int from 0 to 2^63 - 1.
 
         Each text is cut at its end, the query to `query_length` and the passage to `max_length` tokens. Rows with the
         same passage (its tokens after the cut, so what the encoder sees) have the same key, and others another one: in
         a batch such a passage is not a wrong answer to the other row's query.
         """
-        query_length = query_length or max_length
-        check_length(max_length)
-        check_length(query_length)
-        truncated = Counter() if truncated is None else truncated
+        max_length, truncated = to.max_length, to.truncated
+        query_length = to.query_length or max_length
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         ids = tokenize(tokenizer, (text for e in examples for text in (e.query, e.passage)))
         rows = []

@@ -1,6 +1,5 @@
 """Extractive question answering: a question, a context, and answers that are spans of it."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
 from common.fields import Labels
 from tasks.base import Positions, TaskType
-from tasks.encoding import INT, INTS, Pieces, Row, check_length, encodings, make_row, tokenize
+from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, tokenize
 
 QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
 STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
@@ -60,16 +59,7 @@ class SpanType(TaskType[Span]):
         for number, (text, start) in enumerate(example.answers):
             _check_answer(example.context, text, start, f"{where}: field `answers`, number {number + 1}")
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Span],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Span], to: Encoding) -> list[Row]:
         """Adds start, end (int: token positions in the row, inclusive) and offset_start, offset_end (int32 [length]:
         the characters of the context that each token covers, end exclusive; -1 outside the context).
 
@@ -80,8 +70,7 @@ class SpanType(TaskType[Span]):
         A token belongs to the answer if it covers one of its characters. Pieces that are only the word mark (a lone
         `\u2581`) are ignored: their offsets name the first character of the piece that follows.
         """
-        check_length(max_length)
-        truncated = Counter() if truncated is None else truncated
+        max_length, truncated = to.max_length, to.truncated
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         questions = tokenize(tokenizer, (e.question for e in examples))
         contexts = dict(_context_tokens(tokenizer, (e.context for e in examples)))

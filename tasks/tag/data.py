@@ -1,6 +1,5 @@
 """Token classification: a sentence in words, each with a tag."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from common.columns import Columns, lists
 from common.errors import InputError
 from common.fields import EmptyText, Labels, shorten
 from tasks.base import Positions, TaskType
-from tasks.encoding import INTS, Pieces, Row, check_length, make_row, tokenize
+from tasks.encoding import INTS, Encoding, Pieces, Row, make_row, tokenize
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +51,17 @@ class TagType(TaskType[Tag]):
                 known = shorten(", ".join(labels))
                 raise InputError(f"{where}, tags: {shorten(tag)} is not among the task's labels ({known})")
 
-    def encode(
-        self,
-        tokenizer: Pieces,
-        examples: Sequence[Tag],
-        max_length: int,
-        *,
-        labels: Sequence[str] | None = None,
-        query_length: int | None = None,
-        truncated: Counter[str] | None = None,
-    ) -> list[Row]:
+    def encode(self, tokenizer: Pieces, examples: Sequence[Tag], to: Encoding) -> list[Row]:
         """Adds positions and labels (int32 [words]): the first token of each word, and the id of its tag.
 
         Words are tokenized one by one. A sentence longer than `max_length` is split between words into several rows;
         no word is lost: one that is longer than a whole row is cut (counted), one that the normalizer leaves nothing
         of is `<unk>`. A tag outside `labels` has the label -1; `units` counts the others.
         """
-        check_length(max_length)
-        assert labels is not None
-        truncated = Counter() if truncated is None else truncated
+        assert to.labels is not None
+        max_length, truncated = to.max_length, to.truncated
         bos, eos, unk = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id
-        number = {label: i for i, label in enumerate(labels)}
+        number = {label: i for i, label in enumerate(to.labels)}
         ids = tokenize(tokenizer, (word for e in examples for word in e.words))
         room = max_length - 2
         rows = []
