@@ -34,12 +34,12 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from bench import madeup, sentences
 from bench.rounds import Maker, Raced, Way, race, ratio
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.examples import Classify
 from eval.inference.embed import MAX_LENGTH, default_layer, embed
 from eval.inference.predict import predict
 from mtl.model.encoder import load_encoder
-from mtl.model.heads import make_head
 from mtl.model.saved_heads import LoadedHead
+from tasks.classify.data import Classify
+from tasks.registry import head_class
 
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64},
@@ -248,7 +248,7 @@ def _our_vectors(work: Work, layer: int) -> Way:
 def our_labels(work: Work) -> Way:
     tokenizer, encoder = tokenizers.load(work.folder), load_encoder(work.folder)
     theirs = AutoModelForSequenceClassification.from_pretrained(work.folder)
-    module = make_head("classify", theirs.config, len(LABELS))
+    module = head_class("classify").fresh(theirs.config, len(LABELS))
     module.load_state_dict(theirs.classifier.state_dict())
     head = LoadedHead("xnli", "classify", LABELS, PAIR_LENGTH, module.eval())
     sizes = [

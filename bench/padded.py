@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from transformers import XLMRobertaModel
 
 from bench.probe import rows
-from data_prep.encoding.encode import Row
 from mtl.model.encoder import MultiTaskModel
 from mtl.run.setup import Setup
+from tasks.encoding import Row
 
 Batch = dict[str, Any]
 IGNORED = -100

@@ -3,10 +3,11 @@
 import numpy as np
 import torch
 
-from data_prep.encoding.encode import Row
-from mtl.data.packing import pack
+from mtl.data.packing import columns_of, pack
 from mtl.model.encoder import MultiTaskModel
 from mtl.run.setup import Setup
+from tasks.base import Draw
+from tasks.encoding import Row
 
 ROWS = 4
 
@@ -24,7 +25,10 @@ def probe(made: Setup, model: MultiTaskModel, device: torch.device) -> dict[str,
     model.eval()
     for index, task in enumerate(made.tasks):
         some = rows(made, index)
-        batch = pack([(index, row) for row in some], heads, made.special, np.ones(len(heads))).to(device)
+        numbers = np.arange(len(some))
+        draw = Draw(made.run.seed, 0, numbers, numbers, made.special, made.run.mlm_probability)
+        columns = task.type.complete(columns_of(some, task.type.stored), draw)
+        batch = pack([(index, numbers, columns)], heads, made.special).to(device)
         with torch.no_grad():
             _, stats = model(batch)
         found[task.name] = float(stats[index, 0]) / sum(int(row["units"]) for row in some)

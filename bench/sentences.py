@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 from bench import madeup
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.examples import Classify
 from eval.read import read
 from eval.suites import TARGETS
+from tasks.classify.data import Classify
 
 FILE = Path(__file__).with_name("sentences.json")
 KEPT = 200  # of every language

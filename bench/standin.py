@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from bench.virtual import Virtual, tasks
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.encoding.encode import ENCODING_VERSION
 from data_prep.prepare import SHARD, _finish, _histogram
 from data_prep.storage import store
 from examples.toyworld.tokenizer import write_tokenizer
+from tasks.encoding import ENCODING_VERSION
 
 CLASSES = {"classify": 3, "tag": 40}
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from bench.lengths import DATASETS, FILE
 from common.run_config import RunConfig
-from common.task_table import TASKS, Task
+from data_prep.datasets.named_tasks import TASKS
+from tasks.task import Task
 
 NINE = ("anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 

@@ -1,14 +1,13 @@
 """The run config: one JSON file is one experiment.
 
 Every field is typed, has a default or a clear error, and is described where it is declared; an unknown key is
-answered with the nearest known name. `load` reads a file, applies `--set key.path=value`, and returns a `RunConfig`
-whose `tasks` are fully resolved. DeepSpeed's own keys live in `ds_configs/` (see `engine.py`), never here.
+answered with the nearest known name. `load` reads a file, applies `--set key.path=value`, and returns a `RunConfig`;
+what its `tasks` mean is `data_prep/run_tasks.py`'s. DeepSpeed's own keys live in `ds_configs/`, never here.
 """
 
 import difflib
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +16,6 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from common import jsontext
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, check_unicode, shape
 from common.errors import InputError
-from common.task_table import METRICS, TASKS, Kind, Task
 
 HOUSE = Path(__file__).resolve().parent.parent
 
@@ -27,7 +25,7 @@ class TaskEntry(Strict):
 
     task: str | None = Field(None, description="name of a task of the table")
     name: str | None = Field(None, description="name of the user's own task")
-    kind: Kind | None = Field(None, description="own task: classify, span, choice, tag or mlm")
+    kind: str | None = Field(None, description="own task: its task type, classify, span, choice, tag, mlm or pair")
     labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
     metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
     language: str = Field("en", min_length=1, max_length=35, description="own task: language code")
@@ -42,50 +40,6 @@ class TaskEntry(Strict):
         description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at "
         "random, one of kind mlm from the LM head in the encoder's folder if it has one",
     )
-
-    def resolve(self) -> Task:
-        """The `Task` that this entry means; raises `InputError` for an incomplete or contradictory entry."""
-        if (self.task is None) == (self.name is None):
-            raise InputError("tasks: an entry has either `task` (one of the table) or `name` (your own)")
-        if self.task is not None:
-            if self.task not in TASKS:
-                raise InputError(f"tasks: unknown task {self.task!r}; {nearest(self.task, TASKS)}")
-            for field in ("kind", "labels", "metric"):
-                if getattr(self, field) is not None:
-                    raise InputError(
-                        f"tasks: {self.task}: `{field}` is fixed by the table; use `name` for your own task"
-                    )
-            known = TASKS[self.task]
-            if self.train is None and self.dev is None:
-                return known
-            if len(known.datasets) > 1:
-                raise InputError(f"tasks: {self.task}: it is made of {', '.join(known.datasets)}; give no own files")
-            if self.train is None or self.dev is None:
-                raise InputError(f"tasks: {self.task}: give both `train` and `dev`, or neither")
-            return replace(known, train=self.train, dev=self.dev)
-        name = str(self.name)
-        if name in TASKS:
-            raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
-        if not name.replace("_", "").replace("-", "").isalnum() or len(name.encode()) > 100:
-            raise InputError(
-                f"tasks: name {name!r}: letters, digits, - and _ only, at most 100 bytes (it names folders)"
-            )
-        missing = [field for field in ("kind", "train", "dev") if getattr(self, field) is None]
-        if missing:
-            raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
-        kind = self.kind
-        assert kind is not None
-        if self.labels and (len(set(self.labels)) < len(self.labels) or not all(map(str.strip, self.labels))):
-            raise InputError(f"tasks: {name}: `labels` must be different and not empty")
-        if kind == "classify" and not self.labels:
-            raise InputError(f"tasks: {name}: a `classify` task needs `labels`, the label names in id order")
-        if kind not in ("classify", "tag") and self.labels:
-            raise InputError(f"tasks: {name}: kind `{kind}` has no labels")
-        metric = self.metric or METRICS[kind][0]
-        if metric not in METRICS[kind]:
-            raise InputError(f"tasks: {name}: metric {metric!r} is not one of {', '.join(METRICS[kind])} (kind {kind})")
-        labels = tuple(self.labels) if self.labels else None
-        return Task(name, kind, metric, (name,), labels, self.language, self.train, self.dev)
 
 
 class Mixture(Strict):
@@ -229,9 +183,9 @@ class RunConfig(Strict):
     def _consistent(self) -> "RunConfig":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either `epochs` or `steps`")
-        names = [task.name for task in self.resolved_tasks()]
+        names = [entry.task or entry.name for entry in self.tasks]
         for name in names:
-            if names.count(name) > 1:
+            if name is not None and names.count(name) > 1:
                 raise ValueError(f"tasks: {name!r} stands there twice")
         shares = [entry.share is not None for entry in self.tasks]
         if self.mixture.kind == "fixed" and not all(shares):
@@ -241,10 +195,6 @@ class RunConfig(Strict):
         if self.mixture.kind == "fixed" and not sum(entry.share or 0 for entry in self.tasks):
             raise ValueError("mixture kind `fixed`: the shares add up to nothing")
         return self
-
-    def resolved_tasks(self) -> list[Task]:
-        """The tasks in the order of the config."""
-        return [entry.resolve() for entry in self.tasks]
 
     def length_of(self, index: int) -> int:
         """Tokens per sequence of task number `index`."""

@@ -62,17 +62,18 @@ def _list(arguments: list[str]) -> int:
 
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
-    from common.run_config import RandomEncoder, load
+    from common.run_config import RandomEncoder
     from data_prep.prepare import prepare
+    from data_prep.run_tasks import load
     from data_prep.sources.folders import Folder
     from data_prep.sources.locate import DATASETS, Located, locate, own
     from data_prep.sources.sources_lock import Lock
     from data_prep.workers import Encoder, Job
 
-    config = load(config_name, overrides)
+    config, tasks = load(config_name, overrides)
     wanted: dict[Job, tuple[str | None, str | None]] = {}
     files: dict[str, tuple[str | None, str | None]] = {}
-    for index, task in enumerate(config.resolved_tasks()):
+    for index, task in enumerate(tasks):
         for dataset in task.datasets:
             if files.setdefault(dataset, (task.train, task.dev)) != (task.train, task.dev):
                 raise InputError(

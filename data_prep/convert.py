@@ -1,4 +1,4 @@
-"""Rows of the known datasets (and of a user's own JSONL) to examples.
+"""Rows of the known datasets to examples.
 
 One function per dataset and layout, `convert(row, where, labels) -> Example`; `labels` are the task's label names in
 id order. Labels go by *name*: a Hub number has become a name in the reader, a file's word is looked up here. `Dropped`
@@ -8,10 +8,14 @@ marks a row that the dataset's makers left without a label that annotators agree
 from collections.abc import Callable
 from typing import Any
 
+from common import fields
 from common.errors import InputError
-from data_prep import fields
-from data_prep.examples import Choice, Classify, EmptyText, Example, Span, Tag, Text, shorten
-from data_prep.fields import Labels
+from common.fields import EmptyText, Labels, shorten
+from tasks.base import Example
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 
 Convert = Callable[[dict[str, Any], str, Labels], Example]
 
@@ -155,36 +159,6 @@ def tag(row: dict[str, Any], where: str, labels: Labels) -> Example:
     return Tag(
         str(row.get("id") or ""), tuple(fields.texts(row, "words", where)), tuple(fields.texts(row, "tags", where))
     )
-
-
-def own_classify(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    text_b = fields.text(row, "text_b", where) if row.get("text_b") is not None else None
-    name = fields.text(row, "label", where)
-    return Classify(
-        str(row.get("id", "")), fields.text(row, "text_a", where), text_b, fields.label(name, where, labels)
-    )
-
-
-def own_span(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    # Predictions are kept by id, so a row without one is named by its place.
-    name = str(row["id"]) if row.get("id") is not None else where.rsplit(": ", 1)[-1]
-    return Span(
-        name,
-        fields.text(row, "question", where),
-        fields.text(row, "context", where),
-        fields.answers(row, "start", where),
-    )
-
-
-def own_choice(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    label = fields.number(fields.get(row, "label", where), "label", where)
-    return Choice(
-        str(row.get("id", "")), fields.text(row, "prompt", where), tuple(fields.texts(row, "choices", where)), label
-    )
-
-
-def own_text(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    return Text(str(row.get("id", "")), fields.text(row, "text", where))
 
 
 def _hub_name(row: dict[str, Any], where: str, order: Labels) -> str:

@@ -6,13 +6,17 @@ several answers the first counts. Mewsli-X: query is the mention in its sentence
 
 from typing import Any
 
+from common import fields
 from common.errors import InputError
-from data_prep import convert, fields, mewsli
+from common.fields import Labels, shorten
+from data_prep import convert, mewsli
 from data_prep.convert import Dropped
-from data_prep.examples import Example, Pair, Span, shorten, validate
-from data_prep.fields import Labels
 from data_prep.passages import passage_text
 from data_prep.sentences import sentence_at
+from tasks.base import Example
+from tasks.pair.data import Pair
+from tasks.registry import TASK_TYPES
+from tasks.span.data import Span
 
 NO_SENTENCE = "the answer begins in no sentence"
 
@@ -27,7 +31,7 @@ def upstream_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
 
 def _answer_pair(span: Example, where: str) -> Pair:
     assert isinstance(span, Span)
-    validate(span, where)
+    TASK_TYPES["span"].validate(span, where)
     if not span.answers:
         raise InputError(f"{where}: no answer; expected SQuAD v1.1, in which every question has one")
     sentence = sentence_at(span.context, span.answers[0][1])
@@ -50,8 +54,3 @@ def mewslix(row: dict[str, Any], where: str, labels: Labels) -> Example:
             return Pair(fields.text(mention, "example_id", where), query, mewsli.entity_text(one, where))
     expected = "{contextual_mention: {context, mention}, entity}"
     raise InputError(f"{where}: expected {expected}, found {shorten(row)}")
-
-
-def own_pair(row: dict[str, Any], where: str, labels: Labels) -> Example:
-    """A user's own file: {"query", "passage", "id"?}."""
-    return Pair(str(row.get("id", "")), fields.text(row, "query", where), fields.text(row, "passage", where))

@@ -6,12 +6,17 @@ those it was trained on. How COPA's prompt is made is XTREME's choice (`third_pa
 
 from typing import Any
 
+from common import fields
 from common.errors import InputError
+from common.fields import Labels, shorten
 from common.labels import NER, UPOS
-from data_prep import convert, fields
+from data_prep import convert
 from data_prep.convert import Dropped
-from data_prep.examples import Choice, Classify, Example, Span, Tag, shorten
-from data_prep.fields import Labels
+from tasks.base import Example
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 
 NO_WORDS = "words withheld by the treebank's licence"
 PAWSX_WORDS = {"0": "not_paraphrase", "1": "paraphrase"}

@@ -12,9 +12,9 @@ Both on one line. The Hub's izhx/mewsli-x holds texts that were already made lik
 import re
 from typing import Any
 
+from common import fields
 from common.errors import InputError
-from data_prep import fields
-from data_prep.examples import shorten
+from common.fields import shorten
 
 Span = tuple[int, int]
 _BRACES = re.compile(r"\{(.*?)\}")

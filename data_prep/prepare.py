@@ -25,15 +25,19 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from common.errors import InputError
+from common.fields import EmptyText
 from data_prep.convert import Dropped
 from data_prep.datasets.published_files import PUBLISHED
 from data_prep.encoding import token_ids
-from data_prep.encoding.encode import ENCODING_VERSION, MLM_PROBABILITY, QUESTION_TOKENS, STRIDE
-from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
 from data_prep.sources.locate import Located, Part
 from data_prep.storage import manifest as manifests
 from data_prep.storage import store
 from data_prep.workers import Encoder, Job
+from tasks.base import Example, TaskType
+from tasks.encoding import ENCODING_VERSION
+from tasks.mlm.data import MLM_PROBABILITY
+from tasks.registry import TASK_TYPES
+from tasks.span.data import QUESTION_TOKENS, STRIDE
 
 SHARD = 1024
 
@@ -111,19 +115,19 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
 def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[str, Any]:
     """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
     labels = job.labels
-    if job.kind == "tag" and labels is None:
-        tags: set[str] = set()
+    task_type = TASK_TYPES[job.kind]
+    if task_type.labels == "optional" and labels is None:
+        found: set[str] = set()
         for example in _examples(job, located, "train", Tally()):
-            assert isinstance(example, Tag)
-            tags.update(example.tags)
-        labels = tuple(sorted(tags))
+            found.update(task_type.labels_in(example))
+        labels = tuple(sorted(found))
     splits = {}
     vocabulary = len(encoder.tokenizer)
     seen = np.zeros(vocabulary, bool)
     for split in store.SPLITS:
         tally = Tally()
-        spans: list[dict[str, Any]] = []
-        examples = _seen(_examples(job, located, split, tally), job, split, labels, tally, spans)
+        gold: list[dict[str, Any]] | None = [] if split == "dev" and task_type.gold is not None else None
+        examples = _seen(_examples(job, located, split, tally), task_type, labels, tally, gold)
         total = _total(located.train if split == "train" else located.dev)
         with tqdm(desc=f"{job.dataset} {split}", total=total, unit=" examples", file=sys.stderr) as bar:
             _write_split(job, labels, split, examples, tally, encoder, folder, bar)
@@ -132,9 +136,9 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             dropped = ", ".join(f"{n} {reason}" for reason, n in tally.dropped.items())
             why = f" (dropped: {dropped})" if dropped else ""
             raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
-        if job.kind == "span" and split == "dev":
-            batch = pa.RecordBatch.from_pylist(spans, schema=store.EXAMPLES_SCHEMA)
-            store.write_table(folder / store.EXAMPLES, [batch], store.EXAMPLES_SCHEMA)
+        if gold is not None:
+            batch = pa.RecordBatch.from_pylist(gold, schema=task_type.gold)
+            store.write_table(folder / store.EXAMPLES, [batch], task_type.gold)
         file = f"{split}.arrow"
         try:
             seen |= token_ids.used(store.Split(folder / file).token_columns(), vocabulary)
@@ -153,7 +157,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
     return {
         "dataset": job.dataset, "kind": job.kind, "labels": list(labels) if labels is not None else None,
         "language": job.language, "max_length": job.max_length,
-        "query_length": (job.query_length or job.max_length) if job.kind == "pair" else None,
+        "query_length": next(iter(task_type.encoding_parts(job.max_length, job.query_length)), None),
         "tokenizer": encoder.fingerprint, "splits": splits,
         "files": files, "encoding": {
             "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
@@ -166,16 +170,14 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
 def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[Example]:
     """Validated examples of a split; drops are counted in `tally.dropped`."""
     parts = located.train if split == "train" else located.dev
-    count = job.labels if job.kind == "classify" else None
+    task_type = TASK_TYPES[job.kind]
     for part in parts:
         none_yet = True
         for where, row in part.rows():
             none_yet = False
             try:
                 example = part.convert(row, where, job.labels or ())
-                validate(example, where, len(count) if count else None)
-                if isinstance(example, Tag) and job.labels is not None:
-                    _known_tags(example, where, job.labels)
+                task_type.validate(example, where, job.labels)
             except Dropped as reason:
                 tally.dropped[str(reason)] += 1
             except EmptyText:
@@ -189,30 +191,19 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
             raise InputError(f"dataset {job.dataset}: {part.name}: no rows in it; copy or download it again")
 
 
-def _known_tags(example: Tag, where: str, labels: tuple[str, ...]) -> None:
-    for tag in example.tags:
-        if tag not in labels:
-            raise InputError(
-                f"{where}, tags: {shorten(tag)} is not among the task's labels ({shorten(', '.join(labels))})"
-            )
-
-
 def _seen(
     examples: Iterator[Example],
-    job: Job,
-    split: str,
+    task_type: TaskType[Any],
     labels: tuple[str, ...] | None,
     tally: Tally,
-    spans: list[dict[str, Any]],
+    gold: list[dict[str, Any]] | None,
 ) -> Iterator[Example]:
-    """Passes examples on, keeping what the manifest and the scoring of dev answers need."""
+    """Passes examples on, counts them and their unknown labels, and collects in `gold` what dev scoring needs."""
     known = set(labels or ())
     for example in examples:
-        if isinstance(example, Span) and split == "dev":
-            answers = [text for text, _ in example.answers]
-            spans.append({"example": tally.examples, "id": example.id, "context": example.context, "answers": answers})
-        elif isinstance(example, Tag):
-            tally.unknown_labels += sum(tag not in known for tag in example.tags)
+        if gold is not None:
+            gold.append({"example": tally.examples, **task_type.gold_record(example)})
+        tally.unknown_labels += sum(label not in known for label in task_type.labels_in(example))
         tally.examples += 1
         yield example
 

@@ -19,10 +19,11 @@ from typing import Any
 import pyarrow as pa
 
 from common.errors import InputError
-from data_prep.encoding.encode import encode
-from data_prep.encoding.tokenizer import Core, Pieces, core, fingerprint, load
-from data_prep.examples import Example
+from data_prep.encoding.tokenizer import Core, core, fingerprint, load
 from data_prep.storage import store
+from tasks.base import Example
+from tasks.encoding import Encoding, Pieces
+from tasks.registry import TASK_TYPES
 
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
 POOL_FROM = 8
@@ -118,7 +119,8 @@ def encode_shard(
 ) -> tuple[bytes, Counter[str]]:
     """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
     truncated: Counter[str] = Counter()
-    rows = encode(job.kind, tokenizer, examples, job.max_length, labels, truncated, job.query_length)
+    to = Encoding(job.max_length, labels, job.query_length, truncated)
+    rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
     batch = store.to_batch(rows, store.schema(job.kind, split))

@@ -19,16 +19,6 @@ from mtl.model.encoder import export_config
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead
 
-_AUTO = {
-    "classify": transformers.AutoModelForSequenceClassification,
-    "span": transformers.AutoModelForQuestionAnswering,
-    "tag": transformers.AutoModelForTokenClassification,
-    "choice": transformers.AutoModelForMultipleChoice,
-    "mlm": transformers.AutoModelForMaskedLM,
-}
-# Names of our head's parameters -> names of the transformers model's, by kind.
-_PREFIX = {"classify": "classifier.", "span": "", "tag": "", "choice": "", "mlm": "lm_head."}
-
 
 def export(encoder: str, task: str, out: Path) -> str:
     """Writes the folder `out` and returns the name of the transformers class that it loads as.
@@ -65,21 +55,23 @@ def export(encoder: str, task: str, out: Path) -> str:
 
 
 def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
-    """The transformers model with the weights of encoder and head, float32, eval mode."""
+    """The transformers model with the weights of encoder and head, float32, in eval mode."""
     config = export_config(subject.config)
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
-    model = _AUTO[head.kind].from_config(config)
+    elif head.module.num_labels is not None:
+        config.num_labels = head.module.num_labels
+    if head.module.auto_class is None:
+        raise InputError(f"--task {head.task}: transformers has no class for encoder and head of a {head.kind} task")
+    model = getattr(transformers, head.module.auto_class).from_config(config)
     state: dict[str, Tensor] = {
         f"{model.base_model_prefix}.{name}": tensor for name, tensor in subject.encoder.state_dict().items()
     }
-    state |= {f"{_PREFIX[head.kind]}{name}": tensor for name, tensor in head.module.state_dict().items()}
-    if head.kind == "mlm":
-        state["lm_head.decoder.bias"] = state["lm_head.bias"]
+    state |= head.module.export_state()
     missing, unexpected = model.load_state_dict(state, strict=False)
-    # Only `choice` reads the pooler; tied weights and buffers come back by themselves.
-    tied = {"lm_head.decoder.weight"} if head.kind == "mlm" and config.tie_word_embeddings else set()
+    # Not every head reads the pooler; tied weights and buffers come back by themselves.
+    tied = set(model.all_tied_weights_keys) if config.tie_word_embeddings else set()
     pooler = f"{model.base_model_prefix}.pooler."
     assert all(name.startswith(pooler) for name in unexpected), unexpected
     assert set(missing) <= tied, missing

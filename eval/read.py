@@ -16,15 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.fields import EmptyText, shorten
 from data_prep.convert import Dropped
 from data_prep.datasets.test_sets import TEST_SETS, TestSet, shown
-from data_prep.examples import EmptyText, Example, Span, Tag, shorten, validate
 from data_prep.sources.folders import Folder
 from data_prep.sources.sources_lock import Lock
 from eval.places import Copy, Finder, Local, Online
 from eval.retrieval import bitext, retrieval_sets
 from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Translation
 from eval.suites import Target
+from tasks.base import Example
+from tasks.registry import TASK_TYPES
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
@@ -150,7 +154,7 @@ def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:
             counted[f"left out: {reason}"] += 1
             continue
         try:
-            validate(example, where, len(testset.labels) if testset.labels and testset.kind == "classify" else None)
+            TASK_TYPES[testset.kind].validate(example, where, testset.labels if testset.kind == "classify" else None)
         except EmptyText:
             if isinstance(example, Tag) and not example.words:
                 counted["left out: no words"] += 1  # nothing to score, and no line in a submission

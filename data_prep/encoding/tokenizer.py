@@ -1,7 +1,7 @@
 """The tokenizer: loaded, checked, and named by a fingerprint.
 
-The encoders of this house read `<s> A </s>` and `<s> A </s></s> B </s>`; `load` makes sure that a tokenizer does the
-same, so that `encode.py` may put the special tokens down by itself.
+The encoders supported here read `<s> A </s>` and `<s> A </s></s> B </s>`; `load` makes sure that a tokenizer does the
+same, so that `tasks/encoding.py` may add the special tokens by itself.
 """
 
 import hashlib
@@ -9,26 +9,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import InputError
+from tasks.encoding import Pieces
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
-
-
-class Pieces(Protocol):
-    """What encoding needs of a tokenizer; a `PreTrainedTokenizerFast` from `load` has it."""
-
-    @property
-    def backend_tokenizer(self) -> Any: ...
-    @property
-    def bos_token_id(self) -> Any: ...
-    @property
-    def eos_token_id(self) -> Any: ...
-    @property
-    def unk_token_id(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from common import jsontext
 from common.errors import InputError
-from data_prep.examples import shorten
+from common.fields import shorten
 
 RawRow = dict[str, Any]
 Rows = Iterator[tuple[str, RawRow]]

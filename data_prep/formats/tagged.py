@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.errors import InputError
-from data_prep.examples import shorten
+from common.fields import shorten
 from data_prep.formats.readers import Rows, lines
 
 Block = list[tuple[int, str]]

@@ -1,6 +1,6 @@
 """Finding the training data: on the Hub, in a folder in the Hub's layout, or as the files that their makers publish.
 
-A *task* (`task_table.py`) names one or more datasets; what they are and where they come from stands in `catalogue/`.
+A *task* (`named_tasks.py`) names one or more datasets; what they are and where they come from stands in `catalogue/`.
 `locate` finds the files of one of them: on the Hub, in a local folder in the Hub's layout
 (`DIR/<namespace>/<name>/<config>/<split>-*.parquet`, also below `DIR/hub`), or as published, anywhere below `DIR`. Test
 splits are never read: their labels are withheld or would be spoilt by training on them.
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
-from data_prep import convert, convert_pairs
+from data_prep import convert
 from data_prep.convert import Convert
 from data_prep.datasets.intermediate import INTERMEDIATE
 from data_prep.datasets.schema import Dataset, Hub, Select, Upstream
@@ -30,6 +30,7 @@ from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_split, shards
 from data_prep.sources.sources_lock import Lock
+from tasks.registry import TASK_TYPES
 
 OPEN_CONFIG = "configs/mtl_open.json"
 
@@ -241,18 +242,8 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
             if kind not in ("mlm", "tag"):
                 raise InputError(f"task {name}: {file}: expected a .jsonl file, one JSON object a line")
             read = readers.text if kind == "mlm" else readers.words_tags
-        splits.append([Part(file, partial(read, path), _OWN[kind], (path,))])
+        splits.append([Part(file, partial(read, path), TASK_TYPES[kind].from_row, (path,))])
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
-
-
-_OWN: dict[str, Convert] = {
-    "classify": convert.own_classify,
-    "span": convert.own_span,
-    "choice": convert.own_choice,
-    "tag": convert.tag,
-    "mlm": convert.own_text,
-    "pair": convert_pairs.own_pair,
-}
 
 
 def _file_part(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,7 +50,7 @@ class _Manifest(_Strict):
     """What is read of a manifest; it holds more."""
 
     dataset: str
-    kind: Literal["classify", "span", "choice", "tag", "mlm", "pair"]
+    kind: str
     labels: list[str] | None
     splits: _Splits
     files: dict[str, _File]

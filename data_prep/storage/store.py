@@ -1,7 +1,7 @@
 """Prepared folders: token ids and labels on disk, read without copying.
 
     data/NAME/<key>-<inputs>/     NAME: the dataset; key: `encoding_key`; inputs: a fingerprint of the source files
-        train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), columns of `encode.py`
+        train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), see `tasks/encoding.py`
         dev_examples.arrow        span only: id, context, answers of each dev example
         manifest.json             written last; the folder gets its name after that, by one rename
 
@@ -20,48 +20,32 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from common.columns import Columns
 from common.errors import InputError
 from data_prep.encoding import token_ids as tokenids
-from data_prep.encoding.encode import ENCODING_VERSION, QUESTION_TOKENS, STRIDE, Row
 from data_prep.storage import manifest as manifests
 from data_prep.storage import sound, verified
-from data_prep.storage.columns import Columns, File
+from data_prep.storage.arrow_file import File
 from data_prep.storage.manifest import MANIFEST
+from tasks.encoding import ENCODING_VERSION, INT, INTS, Row
+from tasks.registry import TASK_TYPES
+from tasks.span.data import QUESTION_TOKENS, STRIDE
 
 EXAMPLES = "dev_examples.arrow"
 SPLITS = ("train", "dev")
 
-_INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
-_COMMON = [
-    ("input_ids", _INTS),
-    ("lengths", _INTS),
-    ("length", pa.int32()),
-    ("units", pa.int32()),
-    ("example", pa.int32()),
-]
-_OF_KIND: dict[str, list[tuple[str, pa.DataType]]] = {
-    "classify": [("label", pa.int32())],
-    "choice": [("label", pa.int32())],
-    "span": [("start", pa.int32()), ("end", pa.int32())],
-    "tag": [("positions", _INTS), ("labels", _INTS)],
-    "mlm": [],
-    "pair": [("passage_key", pa.int64())],
-}
-_OFFSETS: list[tuple[str, pa.DataType]] = [("offset_start", _INTS), ("offset_end", _INTS)]
-
-EXAMPLES_SCHEMA = pa.schema(
-    [("example", pa.int32()), ("id", pa.string()), ("context", pa.large_string()), ("answers", pa.list_(pa.string()))]
-)
+_COMMON = [("input_ids", INTS), ("lengths", INTS), ("length", INT), ("units", INT), ("example", INT)]
 
 
 def schema(kind: str, split: str) -> pa.Schema:
-    """Columns of `split` of a dataset of this kind. Character offsets serve the scoring of dev answers only."""
-    columns = _COMMON + _OF_KIND[kind] + (_OFFSETS if kind == "span" and split == "dev" else [])
+    """Columns of `split` of a dataset of this task type."""
+    task_type = TASK_TYPES[kind]
+    columns = (*_COMMON, *task_type.columns, *(task_type.dev_columns if split == "dev" else ()))
     return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in columns])
 
 
 def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
-    """Rows of `encode.py` as one Arrow batch with these columns; others are left out."""
+    """Encoded rows as one Arrow batch with these columns; others are left out."""
     arrays = []
     for field in columns:
         values = [row[field.name] for row in rows]
@@ -89,8 +73,7 @@ def encoding_key(
     that of a `pair` task (None: `max_length`).
     """
     parts: list[Any] = [dataset, kind, list(labels) if labels is not None else None, max_length, tokenizer_fingerprint]
-    if kind == "pair":
-        parts.append(query_length or max_length)
+    parts += TASK_TYPES[kind].encoding_parts(max_length, query_length)
     return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
 
 
@@ -195,7 +178,7 @@ class Prepared:
         self.manifest: dict[str, Any] = manifests.read(path)
         kind, labels = self.manifest["kind"], self.manifest["labels"]
         self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
-        names = [f"{split}.arrow" for split in SPLITS] + ([EXAMPLES] if kind == "span" else [])
+        names = [f"{split}.arrow" for split in SPLITS] + ([EXAMPLES] if TASK_TYPES[kind].gold is not None else [])
         if sorted(self.manifest["files"]) != sorted(names):
             raise InputError(
                 f"{path}: not a prepared folder ({MANIFEST} names {', '.join(self.manifest['files'])}; expected"
@@ -261,7 +244,9 @@ class Prepared:
         return seen
 
     def dev_examples(self) -> list[dict[str, Any]]:
-        """span: {"example": int, "id": str, "context": str, "answers": [str]} of each dev example, in order."""
+        """What dev scoring needs of each dev example besides its rows (`TaskType.gold`), in order; [] if nothing."""
+        if EXAMPLES not in self.manifest["files"]:
+            return []
         with pa.memory_map(str(self.path / EXAMPLES)) as source:
             return pa.ipc.open_file(source).read_all().to_pylist()
 

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from common import run_config as configs
 from common.errors import InputError
+from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import DATASETS, locate
 from eval.driver import subprocesses
@@ -100,7 +101,7 @@ class Stage:
         return {"start": self.fingerprint, "config": config}
 
     def tasks(self) -> list[str]:
-        return [task.name for task in configs.load(self.config, list(self.settings.overrides)).resolved_tasks()]
+        return [task.name for task in load(self.config, list(self.settings.overrides))[1]]
 
     @property
     def done(self) -> bool:
@@ -128,7 +129,7 @@ class Stage:
         """Which of its data are not in the first of several sources, in sentences."""
         first, *others = self.settings.sources
         found = []
-        for task in configs.load(self.config, list(self.settings.overrides)).resolved_tasks() if others else ():
+        for task in load(self.config, list(self.settings.overrides))[1] if others else ():
             for name in task.datasets:
                 source = first if task.train else next((s for s in self.settings.sources if _has(s, name)), first)
                 if source != first:
@@ -233,7 +234,7 @@ def chain(names: Sequence[str], subject: Subject, base: Path, settings: Settings
     for name in names:
         if stages:
             before = stages[-1]
-            (old,), (new,) = before.tasks(), configs.load(f"targets/{name}", list(settings.overrides)).resolved_tasks()
+            (old,), (new,) = before.tasks(), load(f"targets/{name}", list(settings.overrides))[1]
             encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
             fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
         stages.append(Stage(name, (base / name).resolve(), encoder, head, settings, first, fingerprint))

@@ -9,6 +9,7 @@ of one, to the bit, if each takes every N-th whole batch, which is what `share` 
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,15 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from common.errors import InputError
-from data_prep.encoding.encode import encode_classify
-from data_prep.examples import Classify
-from mtl.data.packing import PackedBatch, at_once, batches_by_tokens, pack_sequences
+from eval.inference.predict import fetch
+from mtl.data.packing import PackedBatch
+from mtl.data.task_data import special_of
+from mtl.evaluation.inference import Share, packed, passes
 from mtl.model.encoder import encode_each
+from tasks.encoding import Encoding, encode_texts
 
 MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
-
-Share = tuple[int, int]  # (rank, number of processes)
 
 
 def default_layer(depth: int) -> int:
@@ -123,8 +124,11 @@ def _pooled(
     if pooling == "pooler" and pooler is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
-    rows = encode_classify(tokenizer, [Classify("", text, None, 0) for text in texts], max_length, truncated)
-    for group, batch in batches(encoder, tokenizer, rows, micro_tokens, share):
+    rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
+    special = special_of(tokenizer)
+    lengths = np.array([row["length"] for row in rows], dtype=np.int64)
+    for (group,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, share):
+        batch = packed(encoder, partial(fetch, rows, ()), group, special)
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
         # Only of the last block: a layer's vectors, to the bit, do not depend on which others are asked for.
@@ -140,27 +144,6 @@ def _pooled(
             places = [place for place, layer in enumerate(layers) if layer == number]
             vectors[places] = pooled.float().cpu().numpy()
         yield group, vectors
-
-
-def batches(
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[dict[str, Any]],
-    micro_tokens: int,
-    share: Share = (0, 1),
-) -> Iterator[tuple[np.ndarray, PackedBatch]]:
-    """(indices into `rows`, packed batch on the encoder's device) by at most `micro_tokens` tokens, of process `share`.
-
-    Every row is one sequence; those of a batch stand in the order of its indices. Batches are formed over all rows,
-    the longest first, so that too little memory shows at once and those of a share take about equally long.
-    """
-    rank, processes = share
-    assert 0 <= rank < processes, share
-    padding = tokenizer.pad_token_id
-    assert isinstance(padding, int)
-    lengths = np.array([row["length"] for row in rows])
-    for group in batches_by_tokens(lengths, at_once(micro_tokens, encoder.device))[rank::processes]:
-        yield group, pack_sequences([rows[i]["input_ids"] for i in group], padding).to(encoder.device)
 
 
 def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:

@@ -11,7 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 from common.errors import InputError
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage.store import file_sha256
-from mtl import weights
+from mtl.model import weight_files
 from mtl.model.encoder import load_config, load_encoder
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead, beside, load_heads
@@ -41,7 +41,7 @@ class Subject:
 
         try:
             folder = Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
-            weights.needed(self.spec, weights.download(self.spec, revision=folder.name))
+            weight_files.needed(self.spec, weight_files.download(self.spec, revision=folder.name))
             return folder
         except InputError as error:
             raise InputError(f"--encoder: {error}") from None
@@ -121,7 +121,7 @@ class Subject:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
-        files = weights.needed(self.spec, weights.weight_files(self.folder))
+        files = weight_files.needed(self.spec, weight_files.weight_files(self.folder))
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
         for path in [*files, self.folder / "config.json"]:
             digest.update(bytes.fromhex(file_sha256(path)))

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import jsontext
+from common import fields, jsontext
 from common.errors import InputError
-from data_prep import fields, mewsli
-from data_prep.examples import shorten
+from common.fields import shorten
+from data_prep import mewsli
 from data_prep.formats import readers
 from data_prep.passages import passage_text
 from eval.places import Local

@@ -20,7 +20,7 @@ from pathlib import Path
 from datasets import Dataset, Features, disable_progress_bars
 from tqdm import tqdm
 
-from data_prep.examples import InputError
+from common.errors import InputError
 from examples.toyworld import concepts, lexicon, supply, targets, tasks, text, tokenizer
 
 TEXT_LINES = {"train": 60000, "dev": 1000}

@@ -16,14 +16,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from common.columns import Columns, plain
 from common.errors import InputError
-from data_prep.storage.columns import Columns
-from mtl.data.packing import READ, PackedBatch, Special, columns_of, mask_tokens, pack_columns
+from mtl.data.packing import PackedBatch, pack
 from mtl.data.plan import Plan, Step
+from tasks.base import Draw
+from tasks.encoding import Special
 
 AHEAD = 3  # steps that are packed and wait, the next one among them
 LATER = 0.4  # of a step: packing begins so long after it
@@ -143,19 +144,19 @@ def micro_batches(
 
 
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
-    """{task: int64 [n]}: the passage key of every pair of `step`, in order of slots, of its tasks of kind `pair`."""
+    """{task: int64 [n]}: the passage key of every pair of `step` in order of slots, by task of contrastive pairs."""
     found = {}
     for t in np.flatnonzero(step.counts):
         task = plan.tasks[t]
-        if task.task.kind == "pair":
-            found[task.name] = np.asarray(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
+        if "passage_key" in task.type.stored:
+            found[task.name] = plain(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
     return found
 
 
 def batch_of(
     plan: Plan, step: Step, places: np.ndarray, special: Special, weights: np.ndarray | None = None
 ) -> PackedBatch:
-    """Some places of `step` in one micro-batch, masked where the task is mlm; `weights` of the heads, by default 1.
+    """Some positions of `step` in one micro-batch, as the heads read them; `weights` of the heads, by default 1.
 
     `ValueError` or `IndexError` where the rows are not what was prepared.
     """
@@ -164,54 +165,24 @@ def batch_of(
     for t in np.unique(owner).tolist():
         at = np.flatnonzero(owner == t)
         groups.append((t, at, _columns(plan, step, t, places[at], special)))
-    return pack_columns(groups, [(task.name, task.task.kind) for task in plan.tasks], special, weights)
+    return pack(groups, [(task.name, task.task.kind) for task in plan.tasks], special, weights)
 
 
-def _columns(plan: Plan, step: Step, t: int, places: np.ndarray, special: Special) -> Columns:
-    """What the head of task `t` reads of these places of `step`, all of that task."""
-    task, rows = plan.tasks[t], step.row[places]
-    kind = task.task.kind
-    if kind == "mlm":
-        masked: list[dict[str, Any]] = []
-        for place, row in zip(places.tolist(), task.train.take(rows), strict=True):
-            key = (plan.config.seed, step.number, place)
-            masked.append(mask_tokens(row, special, plan.config.mlm_probability, key))
-        return columns_of(kind, masked)
-    columns = task.train.gather(rows, ["input_ids", "lengths", *(name for name in READ[kind] if name != "slot")])
-    if kind == "pair":
-        columns["slot"] = np.searchsorted(np.flatnonzero(step.task == t), places)
-    return columns
+def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special) -> Columns:
+    """What the head of task `t` reads of these slots of `step`, all of that task."""
+    task = plan.tasks[t]
+    columns = task.train.gather(step.row[slots], ["input_ids", "lengths", *task.type.stored])
+    numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
+    config = plan.config
+    return task.type.complete(columns, Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability))
 
 
 def _sound_batch(plan: Plan, step: Step, places: np.ndarray, special: Special) -> PackedBatch | None:
     """These places of `step` in one micro-batch; None if a row cannot be what was prepared."""
     try:
         batch = batch_of(plan, step, places, special, step.weights)
-        sound = _sound(batch, plan, special) and (not len(places) or batch.tokens == step.length[places].sum())
     except (ValueError, IndexError, OverflowError, InputError):  # lengths that do not add up, a token never seen
         return None
-    return batch if sound else None
-
-
-def _sound(batch: PackedBatch, plan: Plan, special: Special) -> bool:
     ids = batch.input_ids
-    if int(ids.min()) < 0 or int(ids.max()) >= special.vocabulary:
-        return False
-    for task in plan.tasks:
-        rows = batch.heads[task.name]
-        if len(rows.tokens) and (int(rows.tokens.min()) < 0 or int(rows.tokens.max()) >= batch.tokens):
-            return False
-        if not len(rows.labels):
-            continue
-        if task.task.kind == "pair":
-            continue  # a slot is ours, a key may be any number
-        if task.task.kind == "span" or task.task.kind == "choice":
-            room = rows.group.bincount(minlength=len(rows.labels))  # tokens, or choices, of each example
-            highest = rows.labels.max(dim=1).values if task.task.kind == "span" else rows.labels
-            wrong = bool((highest >= room).any())
-        else:
-            classes = len(task.labels) if task.labels else special.vocabulary
-            wrong = int(rows.labels.max()) >= classes
-        if wrong or int(rows.labels.min()) < 0:
-            return False
-    return True
+    sound = int(ids.min()) >= 0 and int(ids.max()) < special.vocabulary
+    return batch if sound and (not len(places) or batch.tokens == step.length[places].sum()) else None

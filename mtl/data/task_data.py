@@ -15,14 +15,16 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from common.columns import Columns
 from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
-from common.task_table import Task
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.encoding.encode import masked_count
 from data_prep.storage import store
-from data_prep.storage.columns import Columns, merge
-from mtl.data.packing import Special
+from data_prep.storage.arrow_file import merge
+from tasks.base import TaskType
+from tasks.encoding import Special
+from tasks.registry import TASK_TYPES
+from tasks.task import Task
 
 
 class Rows:
@@ -51,11 +53,6 @@ class Rows:
             shifted.append(numbers + shift)
             shift += int(numbers[-1]) + 1 if split.rows else 0
         return np.concatenate(shifted)
-
-    @cached_property
-    def passage_keys(self) -> np.ndarray:
-        """int64 [rows] of kind `pair`: the key of each passage, the same for the same text."""
-        return np.concatenate([split.whole("passage_key") for split in self._splits])
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
         """Some columns of the given rows, in the order given (see `store.Split.gather`)."""
@@ -111,6 +108,10 @@ class TaskData:
         return self.task.name
 
     @property
+    def type(self) -> TaskType[Any]:
+        return TASK_TYPES[self.task.kind]
+
+    @property
     def mean_length(self) -> float:
         """Tokens of a training row, on average; from the manifests."""
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
@@ -136,7 +137,7 @@ class TaskData:
         wrong = (length < 1) | (length > self.longest) | (units < 0) | (units > length)
         if wrong.any():  # all that follows is planned by these numbers
             raise InputError(self.altered(int(rows[np.argmax(wrong)])))
-        return length, masked_count(length, mlm_probability) if self.task.kind == "mlm" else units
+        return length, self.type.units(length, units, mlm_probability)
 
 
 def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:
@@ -157,11 +158,13 @@ def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
     )
 
 
-def open_tasks(config: RunConfig, tokenizer: PreTrainedTokenizerFast, command: str) -> list[TaskData]:
+def open_tasks(
+    config: RunConfig, tasks: Sequence[Task], tokenizer: PreTrainedTokenizerFast, command: str
+) -> list[TaskData]:
     """Finds the prepared folder of every dataset of every task; `InputError` names `command`, which makes it."""
     fingerprint = tokenizers.fingerprint(tokenizer)
     opened = []
-    for index, (entry, task) in enumerate(zip(config.tasks, config.resolved_tasks(), strict=True)):
+    for index, (entry, task) in enumerate(zip(config.tasks, tasks, strict=True)):
         length = config.length_of(index)
         prepared = []
         files = [Path(path) for path in (task.train, task.dev) if path is not None]

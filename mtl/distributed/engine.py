@@ -19,6 +19,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ from common.run_config import RunConfig
 from mtl.data.packing import PackedBatch
 from mtl.distributed import grad_norm, reshard, zero2_gradients, zero2_step
 from mtl.distributed.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, set_step
-from mtl.model import attention, pairs
+from mtl.model import attention
 from mtl.model.encoder import MultiTaskModel
+from tasks.pair import gradient_caching
 
 # All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
 SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)
@@ -182,7 +184,7 @@ class Engine:
     ) -> tuple[Tensor, float, float]:
         """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
 
-        `present`: tasks with examples in the global step; `keys`: of those of kind `pair`, the passage key of each
+        `present`: tasks with examples in the global step; `keys`: of those of pairs, the passage key of each
         pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
         finite nothing was changed, neither weights nor moments: the caller decides what that means.
         """
@@ -226,9 +228,11 @@ class Engine:
                 for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
                     pieces[name].append((batch.heads[name].labels, vectors))
         for name, mine in pieces.items():
-            gathered = pairs.gather(mine, keys[name], self.model.encoder.config.hidden_size, self.device)
-            found = pairs.gradients(gathered, self.model.heads[name].logit_scale[0])
-            micro_batches = [pairs.attach(batch, name, found) for batch in micro_batches]
+            gathered = gradient_caching.gather(mine, keys[name], self.model.encoder.config.hidden_size, self.device)
+            found = gradient_caching.gradients(gathered, self.model.heads[name].logit_scale[0])
+            for at, batch in enumerate(micro_batches):
+                rows = gradient_caching.attach(batch.heads[name], found)
+                micro_batches[at] = replace(batch, heads={**batch.heads, name: rows})
         return micro_batches
 
     def _gradient_norm(self) -> float:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from common.run_config import Optimizer
-from mtl.model.encoder import POOLED, MultiTaskModel
+from mtl.model.encoder import MultiTaskModel
 
 
 class SitsOut:
@@ -59,7 +59,7 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
     encoder = {n: p for n, p in model.encoder.named_parameters() if p.requires_grad}
     pooler = {n: p for n, p in encoder.items() if n.startswith("pooler.")}
     body = {n: p for n, p in encoder.items() if n not in pooler}
-    pooled = [name for name, kind in model.kinds.items() if kind in POOLED]
+    pooled = model.reading_pooler()
     parts: list[tuple[str, dict[str, nn.Parameter], list[str] | None, float]] = [
         ("encoder", body, None, settings.lr),
         ("pooler", pooler, pooled, settings.lr),

@@ -5,7 +5,7 @@ were is known from the plan without asking.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,7 @@ import torch
 from mtl.data.plan import Step
 from mtl.data.task_data import TaskData
 
-HEADLINES = ("f1", "map@20", "accuracy")  # a task's figure of merit is the first of these that it has
 _PLAIN = ("tokens", "steps", "fill", "balance", "seconds")
-
-
-def headline(figures: Mapping[str, float]) -> float:
-    """The figure of merit (0 to 1) among a task's dev figures, which tables show and the best step is chosen by."""
-    return next(figures[name] for name in HEADLINES if name in figures)
 
 
 class Meter:

@@ -4,7 +4,7 @@ A packed row holds S sequences one behind the other, T tokens in all; a token at
 function is registered with transformers under the name `packed`, so stock XLM-R modules call it; what it needs to
 know about the row travels as the keyword argument `layout`, made once per micro-batch by `make_layout`.
 
-- `triton`: our own kernels for short sequences (`triton_attention.py`; CUDA, half precision; no attention dropout), behind one
+- `triton`: our own kernels for short sequences (CUDA, half precision; no attention dropout), behind one
   projection of query, key and value together. GPU default.
 - `varlen`: `torch.nn.attention.varlen` (FlashAttention 2; the same conditions). Its backward pass is slow for short
   sequences, and adds up in no fixed order.

@@ -20,15 +20,15 @@ from transformers.utils import logging
 
 from common.errors import InputError
 from common.run_config import RandomEncoder
-from mtl import weights
-from mtl.data.packing import PackedBatch, Special
-from mtl.model import attention, dropout, pairs
+from mtl.data.packing import PackedBatch
+from mtl.model import attention, dropout, weight_files
 from mtl.model.compiled import Compiled, after_attention
-from mtl.model.heads import loss, make_head
+from tasks.encoding import Special
+from tasks.head import Head
+from tasks.registry import head_class
 
 # RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
 # tests/unit/mtl/test_packing.py runs each of them packed against alone.
-POOLED = {"choice", "pair"}  # kinds whose heads read the encoder's pooler
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
 # Fields of the source's config.json that say something of the source's files, of a head it had, or of how it was to be
 # called, and not of the encoder. What the family's config class does not know (quantization_config, auto_map,
@@ -119,7 +119,7 @@ def load_encoder(
 def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
     """(model in float32, transformers' loading info) of an Auto class; `InputError` if it does not load."""
     if Path(spec).is_dir():
-        weights.needed(spec, weights.weight_files(spec))
+        weight_files.needed(spec, weight_files.weight_files(spec))
     if getattr(config, "quantization_config", None) is not None:
         _refuse_quantized(spec)
         del config.quantization_config
@@ -132,7 +132,7 @@ def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -
 
 def _refuse_quantized(spec: str | Path) -> None:
     """`InputError` if weights are not plain floating-point numbers; a config may speak of quantization without them."""
-    for name, kind in weights.element_types(weights.weight_files(spec)):
+    for name, kind in weight_files.element_types(weight_files.weight_files(spec)):
         plain = kind.lower() in ("f64", "f32", "f16", "bf16", "float64", "float32", "float16", "bfloat16")
         if not plain and "position_ids" not in name:
             raise InputError(
@@ -142,7 +142,7 @@ def _refuse_quantized(spec: str | Path) -> None:
 
 
 def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
-    """(weights of `MlmHead`, names of weights that this head takes) from the LM head of a folder or Hub model.
+    """(weights of the mlm head, names of weights that this head takes) from the LM head of a folder or Hub model.
 
     Read by the family's `AutoModelForMaskedLM`, which knows the names in the files; the encoder's blocks are left out.
     None where there is no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
@@ -261,10 +261,18 @@ class MultiTaskModel(nn.Module):
                 # Keyed by name: adding a task does not change the start of the others.
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
-                self.heads[name] = make_head(kind, encoder.config, labels[name])
+                self.heads[name] = head_class(kind).fresh(encoder.config, labels[name])
         dropout.use(self)
-        if not POOLED & set(kinds.values()) and getattr(encoder, "pooler", None) is not None:
+        if not self.reading_pooler() and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
+
+    def head(self, name: str) -> Head:
+        """The head of a task."""
+        return cast(Head, self.heads[name])
+
+    def reading_pooler(self) -> list[str]:
+        """The tasks whose heads read the encoder's pooler."""
+        return [name for name in self.kinds if self.head(name).reads_pooler]
 
     def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """(loss, stats): loss = sum over heads of batch.weights * summed unit losses, float32 scalar;
@@ -275,19 +283,15 @@ class MultiTaskModel(nn.Module):
         pieces = self._read(batch)
         total = batch.weights.new_zeros(())
         stats = []
-        for index, ((name, kind), rows, piece) in enumerate(zip(self.kinds.items(), rows_of, pieces, strict=True)):
-            scores = self.heads[name](piece, self.encoder)
-            if kind == "pair":
-                part, shown, right = pairs.loss(scores, cast(Tensor, self.heads[name].logit_scale)[0], rows)
-            else:
-                part, right = loss(kind, scores, rows)
-                shown = part.detach()
+        for index, (name, rows, piece) in enumerate(zip(self.kinds, rows_of, pieces, strict=True)):
+            head = self.head(name)
+            part, shown, right = head.loss(head(piece, self.encoder), rows)
             total = total + batch.weights[index] * part
             stats.append(torch.stack([shown, right]))
         return total, torch.stack(stats)
 
     def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
-        """{name: [2n, H] of length 1} of heads of kind `pair`; draws the same dropout in the encoder as `forward`."""
+        """{name: [2n, H] of length 1} of heads of pairs; draws the same dropout in the encoder as `forward`."""
         pieces = dict(zip(self.kinds, self._read(batch), strict=True))
         return {name: self.heads[name](pieces[name], self.encoder) for name in names}
 
@@ -295,11 +299,6 @@ class MultiTaskModel(nn.Module):
         """Hidden states that each head reads, [m, H], in the order of `kinds`."""
         read = [batch.heads[name].tokens for name in self.kinds]
         return encode(self.encoder, batch, tokens=torch.cat(read)).split([len(tokens) for tokens in read])
-
-    def scores(self, batch: PackedBatch, name: str) -> Tensor:
-        """The scores of one head on its rows of `batch`, float32."""
-        hidden = encode(self.encoder, batch, tokens=batch.heads[name].tokens)
-        return self.heads[name](hidden, self.encoder).float()
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,19 +14,20 @@ from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import MultiTaskModel, load_lm_head
-from mtl.model.heads import make_head
 from mtl.model.loading import loading
+from tasks.head import Head
+from tasks.registry import head_class
 
 
 @dataclass(frozen=True)
 class LoadedHead:
-    """A trained head. `labels`: names in id order, None for span, choice and mlm."""
+    """A trained head. `labels`: names in id order, None where the task type has none."""
 
     task: str
     kind: str
     labels: tuple[str, ...] | None
     max_length: int
-    module: nn.Module
+    module: Head
 
 
 def beside(encoder: Path) -> Path:
@@ -51,7 +52,7 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     labels, length, prefix = tuple(entry["labels"] or ()) or None, entry["max_length"], f"{name}."
     if type(length) is not int or not all(isinstance(label, str) for label in labels or ()):
         raise ValueError(f"{name}: max_length {length!r}, labels {labels!r}")
-    module = make_head(entry["kind"], config, len(labels) if labels else None)
+    module = head_class(entry["kind"]).fresh(config, len(labels) if labels else None)
     module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
@@ -88,7 +89,7 @@ def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]
     if isinstance(run.encoder, RandomEncoder):
         return
     encoder, unused = f"encoder {run.encoder}", set(model.encoder.unused_weights)
-    masked = [task for task in fresh if task.task.kind == "mlm"]
+    masked = [task for task in fresh if task.type.all_embeddings]
     if masked:
         state, taken = load_lm_head(run.encoder)
         names = ", ".join(task.name for task in masked)

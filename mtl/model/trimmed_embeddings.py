@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from common.run_config import RandomEncoder, RunConfig
 from data_prep.storage.store import short_hash
-from mtl.data.packing import Special
 from mtl.data.task_data import TaskData
+from tasks.encoding import Special
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows:
     """
     if not config.trim_word_embeddings:
         return Vocabulary(rows, None, "trim_word_embeddings is false")
-    masked = next((task.name for task in tasks if task.task.kind == "mlm"), None)
+    masked = next((task.name for task in tasks if task.type.all_embeddings), None)
     if masked is not None:
-        return Vocabulary(rows, None, f"the loss of {masked}, of kind mlm, reaches every one")
+        return Vocabulary(rows, None, f"the loss of {masked} reaches every one")
     seen = np.zeros(rows, bool)
     for task in tasks:
         for prepared in task.prepared:

@@ -23,8 +23,6 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mtl.model.attention import TRITON_HEADS
-
 
 class Kernel(NamedTuple):
     """How a kernel is launched. tile: rows a program owns, one of SIZES; step: rows it reads per turn of its loop.
@@ -58,11 +56,6 @@ PLANS = {
     (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1)),
 }
 LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and exp2 is what the hardware has
-
-
-def fits(dtype: torch.dtype, dim: int) -> bool:
-    """Whether `attention` takes heads of `dim` elements of `dtype`."""
-    return dtype in (torch.bfloat16, torch.float16, torch.float32) and dim in TRITON_HEADS
 
 
 def plan(dtype: torch.dtype, dim: int) -> Plan:
@@ -106,7 +99,7 @@ def attention(qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
     """
     tokens, three, _, dim = qkv.shape
     assert tokens == tiles.tokens and three == 3, f"{tuple(qkv.shape)} for {tiles.tokens} tokens"
-    assert fits(qkv.dtype, dim) and scale > 0, f"{qkv.dtype}, dim {dim}, scale {scale}"
+    assert qkv.dtype.itemsize <= 4 and dim in (16, 32, 64, 128) and scale > 0, f"{qkv.dtype}, dim {dim}, scale {scale}"
     return _Attention.apply(qkv.contiguous(), tiles, scale)
 
 

@@ -17,7 +17,6 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
 from common.run_config import RunConfig
 from mtl.data.task_data import TaskData
-from mtl.evaluation.running_metrics import headline
 from mtl.model.encoder import export_config
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
@@ -84,7 +83,7 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
     for task in tasks:
         figures = scores.get(task.name)
         licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
-        shown = f"{100 * headline(figures):.1f}" if figures else "-"
+        shown = f"{100 * figures['score']:.1f}" if figures else "-"
         majority = f"{100 * figures['majority']:.1f}" if figures else "-"
         lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {shown} | {majority} |")
     lines += [

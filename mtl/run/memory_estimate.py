@@ -7,9 +7,9 @@ import psutil
 import torch
 from transformers import AutoModel, PretrainedConfig
 
-from mtl.model.heads import make_head
 from mtl.model.loading import loading
 from mtl.run.setup import Setup, called
+from tasks.registry import head_class
 
 GIB = 2**30
 
@@ -18,7 +18,7 @@ def parameters(made: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters that take part in training, counted on the meta device."""
     with loading(called(made.run.encoder)), torch.device("meta"):
         encoder = AutoModel.from_config(made.source)
-        heads = [make_head(t.task.kind, made.source, len(t.labels) if t.labels else None) for t in made.tasks]
+        heads = [head_class(t.task.kind).fresh(made.source, len(t.labels) if t.labels else None) for t in made.tasks]
     left_out = (made.vocabulary.rows - made.vocabulary.trained) * made.source.hidden_size
     return sum(p.numel() for p in encoder.parameters()) - left_out, sum(
         p.numel() for h in heads for p in h.parameters()

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from mtl.data import loader
-from mtl.data.packing import Special
 from mtl.data.plan import Plan, Step
 from mtl.distributed import collectives
 from mtl.model.encoder import MultiTaskModel
+from tasks.encoding import Special
 
 SHOWN = 5
 IN_A_ROW = 10  # so many steps left out one after another are no accident: the run ends all the same

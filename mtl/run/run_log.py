@@ -15,8 +15,6 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from mtl.evaluation.running_metrics import headline
-
 
 class Monitor:
     """`step` counts finished optimizer steps."""
@@ -58,14 +56,14 @@ class Monitor:
         for task, figures in scores.items():
             self._line({"step": step, "kind": "dev", "task": task, **figures})
             for name, value in figures.items():
-                if name not in ("majority", "examples"):
+                if name not in ("majority", "examples", "score"):
                     self._point(f"dev_{name}/{task}", value, step)
         self._line({"step": step, "kind": "dev", "task": "all", "mean": mean})
         self._point("dev/mean", mean, step)
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
         for task, figures in scores.items():
-            score = 100 * headline(figures)
+            score = 100 * figures["score"]
             rows.append(f"{task:<{width}}  {score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}")
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
         self.say("\n".join(rows))

@@ -11,21 +11,20 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from common import run_config as configs
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
 from common.run_config import HOUSE, RandomEncoder, RunConfig
+from data_prep.run_tasks import load
 from data_prep.storage.store import file_sha256
-from mtl import weights
 from mtl.data import task_data
-from mtl.data.packing import Special
 from mtl.data.plan import Plan
 from mtl.data.task_data import TaskData
-from mtl.model import attention, trimmed_embeddings
+from mtl.model import attention, trimmed_embeddings, weight_files
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
 from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
+from tasks.encoding import Special
 
 PACKAGES = ("data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
 
@@ -125,7 +124,7 @@ def _encoder_identity(spec: str | RandomEncoder) -> Any:
     """Of a folder or Hub id its name and the sha256 of its weight files; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
         return spec.config
-    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weights.weight_files(spec)]}
+    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weight_files.weight_files(spec)]}
 
 
 def _head_identity(place: str | None) -> str | None:
@@ -138,7 +137,7 @@ def _head_identity(place: str | None) -> str | None:
 
 def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
-    run = configs.load(name, overrides)
+    run, named = load(name, overrides)
     ds = read_deepspeed(run)
     tokenizer = task_data.tokenizer_of(run)
     special = task_data.special_of(tokenizer)
@@ -151,14 +150,14 @@ def read(name: str, overrides: list[str]) -> Setup:
         )
     # RoBERTa's positions begin behind the padding index.
     room = source.max_position_embeddings - special.pad - 1
-    for index, task in enumerate(run.resolved_tasks()):
+    for index, task in enumerate(named):
         if run.length_of(index) > room:
             raise InputError(
                 f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {room} positions: lower it"
             )
     sets = [part for override in overrides for part in ("--set", override)]
     command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
-    tasks = task_data.open_tasks(run, tokenizer, command)
+    tasks = task_data.open_tasks(run, named, tokenizer, command)
     rows = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=rows.known)
     return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, rows)

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from common.errors import InputError
 from eval.inference.encoder import Subject
 from mtl.model.encoder import load_encoder
+from mtl.model.weight_files import weight_files
 from mtl.run import setup
-from mtl.weights import weight_files
 from tests.support import masked_lm
 from tests.support.small import write_run, write_tasks
 

@@ -14,29 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-
-@dataclass(frozen=True)
-class Lists:
-    """A list column of some rows. values: all lists one after another; counts: int64 [rows], their lengths."""
-
-    values: np.ndarray
-    counts: np.ndarray
-
-    @property
-    def ends(self) -> np.ndarray:
-        """int64 [rows]: where each list ends in `values`."""
-        return np.cumsum(self.counts)
-
-
-Column = np.ndarray | Lists
-Columns = dict[str, Column]
-
-
-def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """int64 [sum of counts]: starts[0], starts[0] + 1, ... (counts[0] of them), then the same of the next."""
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.repeat(starts - (ends - counts), counts) + np.arange(total)
+from common.columns import Column, Columns, Lists, spread
 
 
 def merge(parts: list[tuple[np.ndarray, Column]], rows: int) -> Column:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mtl.data.packing import HeadRows, PackedBatch, PairGradients
+from tasks.head import HeadRows, PairGradients
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,12 @@ def gradients(found: Gathered, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return by_vector, by_scale, torch.stack([losses.detach(), right], 1)
 
 
-def attach(batch: PackedBatch, name: str, found: tuple[Tensor, Tensor, Tensor]) -> PackedBatch:
-    """`batch` whose rows of head `name` know their gradients; `found`: from `gradients`, by the slots in `labels`."""
+def attach(rows: HeadRows, found: tuple[Tensor, Tensor, Tensor]) -> HeadRows:
+    """`rows` with their gradients; `found`: from `gradients`, by the slots in `labels`."""
     by_vector, by_scale, units = found
-    rows = batch.heads[name]
     slots = rows.labels
     share = len(slots) / max(1, len(units))  # every pair carries its share of the gradient of the scale
-    known = PairGradients(by_vector[slots].flatten(0, 1), by_scale * share, units[slots])
-    return replace(batch, heads={**batch.heads, name: replace(rows, pairs=known)})
+    return replace(rows, pairs=PairGradients(by_vector[slots].flatten(0, 1), by_scale * share, units[slots]))
 
 
 def loss(vectors: Tensor, scale: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor, Tensor]:

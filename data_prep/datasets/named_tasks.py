@@ -1,48 +1,12 @@
-"""The table of tasks: what each is made of and how it is scored. Data, not classes.
+"""The tasks that a run config may name. Data, not classes.
 
-A task is a kind, a label set, a metric and one or more datasets that share one head. The nine here are the
-intermediate tasks of Phang et al. 2020 (arXiv 2005.13013); a user's own task is written in the run config and
-becomes a `Task` as well (see `common/run_config.py`). The order of `labels` fixes the label ids everywhere.
+The nine intermediate tasks are those of Phang et al. 2020 (arXiv 2005.13013); a user's own task is written in the run
+config (`data_prep/run_tasks.py`). The order of `labels` fixes the label ids everywhere.
 """
-
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 from common import languages
 from common.labels import NER, NLI, PAWSX, QQP, UPOS
-
-__all__ = ["KINDS", "METRICS", "NLI", "TASKS", "Kind", "Task"]
-
-Kind = Literal["classify", "span", "choice", "tag", "mlm", "pair"]
-KINDS: tuple[str, ...] = get_args(Kind)
-
-# What a dev figure may be, by kind; the first is the default and is also what selects the best model.
-METRICS: dict[str, tuple[str, ...]] = {
-    "classify": ("accuracy",),
-    "span": ("squad", "squad_v2"),
-    "choice": ("accuracy",),
-    "tag": ("token_accuracy",),
-    "mlm": ("masked_accuracy",),
-    "pair": ("map@20",),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One task: `labels` is None where the kind has none (span, choice, mlm) or where the data define them (tag)."""
-
-    name: str
-    kind: Kind
-    metric: str
-    datasets: tuple[str, ...]
-    labels: tuple[str, ...] | None = None
-    language: str = "en"
-    # A user's own files; set only for a task written in the run config, then `datasets` is (name,).
-    train: str | None = None
-    dev: str | None = None
-    # Greatest length of a pair's query, special tokens included (None: as long as its passage, the config's length).
-    query_length: int | None = None
-
+from tasks.task import Task
 
 TASKS: dict[str, Task] = {
     task.name: task

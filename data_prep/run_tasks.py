@@ -1,0 +1,72 @@
+"""The tasks of a run config: entries of the table by name, and a user's own."""
+
+from dataclasses import replace
+
+from common import run_config
+from common.errors import InputError
+from common.run_config import RunConfig, TaskEntry, nearest
+from data_prep.datasets.named_tasks import TASKS
+from tasks.registry import TASK_TYPES
+from tasks.task import Task
+
+
+def load(name: str, overrides: list[str] | None = None) -> tuple[RunConfig, list[Task]]:
+    """The run config `name` (see `common.run_config.load`) and its tasks; `InputError` names the file."""
+    config = run_config.load(name, overrides)
+    try:
+        return config, resolve(config)
+    except InputError as error:
+        raise InputError(f"{run_config.find_config(name)}: {error}") from None
+
+
+def resolve(config: RunConfig) -> list[Task]:
+    """The tasks of a run, in the order of the config; `InputError` for an incomplete or contradictory entry."""
+    return [_resolve(entry) for entry in config.tasks]
+
+
+def _resolve(entry: TaskEntry) -> Task:
+    if (entry.task is None) == (entry.name is None):
+        raise InputError("tasks: an entry has either `task` (one of the table) or `name` (your own)")
+    return _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
+
+
+def _known(entry: TaskEntry, name: str) -> Task:
+    if name not in TASKS:
+        raise InputError(f"tasks: unknown task {name!r}; {nearest(name, TASKS)}")
+    for field in ("kind", "labels", "metric"):
+        if getattr(entry, field) is not None:
+            raise InputError(f"tasks: {name}: `{field}` is fixed by the table; use `name` for your own task")
+    known = TASKS[name]
+    if entry.train is None and entry.dev is None:
+        return known
+    if len(known.datasets) > 1:
+        raise InputError(f"tasks: {name}: it is made of {', '.join(known.datasets)}; give no own files")
+    if entry.train is None or entry.dev is None:
+        raise InputError(f"tasks: {name}: give both `train` and `dev`, or neither")
+    return replace(known, train=entry.train, dev=entry.dev)
+
+
+def _own(entry: TaskEntry, name: str) -> Task:
+    if name in TASKS:
+        raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
+    if not name.replace("_", "").replace("-", "").isalnum() or len(name.encode()) > 100:
+        raise InputError(f"tasks: name {name!r}: letters, digits, - and _ only, at most 100 bytes (it names folders)")
+    missing = [field for field in ("kind", "train", "dev") if getattr(entry, field) is None]
+    if missing:
+        raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
+    kind = str(entry.kind)
+    if kind not in TASK_TYPES:
+        raise InputError(f"tasks: {name}: unknown kind {kind!r}; known: {', '.join(TASK_TYPES)}")
+    task_type = TASK_TYPES[kind]
+    if entry.labels and (len(set(entry.labels)) < len(entry.labels) or not all(map(str.strip, entry.labels))):
+        raise InputError(f"tasks: {name}: `labels` must be different and not empty")
+    if task_type.labels == "required" and not entry.labels:
+        raise InputError(f"tasks: {name}: a `{kind}` task needs `labels`, the label names in id order")
+    if task_type.labels == "none" and entry.labels:
+        raise InputError(f"tasks: {name}: kind `{kind}` has no labels")
+    metric = entry.metric or task_type.metrics[0]
+    if metric not in task_type.metrics:
+        known = ", ".join(task_type.metrics)
+        raise InputError(f"tasks: {name}: metric {metric!r} is not one of {known} (kind {kind})")
+    labels = tuple(entry.labels) if entry.labels else None
+    return Task(name, kind, metric, (name,), labels, entry.language, entry.train, entry.dev)

@@ -1,0 +1,141 @@
+"""What a task type tells data preparation, packing and dev evaluation. No torch: `tasks/head.py` is the other half."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from common.columns import Columns, lists, plain, spread
+from common.errors import InputError
+from common.fields import Labels
+from tasks.encoding import Encoding, Pieces, Row, Special
+
+
+class Example(Protocol):
+    """An example of any task type. `id`: its name in the source, or ""."""
+
+    @property
+    def id(self) -> str: ...
+
+
+E = TypeVar("E", bound=Example)
+_NONE = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How rows of one task came into a batch. slots: int64 [n], positions in the global batch; numbers: int64 [n],
+
+    positions among the rows of this task in the global batch.
+    """
+
+    seed: int
+    step: int
+    slots: np.ndarray
+    numbers: np.ndarray
+    special: Special
+    mlm_probability: float
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What a head reads of n rows (m positions of the packed row in all), int64 arrays; see `tasks.head.HeadRows`."""
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    counts: np.ndarray  # [n] positions of each row
+    group: np.ndarray = field(default_factory=lambda: _NONE)
+    column: np.ndarray = field(default_factory=lambda: _NONE)
+
+    @classmethod
+    def table(cls, tokens: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> "Positions":
+        """Positions whose scores are laid out as a table: a line per row, a column per position of the row."""
+        group = np.repeat(np.arange(len(counts)), counts)
+        return cls(tokens, labels, counts, group, spread(np.zeros(len(counts), np.int64), counts))
+
+
+class TaskType(ABC, Generic[E]):
+    """One task type: its examples, how they are checked and encoded, what its head reads of a row.
+
+    metrics: dev metrics a task of this type may have, the default first. labels: whether a task names its labels,
+    may leave them to the training data, or has none. columns: Arrow columns that `encode` adds; dev_columns: those of
+    the dev split alone. stored: the stored columns that `complete` and `positions` need.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    labels: ClassVar[Literal["required", "optional", "none"]] = "none"
+    columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
+    dev_columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
+    stored: ClassVar[tuple[str, ...]] = ()
+    all_embeddings = False  # whether the loss reaches every row of the word embeddings
+    gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
+
+    # Data preparation
+
+    @abstractmethod
+    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> E:
+        """The example of a row of a user's own file, in the type's canonical fields."""
+
+    @abstractmethod
+    def validate(self, example: E, where: str, labels: Sequence[str] | None = None) -> None:
+        """Checks an example; `where`: file and row for the message; `labels`: the task's label names, if known.
+
+        Raises `EmptyText` for a text without a visible character and `InputError` for everything else that is wrong.
+        """
+
+    @abstractmethod
+    def encode(self, tokenizer: Pieces, examples: Sequence[E], to: Encoding) -> list[Row]:
+        """Rows (see `tasks/encoding.py`); what was cut is counted in `to.truncated`."""
+
+    def encoding_parts(self, max_length: int, query_length: int | None) -> list[Any]:
+        """What the rows depend on besides labels, `max_length` and the tokenizer; part of the folder's name."""
+        return []
+
+    def labels_in(self, example: E) -> Sequence[str]:
+        """The label names in an example, for types whose labels may come from the training data."""
+        return ()
+
+    def gold_record(self, example: E) -> dict[str, Any]:
+        """The fields of `gold` of a dev example."""
+        raise NotImplementedError
+
+    # Packing
+
+    def units(self, length: np.ndarray, units: np.ndarray, mlm_probability: float) -> np.ndarray:
+        """Loss units of rows, int64 [n], from their columns `length` and `units`."""
+        return units
+
+    def complete(self, columns: Columns, draw: Draw) -> Columns:
+        """Rows as they are packed: `columns` with what depends on the step."""
+        return columns
+
+    @abstractmethod
+    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+        """What the head reads. starts: where each sequence begins in the packed row; first: first sequence of each row.
+
+        `ValueError` for rows that do not add up.
+        """
+
+    def no_positions(self) -> Positions:
+        """What the head reads where a batch has no rows of its task."""
+        return Positions(_NONE, _NONE, _NONE)
+
+    # Dev evaluation
+
+    def majority(self, columns: Columns, gold: Sequence[dict[str, Any]]) -> float:
+        """The score, in [0, 1], of always giving the commonest answer of these dev rows."""
+        found = columns["label"] if "label" in columns else lists(columns["labels"]).values
+        values = plain(found)
+        known = values[values >= 0]
+        return float(np.bincount(known).max()) / len(values) if len(known) else 0.0
+
+
+def check_label(label: int, number: int | None, where: str) -> None:
+    """`InputError` unless 0 <= label < number (None: no upper limit)."""
+    if label < 0 or (number is not None and label >= number):
+        expected = f"0 to {number - 1}" if number else "0 or more"
+        raise InputError(f"{where}: field `label`: expected {expected}, found {label}")

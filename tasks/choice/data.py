@@ -1,0 +1,83 @@
+"""Multiple choice: a prompt and its possible continuations, one of them right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common import fields
+from common.columns import Columns, lists, plain
+from common.errors import InputError
+from common.fields import Labels
+from tasks.base import Positions, TaskType
+from tasks.encoding import INT, Encoding, Pieces, Row, make_row, tokenize
+
+MAX_CHOICES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A prompt and its possible continuations; `label` is the index of the right one."""
+
+    id: str
+    prompt: str
+    choices: tuple[str, ...]
+    label: int
+
+
+class ChoiceType(TaskType[Choice]):
+    """A sequence `<s> prompt </s></s> choice </s>` per choice; the head reads the first token of each."""
+
+    name = "choice"
+    metrics = ("accuracy",)
+    columns = (("label", INT),)
+    stored = ("label",)
+
+    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Choice:
+        label = fields.number(fields.get(row, "label", where), "label", where)
+        choices = tuple(fields.texts(row, "choices", where))
+        return Choice(str(row.get("id", "")), fields.text(row, "prompt", where), choices, label)
+
+    def validate(self, example: Choice, where: str, labels: Sequence[str] | None = None) -> None:
+        fields.check_text(example.prompt, "prompt", where)
+        found = len(example.choices)
+        if not 2 <= found <= MAX_CHOICES:
+            raise InputError(f"{where}: field `choices`: expected 2 to {MAX_CHOICES} choices, found {found}")
+        for number, choice in enumerate(example.choices):
+            fields.check_text(choice, f"choices, number {number + 1}", where)
+        if not 0 <= example.label < found:
+            raise InputError(f"{where}: field `label`: expected 0 to {found - 1} (a choice), found {example.label}")
+
+    def encode(self, tokenizer: Pieces, examples: Sequence[Choice], to: Encoding) -> list[Row]:
+        """Adds `label`, an int: the index of the right choice.
+
+        The prompt loses tokens at its start (its end is what the choice continues), a choice is kept whole unless it
+        alone is longer than the room.
+        """
+        max_length, truncated = to.max_length, to.truncated
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        ids = tokenize(tokenizer, (text for e in examples for text in (e.prompt, *e.choices)))
+        room = max_length - 4
+        rows = []
+        for index, example in enumerate(examples):
+            prompt = ids[example.prompt]
+            sequences = []
+            cut_prompt = cut_choice = False
+            for text in example.choices:
+                choice = ids[text][:room]
+                rest = room - len(choice)
+                cut_choice |= len(ids[text]) > room
+                cut_prompt |= len(prompt) > rest
+                # From the front, because prompt[-0:] would be all of it.
+                kept = prompt[max(0, len(prompt) - rest) :]
+                sequences.append([bos, *kept, eos, eos, *choice, eos])
+            if cut_prompt:
+                truncated["prompt"] += 1
+            if cut_choice:
+                truncated["choice"] += 1
+            rows.append(make_row(sequences, 1, index, label=example.label))
+        return rows
+
+    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+        return Positions.table(starts, plain(columns["label"]), lists(columns["lengths"]).counts)

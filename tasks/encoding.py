@@ -1,0 +1,135 @@
+"""What the encoders of all task types share: tokenization, special tokens, and the form of an encoded row.
+
+A row is a dict of NumPy int32 arrays and ints,
+
+    input_ids  int32 [length]   tokens of all sequences of the row, one sequence after the other
+    lengths    int32 [n]        tokens of each sequence (n = 1, but one per choice for `choice`, and 2 for `pair`)
+    length     int              len(input_ids)
+    units      int              loss units of the row: 1; labelled words (tag); masked tokens (mlm)
+    example    int              index of the source example (which may give several rows: windows, long sentences)
+
+and what the task type adds. Texts are tokenized once per distinct text of a call, without special tokens; these are
+added here, always as `<s> A </s>` or `<s> A </s></s> B </s>`. Change ENCODING_VERSION with anything that changes a row:
+prepared folders carry it in their name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from common.errors import InputError
+from tasks.word_cache import Words
+
+if TYPE_CHECKING:
+    import tokenizers
+
+Row = dict[str, Any]
+
+ENCODING_VERSION = 1
+SHORTEST = 12  # below this a pair has no room for words
+
+INT = pa.int32()
+INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
+
+
+class Pieces(Protocol):
+    """What encoding needs of a tokenizer; a `PreTrainedTokenizerFast` has it."""
+
+    @property
+    def backend_tokenizer(self) -> Any: ...
+    @property
+    def bos_token_id(self) -> Any: ...
+    @property
+    def eos_token_id(self) -> Any: ...
+    @property
+    def unk_token_id(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Special:
+    """The token ids that packing and masking need."""
+
+    bos: int
+    eos: int
+    pad: int
+    mask: int
+    vocabulary: int
+    others: tuple[int, ...]  # all special ids: never drawn as a random token
+    known: np.ndarray | None = field(default=None, compare=False, repr=False)  # bool [ids], `Vocabulary.known`
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What examples are encoded to. max_length: tokens of a sequence, special tokens included; labels: names in id
+
+    order (classify, tag); query_length: tokens of a pair's query (None: `max_length`, which is then its passage's too);
+    truncated: counts what was cut, by reason. `InputError` for a length that leaves no room for words.
+    """
+
+    max_length: int
+    labels: Sequence[str] | None = None
+    query_length: int | None = None
+    truncated: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        for length in (self.max_length, self.query_length or self.max_length):
+            if length < SHORTEST:
+                raise InputError(f"max_length {length}: at least {SHORTEST} tokens are needed, special tokens included")
+
+
+def make_row(sequences: Sequence[Sequence[int] | np.ndarray], units: int, example: int, **more: Any) -> Row:
+    """One encoded row; `more`: the columns that the task type adds."""
+    ids = np.concatenate([np.asarray(s, np.int32) for s in sequences]) if len(sequences) > 1 else sequences[0]
+    return {
+        "input_ids": np.asarray(ids, np.int32),
+        "lengths": np.array([len(s) for s in sequences], np.int32),
+        "length": len(ids),
+        "units": units,
+        "example": example,
+        **more,
+    }
+
+
+def tokenize(tokenizer: Pieces, texts: Iterable[str]) -> dict[str, list[int]]:
+    """Token ids of every distinct text, without special tokens."""
+    global _words
+    distinct = list(dict.fromkeys(texts))
+    backend = _backend(tokenizer)
+    if _words is None or _words[0] is not backend:
+        _words = (backend, Words(backend))
+    return dict(zip(distinct, _words[1].encode(distinct), strict=True))
+
+
+# Of the tokenizer that this process used last.
+_words: tuple[Any, Words] | None = None
+
+
+def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, "tokenizers.Encoding"]]:
+    """Every distinct text with its tokens and their offsets, without special tokens."""
+    distinct = list(dict.fromkeys(texts))
+    return zip(distinct, _backend(tokenizer).encode_batch(distinct, add_special_tokens=False), strict=True)
+
+
+def _backend(tokenizer: Pieces) -> Any:
+    backend = tokenizer.backend_tokenizer
+    # A call of the transformers tokenizer leaves its truncation behind in the backend.
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def text_row(tokenizer: Pieces, ids: list[int], max_length: int, truncated: Counter[str], index: int) -> Row:
+    """A row of one sequence, `<s> A </s>`, cut at its end."""
+    if len(ids) > max_length - 2:
+        truncated["text"] += 1
+    return make_row([[tokenizer.bos_token_id, *ids[: max_length - 2], tokenizer.eos_token_id]], 1, index)
+
+
+def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
+    """A row per text, `<s> A </s>`, cut at its end."""
+    ids = tokenize(tokenizer, texts)
+    return [text_row(tokenizer, ids[text], to.max_length, to.truncated, index) for index, text in enumerate(texts)]

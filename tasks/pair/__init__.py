@@ -1,0 +1,1 @@
+"""Contrastive pairs for a dual encoder."""

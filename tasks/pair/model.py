@@ -1,0 +1,53 @@
+"""The dual encoder of contrastive pairs."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PretrainedConfig
+
+from common.columns import Columns, plain
+from tasks import head
+from tasks.head import HeadRows, Scored
+from tasks.pair.gradient_caching import average_precision, loss, unit_losses
+
+
+class Head(head.Head):
+    """[m, H] first tokens -> [m, H] of length 1: encoder's pooler, normalised. `logit_scale`: 100 as in XTREME-R."""
+
+    reads_pooler = True
+    outcome = ("vectors",)
+
+    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
+        super().__init__(config, labels)
+        self.logit_scale = nn.Parameter(torch.tensor([100.0]))
+
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
+        return F.normalize(encoder.pooler(hidden[:, None]).float(), dim=1)
+
+    def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
+        """Of the pairs of this batch alone; in a training step those of the whole step count (`loss`)."""
+        return unit_losses(scores[0::2], scores[1::2], self.logit_scale[0].float(), rows.group)
+
+    def loss(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor, Tensor]:
+        return loss(scores, self.logit_scale[0], rows)
+
+    def outcome_width(self, hidden_size: int) -> int:
+        return 2 * hidden_size
+
+    def example_outcome(self, scored: Scored, gold: dict[str, Any] | None, metric: str) -> np.ndarray:
+        """The vectors of query and passage."""
+        return scored[0][1].ravel()
+
+    def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
+        """Every query against the passages of all dev pairs."""
+        keys = torch.from_numpy(plain(columns["passage_key"]))
+        queries, passages = torch.from_numpy(outcomes).float().unflatten(1, (2, -1)).unbind(1)
+        losses, right = unit_losses(queries, passages, self.logit_scale.detach()[0].float().cpu(), keys)
+        return {
+            "map@20": float(average_precision(queries, passages, keys).mean()),
+            "accuracy": float(right.mean()),
+            "loss": float(losses.mean()),
+        }

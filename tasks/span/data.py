@@ -1,0 +1,171 @@
+"""Extractive question answering: a question, a context, and answers that are spans of it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from common import fields
+from common.columns import Columns, lists, plain, spread
+from common.errors import InputError
+from common.fields import Labels
+from tasks.base import Positions, TaskType
+from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, tokenize
+
+QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
+STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
+WORD_MARKS = "\u2581\u0120"  # how pieces mark the start of a word: XLM-R's, RoBERTa's
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A question about a context. `answers` holds (text, first character in `context`); none: unanswerable."""
+
+    id: str
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+
+
+class SpanType(TaskType[Span]):
+    """`<s> question </s></s> window </s>`, one row per window of the context; the head reads every token."""
+
+    name = "span"
+    metrics = ("squad", "squad_v2")
+    columns = (("start", INT), ("end", INT))
+    dev_columns = (("offset_start", INTS), ("offset_end", INTS))
+    stored = ("start", "end")
+    gold = pa.schema(
+        [
+            ("example", pa.int32()),
+            ("id", pa.string()),
+            ("context", pa.large_string()),
+            ("answers", pa.list_(pa.string())),
+        ]
+    )
+
+    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Span:
+        # Predictions are kept by id, so a row without one is named by its position in the file.
+        name = str(row["id"]) if row.get("id") is not None else where.rsplit(": ", 1)[-1]
+        question, context = fields.text(row, "question", where), fields.text(row, "context", where)
+        return Span(name, question, context, fields.answers(row, "start", where))
+
+    def validate(self, example: Span, where: str, labels: Sequence[str] | None = None) -> None:
+        fields.check_unicode(example.id, "id", where)  # it is stored, for the predictions
+        fields.check_text(example.question, "question", where)
+        fields.check_text(example.context, "context", where)
+        for number, (text, start) in enumerate(example.answers):
+            _check_answer(example.context, text, start, f"{where}: field `answers`, number {number + 1}")
+
+    def encode(self, tokenizer: Pieces, examples: Sequence[Span], to: Encoding) -> list[Row]:
+        """Adds start, end (int: token positions in the row, inclusive) and offset_start, offset_end (int32 [length]:
+        the characters of the context that each token covers, end exclusive; -1 outside the context).
+
+        Every window is kept. The question has at most 64 tokens, and at most half of the room when `max_length` is
+        small; neighbouring windows share 128 tokens, at most a third of the window. `start` and `end` are those of the
+        first answer, both 0 (`<s>`) where there is no answer or where it does not lie wholly in the window.
+
+        A token belongs to the answer if it covers one of its characters. Pieces that are only the word mark (a lone
+        `\u2581`) are ignored: their offsets name the first character of the piece that follows.
+        """
+        max_length, truncated = to.max_length, to.truncated
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        questions = tokenize(tokenizer, (e.question for e in examples))
+        contexts = dict(_context_tokens(tokenizer, (e.context for e in examples)))
+        longest_question = min(QUESTION_TOKENS, (max_length - 4) // 2)
+        rows = []
+        for index, example in enumerate(examples):
+            question = questions[example.question]
+            if len(question) > longest_question:
+                truncated["question"] += 1
+                question = question[:longest_question]
+            ids, starts, ends, bare = contexts[example.context]
+            answer = _answer_tokens(example, starts, ends, bare)
+            if example.answers and answer is None:
+                truncated["answer without a token"] += 1
+            before = len(question) + 3
+            room = max_length - before - 1
+            for first, last in windows(len(ids), room, min(STRIDE, room // 3)):
+                sequence = np.concatenate([[bos], question, [eos, eos], ids[first:last], [eos]]).astype(np.int32)
+                offset_start = np.full(len(sequence), -1, np.int32)
+                offset_end = offset_start.copy()
+                offset_start[before:-1] = starts[first:last]
+                offset_end[before:-1] = ends[first:last]
+                start = end = 0
+                if answer is not None and first <= answer[0] and answer[1] < last:
+                    start, end = answer[0] - first + before, answer[1] - first + before
+                offsets = {"offset_start": offset_start, "offset_end": offset_end}
+                rows.append(make_row([sequence], 1, index, start=start, end=end, **offsets))
+        return rows
+
+    def gold_record(self, example: Span) -> dict[str, Any]:
+        return {"id": example.id, "context": example.context, "answers": [text for text, _ in example.answers]}
+
+    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+        """All tokens of the row; labels [n, 2]: start and end, counted in the row."""
+        counts = lists(columns["input_ids"]).counts
+        ends = np.stack([plain(columns["start"]), plain(columns["end"])], axis=1)
+        return Positions.table(spread(starts[first], counts), ends, counts)
+
+    def no_positions(self) -> Positions:
+        none = np.zeros(0, np.int64)
+        return Positions(none, none.reshape(0, 2), none)
+
+    def majority(self, columns: Columns, gold: Sequence[dict[str, Any]]) -> float:
+        """The share of unanswerable questions."""
+        return sum(not one["answers"] for one in gold) / len(gold)
+
+
+def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
+    """Half-open windows of at most `room` over `length` tokens, neighbours sharing `stride`; one if there are none."""
+    first = 0
+    while first + room < length:
+        yield first, first + room
+        first += room - stride
+    yield first, length
+
+
+def _context_tokens(
+    tokenizer: Pieces, texts: Iterable[str]
+) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
+    """Per distinct text: ids int32 [n], character starts and ends int32 [n], and bool [n]: only a word mark."""
+    for text, encoding in encodings(tokenizer, texts):
+        ids = np.array(encoding.ids, np.int32)
+        offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        # To XLM-R, RoBERTa's mark is a letter (Maltese): a piece that covers one is more than a mark.
+        bare = np.array(
+            [
+                not token.strip(WORD_MARKS) and text[start:end] != WORD_MARKS[1]
+                for token, (start, end) in zip(encoding.tokens, encoding.offsets, strict=True)
+            ],
+            bool,
+        )
+        yield text, (ids, offsets[:, 0], offsets[:, 1], bare)
+
+
+def _answer_tokens(example: Span, starts: np.ndarray, ends: np.ndarray, bare: np.ndarray) -> tuple[int, int] | None:
+    """First and last token of the context that cover a character of the first answer."""
+    if not example.answers:
+        return None
+    text, first = example.answers[0]
+    covering = np.flatnonzero((ends > first) & (starts < first + len(text)) & (ends > starts) & ~bare)
+    return (int(covering[0]), int(covering[-1])) if len(covering) else None
+
+
+def _check_answer(context: str, text: str, start: int, where: str) -> None:
+    if not text or text.isspace():
+        raise InputError(
+            f"{where}: expected an answer text, found {text!r} (an unanswerable question has an empty list; copies"
+            " with blanked answers cannot be used)"
+        )
+    if start >= 0 and context.startswith(text, start):
+        return
+    found = [i for i in range(len(context)) if context.startswith(text, i)]
+    if found:
+        nearest = min(found, key=lambda place: abs(place - start))
+        hint = f"it stands at {nearest}: offsets count characters of the context as given, from 0"
+    else:
+        hint = "it stands nowhere in the context"
+    raise InputError(f"{where}: expected {fields.shorten(text)} at character {start} of `context`, but {hint}")

@@ -1,0 +1,65 @@
+"""The head of extractive question answering."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PretrainedConfig
+
+from common.columns import Columns
+from tasks import head
+from tasks.head import HeadRows, Scored, mean_loss
+from tasks.span.data import Span
+from tasks.span.squad import Answer, best_answers, squad_scores
+
+
+class Head(head.Head):
+    """[m, H] -> [m, 2] start and end scores (XLMRobertaForQuestionAnswering)."""
+
+    auto_class = "AutoModelForQuestionAnswering"
+    num_labels = 2
+    outcome = ("exact match", "F1")
+
+    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
+        super().__init__(config, labels)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
+        return self.qa_outputs(hidden)
+
+    def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
+        """Mean of the start and the end cross-entropy over all tokens of the window (Devlin et al. 2019, section 4.2);
+
+        right where both are.
+        """
+        start, end = (rows.table(scores[:, side]) for side in (0, 1))
+        losses = [F.cross_entropy(s, rows.labels[:, i], reduction="none") for i, s in enumerate((start, end))]
+        right = (start.argmax(-1) == rows.labels[:, 0]) & (end.argmax(-1) == rows.labels[:, 1])
+        return (losses[0] + losses[1]) / 2, right.float()
+
+    def decode(self, scored: Scored, example: Span, labels: Sequence[str] | None) -> str:
+        """The answer text, never empty for want of an answer: for targets whose questions all have one."""
+        return _answer(scored).text(example.context)
+
+    def example_outcome(self, scored: Scored, gold: dict[str, Any] | None, metric: str) -> tuple[float, float]:
+        assert gold is not None
+        v2 = metric == "squad_v2"
+        return squad_scores(_answer(scored, null_allowed=v2).text(gold["context"]), gold["answers"], v2=v2)
+
+    def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
+        exact, overlap = outcomes.mean(axis=0)
+        return {"f1": float(overlap), "em": float(exact), "loss": mean_loss(totals)}
+
+
+def _answer(scored: Scored, null_allowed: bool = False) -> Answer:
+    (answer,) = best_answers(
+        [scores[:, 0] for _, scores in scored],
+        [scores[:, 1] for _, scores in scored],
+        [row["offset_start"] for row, _ in scored],
+        [row["offset_end"] for row, _ in scored],
+        [0] * len(scored),
+        null_allowed=null_allowed,
+    ).values()
+    return answer

@@ -1,0 +1,1 @@
+"""Token classification: a label per word."""

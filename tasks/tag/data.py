@@ -1,0 +1,105 @@
+"""Token classification: a sentence in words, each with a tag."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common import fields
+from common.columns import Columns, lists
+from common.errors import InputError
+from common.fields import EmptyText, Labels, shorten
+from tasks.base import Positions, TaskType
+from tasks.encoding import INTS, Encoding, Pieces, Row, make_row, tokenize
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A sentence in words, each with a tag."""
+
+    id: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+class TagType(TaskType[Tag]):
+    """`<s> words </s>`; the head reads the first token of every word."""
+
+    name = "tag"
+    metrics = ("token_accuracy",)
+    labels = "optional"
+    columns = (("positions", INTS), ("labels", INTS))
+    stored = ("positions", "labels")
+
+    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Tag:
+        words, tags = tuple(fields.texts(row, "words", where)), tuple(fields.texts(row, "tags", where))
+        return Tag(str(row.get("id") or ""), words, tags)
+
+    def validate(self, example: Tag, where: str, labels: Sequence[str] | None = None) -> None:
+        words, tags = len(example.words), len(example.tags)
+        if not words and not tags:
+            raise EmptyText(f"{where}: field `words`: expected at least one word, found none")
+        if words != tags:
+            raise InputError(f"{where}: field `tags`: expected one tag per word, found {words} words and {tags} tags")
+        for number, (word, tag) in enumerate(zip(example.words, example.tags, strict=True), 1):
+            fields.check_text(word, f"words, number {number}", where)
+            if not tag.strip():
+                raise InputError(f"{where}: field `tags`, number {number}: expected a tag, found {tag!r}")
+            fields.check_unicode(tag, f"tags, number {number}", where)
+            if labels is not None and tag not in labels:
+                known = shorten(", ".join(labels))
+                raise InputError(f"{where}, tags: {shorten(tag)} is not among the task's labels ({known})")
+
+    def encode(self, tokenizer: Pieces, examples: Sequence[Tag], to: Encoding) -> list[Row]:
+        """Adds positions and labels (int32 [words]): the first token of each word, and the id of its tag.
+
+        Words are tokenized one by one. A sentence longer than `max_length` is split between words into several rows;
+        no word is lost: one that is longer than a whole row is cut (counted), one that the normalizer leaves nothing
+        of is `<unk>`. A tag outside `labels` has the label -1; `units` counts the others.
+        """
+        assert to.labels is not None
+        max_length, truncated = to.max_length, to.truncated
+        bos, eos, unk = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id
+        number = {label: i for i, label in enumerate(to.labels)}
+        ids = tokenize(tokenizer, (word for e in examples for word in e.words))
+        room = max_length - 2
+        rows = []
+        for index, example in enumerate(examples):
+            tokens: list[int] = [bos]
+            positions: list[int] = []
+            numbers: list[int] = []
+            for word, tag in zip(example.words, example.tags, strict=True):
+                pieces = ids[word] or [unk]
+                if len(pieces) > room:
+                    truncated["word"] += 1
+                    pieces = pieces[:room]
+                if len(tokens) - 1 + len(pieces) > room:
+                    rows.append(_row([*tokens, eos], positions, numbers, index))
+                    tokens, positions, numbers = [bos], [], []
+                positions.append(len(tokens))
+                numbers.append(number.get(tag, -1))
+                tokens.extend(pieces)
+            rows.append(_row([*tokens, eos], positions, numbers, index))
+        return rows
+
+    def labels_in(self, example: Tag) -> Sequence[str]:
+        return example.tags
+
+    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+        return labelled_tokens(columns, starts, first)
+
+
+def labelled_tokens(columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+    """The tokens at `positions` of each row, with their `labels`."""
+    positions, labels = lists(columns["positions"]), lists(columns["labels"])
+    if not np.array_equal(positions.counts, labels.counts):
+        raise ValueError("`positions` and `labels` do not add up")
+    tokens = np.repeat(starts[first], positions.counts) + positions.values
+    return Positions(tokens, labels.values, positions.counts)
+
+
+def _row(tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:
+    units = sum(number >= 0 for number in numbers)
+    arrays = {"positions": np.array(positions, np.int32), "labels": np.array(numbers, np.int32)}
+    return make_row([tokens], units, index, **arrays)
