@@ -73,11 +73,15 @@ class Folder:
         return chosen
 
     def all(self, ends: Sequence[str], within: str) -> list[Path]:
-        """Every file with one of these path ends, in order; byte-identical copies count as one."""
+        """Every file with one of these path ends, sorted by file name; byte-identical copies count as one.
+
+        By name and not by path: XTREME copies all treebanks of a language into one folder before it joins them
+        (`utils_preprocess.py`), and the lines of a submission count from there.
+        """
         found = [file for end in ends for file in self.matching(end, within)]
-        if len(found) < 2:
-            return found
-        return sorted({file_sha256(file): file for file in reversed(found)}.values())
+        if len(found) > 1:
+            found = list({file_sha256(file): file for file in reversed(found)}.values())
+        return sorted(found, key=lambda file: (file.name, file))
 
     def ccgbank(self) -> dict[str, list[Path]]:
         """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""

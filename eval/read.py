@@ -90,6 +90,9 @@ def _read(testset: TestSet, codes: Sequence[str], finders: list[Finder], splits:
     for code, copy in best.usable[split].items():
         loaded.rows[code] = _examples(testset, copy, loaded.notes)
     loaded.notes += [f"{copy.where}: labels withheld, not used" for copy in withheld]
+    differing = [copy for copy in best.usable[split].values() if copy.differs]
+    if differing:
+        loaded.unsubmitted = f"rows of {differing[0].where} are not those of XTREME's test: {differing[0].differs}"
     return loaded
 
 

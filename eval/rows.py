@@ -61,7 +61,8 @@ class Loaded:
 
     rows: `Classify`, `Span`, `Choice`, `Tag`, `Translation` or `Query`; for BUCC one or two `Corpora`, test last.
     pool: LAReQA's and Mewsli-X's candidates, of all languages together; every gold id is in it.
-    data: where it was read; supplied: said if that is not the first place that was asked for.
+    data: where it was read; supplied: what to know before comparing, in words: another place than the first asked for.
+    unsubmitted: why these rows are not those of the official test files, so that no submission can be made of them.
     """
 
     split: str
@@ -71,3 +72,4 @@ class Loaded:
     pool: list[Candidate] = field(default_factory=list)
     data: str = "hub"
     supplied: list[str] = field(default_factory=list)
+    unsubmitted: str = ""

@@ -35,7 +35,7 @@ from eval.targets import Target, resolve_suite
 from eval.training import Settings, Stage, chain
 from mtl.savedheads import LoadedHead
 
-VERSION = 2  # of the protocols: change it with anything that changes a score
+VERSION = 3  # of the protocols: change it with anything that changes a score or a submission
 QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
 
 
@@ -182,8 +182,11 @@ def _read_all(
                 reasons.append(str(error))
                 continue
             pieces.limit(some, options.examples)
-            supplied = [f"test data of {source}, as {data[0]} lacks them"] if source != data[0] else []
-            loaded[target.name] = replace(some, data=source, supplied=supplied)
+            if source != data[0]:
+                some.supplied.append(f"test data of {source}, as {data[0]} lacks them")
+            if some.unsubmitted:
+                some.supplied.append(f"no submission: {some.unsubmitted}")
+            loaded[target.name] = replace(some, data=source)
             break
         else:
             absent[target.name] = "; ".join(reasons)
