@@ -115,7 +115,7 @@ def read_bucc(place: Local, languages: Sequence[str]) -> Loaded:
     split = "test" if has["test"] >= has["validation"] else "validation"
     if split == "test":
         notes.append("test is BUCC's training set and the threshold's dev its sample, as in XTREME")
-    return Loaded(split, rows, files, notes)
+    return Loaded(split, rows, files, notes, dev=tuple(c for c, found in rows.items() if found[-1].split != "test"))
 
 
 def _limsi(place: Local, code: str, split: str, notes: list[str]) -> tuple[Corpora, dict[str, str]] | None:

@@ -23,7 +23,7 @@ from data_prep.errors import InputError
 from eval.embed import embed_parts
 from eval.mining import Corpus
 from eval.predict import Share, predict
-from eval.rows import Corpora, Loaded
+from eval.rows import Corpora, Data, Loaded
 from eval.subject import Subject
 from mtl import memory
 from mtl.batch import at_once
@@ -43,7 +43,7 @@ class Job:
     target: str
     encoder: str
     head: str | None
-    data: str
+    data: Data
     languages: tuple[str, ...]
     examples: int | None
     layer: int | None
