@@ -79,8 +79,8 @@ def _evaluate(arguments: list[str]) -> int:
         help=f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})",
     )  # fmt: skip
     add(
-        "--data", action="append", metavar="DIR",
-        help="folder with the test data, or `hub` (default); repeat: where to look next",
+        "--data", action="append", metavar="[TARGET[:LANGUAGES]=]DIR",
+        help="folder with the test data, or `hub` (default); repeat: where to look next; udpos:lt,pl=DIR: for these",
     )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")

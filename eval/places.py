@@ -27,13 +27,17 @@ Rows = list[tuple[str, dict[str, Any]]]
 
 @dataclass(slots=True)
 class Copy:
-    """One split of one language. `where` names it in messages, `files` are sha256 by name, `label` the label column."""
+    """One split of one language. `where` names it in messages, `files` are sha256 by name, `label` the label column.
+
+    `differs`: how its rows differ from the official test file's, see `HubTest`.
+    """
 
     where: str
     files: dict[str, str]
     rows: Rows
     label: str
     convert: Convert | None
+    differs: str = ""
 
 
 Finder = Callable[[str, str], Copy | None]  # (code, split) -> a copy
@@ -115,7 +119,7 @@ class Local:
                     if source.keep is None or source.keep(row[1], code)
                 ]
                 if rows or source.keep is None:
-                    return Copy(str(paths[0]), self.files(paths), rows, source.label, source.convert)
+                    return Copy(str(paths[0]), self.files(paths), rows, source.label, source.convert, source.differs)
         return None
 
     def _file(self, layout: Layout, code: str, split: str) -> Copy | None:
@@ -176,7 +180,8 @@ class Online:
             self._read[key] = self._rows(source, config, split)
         rows, files = self._read[key]
         mine = [row for row in rows if source.keep is None or source.keep(row[1], code)]
-        return Copy(f"{source.id}, {config}, {split}", files, mine, source.label, source.convert)
+        where = f"{source.id}, {config}, {split}"
+        return Copy(where, files, mine, source.label, source.convert, source.differs)
 
     def _rows(self, source: HubTest, config: str, split: str) -> tuple[Rows, dict[str, str]]:
         try:

@@ -10,7 +10,7 @@ sentences whose words a licence withholds are left out, and a note says how many
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from data_prep.sources.folders import Folder
 from data_prep.sources.sources_lock import Lock
 from eval.places import Copy, Finder, Local, Online
 from eval.retrieval import bitext, retrieval_sets
-from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Translation
+from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Translation, joined
 from eval.suites import Target
 from tasks.base import Example
 from tasks.registry import TASK_TYPES
@@ -33,13 +33,18 @@ from tasks.tag.data import Tag
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
 
-def read(target: Target, languages: Sequence[str], data: str, lock: Lock | None = None) -> Loaded:
+def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None = None) -> Loaded:
     """Test data of `target` in those of `languages` that `data` ("hub" or a folder) holds; () means all it holds.
 
+    `data` may also name several places with the languages to read from each; `languages` is not looked at then.
     What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
+    `Loaded.dev` says where that is not the test.
     Raises `NotThere` if there is nothing or the labels are withheld, `InputError` if a file or a row is wrong.
     """
+    if not isinstance(data, str):
+        parts = {place: read(target, codes, place, lock) for place, codes in data.items()}
+        return joined([replace(part, data=place) for place, part in parts.items()])
     testset = TEST_SETS[target.data or target.name]
     if data != "hub":
         place = Local(testset, Folder.open(Path(data), "--data"))
@@ -72,28 +77,34 @@ class _Found:
     usable: dict[str, dict[str, Copy]]
     withheld: list[Copy]
 
-    def rows(self) -> int:
-        return sum(len(copy.rows) for copies in self.usable.values() for copy in copies.values())
+    def rows(self, splits: Sequence[str]) -> int:
+        return sum(len(copy.rows) for split in splits for copy in self.usable[split].values())
 
     def split(self) -> str:
         return max(self.usable, key=lambda split: len(self.usable[split]))
 
 
 def _read(testset: TestSet, codes: Sequence[str], finders: list[Finder], splits: Sequence[str], data: str) -> Loaded:
-    """Rows of one kind of copy, never of two: of those that are there, the one with most labelled rows (all splits)."""
+    """Rows of one kind of copy, never of two: the one with most labelled rows of the test, then of all splits."""
     found = [_look(testset.kind, codes, finder, splits) for finder in finders]
     withheld = [copy for some in found for copy in some.withheld]
-    best = max(found, key=_Found.rows)
-    if not best.rows() and not any(best.usable.values()):
+    # The Hub calls Tatoeba's only split test or validation.
+    tests = splits if testset.kind == "translation" else testset.splits[:1]
+    best = max(found, key=lambda some: (some.rows(tests), some.rows(splits)))
+    if not best.rows(splits) and not any(best.usable.values()):
         if withheld:
             with_labels = testset.hub[0].id if testset.hub else testset.obtain
             raise NotThere(f"{withheld[0].where}: this copy has no labels (withheld); the Hub's {with_labels} has them")
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
     split = best.split()
     loaded = Loaded(split, {}, {code: copy.files for code, copy in best.usable[split].items()})
+    loaded.dev = () if split in tests else tuple(best.usable[split])
     for code, copy in best.usable[split].items():
         loaded.rows[code] = _examples(testset, copy, loaded.notes)
     loaded.notes += [f"{copy.where}: labels withheld, not used" for copy in withheld]
+    differing = [copy for copy in best.usable[split].values() if copy.differs]
+    if differing:
+        loaded.unsubmitted = f"rows of {differing[0].where} are not those of XTREME's test: {differing[0].differs}"
     return loaded
 
 

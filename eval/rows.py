@@ -8,6 +8,8 @@ from typing import Any
 
 from common.errors import InputError
 
+Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
+
 
 class NotThere(InputError):
     """Nothing to score: no data of this target, or a copy without labels. A suite names it and goes on."""
@@ -61,7 +63,10 @@ class Loaded:
 
     rows: `Classify`, `Span`, `Choice`, `Tag`, `Translation` or `Query`; for BUCC one or two `Corpora`, test last.
     pool: LAReQA's and Mewsli-X's candidates, of all languages together; every gold id is in it.
-    data: where it was read; supplied: said if that is not the first place that was asked for.
+    data: where it was read, as `eval.read.read` takes it.
+    supplied: what to know before comparing, in words, for example that this is not the first place that was asked for.
+    unsubmitted: why these rows are not those of the official test files, so that no submission can be made of them.
+    dev: languages of which dev is read, since the tests are not there or have no labels: in no average or submission.
     """
 
     split: str
@@ -69,5 +74,30 @@ class Loaded:
     files: dict[str, dict[str, str]]
     notes: list[str] = field(default_factory=list)
     pool: list[Candidate] = field(default_factory=list)
-    data: str = "hub"
+    data: Data = "hub"
     supplied: list[str] = field(default_factory=list)
+    unsubmitted: str = ""
+    dev: tuple[str, ...] = ()
+
+
+def joined(parts: list[Loaded]) -> Loaded:
+    """One target's rows of several places, each with languages of its own; `InputError` if they are of other splits."""
+    first, *more = parts
+    if not more:
+        return first
+    for part in more:
+        if part.split != first.split:
+            raise InputError(f"{first.data}: split {first.split}, {part.data}: split {part.split}; expected one split")
+    places: dict[str, tuple[str, ...]] = {}
+    for part in parts:
+        places[str(part.data)] = (*places.get(str(part.data), ()), *part.rows)
+    return Loaded(
+        first.split,
+        {code: rows for part in parts for code, rows in part.rows.items()},
+        {code: files for part in parts for code, files in part.files.items()},
+        [note for part in parts for note in part.notes],
+        data=places,
+        supplied=[sentence for part in parts for sentence in part.supplied],
+        unsubmitted="; ".join(part.unsubmitted for part in parts if part.unsubmitted),
+        dev=tuple(code for part in parts for code in part.dev),
+    )

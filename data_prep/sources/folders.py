@@ -4,6 +4,7 @@ Deterministic: files are looked at in sorted order, and when two different files
 Hidden folders are passed over; symbolic links are followed once.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -73,11 +74,21 @@ class Folder:
         return chosen
 
     def all(self, ends: Sequence[str], within: str) -> list[Path]:
-        """Every file with one of these path ends, in order; byte-identical copies count as one."""
+        """Every file with one of these path ends, sorted by file name; byte-identical copies count as one.
+
+        `InputError` for a name that two different files have: two releases, of which the folder should hold one.
+
+        By name and not by path: XTREME copies all treebanks of a language into one folder before it joins them
+        (`utils_preprocess.py`), and the lines of a submission count from there.
+        """
         found = [file for end in ends for file in self.matching(end, within)]
-        if len(found) < 2:
-            return found
-        return sorted({file_sha256(file): file for file in reversed(found)}.values())
+        if len(found) > 1:
+            found = list({file_sha256(file): file for file in reversed(found)}.values())
+        found = sorted(found, key=lambda file: (file.name, file))
+        for one, other in itertools.pairwise(found):
+            if one.name == other.name:
+                raise InputError(f"{one}, {other}: two different files of one name; give a narrower {self.option}")
+        return found
 
     def ccgbank(self) -> dict[str, list[Path]]:
         """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""

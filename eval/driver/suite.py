@@ -34,11 +34,12 @@ from eval.inference.embed import MAX_LENGTH, POOLINGS, default_layer
 from eval.inference.encoder import Subject, head_fingerprint
 from eval.metrics import aggregate, score, score_target
 from eval.read import read
-from eval.rows import Loaded, NotThere
+from eval.rows import Loaded, NotThere, joined
+from eval.sources import Source, groups, parse, shared_places
 from eval.suites import Target, resolve_suite
 from mtl.model.saved_heads import LoadedHead
 
-VERSION = 2  # of the protocols: change it with anything that changes a score
+VERSION = 3  # of the protocols: change it with anything that changes a score or a submission
 QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
 
 
@@ -86,11 +87,12 @@ def run(
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder whose scores.json holds them) of every encoder; `out` is the folder of a single one.
 
-    `data`: "hub" or folders; the test data of a target come from the first that has them.
+    `data`: "hub" or folders, as `eval/sources.py` reads them; a target's test data come from the first that has them.
     Raises `InputError` if an encoder, the data or the options are wrong, or if no target at all can run.
     """
     name, targets = resolve_suite(suite)
-    options = replace(options, sources=options.sources or tuple(data))
+    sources = [parse(text) for text in data]
+    options = replace(options, sources=options.sources or tuple(shared_places(sources)))
     assert options.pooling in POOLINGS
     if subprocesses.GPU and options.processes > torch.cuda.device_count():
         raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
@@ -99,13 +101,12 @@ def run(
         depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {depth}")
-    check_folders("--data", data)
     check_folders("--source", options.sources)
     folders = [out if out is not None and len(subjects) == 1 else subject.eval_folder for subject in subjects]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
-    loaded, absent = _read_all(name, targets, data, options)
+    loaded, absent = _read_all(name, targets, sources, options)
     plans = [_plan(s, targets, loaded, absent, options, f) for s, f in zip(subjects, folders, strict=True)]
     _some_left(name, plans)
     with contextlib.ExitStack() as locks:
@@ -168,7 +169,7 @@ def _some_left(suite: str, plans: Sequence[tuple[list["_Todo"], dict[str, str]]]
 
 
 def _read_all(
-    suite: str, targets: list[Target], data: Sequence[str], options: Options
+    suite: str, targets: list[Target], data: Sequence[Source], options: Options
 ) -> tuple[dict[str, Loaded], dict[str, str]]:
     """(data of the targets that can be read, reason of the others)."""
     loaded: dict[str, Loaded] = {}
@@ -177,20 +178,45 @@ def _read_all(
         if options.direct and target.training and not target.direct:
             absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
-        reasons = []
-        for source in data:
-            try:
-                some = read(target, target.of_suite(suite), source)
-            except NotThere as error:
-                reasons.append(str(error))
-                continue
-            artifacts.limit(some, options.examples)
-            supplied = [f"test data of {source}, as {data[0]} lacks them"] if source != data[0] else []
-            loaded[target.name] = replace(some, data=source, supplied=supplied)
-            break
+        reasons: list[str] = []
+        parts = [
+            some
+            for codes, places in groups(data, target, target.of_suite(suite))
+            if (some := _first_test(target, codes, places, options.examples, reasons)) is not None
+        ]
+        if parts:
+            loaded[target.name] = joined(parts)
         else:
             absent[target.name] = "; ".join(reasons)
     return loaded, absent
+
+
+def _first_test(
+    target: Target, codes: Sequence[str], places: Sequence[str], examples: int | None, reasons: list[str]
+) -> Loaded | None:
+    """The first of `places` with a labelled test, else the first with dev, else None; why not is added to `reasons`."""
+    fallback: Loaded | None = None
+    for place in places:
+        try:
+            some = read(target, codes, place)
+        except NotThere as error:
+            reasons.append(str(error))
+            continue
+        artifacts.limit(some, examples)
+        some.data = place
+        if place != places[0]:
+            some.supplied.append(f"test data of {place}, as {places[0]} lacks them")
+        if some.unsubmitted:
+            some.supplied.append(f"no submission: {some.unsubmitted}")
+        if not some.dev:
+            return some
+        fallback = fallback or some
+    if fallback is not None:
+        fallback.supplied.append(
+            f"dev, not test, in {len(fallback.dev)} languages, as {fallback.data} has no labelled tests of them: in no"
+            " average and no submission"
+        )
+    return fallback
 
 
 def _plan(
@@ -386,6 +412,7 @@ def _record(one: _Todo, found: score_target.Figures, protocol: dict[str, Any], j
         "missing_languages": missing,
         **aggregate.means(found.details, languages),
         "suites": aggregate.by_suite(one.target, languages),
+        "dev": list(one.loaded.dev),
         "details": found.details,
         **found.extra,
         "protocol": protocol,

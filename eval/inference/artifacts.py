@@ -24,7 +24,7 @@ from eval.inference.embed import embed_parts
 from eval.inference.encoder import Subject
 from eval.inference.predict import Share, predict
 from eval.retrieval.mining import Corpus
-from eval.rows import Corpora, Loaded
+from eval.rows import Corpora, Data, Loaded
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 
@@ -43,7 +43,7 @@ class Job:
     target: str
     encoder: str
     head: str | None
-    data: str
+    data: Data
     languages: tuple[str, ...]
     examples: int | None
     layer: int | None

@@ -6,8 +6,8 @@
 Counted as the official evaluator counts (google-research/xtreme at 838c13b, `evaluate.py`): a target is the unweighted
 mean over its languages, English among them wherever the official list has it; question answering enters as the mean of
 F1 and EM; a group and a suite are unweighted means over their targets. Without all of its languages a target enters no
-average, without all of its targets a group or a suite has no score, and what is missing is named: a mean over a part
-compares with nothing.
+average, nor where dev was scored instead of test; without all of its targets a group or a suite has no score. What is
+missing is named: a mean over a part compares with nothing.
 """
 
 import math
@@ -84,6 +84,8 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
         absent = [code for code in codes if code not in record["languages"]]
         if absent:
             missing[target.name] = f"without {' '.join(absent)}"
+        elif any(code in record.get("dev", ()) for code in codes):
+            missing[target.name] = "scored on dev"
         else:
             entered[target.name] = contribution(record, codes)
     groups = {}

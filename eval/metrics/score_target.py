@@ -31,6 +31,7 @@ RANKED = 256  # queries whose scores against the whole pool are held at once: 13
 class Figures:
     """details: figures of each language, in percent; submission: what `eval/submission.py` writes, by language;
 
+    it is left out where the rows are not those of the official test files.
     extra: what is said once of the target (the threshold of BUCC, the rank distance of LAReQA).
     """
 
@@ -50,6 +51,9 @@ def figures(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], 
     else:
         for code, rows in loaded.rows.items():
             _of_language(found, target, job, code, rows, names, centre, device)
+    if loaded.unsubmitted:
+        found.submission = {}
+    found.submission = {code: said for code, said in found.submission.items() if code not in loaded.dev}
     return found
 
 

@@ -60,6 +60,7 @@ class _Record(BaseModel):
     truncated: dict[str, int]
     notes: list[str]
     supplied: list[str] = []
+    dev: list[str] = []
     # Of LAReQA and of BUCC alone.
     rank_distance: _Number = 0.0
     pool: int = 0

@@ -102,5 +102,5 @@ def _notes(entries: Sequence[Entry], view: View) -> list[str]:
                 notes.setdefault(text, []).append(target.name)
     lines += [f"{', '.join(names)}: {text}" for text, names in notes.items()]
     if suite in OFFICIAL and all(isinstance(compare.average(entry, view), str) for entry in entries):
-        lines.append(f"no average for {suite}: it is taken over all of its targets with all of their languages")
+        lines.append(f"no average for {suite}: it is taken over all of its targets with all of their test data")
     return lines

@@ -2,7 +2,8 @@
 
 Tatoeba: LASER's files, `tatoeba.{iso3}-eng.{iso3}` and `.eng`, line i belongs to line i. XTREME's copy,
 `tatoeba/{xx}-en.{xx}` and `.en`, has its English side sorted, which hides the alignment; it is refused, unless the
-labels lie beside it (`tatoeba/test-{xx}.tsv`: for each English sentence the number, from 0, of the other one).
+labels lie beside it (`tatoeba/test-{xx}.tsv`: for each English sentence the number, from 0, of the other one). Then the
+English side goes back into LASER's order; the other one stays as it is, since a submission counts its lines.
 
 BUCC: corpora with their distractors in LIMSI's format, `id<TAB>sentence`, and the gold, `id<TAB>id`. The shared task's
 test gold was never published: as in XTREME, "test" is the official training set and "validation" the official sample.
@@ -55,7 +56,7 @@ def _tatoeba(place: Local, code: str, other: Path, english: Path) -> Copy:
         gold = place.paths(f"test-{code}.tsv", "tatoeba")
         if not gold:
             raise InputError(f"{english}: sorted, as in XTREME's copy, which hides the alignment; use LASER's files")
-        right = _aligned(right, gold[0])
+        left = _unsorted(left, gold[0])
         paths.append(gold[0])
     rows = [
         (f"{other}: line {number}", {"sentence1": theirs, "sentence2": ours})
@@ -64,19 +65,19 @@ def _tatoeba(place: Local, code: str, other: Path, english: Path) -> Copy:
     return Copy(str(other), place.files(paths), rows, "", None)
 
 
-def _aligned(sentences: list[str], gold: Path) -> list[str]:
-    """`sentences` in the order of the English ones, by the labels of XTREME's copy."""
+def _unsorted(english: list[str], gold: Path) -> list[str]:
+    """The English sentences in the order of the other language's, by the labels of XTREME's copy."""
     numbers = []
     for line, text in readers.lines(gold):
         if not text.strip().isdecimal() or len(text) > 18:
             raise InputError(f"{gold}: line {line}: expected the number of a sentence, from 0, found {text[:40]!r}")
         numbers.append(int(text))
-    if sorted(numbers) != list(range(len(sentences))):
+    if sorted(numbers) != list(range(len(english))):
         raise InputError(
-            f"{gold}: expected each number from 0 to {len(sentences) - 1} once, a line per English sentence, found"
+            f"{gold}: expected each number from 0 to {len(english) - 1} once, a line per English sentence, found"
             f" {len(numbers)} lines with {len(set(numbers))} numbers"
         )
-    return [sentences[number] for number in numbers]
+    return [text for _, text in sorted(zip(numbers, english, strict=True))]
 
 
 # Split -> how LIMSI and how XTREME call it.
@@ -114,7 +115,7 @@ def read_bucc(place: Local, languages: Sequence[str]) -> Loaded:
     split = "test" if has["test"] >= has["validation"] else "validation"
     if split == "test":
         notes.append("test is BUCC's training set and the threshold's dev its sample, as in XTREME")
-    return Loaded(split, rows, files, notes)
+    return Loaded(split, rows, files, notes, dev=tuple(c for c, found in rows.items() if found[-1].split != "test"))
 
 
 def _limsi(place: Local, code: str, split: str, notes: list[str]) -> tuple[Corpora, dict[str, str]] | None:

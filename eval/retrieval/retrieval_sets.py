@@ -132,7 +132,7 @@ def read_mewslix(place: Local, languages: Sequence[str]) -> Loaded:
         )
     pool = list(_entities(found[0]))
     known = {candidate.id for candidate in pool}
-    loaded = Loaded(split, {}, {}, notes, pool)
+    loaded = Loaded(split, {}, {}, notes, pool, dev=() if split == "test" else tuple(usable[split]))
     if len(known) < len(pool):
         raise InputError(f"{found[0]}: an entity stands there twice; expected each entity_id once")
     sums = place.files(found)

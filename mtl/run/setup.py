@@ -26,7 +26,7 @@ from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
 from tasks.encoding import Special
 
-PACKAGES = ("data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
+PACKAGES = ("common", "tasks", "data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
 
 
 @dataclass(frozen=True)

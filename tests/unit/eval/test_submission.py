@@ -1,0 +1,349 @@
+"""A submission written from gold labels scores 100 officially: every target, language and layout of files."""
+
+import csv
+import io
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from common.labels import NER, NLI, UPOS
+from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
+from data_prep.examples import Classify, Span
+from eval import submission
+from eval.inference.artifacts import Job
+from eval.metrics import score_target
+from eval.official import LANGUAGES
+from eval.read import read
+from eval.retrieval.mining import Corpus
+from eval.rows import Corpora, Loaded
+from eval.sources import Source, groups, parse
+from eval.suites import TARGETS
+from tests.support import official
+from tests.support.rows import fails
+
+Rows = list[Any]
+WORDS = ("ab", "Cd", '"ef', "gh\u2028i", "jk\x85", "l'm", "«no»", "pq", "Öst", "st")  # no line ends but to splitlines
+
+
+def sentence(rng: random.Random, count: int = 4) -> str:
+    return " ".join(rng.choices(WORDS, k=count))
+
+
+def put(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def put_lines(path: Path, lines: list[Any]) -> None:
+    put(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+
+
+def put_parquet(folder: Path, name: str, rows: Rows, split: str = "test") -> None:
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), folder / name / f"{split}-00000-of-00001.parquet")
+
+
+def table(rows: Rows, quoted: bool = False) -> str:
+    if not quoted:
+        return "".join("\t".join(row) + "\n" for row in rows)
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t").writerows(rows)  # as XTREME writes: quotes, and lines that end in CRLF
+    return text.getvalue()
+
+
+# Each target's made-up data of one language, in upstream's files and in the Hub's layout
+
+
+def pairs(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    labels = NLI if target == "xnli" else ("0", "1")
+    rows = [(sentence(rng), sentence(rng), rng.choice(labels)) for _ in range(9)]
+    rows[3] = ("", *rows[3][1:])  # an empty text counts as a row
+    numbers = [{"label": labels.index(label)} for _, _, label in rows]
+    if target == "xnli":
+        path = folder / "XNLI-1.0/xnli.test.tsv"
+        head = ["language", "gold_label", *(f"{n}_parse" for n in range(4)), "sentence1", "sentence2", "pairID"]
+        old = path.read_text("utf-8") if path.is_file() else table([head])
+        lines = [[code, label, *"----", a, b, str(n)] for n, (a, b, label) in enumerate(rows)]
+        put(path, old + table(lines))
+        put_parquet(
+            hub / "facebook/xnli", code,
+            [{"premise": a, "hypothesis": b, **n} for (a, b, _), n in zip(rows, numbers, strict=True)],
+        )  # fmt: skip
+        return
+    lines = [["id", "sentence1", "sentence2", "label"], *([str(n), *row] for n, row in enumerate(rows, 1))]
+    put(folder / f"x-final/{code}/test_2k.tsv", table(lines))
+    found = [
+        {"id": i, "sentence1": a, "sentence2": b, **n}
+        for i, ((a, b, _), n) in enumerate(zip(rows, numbers, strict=True))
+    ]
+    put_parquet(hub / "google-research-datasets/paws-x", code, found)
+
+
+def treebanks(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    """Three treebanks, whose folders and files sort differently, with multi-word tokens and withheld sentences."""
+    for name in ("PUD", "ParTUT", "HSE"):
+        lines = []
+        for number in range(4):
+            lines.append(f"# sent_id = {number}")
+            words = [(rng.choice(WORDS), rng.choice(UPOS)) for _ in range(5)]
+            if number == 2:
+                words = [("_", tag) for _, tag in words]
+            for n, (form, tag) in enumerate(words, 1):
+                if n == 2 and number != 2:
+                    lines.append("\t".join(["2-3", "zum \u200cB", *"________"]))
+                head = 3 if n == 2 else 0 if n == 1 else 1
+                lines.append("\t".join([str(n), form, "_", tag, "_", "_", str(head), "_", "_", "_"]))
+            lines += ["5.1\tx" + "\t_" * 8] * (number == 3) + [""]
+        put_lines(folder / f"UD_{UD_NAMES.get(code, code)}-{name}/{code}_{name.lower()}-ud-test.conllu", lines)
+    # The Hub's copy holds the parts of multi-word tokens.
+    rows = [{"tokens": ["zum", "B"], "pos_tags": [1, 7]}] * 9
+    if code in ("lt", "pl", "ro", "uk", "wo"):
+        put_parquet(hub / "izhx/xtreme-r-udpos", code, rows)
+    else:
+        put_parquet(hub / "google/xtreme", f"udpos.{UD_NAMES[code]}", rows)
+
+
+def entities(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    rows = [[(f"{rng.choice(WORDS)}:{n}", rng.choice(NER) if n else "B-PER") for n in range(6)] for _ in range(5)]
+    put(folder / f"panx/{code}/test", "\n".join(table([(f"{code}:{w}", t) for w, t in row]) for row in rows))
+    columns = [
+        {"tokens": [w for w, _ in row], "ner_tags": [NER.index(t) for _, t in row], "langs": [code] * len(row)}
+        for row in rows
+    ]
+    put_parquet(hub / "unimelb-nlp/wikiann", code, columns)
+
+
+def questions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    name = TYDIQA_NAMES[code] if target == "tydiqa" else code
+    articles: Rows = []
+    found: Rows = []
+    for number in range(3):
+        words = sentence(rng, 8).split(" ")
+        context, paragraph = " ".join(words), {"context": " ".join(words), "qas": []}
+        for n in range(3):
+            answer = " ".join(words[n : n + 2])
+            begins = context.index(answer)
+            asked = {"id": f"{name}-{number}-{n}", "question": sentence(rng)}
+            paragraph["qas"].append({**asked, "answers": [{"text": answer, "answer_start": begins}]})
+            found.append(
+                {**asked, "title": "", "context": context, "answers": {"text": [answer], "answer_start": [begins]}}
+            )
+        articles.append({"title": "t", "paragraphs": [paragraph]})
+    path = folder / official.QA_FILES[target].format(code=code, tydi=TYDIQA_NAMES.get(code))
+    put(path, json.dumps({"data": articles, "version": "1.1"}))
+    if target == "tydiqa":  # all languages in one file, on the Hub as well
+        path = hub / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
+        old = pq.read_table(path).to_pylist() if path.is_file() else []
+        put_parquet(path.parent, "", old + found, "validation")
+    elif target == "xquad":
+        put_parquet(hub / "google/xquad", f"xquad.{code}", found, "validation")
+    else:
+        put_parquet(hub / "google/xtreme", f"MLQA.{code}.{code}", found)
+
+
+def corpora(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    for split, count in (("sample", 12), ("training", 20)):
+        gold = list(zip(rng.sample(range(count), 8), rng.sample(range(count), 8), strict=True))
+        for suffix in (code, "en"):
+            rows = [(f"{suffix}-{n:09}", f"{suffix} {split} {n}") for n in range(count)]
+            put(folder / f"{code}-en/{code}-en.{split}.{suffix}", table(rows))
+        put(folder / f"{code}-en/{code}-en.{split}.gold", table([(f"{code}-{a:09}", f"en-{b:09}") for a, b in gold]))
+
+
+def translations(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    rows = [(f"{sentence(rng, 2)}" + " " * (n % 2), f"{code} {n}") for n in range(60)]  # some English ones are equal
+    for suffix, side in (("eng", 0), (ISO3[code], 1)):
+        put_lines(folder / f"tatoeba.{ISO3[code]}-eng.{suffix}", [row[side] for row in rows])
+    columns = [{"sentence1": b, "sentence2": a} for a, b in rows]
+    put_parquet(hub / "mteb/tatoeba-bitext-mining", f"{ISO3[code]}-eng", columns)
+    columns = [{"source_sentence": f"{b}\n", "target_sentence": f"{a}\n"} for a, b in rows]
+    put_parquet(hub.parent / "hub of XTREME/google/xtreme", f"tatoeba.{ISO3[code]}", columns, "validation")
+
+
+def choices(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    fixed = {"choice1": "a", "choice2": "b", "question": "cause"}
+    rows = [{"premise": sentence(rng), **fixed, "label": rng.randrange(2), "idx": n} for n in range(9)]
+    put_lines(folder / f"xcopa/{code}/test.{code}.jsonl", rows)
+    put_parquet(hub / "cambridgeltl/xcopa", code, rows)
+
+
+def mentions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+    path, pool = folder / "wikinews_mentions-test.jsonl", folder / "candidate_set_entities.jsonl"
+    old, known = ([json.loads(x) for x in p.read_text().splitlines()] if p.is_file() else [] for p in (path, pool))
+    context = {"language": code, "text": "One two.", "sentence_spans": [{"start": 0, "end": 8}]}
+    some = [
+        {"example_id": f"{code}{n}", "mention_span": {"start": 0, "end": 3, "text": "One"}, "entity_id": f"Q{code}{n}"}
+        for n in range(5)
+    ]
+    entities = [{"entity_id": m["entity_id"], "description": "x", "description_language": "en"} for m in some]
+    put_lines(path, [*old, {"context": context, "mentions": some[:2]}, {"context": context, "mentions": some[2:]}])
+    rows = [{"example_id": m["example_id"], "mention": "One: { One }", "entity_id": m["entity_id"]} for m in some]
+    put_lines(hub / f"izhx/mewsli-x/wikinews_mentions/{code}/test.jsonl", rows)
+    for place in (pool, hub / "izhx/mewsli-x" / pool.name):
+        put_lines(place, known + entities)
+
+
+MAKE: dict[str, Callable[[Path, Path, str, str, random.Random], None]] = {
+    "xnli": pairs, "pawsx": pairs, "udpos": treebanks, "panx": entities, "xquad": questions, "mlqa": questions,
+    "tydiqa": questions, "bucc": corpora, "tatoeba": translations, "xcopa": choices, "mewslix": mentions,
+}  # fmt: skip
+
+
+def xtreme(folder: Path, target: str, code: str, upstream: Path) -> None:
+    """The files of XTREME's own download, made of the upstream ones, with the labels that it takes out of tests."""
+    rows = official.gold_rows(target, code, upstream)
+    if target in ("xnli", "pawsx"):
+        put(folder / target / f"test-{code}.tsv", table(rows, quoted=True))
+    elif target in ("udpos", "panx"):
+        put(folder / target / f"test-{code}.tsv", "\n".join(table(row) for row in rows))
+    elif target in official.QA_FILES:
+        name = f"tydiqa.goldp.{code}.dev.json" if target == "tydiqa" else official.QA_FILES[target].format(code=code)
+        put(folder / target / Path(name).name, json.dumps({"version": "1.1", "data": rows}))
+    elif target == "bucc":
+        for path in (upstream / f"{code}-en").iterdir():
+            name = path.name.replace("training", "test").replace("sample", "dev")
+            put(folder / "bucc2018" / name, path.read_text("utf-8"))
+    elif target == "tatoeba":
+        put_lines(folder / f"tatoeba/{code}-en.en", [text for text, _ in rows])
+        put_lines(folder / f"tatoeba/test-{code}.tsv", [str(line) for _, line in rows])
+        other = upstream / f"tatoeba.{ISO3[code]}-eng.{ISO3[code]}"
+        put(folder / f"tatoeba/{code}-en.{code}", other.read_text("utf-8"))
+    elif target == "xcopa":
+        put_lines(folder / f"xcopa/test-{code}.jsonl", rows)
+    else:
+        put_lines(folder / f"mewslix/wikinews_mentions/test-{code}.jsonl", rows)
+        pool = upstream / "candidate_set_entities.jsonl"
+        put(folder / "mewslix" / pool.name, pool.read_text("utf-8"))
+
+
+def predict_gold(job: Job, loaded: Loaded) -> None:
+    """The finished pieces of a model that is always right: gold labels, or vectors that are equal where they should."""
+    folder = Path(job.folder)
+    if loaded.pool:
+        ids = [candidate.id for candidate in loaded.pool]
+        np.save(folder / "pool.npy", np.eye(len(ids), dtype=np.float32))
+    for code, rows in loaded.rows.items():
+        if loaded.pool:
+            np.save(folder / f"{code}.npy", np.eye(len(ids), dtype=np.float32)[[ids.index(q.gold[0]) for q in rows]])
+        elif job.target == "tatoeba":
+            for side in ("en", "xx"):
+                np.save(folder / f"{code}.{side}.npy", np.eye(len(rows), dtype=np.float32))
+        elif isinstance(rows[0], Corpora):
+            for one in rows:
+                partner = dict(one.gold)
+                english = [one.english_ids[n] for n in Corpus(one.english_ids, one.english).distinct()]
+                axes = {name: n for n, name in enumerate([*english, *one.other_ids])}
+                for side, names in (("en", english), ("xx", [partner.get(name, name) for name in one.other_ids])):
+                    vectors = np.eye(len(axes), dtype=np.float32)[[axes[name] for name in names]] + 0.1
+                    np.save(folder / f"{code}.{one.split}.{side}.npy", vectors)
+        else:
+            labels = score_target.labels_of(TARGETS[job.target])
+            said = [
+                labels[row.label] if isinstance(row, Classify)
+                else row.answers[0][0] if isinstance(row, Span)
+                else getattr(row, "tags", None) or row.label
+                for row in rows
+            ]  # fmt: skip
+            (folder / f"{code}.json").write_text(json.dumps(said), encoding="utf-8")
+
+
+def gold_figures(target: str, loaded: Loaded, folder: Path) -> score_target.Figures:
+    job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(folder))
+    folder.mkdir()
+    predict_gold(job, loaded)
+    names = {label: label for label in score_target.labels_of(TARGETS[target])}
+    return score_target.figures(TARGETS[target], job, loaded, names, False, "cpu")
+
+
+CASES = {(target, layout) for target in MAKE for layout in ("upstream", "xtreme", "hub")}
+CASES -= {("bucc", "hub")}  # refused, having no distractors
+CASES |= {("tatoeba", "hub of XTREME")}
+OTHER_ROWS = ("udpos", "hub")  # than the official test file
+
+
+def test_gold_labels_score_100(tmp_path: Path) -> None:
+    table = {}
+    for target, make in MAKE.items():
+        upstream, codes = tmp_path / target / "upstream", sorted(TARGETS[target].of_suite("both"))
+        for code in codes:
+            make(upstream, upstream.parent / "hub", target, code, random.Random(f"{target} {code}"))
+            xtreme(upstream.parent / "xtreme", target, code, upstream)
+        for layout in sorted(layout for name, layout in CASES if name == target):
+            loaded = read(TARGETS[target], tuple(codes), str(upstream.parent / layout))
+            found = gold_figures(target, loaded, upstream.parent / f"job {layout}")
+            assert sorted(found.details) == codes
+            folder = upstream.parent / f"submission {layout}"
+            submission.replace(folder, target, found.submission)
+            for suite, targets in LANGUAGES.items():
+                paths = {code: submission.path_of(folder / suite, target, code) for code in targets.get(target, ())}
+                table[target, layout, suite] = {
+                    code: official.score(target, official.gold_rows(target, code, upstream), path)
+                    for code, path in paths.items()
+                    if path.is_file()
+                }
+    expected = {
+        (target, layout, suite): dict.fromkeys(targets.get(target, ()) if (target, layout) != OTHER_ROWS else (), 100.0)
+        for target, layout in CASES
+        for suite, targets in LANGUAGES.items()
+    }
+    assert table == expected
+
+
+@pytest.mark.parametrize("target", ["xnli", "pawsx", "udpos", "panx", "mlqa", "bucc", "xcopa", "mewslix"])
+def test_dev_is_never_submitted(tmp_path: Path, target: str) -> None:
+    """XTREME's download has labels in dev alone; what is scored there is not the test."""
+    code = TARGETS[target].of_suite("both")[0]
+    MAKE[target](tmp_path / "upstream", tmp_path / "hub", target, code, random.Random(target))
+    xtreme(tmp_path / "xtreme", target, code, tmp_path / "upstream")
+    for path in sorted((tmp_path / "xtreme").rglob("*test*")):
+        if target != "bucc":
+            path.rename(path.with_name(path.name.replace("test", "val" if target == "xcopa" else "dev")))
+        elif path.suffix == ".gold":
+            path.unlink()
+    loaded = read(TARGETS[target], (code,), str(tmp_path / "xtreme"))
+    found = gold_figures(target, loaded, tmp_path / "job")
+    assert loaded.dev == tuple(found.details) == (code,) and not found.submission
+
+
+def test_two_releases_of_ud(tmp_path: Path) -> None:
+    """Below one folder they are refused; each in its own is read for its languages, by other processes as well."""
+    for release in ("2.5", "2.7"):
+        for code in ("de", "fr", "lt"):
+            treebanks(tmp_path / "both" / release, tmp_path / "hub", "udpos", code, random.Random(release + code))
+    udpos = TARGETS["udpos"]
+    fails(
+        lambda: read(udpos, ("lt",), str(tmp_path / "both")), "lt_hse-ud-test.conllu", "two different files of one name"
+    )
+    old, new = (str(tmp_path / "both" / release) for release in ("2.5", "2.7"))
+    sources = [parse(old), parse(f"udpos:lt,pl={new}")]
+    (first, second) = groups(sources, udpos, ("de", "fr", "lt"))
+    assert (first, second) == ((("lt",), [new]), (("de", "fr"), [old]))
+    whole = read(udpos, (), {new: ("lt",), old: ("de", "fr")})
+    assert whole.rows == {**read(udpos, ("lt",), new).rows, **read(udpos, ("de", "fr"), old).rows}
+    assert whole.split == "test" and read(udpos, (), json.loads(json.dumps(whole.data))) == whole
+
+
+def test_data_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b", "udpos=c"):
+        Path(name).mkdir()
+    assert [parse(text) for text in ("a", "hub", "udpos=c", "panx=a", "udpos:lt,pl=hub")] == [
+        Source("a"), Source("hub"), Source("udpos=c"), Source("a", "panx"), Source("hub", "udpos", ("lt", "pl")),
+    ]  # fmt: skip
+    given = [Source("a"), Source("b", "panx"), Source("hub", "udpos", ("lt",)), Source("b")]
+    assert groups(given, TARGETS["panx"], ("de", "lt")) == [(("de", "lt"), ["b"])]
+    assert groups(given, TARGETS["udpos"], ("de", "lt")) == [(("lt",), ["hub"]), (("de",), ["a", "b"])]
+    assert groups(given, TARGETS["udpos"], ("de",)) == [(("de",), ["a", "b"])]
+    assert groups(given[1:3], TARGETS["toy_xnli"], ()) == [((), ["hub"])]
+    fails(lambda: parse("nope"), "--data nope: no such folder")
+    fails(lambda: parse("udpos:lt=nope"), "nope: no such folder")
+    fails(lambda: parse("upos=a"), "unknown target 'upos'")
+    fails(lambda: parse("udpos:lt,xx=a"), "udpos has no language 'xx'")
+    fails(lambda: parse("lareqa:de=a"), "one pool for all languages", "--data lareqa=a")
