@@ -13,12 +13,15 @@ import hashlib
 import json
 import re
 import threading
-from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
+
+ROUTE = re.compile(
+    r"/(?:api/(?:datasets|models)/|datasets/|(?=[^/]+/[^/]+/resolve/))(?P<repo>[^/]+/[^/]+)"
+    r"(?:/(?P<action>revision|tree|paths-info|resolve)/(?P<revision>refs/convert/parquet|[^/]+)(?:/(?P<path>.*))?)?"
+)
 
 
 @dataclass
@@ -30,234 +33,158 @@ class Repo:
     refs: dict[str, "Repo"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.sha:
-            digest = hashlib.sha1()
-            for name in sorted(self.files):
-                digest.update(name.encode() + self.files[name].read_bytes())
-            self.sha = digest.hexdigest()
+        content = b"".join(name.encode() + file.read_bytes() for name, file in sorted(self.files.items()))
+        self.sha = self.sha or hashlib.sha1(content).hexdigest()
+
+    def at(self, revision: str | None) -> "Repo | None":
+        if revision in (None, "main", self.sha):
+            return self
+        return next((repo for name, repo in self.refs.items() if revision in (name, repo.sha)), None)
+
+    def entry(self, path: str) -> dict:
+        file, oid = self.files.get(path), hashlib.sha1(path.encode()).hexdigest()
+        if file is None:
+            return {"type": "directory", "path": path, "oid": oid, "size": 0}
+        size = file.stat().st_size
+        lfs = {"oid": _sha256(file), "size": size, "pointerSize": 130}
+        return {"type": "file", "path": path, "size": size, "oid": oid, "lfs": lfs}
+
+    def tree(self, folder: str, recursive: bool) -> list[dict]:
+        depth = len(folder.split("/")) if folder else 0
+        names: dict[str, None] = {}
+        for path in sorted(self.files):
+            parts = path.split("/")
+            if parts[:depth] == (folder.split("/") if folder else []):
+                last = len(parts) if recursive else depth + 1
+                names |= dict.fromkeys("/".join(parts[:end]) for end in range(depth + 1, last + 1))
+        return [self.entry(name) for name in names]
+
+    def paths(self, asked: list[str]) -> list[dict]:
+        return [self.entry(path) for path in asked if any(f"{name}/".startswith(f"{path}/") for name in self.files)]
+
+    def info(self, name: str) -> dict:
+        now = "2024-01-01T00:00:00.000Z"
+        return {
+            "_id": "0" * 24, "id": name, "author": name.split("/")[0], "sha": self.sha, "lastModified": now,
+            "createdAt": now, "private": False, "gated": False, "disabled": False, "downloads": 0, "likes": 0,
+            "tags": [], "cardData": None, "siblings": [{"rfilename": path} for path in sorted(self.files)],
+        }  # fmt: skip
 
 
 @dataclass
 class HubServer:
-    repos: dict[str, Repo]
+    repos: dict[str, Repo] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
-    requests: Counter = field(default_factory=Counter)
-    log: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)  # "METHOD path"
     sent: int = 0  # bytes of files
 
     def __enter__(self) -> "HubServer":
-        outer = self
-
-        class Handler(_Handler):
-            server_state = outer
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        handler = type("Handler", (_Handler,), {"state": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
 
+    def downloads(self) -> list[str]:
+        """The names of the files that were asked for, in order."""
+        return [line.rpartition("/")[2] for line in self.log if re.match("GET (/files/|/datasets/.*/resolve/)", line)]
+
     def fault(self, path: str) -> str | None:
-        for end, kinds in self.faults.items():
-            if path.endswith(end) and kinds:
-                return kinds.pop(0)
-        return None
+        return next((kinds.pop(0) for end, kinds in self.faults.items() if path.endswith(end) and kinds), None)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server_state: HubServer
+    state: HubServer
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
         pass
 
     def do_GET(self) -> None:
-        self._answer(send=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(send=False)
-
-    def do_POST(self) -> None:
-        self._answer(send=True)
-
-    def _answer(self, send: bool) -> None:
-        state = self.server_state
         path = unquote(urlsplit(self.path).path)
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        state.requests[self.command] += 1
-        state.log.append(f"{self.command} {path}")
+        self.state.log.append(f"{self.command} {path}")
         if path.startswith("/files/"):
-            return self._download(state.files.get(path.removeprefix("/files/")), None, path, send)
-        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)(?:/revision/(.+))?", path):
-            repo = self._repo(match[1], match[2])
-            return self._json(_info(match[1], repo), send) if repo else self._missing("RepoNotFound", send)
-        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", path):
-            repo = self._repo(match[1], match[2])
-            if repo is None:
-                return self._missing("RevisionNotFound", send)
-            recursive = "recursive=true" in self.path.lower()
-            entries = _tree(repo, (match[3] or "").strip("/"), recursive)
-            return self._json(entries, send) if entries is not None else self._missing("EntryNotFound", send)
-        if match := re.fullmatch(r"/api/(?:datasets|models)/([^/]+/[^/]+)/paths-info/([^/]+)", path):
-            repo = self._repo(match[1], match[2])
-            if repo is None:
-                return self._missing("RevisionNotFound", send)
-            return self._json(_paths(repo, _asked(body)), send)
-        if match := re.fullmatch(r"/(?:datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            repo = self._repo(match[1], match[2])
-            if repo is None:
-                return self._missing("RevisionNotFound", send)
-            return self._download(repo.files.get(match[3]), repo.sha, path, send)
-        return self._missing("EntryNotFound", send)
+            return self._download(self.state.files.get(path.removeprefix("/files/")), None)
+        match = ROUTE.fullmatch(path)
+        known = self.state.repos.get(match["repo"]) if match else None
+        repo = known.at(match["revision"]) if match and known else None
+        if match is None or repo is None:
+            return self._send(404, {"X-Error-Code": "RevisionNotFound" if known else "RepoNotFound"})
+        if match["action"] == "resolve":
+            return self._download(repo.files.get(match["path"]), repo.sha)
+        if match["action"] == "tree":
+            found = repo.tree((match["path"] or "").strip("/"), "recursive=true" in self.path.lower())
+            if not found:
+                return self._send(404, {"X-Error-Code": "EntryNotFound"})
+        elif match["action"] == "paths-info":
+            form = body.lstrip().startswith(b"{")
+            found = repo.paths((json.loads(body) if form else parse_qs(body.decode()))["paths"])
+        else:
+            found = repo.info(match["repo"])
+        return self._send(200, {"Content-Type": "application/json"}, json.dumps(found).encode())
 
-    def _repo(self, name: str, revision: str | None) -> Repo | None:
-        repo = self.server_state.repos.get(name)
-        if repo is None or revision in (None, "main", repo.sha):
-            return repo
-        others = {**repo.refs, **{other.sha: other for other in repo.refs.values()}}
-        return others.get(revision)
+    do_HEAD = do_POST = do_GET
 
-    def _json(self, value: object, send: bool) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
+    def _send(self, status: int, headers: dict[str, str], data: bytes = b"", cut: bool = False) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
         self.end_headers()
-        if send:
+        if self.command != "HEAD":
+            data = data[: len(data) // 2] if cut else data
             self.wfile.write(data)
-
-    def _missing(self, code: str, send: bool) -> None:
-        data = json.dumps({"error": code}).encode()
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", code)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if send:
-            self.wfile.write(data)
-
-    def _download(self, file: Path | None, sha: str | None, path: str, send: bool) -> None:
-        if file is None:
-            return self._missing("EntryNotFound", send)
-        data = file.read_bytes()
-        fault = self.server_state.fault(path) if send else None
-        if fault == "error":
-            self.send_response(503)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return None
-        if fault == "wrong":
-            data = data[:-1] + bytes([data[-1] ^ 255])
-        first = 0
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if wanted and int(wanted[1]) < len(data):
-            first = int(wanted[1])
-        self.send_response(206 if first else 200)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(data) - first))
-        self.send_header("ETag", f'"{_etag(file)}"')
-        if sha:
-            self.send_header("X-Repo-Commit", sha)
-            self.send_header("X-Linked-Size", str(len(data)))
-            self.send_header("X-Linked-ETag", f'"{_etag(file)}"')
-        self.end_headers()
-        if send and fault == "cut":
-            half = (len(data) - first) // 2
-            self.wfile.write(data[first : first + half])
-            self.server_state.sent += half
+            self.state.sent += len(data) if "ETag" in headers else 0
+        if cut:
             self.wfile.flush()
             self.close_connection = True
             self.connection.close()
-        elif send:
-            self.server_state.sent += len(data) - first
-            self.wfile.write(data[first:])
-        return None
+
+    def _download(self, file: Path | None, sha: str | None) -> None:
+        if file is None:
+            return self._send(404, {"X-Error-Code": "EntryNotFound"})
+        fault = self.state.fault(urlsplit(self.path).path) if self.command == "GET" else None
+        if fault == "error":
+            return self._send(503, {})
+        data, etag = file.read_bytes(), f'"{_sha256(file)}"'
+        headers = {"ETag": etag, "Accept-Ranges": "bytes"}
+        if sha:
+            headers |= {"X-Repo-Commit": sha, "X-Linked-Size": str(len(data)), "X-Linked-ETag": etag}
+        if fault == "wrong":
+            data = data[:-1] + bytes([data[-1] ^ 255])
+        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        first = int(wanted[1]) if wanted and int(wanted[1]) < len(data) else 0
+        if first:
+            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
+        if self.command == "HEAD":
+            headers["Content-Length"] = str(len(data))
+        return self._send(206 if first else 200, headers, data[first:], fault == "cut")
 
 
-def _etag(file: Path) -> str:
+def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
-def _info(name: str, repo: Repo) -> dict:
-    now = datetime(2024, 1, 1, tzinfo=UTC).isoformat().replace("+00:00", ".000Z")
-    return {
-        "_id": "0" * 24, "id": name, "author": name.split("/")[0], "sha": repo.sha, "lastModified": now,
-        "createdAt": now, "private": False, "gated": False, "disabled": False, "downloads": 0, "likes": 0,
-        "tags": [], "cardData": None, "siblings": [{"rfilename": path} for path in sorted(repo.files)],
-    }  # fmt: skip
-
-
-def _entry(repo: Repo, path: str) -> dict:
-    file = repo.files[path]
-    size = file.stat().st_size
-    return {
-        "type": "file", "path": path, "size": size, "oid": hashlib.sha1(path.encode()).hexdigest(),
-        "lfs": {"oid": _etag(file), "size": size, "pointerSize": 130},
-    }  # fmt: skip
-
-
-def _tree(repo: Repo, folder: str, recursive: bool) -> list[dict] | None:
-    inside = [path for path in sorted(repo.files) if not folder or path.startswith(f"{folder}/")]
-    if folder and not inside:
-        return None
-    entries: dict[str, dict] = {}
-    for path in inside:
-        rest = path.removeprefix(f"{folder}/") if folder else path
-        parts = rest.split("/")
-        for depth in range(1, len(parts)):
-            name = "/".join(([folder] if folder else []) + parts[:depth])
-            if recursive or depth == 1:
-                oid = hashlib.sha1(name.encode()).hexdigest()
-                entries[name] = {"type": "directory", "path": name, "oid": oid, "size": 0}
-        if recursive or len(parts) == 1:
-            entries[path] = _entry(repo, path)
-    return list(entries.values())
-
-
-def _paths(repo: Repo, asked: list[str]) -> list[dict]:
-    found = []
-    for path in asked:
-        if path in repo.files:
-            found.append(_entry(repo, path))
-        elif any(name.startswith(f"{path.rstrip('/')}/") for name in repo.files):
-            found.append({"type": "directory", "path": path, "oid": hashlib.sha1(path.encode()).hexdigest(), "size": 0})
-    return found
-
-
-def _asked(body: bytes) -> list[str]:
-    try:
-        paths = json.loads(body).get("paths", [])
-    except ValueError:
-        from urllib.parse import parse_qs
-
-        paths = parse_qs(body.decode()).get("paths", [])
-    return [paths] if isinstance(paths, str) else list(paths)
-
-
-def repo_of(folder: Path, readme: Path, prefix: str = "") -> Repo:
+def repo_of(folder: Path, readme: Path, sha: str | None = None) -> Repo:
     """The Parquet files below `folder`, CONFIG/SPLIT-*.parquet, with the README.md that names them (at `readme`).
 
     The YAML block is what the Hub's own repositories carry; without it a client sees one configuration `default`.
     """
-    files = {f"{prefix}{path.relative_to(folder).as_posix()}": path for path in sorted(folder.rglob("*.parquet"))}
-    configs: dict[str, list[str]] = {}
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.parquet"))}
+    configs: dict[str, dict[str, None]] = {}
     for path in files:
         config, _, name = path.rpartition("/")
-        split = re.sub(r"-\d{5}-of-\d{5}\.parquet$", "", name)
-        if split not in configs.setdefault(config, []):
-            configs[config].append(split)
+        configs.setdefault(config, {})[re.sub(r"-\d{5}-of-\d{5}\.parquet$", "", name)] = None
     lines = ["---", "configs:"]
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
-        for split in splits:
-            lines += [f"  - split: {split}", f"    path: {config}/{split}-*"]
+        lines += [f"  - split: {split}\n    path: {config}/{split}-*" for split in splits]
     readme.parent.mkdir(parents=True, exist_ok=True)
     readme.write_text("\n".join([*lines, "---", ""]), encoding="utf-8")
-    return Repo({"README.md": readme, **files})
+    return Repo({"README.md": readme, **files}, sha or "")

@@ -1,4 +1,4 @@
-"""Helpers of the tests on source files: write them, read them, expect an error of one line."""
+"""Source files of every form, the examples that a dataset gives for them, and errors of one line."""
 
 import json
 from pathlib import Path
@@ -10,30 +10,9 @@ import pytest
 from common.errors import InputError
 from common.task_table import TASKS
 from data_prep.convert import Dropped
-from data_prep.examples import validate
+from data_prep.examples import Choice, Classify, Pair, Span, Tag, validate
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import DATASETS, locate
-
-QQP = TASKS["qqp"].labels
-
-
-def read(parts, labels=()):
-    """All examples of some parts, validated; the reason where a row is dropped."""
-    examples = []
-    for part in parts:
-        for where, row in part.rows():
-            try:
-                example = part.convert(row, where, labels or ())
-                validate(example, where, len(labels) if labels else None)
-            except Dropped as reason:
-                examples.append(str(reason))
-            else:
-                examples.append(example)
-    return examples
-
-
-def find(name: str, folder: Path):
-    return locate(DATASETS[name], [Folder.open(folder)])
+from data_prep.sources.locate import DATASETS, locate, own
 
 
 def fails(call, *parts: str) -> str:
@@ -48,31 +27,91 @@ def fails(call, *parts: str) -> str:
 
 
 def write_jsonl(path: Path, rows: list) -> Path:
+    return write(path, rows)
+
+
+def write(path: Path, content, names: dict[str, list[str]] | None = None) -> Path:
+    """A file with text or bytes as they are; or rows, as the file's suffix says; or a JSON document.
+
+    Rows are dicts for .jsonl and .parquet and lists of fields for .tsv. `names`: ClassLabel names of Parquet columns,
+    recorded as `datasets` records them.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, str):
+        path.write_bytes(content.encode())
+    elif path.suffix == ".parquet":
+        table = content if isinstance(content, pa.Table) else pa.Table.from_pylist(content)
+        if names:
+            features = {column: {"names": labels, "_type": "ClassLabel"} for column, labels in names.items()}
+            table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        pq.write_table(table, path)
+    elif path.suffix == ".tsv":
+        path.write_bytes("".join("\t".join(row) + "\n" for row in content).encode())
+    elif isinstance(content, list):
+        path.write_bytes("".join(json.dumps(row) + "\n" for row in content).encode())
+    else:
+        path.write_bytes(json.dumps(content).encode())
     return path
 
 
-def write_tsv(path: Path, *rows: list[str], end: str = "\n") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join("\t".join(row) + end for row in rows).encode())
-    return path
+def hub_file(folder: Path, split: str, shard: int = 0, shards: int = 1) -> Path:
+    """A file of a split in the Hub's layout."""
+    return folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
 
 
-def write_parquet(
-    folder: Path, split: str, columns: dict, names: dict[str, list[str]] | None = None, shard="00000-of-00001"
-):
-    """A file in the Hub's layout; `names` are ClassLabel names, recorded as `datasets` records them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if names:
-        features = {column: {"names": labels, "_type": "ClassLabel"} for column, labels in names.items()}
-        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
-    path = folder / f"{split}-{shard}.parquet"
-    pq.write_table(table, path)
-    return path
+def find(dataset: str, *folders: Path):
+    """Where a dataset is, in the first of the folders that has it."""
+    return locate(DATASETS[dataset], [Folder.open(folder) for folder in folders])
 
 
-def nli(labels, n=None):
-    n = n or len(labels)
-    return {"premise": [f"p{i}" for i in range(n)], "hypothesis": [f"h{i}" for i in range(n)], "label": labels}
+def examples(dataset: str, split: str, *folders: Path) -> list:
+    """All examples of a split ("train", "dev") as `plain` gives them; the reason where a row is dropped."""
+    task = next(task for task in TASKS.values() if dataset in task.datasets)
+    return _read(getattr(find(dataset, *folders), split), task.labels)
+
+
+def own_examples(path: Path, kind: str, content, labels: tuple[str, ...] | None = ("no", "yes")) -> list:
+    """The same of a user's own file of this task type, written here."""
+    file = str(write(path, content))
+    return _read(own(kind, file, file, "mine").train, labels)
+
+
+def _read(parts, labels: tuple[str, ...] | None) -> list:
+    found: list = []
+    for part in parts:
+        for where, row in part.rows():
+            try:
+                example = part.convert(row, where, labels or ())
+            except Dropped as reason:
+                found.append(str(reason))
+                continue
+            validate(example, where, len(labels) if labels else None)
+            found.append(plain(example, labels or ()))
+    return found
+
+
+def plain(example, labels: tuple[str, ...] = ()):
+    """An example as a tuple of its texts, with the name of its label."""
+    match example:
+        case Classify(_, a, b, label):
+            return (a, b, labels[label])
+        case Span(name, question, context, answers):
+            return (name, question, context, list(answers))
+        case Choice(_, prompt, choices, label):
+            return (prompt, list(choices), label)
+        case Tag(_, words, tags):
+            return (list(words), list(tags))
+        case Pair(_, query, passage):
+            return (query, passage)
+    return example.text
+
+
+def run_config(folder: Path, tokenizer: Path, tasks: list, **more) -> str:
+    """A run config whose prepared data go to `folder`/data, as a file."""
+    values = {
+        "name": "x", "data": str(folder / "data"), "encoder": {"config": {}, "tokenizer": str(tokenizer)},
+        "tasks": tasks, "max_length": 64, "steps": 1, **more,
+    }  # fmt: skip
+    return str(write(folder / "run.json", values))

@@ -1,106 +1,111 @@
-"""Every way in which input can be missing, ambiguous or broken gives one line that says what and where."""
+"""Every way in which input can be missing or broken gives one line that says file, row, field and what to do."""
+
+import json
 
 import pyarrow as pa
 import pytest
 
-from common.task_table import NLI
-from data_prep.examples import Classify, EmptyText
-from data_prep.sources.folders import Folder
-from data_prep.sources.locate import DATASETS, locate, own
-from tests.support.rows import QQP, fails, find, read, write_jsonl, write_parquet, write_tsv
+from tests.support.rows import DATASETS, examples, fails, find, hub_file, own_examples, write
+
+GOOD = b'{"text_a": "a", "label": "yes"}\n'
+QUESTION = {"id": "1", "question": "who", "answers": [{"text": "dog", "answer_start": 4}]}
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
 def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
     first = {"xnli": "mnli"}.get(name, name)  # what XNLI is trained on is looked for first
-    message = fails(lambda: find(name, tmp_path), f"dataset {first}", "looked for", DATASETS[first].obtain)
+    message = fails(lambda: find(name, tmp_path), f"dataset {first}: not found (looked for", DATASETS[first].obtain)
     if name == "ccg":
-        for part in (
-            "LDC2005T13",
-            "licence",
-            ".train.tsv",
-            ".dev.tsv",
-            "words<TAB>tags",
-            ".auto",
-            "configs/mtl_open.json",
-        ):
+        for part in ("LDC2005T13", "licence", ".train.tsv", "words<TAB>tags", ".auto", "configs/mtl_open.json"):
             assert part in message
-        fails(lambda: locate(DATASETS["ccg"], [None]), "LDC2005T13")
     else:
-        assert DATASETS[first].hub.id in message
+        assert DATASETS[first].hub.id in message and "--source hub" in message
 
 
-def test_the_first_source_that_has_it(tmp_path):
-    write_tsv(tmp_path / "b/ccg/x.train.tsv", ["a", "N"])
-    write_tsv(tmp_path / "b/ccg/x.dev.tsv", ["a", "N"])
-    (tmp_path / "a").mkdir()
-    found = locate(DATASETS["ccg"], [None, Folder.open(tmp_path / "a"), Folder.open(tmp_path / "b")])
-    assert len(read(found.train)) == 1
-    fails(lambda: Folder.open(tmp_path / "nowhere"), "no such folder")
+def squad(context: object = "the dog runs", **more) -> dict:
+    return {"data": [{"paragraphs": [{"context": context, "qas": [{**QUESTION, **more}]}]}]}
 
 
-def test_several_candidates(tmp_path):
-    for folder in ("one", "two"):
-        for split in ("train", "dev"):
-            write_jsonl(
-                tmp_path / folder / f"snli_1.0_{split}.jsonl",
-                [{"gold_label": "neutral", "sentence1": "a", "sentence2": "b"}],
-            )
-    assert len(read(find("snli", tmp_path).train, NLI)) == 1  # copies of one file
-    write_jsonl(
-        tmp_path / "two/snli_1.0_train.jsonl", [{"gold_label": "neutral", "sentence1": "other", "sentence2": "b"}]
-    )
-    fails(
-        lambda: find("snli", tmp_path),
-        "several different files",
-        "one/snli_1.0_train.jsonl",
-        "two/snli_1.0_train.jsonl",
-    )
-    # A folder that holds only some of the files is no rival.
-    (tmp_path / "two/snli_1.0_dev.jsonl").unlink()
-    assert [p.name for p in find("snli", tmp_path).train] == ["one/snli_1.0_train.jsonl"]
+OWN = [
+    ("classify", "f.jsonl", GOOD + b'{"text_a": "a\xff"}\n', ("f.jsonl: line 2", "invalid UTF-8 at byte 14")),
+    ("classify", "f.jsonl", GOOD * 2 + b'{"text_a": "a", "la', ("f.jsonl: line 3", "truncated")),
+    ("classify", "f.jsonl", [{"text_a": "a", "label": "maybe"}], ("line 1", "expected one of no, yes", "'maybe'")),
+    ("classify", "f.jsonl", [{"text_a": "a", "label": 1}], ("line 1", "`label`", "expected a text", "1")),
+    ("classify", "f.jsonl", [{"text": "a", "label": "yes"}], ("line 1", "`text_a` is missing", "there: text, label")),
+    ("classify", "f.jsonl", [{"text_a": " ", "label": "yes"}], ("line 1", "`text_a`", "expected a text")),
+    ("classify", "f.jsonl", ["x"], ("line 1", "expected a JSON object")),
+    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a"], "label": 0}], ("line 1", "2 to 5 choices", "found 1")),
+    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a", "b"], "label": 2}], ("`label`", "0 to 1", "found 2")),
+    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a", "b"], "label": True}], ("`label`", "whole number")),
+    ("tag", "f.jsonl", [{"words": ["a"], "tags": ["X", "Y"]}], ("line 1", "1 words and 2 tags")),
+    ("tag", "f.tsv", "a b X Y\n", ("line 1", "words<TAB>tags")),
+    ("span", "f.txt", "x", ("f.txt", "expected a .jsonl file")),
+    ("pair", "f.jsonl", [{"query": "q", "passage": ""}], ("line 1", "`passage`", "expected a text")),
+]
 
 
-def test_broken_text_files(tmp_path):
-    def classify(data: bytes):
-        (tmp_path / "train.jsonl").write_bytes(data)
-        found = own("classify", str(tmp_path / "train.jsonl"), str(tmp_path / "train.jsonl"), "mine")
-        return lambda: read(found.train, ("no", "yes"))
+@pytest.mark.parametrize(("kind", "name", "content", "parts"), OWN)
+def test_own_files(kind, name, content, parts, tmp_path):
+    fails(lambda: own_examples(tmp_path / name, kind, content), *parts)
 
-    good = b'{"text_a": "a", "label": "yes"}\n'
-    assert classify(good + b"\n" + good)() == [Classify("", "a", None, 1)] * 2
-    assert classify(b"\xef\xbb\xbf" + good)() == [Classify("", "a", None, 1)]  # a byte order mark
-    fails(classify(good + b'{"text_a": "a\xff"}\n'), "train.jsonl: line 2", "invalid UTF-8 at byte 14")
-    fails(classify(good * 2 + b'{"text_a": "a", "la'), "train.jsonl: line 3", "truncated")
-    fails(classify(b'{"text_a": "a", "label": "maybe"}'), "line 1", "expected one of no, yes", "'maybe'")
-    fails(classify(b'{"text_a": "a", "label": 1}'), "line 1", "`label`", "expected a text", "1")
-    fails(classify(b'{"text": "a", "label": "yes"}'), "line 1", "`text_a` is missing", "there: text, label")
-    fails(classify(b'{"text_a": " ", "label": "yes"}'), "line 1", "`text_a`", "expected a text")
-    fails(classify(b'{"text_a": "\\ud800", "label": "yes"}'), "line 1", "surrogate")
-    fails(classify(b"[1, 2]"), "line 1", "expected a JSON object")
+
+QQP_HEADER = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+NLI_ROW = {"premise": "a", "hypothesis": "b", "label": 0}
+CSQA = {"id": "9", "question": {"stem": "How?", "choices": [{"label": x, "text": x} for x in "ABCDE"]}}
+SIQA = {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "answerC": "z", "correct": "D"}
+COSMOS = "id,context,question,answer0,answer1,answer2,answer3,label\n"
+GLUE = "nyu-mll/glue/mnli/{}-00000-of-00001.parquet"
+FILES = {
+    "mnli": (GLUE.format("train"), GLUE.format("validation_matched")),
+    "qqp": ("QQP/train.tsv", "QQP/dev.tsv"),
+    "squad_v1": ("train-v1.1.json", "dev-v1.1.json"),
+    "cosmosqa": ("cosmos/train.csv", "cosmos/valid.csv"),
+    "commonsenseqa": ("train_rand_split.jsonl", "dev_rand_split.jsonl"),
+    "siqa": ("socialIQa_v1.4_trn.jsonl", "socialIQa_v1.4_dev.jsonl"),
+    "ccg": ("02/wsj_0201.auto", "00/wsj_0001.auto"),
+    "udpos": ("u/en_a-ud-train.conllu", "u/en_a-ud-dev.conllu"),
+    "panx": ("panx/en/train", "panx/en/dev"),
+    "pawsx": ("pawsx/train-en.tsv", "pawsx/dev-en.tsv"),
+    "mewslix": ("wikipedia_pairs-train.jsonl", "wikipedia_pairs-dev.jsonl"),
+}
+# A dataset, the content of its files, and what the message says beside the file's name.
+PUBLIC = [
+    ("mnli", [{**NLI_ROW, "label": -1}], ("row 0", "no labels")),
+    ("mnli", [NLI_ROW, {**NLI_ROW, "label": 3}], ("row 1", "`label`", "0 to 2", "found 3")),
+    ("mnli", [{"premise": "a"}], ("column `hypothesis` is missing", "there: premise")),
+    ("qqp", QQP_HEADER + "1\t2\t3\tx?\n", ("line 2", "expected 6 fields", "found 4", "QQP-clean.zip")),
+    ("squad_v1", squad("a dog"), ("data[0].paragraphs[0].qas[0]", "'dog'", "character 4", "it stands at 2")),
+    ("squad_v1", squad("a cat"), ("'dog'", "nowhere")),
+    ("squad_v1", squad(answers=[{"text": "", "answer_start": 0}]), ("expected an answer text", "blanked")),
+    ("squad_v1", squad(is_impossible=True), ("`is_impossible`", "1 answers")),
+    ("squad_v1", json.dumps(squad())[:-20], ("line 1", "not valid JSON")),
+    ("squad_v1", {"data": [{"title": "t"}]}, ("'paragraphs' is missing", "SQuAD")),
+    ("cosmosqa", COSMOS + 'i,c,q,a,b,c,d,0\ni,"never closed,q', ("line 3",)),
+    ("commonsenseqa", [CSQA], ("line 1", "no labels")),
+    ("siqa", [SIQA], ("line 1", "`correct`", "found 'D'")),
+    ("ccg", "ID=a\n(<T S 0 1> (<L N NN dog N>) )\n", ("line 2", "5 fields")),
+    ("udpos", "1\tx\n", ("line 1", "10 columns, found 2")),
+    ("panx", "Ann\tB-PER\n", ("line 1", "`xx:word<TAB>TAG`")),
+    ("pawsx", "a\tb\n", ("line 1", "no labels")),
+    ("mewslix", [{"contextual_mention": {}}], ("line 1", "{contextual_mention: {context, mention}, entity}")),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "parts"), PUBLIC)
+def test_public_files(name, content, parts, tmp_path):
+    for path in FILES[name]:
+        write(tmp_path / path, content)
+    fails(lambda: examples(name, "train", tmp_path), FILES[name][0], *parts)
 
 
 def test_broken_parquet(tmp_path):
     folder = tmp_path / "nyu-mll/glue/qqp"
-    write_parquet(folder, "validation", {"question1": ["a"], "question2": ["b"], "label": [0]})
-    path = write_parquet(folder, "train", {"question1": ["a"], "label": [0]})
-    found = find("qqp", tmp_path)
-    fails(lambda: read(found.train, QQP), str(path), "column `question2` is missing", "there: question1, label")
+    write(hub_file(folder, "validation"), [{"question1": "a", "question2": "b", "label": 0}])
     columns = {"question1": ["a"] * 3, "question2": ["b"] * 3, "label": [0, 1, 2]}
-    write_parquet(folder, "train", columns, {"label": list(QQP)})
-    fails(lambda: read(found.train, QQP), "row 2", "`label`", "0 to 1", "found 2")
-    write_parquet(folder, "train", columns)
-    fails(lambda: read(found.train, QQP), "row 2", "0 to 1", "found 2")
+    path = write(hub_file(folder, "train"), pa.table(columns), {"label": ["not_duplicate", "duplicate"]})
+    fails(lambda: examples("qqp", "train", tmp_path), "row 2", "`label`", "0 to 1", "found 2")
     bad = pa.array([b"fine", b"\xff\xfe", b"x"], pa.binary()).view(pa.string())
-    write_parquet(folder, "train", {**columns, "question2": bad})
-    fails(lambda: read(found.train, QQP), "row 1", "`question2`", "invalid UTF-8")
+    write(path, pa.table({**columns, "question2": bad}))
+    fails(lambda: examples("qqp", "train", tmp_path), "row 1", "`question2`", "invalid UTF-8")
     path.write_bytes(path.read_bytes()[:-30])
-    fails(lambda: read(found.train, QQP), str(path), "not a readable Parquet file")
-
-
-def test_an_empty_text_in_a_public_dataset_is_recognised(tmp_path):
-    folder = tmp_path / "nyu-mll/glue/qqp"
-    for split in ("train", "validation"):
-        write_parquet(folder, split, {"question1": [""], "question2": ["b"], "label": [0]})
-    with pytest.raises(EmptyText, match=r"row 0: field `text_a`"):
-        read(find("qqp", tmp_path).train, QQP)
+    fails(lambda: examples("qqp", "train", tmp_path), str(path), "not a readable Parquet file")

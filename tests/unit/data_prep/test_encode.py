@@ -1,17 +1,21 @@
-"""Encoding against independent references: transformers' own calls, and round trips on awkward text."""
+"""Encoding equals transformers' own tokenization, on awkward text, with a tokenizer trained here and with XLM-R's."""
 
 from collections import Counter
+from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from common.errors import InputError
-from data_prep.encoding import encode, tokenizer
-from data_prep.examples import Choice, Classify, Span, Tag, Text
+from data_prep.encoding import encode, tokenizer, word_cache
+from data_prep.examples import Choice, Classify, Pair, Span, Tag, Text
+from tests.support.rows import find
 
-LENGTHS = (16, 23, 64, 256)
+KINDS = {Classify: "classify", Choice: "choice", Span: "span", Tag: "tag", Text: "mlm", Pair: "pair"}
 
 # What has broken alignments before: combining marks, full-width forms, the word mark itself, control and zero-width
 # characters, emoji with joiners, right-to-left text with marks, ligatures and ellipses that normalisation expands.
@@ -19,10 +23,15 @@ AWKWARD = [
     "e\u0301te\u0301", "n\u0303", "\uff1f\uff01", "\uff21\uff22\uff11", "\u2581", "\u2581\u2581a", "\x07",
     "\x00b", "\u200d", "\u200b", "\ufeff", "\U0001f469\u200d\U0001f680", "\U0001f1e9\U0001f1ea",
     "\u05e9\u05c1\u05dc\u05d5\u05dd", "\u0627\u0644\u0643\u0644\u0628", "\u202eabc\u202c",
-    "\ufb01ne", "\u2026", "\u00bd", "\u3000", "\u00a0", "\t",
-    "\u0915\u094d\u0937", "\ud55c\uad6d", "\u5c0f\u72d7", "\u0e19\u0e49\u0e33", "<s>", "</s>", "<mask>", "dog", "a",
-    "?",
+    "\ufb01ne", "\u2026", "\u00bd", "\u3000", "\u00a0", "\t", "\u0915\u094d\u0937", "\ud55c\uad6d", "\u5c0f\u72d7",
+    "\u0e19\u0e49\u0e33", "<s>", "</s>", "<mask>", "dog", "a", "?",
 ]  # fmt: skip
+
+
+def many(n: int, start: int = 0) -> str:
+    """A text of `n` words that differ from each other."""
+    return " ".join(f"dog{i + start}" for i in range(n))
+
 
 awkward_text = st.lists(
     st.one_of(st.sampled_from(AWKWARD), st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6)),
@@ -30,7 +39,9 @@ awkward_text = st.lists(
     max_size=12,
 ).flatmap(lambda parts: st.sampled_from([" ".join(parts), "".join(parts)]))
 visible_text = awkward_text.filter(lambda text: not text.isspace())
-few = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+any_text = st.one_of(visible_text, st.builds(many, st.integers(1, 40), st.integers(0, 200)))
+lengths = st.sampled_from((12, 16, 23, 64, 256))
+some = settings(max_examples=60)
 
 
 @pytest.fixture(scope="module")
@@ -39,259 +50,231 @@ def tiny(tiny_tokenizer_dir):
 
 
 @pytest.fixture(scope="module", params=["tiny", "xlmr"])
-def any_tokenizer(request):
-    """The tests on awkward text run with the tokenizer made here, and with XLM-R's where it is."""
-    if request.param == "tiny":
-        return tokenizer.load(request.getfixturevalue("tiny_tokenizer_dir"))
-    return request.getfixturevalue("xlmr_tokenizer")
+def tok(request):
+    """The tokenizer trained here, and XLM-R's where it is."""
+    return request.getfixturevalue("tiny" if request.param == "tiny" else "xlmr_tokenizer")
 
 
-def words(n: int, start: int = 0) -> str:
-    """A text of `n` words that differ from each other."""
-    return " ".join(f"dog{i + start}" for i in range(n))
-
-
-def well_formed(rows: list[dict], bos: int, eos: int, max_length: int) -> None:
+def rows_of(tok, examples, max_length: int, truncated: Counter | None = None, **more) -> list[dict]:
+    """Encoded rows, of which every sequence is `<s> ... </s>` and not too long."""
+    examples = examples if isinstance(examples, list) else [examples]
+    rows = encode.encode(KINDS[type(examples[0])], tok, examples, max_length, truncated=truncated, **more)
     for row in rows:
         assert row["input_ids"].dtype == row["lengths"].dtype == np.int32
         assert row["length"] == len(row["input_ids"]) == row["lengths"].sum()
-        for sequence in np.split(row["input_ids"], np.cumsum(row["lengths"])[:-1]):
+        for sequence in sequences(row):
             assert 2 <= len(sequence) <= max_length
-            assert sequence[0] == bos and sequence[-1] == eos
-
-
-@pytest.mark.parametrize("max_length", LENGTHS)
-def test_classify_equals_transformers(tiny, max_length):
-    pairs = [(words(a), words(b, 100)) for a in (1, 3, 8, 30, 31) for b in (1, 3, 8, 30, 31)] + [(words(40), None)]
-    examples = [Classify("", a, b, i % 3) for i, (a, b) in enumerate(pairs)]
-    truncated: Counter[str] = Counter()
-    rows = encode.encode_classify(tiny, examples, max_length, truncated)
-    cut = 0
-    for i, ((a, b), row) in enumerate(zip(pairs, rows, strict=True)):
-        expected = tiny(a, b, truncation="longest_first", max_length=max_length)["input_ids"]
-        cut += len(tiny(a, b)["input_ids"]) > max_length
-        assert row["input_ids"].tolist() == expected
-        assert (row["label"], row["units"], row["example"], row["lengths"].tolist()) == (i % 3, 1, i, [len(expected)])
-    assert truncated["text"] == cut
-
-
-@few
-@given(a=visible_text, b=st.none() | visible_text, max_length=st.sampled_from(LENGTHS))
-def test_classify_on_awkward_text(any_tokenizer, a, b, max_length):
-    (row,) = encode.encode_classify(any_tokenizer, [Classify("", a, b, 0)], max_length)
-    expected = any_tokenizer(a, b, truncation="longest_first", max_length=max_length)["input_ids"]
-    assert row["input_ids"].tolist() == expected
-
-
-@given(a=st.integers(0, 40), b=st.integers(0, 40), room=st.integers(2, 40))
-def test_longest_first_takes_one_by_one_from_the_longer(a, b, room):
-    # The definition, one token at a time; which side gives first on a tie only decides who keeps an odd token.
-    x, y = a, b
-    while x + y > room:
-        x, y = (x - 1, y) if x > y else (x, y - 1)
-    kept = encode.longest_first(a, b, room)
-    assert sum(kept) == min(a + b, room)
-    assert sorted(kept) == sorted((x, y))
-    assert kept[0] <= a and kept[1] <= b
-
-
-def test_choice_keeps_the_choice_and_the_end_of_the_prompt(tiny):
-    def ids(text):
-        return tiny(text, add_special_tokens=False)["input_ids"]
-
-    prompt, choices = words(20), ("dog", words(3, 50), words(30, 70))
-    truncated: Counter[str] = Counter()
-    (row,) = encode.encode_choice(tiny, [Choice("", prompt, choices, 1)], 40, truncated)
-    assert truncated == {"prompt": 1, "choice": 1}
-    assert row["label"] == 1 and row["units"] == 1
-    sequences = np.split(row["input_ids"], np.cumsum(row["lengths"])[:-1])
-    assert len(sequences) == 3
-    for sequence, choice in zip(sequences, choices, strict=True):
-        kept = ids(choice)[:36]
-        rest = 36 - len(kept)
-        expected = [0, *(ids(prompt)[-rest:] if rest else []), 2, 2, *kept, 2]
-        assert sequence.tolist() == expected
-    # Nothing cut: the same as the tokenizer's own pair.
-    (row,) = encode.encode_choice(tiny, [Choice("", "the dog", ("runs", "reads a letter"), 0)], 64)
-    expected = [tiny("the dog", choice)["input_ids"] for choice in ("runs", "reads a letter")]
-    assert row["input_ids"].tolist() == [token for ids in expected for token in ids]
-    assert row["lengths"].tolist() == [len(e) for e in expected]
-
-
-@pytest.mark.parametrize(("max_length", "context_words"), [(40, 60), (64, 7), (384, 300), (512, 1000)])
-def test_span_windows_equal_transformers(tiny, max_length, context_words):
-    question, context = "which dog runs", words(context_words)
-    room = max_length - len(tiny(question, add_special_tokens=False)["input_ids"]) - 4
-    stride = min(128, room // 3)
-    rows = encode.encode_span(tiny, [Span("", question, context, ())], max_length)
-    reference = tiny(
-        question, context, truncation="only_second", max_length=max_length, stride=stride,
-        return_overflowing_tokens=True, return_offsets_mapping=True,
-    )  # fmt: skip
-    assert [row["input_ids"].tolist() for row in rows] == reference["input_ids"]
-    for i, row in enumerate(rows):
-        in_context = np.array([number == 1 for number in reference.sequence_ids(i)])
-        offsets = np.where(in_context[:, None], np.array(reference["offset_mapping"][i]), -1)
-        assert np.array_equal(row["offset_start"], offsets[:, 0])
-        assert np.array_equal(row["offset_end"], offsets[:, 1])
-
-
-def test_span_long_question_is_cut_and_counted(tiny):
-    truncated: Counter[str] = Counter()
-    (row,) = encode.encode_span(tiny, [Span("", words(80), "the dog runs", ())], 256, truncated)
-    assert truncated == {"question": 1}
-    expected = tiny(words(80), add_special_tokens=False)["input_ids"][:64]
-    assert row["input_ids"][1:65].tolist() == expected and row["input_ids"][65:67].tolist() == [2, 2]
-
-
-def test_every_answer_lies_in_a_window_and_only_there(tiny):
-    context = words(120)
-    answers = ["dog0", "dog57", "dog119", "dog50 dog51 dog52", *(f"dog{i} dog{i + 1}" for i in range(100, 119))]
-    for word in answers:
-        start = context.index(word)
-        rows = encode.encode_span(tiny, [Span("", "which", context, ((word, start),))], 48)
-        found = 0
-        for row in rows:
-            inside = (row["offset_start"] >= 0) & (row["offset_end"] > row["offset_start"])
-            covered = set()
-            for first, last in zip(row["offset_start"][inside], row["offset_end"][inside], strict=True):
-                covered.update(range(first, last))
-            whole = set(range(start, start + len(word))) - {i for i, c in enumerate(context) if c == " "} <= covered
-            if whole:
-                found += 1
-                got = context[row["offset_start"][row["start"]] : row["offset_end"][row["end"]]]
-                assert got.strip() == word
-            else:
-                assert row["start"] == row["end"] == 0
-        assert found >= 1
-
-
-@few
-@given(before=awkward_text, answer=visible_text, after=awkward_text, gap=st.sampled_from(["", " "]))
-def test_span_round_trip_on_awkward_text(any_tokenizer, before, answer, after, gap):
-    context = before + gap + answer + gap + after
-    start = len(before + gap)
-    row = encode.encode_span(any_tokenizer, [Span("", "what", context, ((answer, start),))], 512)[0]
-    inside = row["offset_start"] >= 0
-    tokens = np.array(any_tokenizer.convert_ids_to_tokens(row["input_ids"].tolist()))
-    bare = np.array([not token.strip("\u2581") for token in tokens])
-    touching = [
-        i
-        for i in np.flatnonzero(inside & ~bare)
-        if max(row["offset_start"][i], start) < min(row["offset_end"][i], start + len(answer))
-    ]
-    if not touching:  # the normaliser left nothing of the answer
-        assert row["start"] == row["end"] == 0
-        return
-    assert (row["start"], row["end"]) == (touching[0], touching[-1])
-    # Every character of the answer that any token covers is covered by the predicted characters.
-    predicted = set(range(row["offset_start"][row["start"]], row["offset_end"][row["end"]]))
-    covered = {c for i in np.flatnonzero(inside & ~bare) for c in range(row["offset_start"][i], row["offset_end"][i])}
-    assert covered & set(range(start, start + len(answer))) <= predicted
-
-
-def test_tag_positions_are_first_subwords(tiny):
-    sentence = ("the", "smallest", "dog", "unbelievably", "\u200b", "runs")
-    tags = ("D", "A", "N", "R", "X", "V")
-    (row,) = encode.encode_tag(tiny, [Tag("", sentence, tags)], 64, ["A", "D", "N", "R", "V"])
-    # The reference: each word by itself.
-    expected, positions = [0], []
-    for word in sentence:
-        positions.append(len(expected))
-        expected += tiny(word, add_special_tokens=False)["input_ids"] or [tiny.unk_token_id]
-    assert row["input_ids"].tolist() == [*expected, 2]
-    assert row["positions"].tolist() == positions
-    assert row["labels"].tolist() == [1, 0, 2, 3, -1, 4]
-    assert row["units"] == 5
-
-
-def test_tag_equals_is_split_into_words(xlmr_tokenizer):
-    sentence = ["Tom", "'s", "1,200", "dogs", "\u2026", "run", "-", "away", "\u5c0f\u72d7", "!"]
-    (row,) = encode.encode_tag(xlmr_tokenizer, [Tag("", tuple(sentence), ("T",) * len(sentence))], 64, ["T"])
-    reference = xlmr_tokenizer(sentence, is_split_into_words=True)
-    assert row["input_ids"].tolist() == reference["input_ids"]
-    of_word = reference.word_ids()
-    assert row["positions"].tolist() == [of_word.index(i) for i in range(len(sentence))]
-
-
-def check_tags(some_tokenizer, sentence, max_length):
-    """No word lost: every word's tokens stand in the rows, in order, its label on the first of them."""
-    names = [f"T{i % 7}" for i in range(len(sentence))]
-    rows = encode.encode_tag(some_tokenizer, [Tag("", tuple(sentence), tuple(names))], max_length, sorted(set(names)))
-    well_formed(rows, 0, 2, max_length)
-    labels = [sorted(set(names))[n] for row in rows for n in row["labels"]]
-    assert labels == names
-    assert sum(row["units"] for row in rows) == len(sentence)
-    number = 0
-    for row in rows:
-        ends = [*row["positions"][1:], row["length"] - 1]
-        assert row["positions"][0] == 1
-        for first, last in zip(row["positions"], ends, strict=True):
-            alone = some_tokenizer(sentence[number], add_special_tokens=False)["input_ids"] or [3]
-            assert row["input_ids"][first:last].tolist() == alone[: max_length - 2]
-            number += 1
+            assert sequence[0] == tok.bos_token_id and sequence[-1] == tok.eos_token_id
     return rows
 
 
-@few
-@given(
-    sentence=st.lists(visible_text.map(lambda t: t.strip() or "x"), min_size=1, max_size=20),
-    max_length=st.sampled_from((12, 16, 64)),
-)
-def test_tag_loses_no_word_on_awkward_text(any_tokenizer, sentence, max_length):
-    check_tags(any_tokenizer, sentence, max_length)
+def sequences(row: dict) -> list[list[int]]:
+    return [part.tolist() for part in np.split(row["input_ids"], np.cumsum(row["lengths"])[:-1])]
 
 
-def test_long_sentences_are_split_and_long_words_cut(tiny):
-    assert len(check_tags(tiny, [f"dog{i}" for i in range(50)], 20)) > 3
+def ids(tok, text: str) -> list[int]:
+    return tok(text, add_special_tokens=False)["input_ids"]
+
+
+@some
+@given(a=any_text, b=st.none() | any_text, max_length=lengths)
+def test_classify(tok, a, b, max_length):
     truncated: Counter[str] = Counter()
-    rows = encode.encode_tag(tiny, [Tag("", ("a", "dog" * 40, "b"), ("X",) * 3)], 16, ["X"], truncated)
-    assert truncated == {"word": 1}
-    assert sum(len(row["positions"]) for row in rows) == 3
+    (row,) = rows_of(tok, Classify("", a, b, 2), max_length, truncated)
+    assert sequences(row) == [tok(a, b, truncation="longest_first", max_length=max_length)["input_ids"]]
+    assert truncated["text"] == (len(tok(a, b)["input_ids"]) > max_length)
+    assert (row["label"], row["units"], row["example"]) == (2, 1, 0)
 
 
-@few
+@some
+@given(prompt=any_text, choices=st.lists(any_text, min_size=2, max_size=5), max_length=lengths)
+def test_choice_keeps_the_choice_and_the_end_of_the_prompt(tok, prompt, choices, max_length):
+    (row,) = rows_of(tok, Choice("", prompt, tuple(choices), 1), max_length)
+    assert row["label"] == 1 and row["units"] == 1
+    for sequence, choice in zip(sequences(row), choices, strict=True):
+        whole = tok(prompt, choice)["input_ids"]
+        kept = ids(tok, choice)[: max_length - 4]
+        rest = max_length - 4 - len(kept)
+        cut = [0, *(ids(tok, prompt)[-rest:] if rest else []), 2, 2, *kept, 2]
+        assert sequence == (whole if len(whole) <= max_length else cut)
+
+
+@some
+@given(query=any_text, passages=st.lists(any_text | st.sampled_from("ab"), min_size=2, max_size=6), max_length=lengths)
+def test_pair(tok, query, passages, max_length):
+    examples = [Pair("", query, passage) for passage in passages]
+    rows = rows_of(tok, examples, max_length, query_length=12)
+    for row, passage in zip(rows, passages, strict=True):
+        wanted = [(query, 12), (passage, max_length)]
+        assert sequences(row) == [tok(text, truncation=True, max_length=most)["input_ids"] for text, most in wanted]
+    # The same passage, or one that is the same after the cut, is not a wrong answer to the other's query.
+    for one in rows:
+        for other in rows:
+            assert (one["passage_key"] == other["passage_key"]) == (sequences(one)[1] == sequences(other)[1])
+        assert 0 <= one["passage_key"] < 2**63
+
+
+@some
 @given(text=visible_text, copies=st.integers(1, 8), max_length=st.sampled_from((12, 32)))
-def test_mlm_keeps_every_token(any_tokenizer, text, copies, max_length):
+def test_mlm_keeps_every_token(tok, text, copies, max_length):
     text = " ".join([text] * copies)
-    rows = encode.encode_mlm(any_tokenizer, [Text("", text)], max_length)
-    well_formed(rows, 0, 2, max_length)
-    joined = [token for row in rows for token in row["input_ids"][1:-1].tolist()]
-    assert joined == any_tokenizer(text, add_special_tokens=False)["input_ids"]
+    rows = rows_of(tok, Text("", text), max_length)
+    assert [token for row in rows for token in row["input_ids"][1:-1].tolist()] == ids(tok, text)
     assert all(row["length"] == max_length for row in rows[:-1])
     assert [row["units"] for row in rows] == [max(1, round(0.15 * (row["length"] - 2))) for row in rows]
 
 
-def test_rows_name_their_example_and_truncation_state_does_not_leak(tiny):
-    tiny("a b c d e f", truncation=True, max_length=4, padding="max_length")  # leaves its settings in the backend
-    rows = encode.encode_span(
-        tiny, [Span("", "q", "dog", ()), Span("", "q", words(60), ()), Span("", "q", "dog", ())], 40
-    )
-    assert [row["example"] for row in rows] == [0] + [1] * (len(rows) - 2) + [2]
-    assert all(row["units"] == 1 for row in rows)
+@pytest.mark.parametrize(("max_length", "context_words"), [(40, 60), (64, 7), (384, 300), (512, 1000)])
+def test_windows_of_a_context(tiny, max_length, context_words):
+    question, context = "which dog runs", many(context_words)
+    stride = min(128, (max_length - len(ids(tiny, question)) - 4) // 3)
+    rows = rows_of(tiny, [Span("", "q", "dog", ()), Span("", question, context, ())], max_length)
+    assert [row["example"] for row in rows] == [0] + [1] * (len(rows) - 1)
+    reference = tiny(
+        question, context, truncation="only_second", max_length=max_length, stride=stride,
+        return_overflowing_tokens=True, return_offsets_mapping=True,
+    )  # fmt: skip
+    assert [row["input_ids"].tolist() for row in rows[1:]] == reference["input_ids"]
+    for i, row in enumerate(rows[1:]):
+        in_context = np.array([number == 1 for number in reference.sequence_ids(i)])
+        offsets = np.where(in_context[:, None], np.array(reference["offset_mapping"][i]), -1)
+        assert np.array_equal(np.stack([row["offset_start"], row["offset_end"]], 1), offsets)
 
 
-def test_too_short_a_length_is_refused(tiny):
-    with pytest.raises(InputError, match="max_length 5"):
-        encode.encode_mlm(tiny, [Text("", "dog")], 5)
+def test_a_long_question_is_cut_and_counted(tiny):
+    truncated: Counter[str] = Counter()
+    (row,) = rows_of(tiny, Span("", many(80), "the dog runs", ()), 256, truncated)
+    assert truncated == {"question": 1}
+    assert row["input_ids"][1:67].tolist() == [*ids(tiny, many(80))[:64], 2, 2]
 
 
-def test_fingerprint_follows_the_content_not_the_folder(tiny, tiny_tokenizer_dir, tmp_path):
+@some
+@given(
+    before=awkward_text, answer=visible_text, after=awkward_text, gap=st.sampled_from(["", " "]), short=st.booleans()
+)
+def test_an_answer_is_the_tokens_that_touch_it(tok, before, answer, after, gap, short):
+    """In every window that holds all of them; in the others the answer is `<s>`."""
+    context = before + gap + answer + gap + after
+    begin, end = len(before + gap), len(before + gap + answer)
+    rows = rows_of(tok, Span("", "what", context, ((answer, begin),)), 24 if short else 512)
+    (whole,) = rows_of(tok, Span("", "what", context, ((answer, begin),)), 512)
+
+    def touching(row: dict) -> np.ndarray:
+        tokens = tok.convert_ids_to_tokens(row["input_ids"].tolist())
+        bare = np.array([not token.strip("\u2581") for token in tokens])
+        first, last = np.maximum(row["offset_start"], begin), np.minimum(row["offset_end"], end)
+        return np.flatnonzero((row["offset_start"] >= 0) & ~bare & (first < last))
+
+    found = 0
+    for row in rows:
+        places = touching(row)
+        if len(places) and len(places) == len(touching(whole)):
+            assert (row["start"], row["end"]) == (places[0], places[-1])
+            found += 1
+        else:
+            assert row["start"] == row["end"] == 0
+    assert found or short or not len(touching(whole))  # the normaliser may leave nothing of the answer
+
+
+def test_every_short_answer_is_in_a_window(tiny):
+    context = many(120)
+    for word in ["dog0", "dog57", "dog119", "dog50 dog51 dog52", *(f"dog{i} dog{i + 1}" for i in range(100, 119))]:
+        rows = rows_of(tiny, Span("", "which", context, ((word, context.index(word)),)), 48)
+        answers = [
+            context[row["offset_start"][row["start"]] : row["offset_end"][row["end"]]] for row in rows if row["start"]
+        ]
+        assert answers and {answer.strip() for answer in answers} == {word}
+
+
+@some
+@given(
+    sentence=st.lists(visible_text.map(lambda t: t.strip() or "x") | st.just("dog" * 40), min_size=1, max_size=20),
+    max_length=st.sampled_from((12, 16, 64)),
+)
+@example(sentence=[f"dog{i}" for i in range(50)], max_length=20)
+def test_tags_stand_at_first_subwords_and_no_word_is_lost(tok, sentence, max_length):
+    names = [f"T{i % 7}" for i in range(len(sentence))]
+    labels, truncated = sorted(set(names)), Counter()
+    rows = rows_of(tok, Tag("", tuple(sentence), tuple(names)), max_length, truncated, labels=labels)
+    assert [labels[number] for row in rows for number in row["labels"]] == names
+    assert sum(row["units"] for row in rows) == len(sentence)
+    alone = [ids(tok, word) or [tok.unk_token_id] for word in sentence]
+    parts = [
+        row["input_ids"][first:last].tolist()
+        for row in rows
+        for first, last in pairwise([*row["positions"], row["length"] - 1])
+    ]
+    assert parts == [part[: max_length - 2] for part in alone]
+    assert truncated["word"] == sum(len(part) > max_length - 2 for part in alone)
+
+
+def test_tags_equal_transformers_words(xlmr_tokenizer):
+    sentence = ["Tom", "'s", "1,200", "dogs", "\u2026", "run", "-", "away", "\u5c0f\u72d7", "!"]
+    (row,) = rows_of(xlmr_tokenizer, Tag("", tuple(sentence), ("T",) * 10), 64, labels=["T"])
+    reference = xlmr_tokenizer(sentence, is_split_into_words=True)
+    assert row["input_ids"].tolist() == reference["input_ids"]
+    assert row["positions"].tolist() == [reference.word_ids().index(i) for i in range(len(sentence))]
+
+
+# --- the memory of words
+
+
+like_text = st.lists(
+    st.sampled_from(["the", "dog", "runs", "<mask>", "<s>", "", "don't", "U.S.", "3,5", "\ufb01ne", "\t"])
+)
+ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126))
+
+
+@some
+@given(
+    texts=st.lists(st.one_of(ascii_text, st.text(), like_text.map(" ".join)), max_size=6),
+    most=st.sampled_from((4, word_cache.MOST)),
+)
+@example(texts=["a  b ", " a", "", " ", "a\u0301 b", "a \u0301b", "x\r\ny", "<mask> a", "a<s>b", "\x7f"], most=4)
+def test_ids_from_the_word_cache_are_the_tokenizer_s(tok, texts, most):
+    backend = tok.backend_tokenizer
+    cache = word_cache.Words(backend)
+    assert cache.exact
+    with mock.patch.object(word_cache, "MOST", most):  # a full cache starts anew
+        for _ in range(2):
+            assert cache.encode(texts) == [backend.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+@pytest.mark.parametrize("other", ["white space", "bytes", "normaliser", "model"])
+def test_tokenizers_that_do_not_cut_at_words_are_not_cached(other):
+    pieces = [("<unk>", 0.0), *((f"{mark}{c}", -1.0) for c in "abcd" for mark in ("", "\u2581")), ("b\u2581c", -0.5)]
+    model = models.Unigram(pieces, unk_id=0)
+    if other == "model":
+        model = models.WordLevel({"<unk>": 0, "\u2581a": 1, "\u2581b": 2}, unk_token="<unk>")
+    backend = Tokenizer(model)
+    split = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    backend.pre_tokenizer = {
+        "white space": pre_tokenizers.Metaspace(split=False),  # pieces over the border of two words
+        "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),  # the first word differs from the same one later
+    }.get(other, split)
+    if other == "normaliser":
+        backend.normalizer = normalizers.Prepend("d")
+    texts = ["a b c", "b c a b c", "d"]
+    assert word_cache.Words(backend).encode(texts) == [
+        backend.encode(text, add_special_tokens=False).ids for text in texts
+    ]
+
+
+# --- which tokenizers are taken
+
+
+def test_a_tokenizer_s_fingerprint_follows_its_content(tiny, tmp_path):
     first = tokenizer.fingerprint(tiny)
     tiny.save_pretrained(tmp_path / "copy")
     copy = tokenizer.load(tmp_path / "copy")
-    copy("dog", truncation=True, max_length=3)
+    copy("dog dog dog", truncation=True, max_length=3, padding="max_length")  # leaves its settings in the backend
     assert tokenizer.fingerprint(copy) == first
+    assert rows_of(copy, Text("", many(20)), 64)[0]["length"] == 64
     copy.add_tokens(["newword"])
     assert tokenizer.fingerprint(copy) != first
 
 
-def test_unsuitable_tokenizers_are_refused_in_one_line(tmp_path):
-    with pytest.raises(InputError, match="cannot be loaded") as caught:
-        tokenizer.load(tmp_path / "nowhere")
-    assert "\n" not in str(caught.value)
-    (tmp_path / "bert").mkdir()
-    from tokenizers import Tokenizer, models
+def test_a_tokenizer_of_another_family_is_refused(tmp_path):
     from transformers import PreTrainedTokenizerFast
 
     inner = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "b": 2}, unk_token="[UNK]"))
@@ -300,37 +283,25 @@ def test_unsuitable_tokenizers_are_refused_in_one_line(tmp_path):
         tokenizer.load(tmp_path / "bert")
 
 
-def squad_rows(shared):
-    import pyarrow.parquet as pq
-
-    for name in ("squad/plain_text", "squad_v2/squad_v2"):
-        for split in ("train", "validation"):
-            file = shared / "data" / "hub" / "rajpurkar" / name / f"{split}-00000-of-00001.parquet"
-            yield from pq.read_table(file).to_pylist()
-
-
 @pytest.mark.real
 def test_every_real_squad_answer_comes_back(shared, xlmr_tokenizer):
-    examples = [
-        Span(row["id"], row["question"], row["context"], tuple(zip(*row["answers"].values(), strict=True)))
-        for row in squad_rows(shared)
-    ]
+    spans: list[Span] = []
+    for name in ("squad_v1", "squad_v2"):
+        located = find(name, shared / "data")
+        spans += [part.convert(row, where, ()) for part in located.train + located.dev for where, row in part.rows()]
     recovered: dict[int, set[str]] = {}
     exact = 0
-    for row in encode.encode_span(xlmr_tokenizer, examples, 384):
+    for row in rows_of(xlmr_tokenizer, spans, 384):
         if not row["start"]:
             continue
-        first, last = row["start"], row["end"]
-        context, (answer, begin) = examples[row["example"]].context, examples[row["example"]].answers[0]
-        got = context[row["offset_start"][first] : row["offset_end"][last]]
-        recovered.setdefault(row["example"], set()).add(got)
-        if got == answer.strip():
-            exact += 1
-        else:
-            # A token may reach over the end of the answer ("2014," is one piece): wider by part of a token, no more.
-            assert answer.strip() in got
-            assert row["offset_end"][first] > begin and row["offset_start"][last] < begin + len(answer)
-    answered = {i for i, example in enumerate(examples) if example.answers}
+        context, (answer, begin) = spans[row["example"]].context, spans[row["example"]].answers[0]
+        first, last = row["offset_start"][row["start"]], row["offset_end"][row["end"]]
+        recovered.setdefault(row["example"], set()).add(context[first:last])
+        exact += context[first:last] == answer.strip()
+        # A token may reach over the end of the answer ("2014," is one piece): wider by part of a token, no more.
+        assert answer.strip() in context[first:last]
+        assert row["offset_end"][row["start"]] > begin and row["offset_start"][row["end"]] < begin + len(answer)
+    answered = {i for i, span in enumerate(spans) if span.answers}
     assert len(answered) > 3000 and set(recovered) == answered
     assert all(len(texts) == 1 for texts in recovered.values())  # the same from every window that holds the answer
     assert exact / len(answered) > 0.97

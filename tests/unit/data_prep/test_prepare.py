@@ -1,0 +1,261 @@
+"""Prepared folders: what is encoded comes back, equal input is reused, and nothing unfinished or damaged is taken."""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.encoding import encode, tokenizer
+from data_prep.sources.locate import own
+from data_prep.storage.store import Prepared
+from tests.support.rows import hub_file, run_config, write
+
+LABELS = ["no", "yes"]
+TEXT = "the small dog runs to the old house " * 8
+
+
+@dataclass
+class Run:
+    """What `python -m data_prep` left: exit code, output, and by dataset its folder and its line of the table."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> dict[str, list[str]]:
+        return {line.split()[0]: line.split() for line in self.out.splitlines() if line.endswith((" built", " reused"))}
+
+    def folder(self, name: str = "mine") -> Path:
+        return Path(self.lines[name][-2])
+
+    def built(self, name: str = "mine") -> bool:
+        return self.lines[name][-1] == "built"
+
+
+@pytest.fixture
+def data_prep(tmp_path, tiny_tokenizer_dir, capsys):
+    def run(tasks: list, *options: str, tokenizer: Path = tiny_tokenizer_dir, **more) -> Run:
+        code = main(["--config", run_config(tmp_path, tokenizer, tasks, **more), "--jobs", "1", *options])
+        return Run(code, *capsys.readouterr())
+
+    return run
+
+
+def classify(folder: Path, n: int = 20, name: str = "rows.jsonl") -> Path:
+    return write(folder / name, [{"text_a": f"dog {i}", "label": LABELS[i % 2]} for i in range(n)])
+
+
+def mine(train: Path, dev: Path | None = None, kind: str = "classify", **more) -> dict:
+    labels = {"labels": LABELS} if kind == "classify" else {}
+    return {"name": "mine", "kind": kind, **labels, "train": str(train), "dev": str(dev or train), **more}
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+ROWS = {
+    "classify": [{"text_a": "the small dog", "text_b": "a letter", "label": "yes"}, {"text_a": "house", "label": "no"}],
+    "span": [
+        {"id": "a", "question": "which dog", "context": TEXT, "answers": [{"text": "old house", "start": 26}] * 2},
+        {"question": "q", "context": "x", "answers": []},
+    ],
+    "choice": [
+        {"prompt": "the dog", "choices": ["runs", "reads a letter", "x"], "label": 2},
+        {"prompt": "a", "choices": ["b", "c"], "label": 0},
+    ],
+    "tag": [{"words": ["the", "small", "dog", "runs"], "tags": list("BABA")}, {"words": ["dog"], "tags": ["A"]}],
+    "mlm": [{"text": TEXT}, {"text": "dog"}],
+    "pair": [{"query": "the dog", "passage": TEXT}, {"query": TEXT, "passage": "dog"}],
+}
+
+
+def test_rows_come_back_as_they_were_encoded(tmp_path, data_prep, tiny_tokenizer_dir):
+    files = {kind: str(write(tmp_path / f"{kind}.jsonl", rows)) for kind, rows in ROWS.items()}
+    tasks = [mine(Path(file), kind=kind, name=kind) for kind, file in files.items()]
+    run = data_prep(tasks, max_length=40)
+    assert run.code == 0, run.err
+    for kind, file in files.items():
+        labels = {"classify": LABELS, "tag": ["A", "B"]}.get(kind)
+        (part,) = own(kind, file, file, kind).train
+        examples = [part.convert(row, where, labels or ()) for where, row in part.rows()]
+        expected = encode.encode(kind, tokenizer.load(tiny_tokenizer_dir), examples, 40, labels)
+        prepared = Prepared(run.folder(kind))
+        prepared.verify()
+        assert prepared.labels == (tuple(labels) if labels else None)
+        order = [*np.random.default_rng(0).permutation(len(expected)).tolist(), 0, 0]
+        for number, row in zip(order, prepared.dev.take(order), strict=True):
+            assert set(row) == set(expected[number])
+            for name, value in row.items():
+                assert np.array_equal(value, expected[number][name])
+                # Lists are views into the file.
+                assert not isinstance(value, np.ndarray) or (value.dtype == np.int32 and not value.flags.owndata)
+        # Character offsets serve the scoring of dev answers only.
+        offsets = {"offset_start", "offset_end"}
+        (row,) = prepared.train.take([0])
+        assert set(row) == set(expected[0]) - offsets
+        with pytest.raises(IndexError):
+            prepared.train.take([prepared.train.rows])
+    assert Prepared(run.folder("span")).dev_examples() == [
+        {"example": 0, "id": "a", "context": TEXT, "answers": ["old house"] * 2},
+        {"example": 1, "id": "line 2", "context": "x", "answers": []},
+    ]
+
+
+def test_the_table_and_the_manifest(tmp_path, data_prep):
+    train, dev = classify(tmp_path), classify(tmp_path, 6, "dev.jsonl")
+    run = data_prep([mine(train, dev), mine(train, dev, name="other", max_length=32)])
+    header = ["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder"]
+    assert run.out.splitlines()[0].split() == header
+    assert run.lines["mine"][:4] == ["mine", "64", "20", "6"] and run.lines["other"][:4] == ["other", "32", "20", "6"]
+    manifest = json.loads((run.folder() / "manifest.json").read_text())
+    counted = manifest["splits"]["train"]
+    tokens = int(Prepared(run.folder()).train.length.sum())
+    assert (counted["rows"], counted["examples"], counted["units"], counted["tokens"]) == (20, 20, 20, tokens)
+    assert sum(counted["length_histogram"].values()) == 20
+    assert counted["sha256"] == sha256(run.folder() / "train.arrow")
+    assert manifest["source"]["files"] == {str(path): sha256(path) for path in (train, dev)}
+    # Nothing but the folder and the lock is left.
+    assert run.folder().parent == tmp_path / "data/mine"
+    assert sorted(p.name for p in (tmp_path / "data/mine").iterdir()) == [".lock", run.folder().name]
+    moved = data_prep([mine(train, dev)], "--out", str(tmp_path / "elsewhere"), "--set", "max_length=48")
+    assert moved.folder().parent == tmp_path / "elsewhere/mine" and moved.lines["mine"][1] == "48"
+
+
+def test_equal_input_is_reused_and_other_input_is_built(tmp_path, data_prep, tiny_tokenizer_dir):
+    train, dev = classify(tmp_path), classify(tmp_path, 6, "dev.jsonl")
+    first = data_prep([mine(train, dev)])
+    again = data_prep([mine(train, dev)], "--jobs", "2")
+    assert first.built() and not again.built() and again.folder() == first.folder()
+    for name in ("train.jsonl", "dev.jsonl"):  # the same bytes elsewhere are the same input
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        shutil.copy(train if name == "train.jsonl" else dev, tmp_path / "copy" / name)
+    copied = data_prep([mine(tmp_path / "copy/train.jsonl", tmp_path / "copy/dev.jsonl")])
+    assert not copied.built() and copied.folder() == first.folder()
+
+    other = shutil.copytree(tiny_tokenizer_dir, tmp_path / "tokenizer")
+    more = tokenizer.load(other)
+    more.add_tokens(["dog"])
+    more.save_pretrained(other)
+    runs = [
+        first,
+        data_prep([mine(dev, train)]),
+        data_prep([mine(train, dev)], max_length=48),
+        data_prep([mine(train, dev, labels=LABELS[::-1])]),
+        data_prep([mine(train, dev)], tokenizer=other),
+    ]
+    classify(tmp_path, 21)
+    runs.append(data_prep([mine(train, dev)]))
+    assert all(run.built() for run in runs) and len({run.folder() for run in runs}) == len(runs)
+
+
+@pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
+def test_a_damaged_folder_is_noticed_and_rebuilt(tmp_path, data_prep, damage):
+    train = classify(tmp_path)
+    path = data_prep([mine(train)]).folder() / "train.arrow"
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-8] if damage == "cut" else data[:200] + b"\x07" + data[201:])
+    run = data_prep([mine(train)])
+    assert run.built() and path.read_bytes() == data
+    assert f"{path}: " in run.err and "preparing it again" in run.err
+
+
+def test_bad_input_leaves_nothing(tmp_path, data_prep):
+    train = classify(tmp_path, 3000)
+    with train.open("a") as file:
+        file.write('{"text_a": "x", "label": "maybe"}\n')
+    run = data_prep([mine(train)])
+    assert run.code == 2 and "rows.jsonl: line 3001" in run.err
+    assert [p.name for p in (tmp_path / "data/mine").iterdir()] == [".lock"]
+
+
+def test_the_tags_of_the_training_split_are_the_labels(tmp_path, data_prep):
+    train = write(tmp_path / "train.tsv", [["a dog", "Z N"], ["it runs", "N V"]])
+    dev = write(tmp_path / "dev.tsv", [["a cat", "N NEW"]])
+    run = data_prep([mine(train, dev, "tag")])
+    prepared = Prepared(run.folder())
+    assert prepared.labels == ("N", "V", "Z")
+    assert [row["labels"].tolist() for row in prepared.train.take([0, 1])] == [[2, 0], [0, 1]]
+    assert prepared.dev.take([0])[0]["labels"].tolist() == [0, -1] and prepared.dev.units.tolist() == [1]
+    assert "mine dev: 1 words with a tag that the training split lacks" in run.out
+    # With labels of the task's own, an unknown tag is an error.
+    run = data_prep([mine(train, dev, "tag", labels=["N", "V", "Z"])])
+    assert run.code == 2 and "'NEW' is not among the task's labels" in run.err
+
+
+def test_the_same_bytes_with_any_number_of_workers(tmp_path, data_prep):
+    train = classify(tmp_path, 1024 * 9 + 700)
+    runs = [data_prep([mine(train)], "--jobs", jobs, "--out", str(tmp_path / jobs)) for jobs in ("1", "2")]
+    assert len({run.folder().name for run in runs}) == 1
+    for name in ("train.arrow", "dev.arrow"):
+        assert len({sha256(run.folder() / name) for run in runs}) == 1
+    assert Prepared(runs[1].folder()).train.example.tolist() == list(range(1024 * 9 + 700))
+
+
+def test_drops_and_doubts_are_counted_and_shown(tmp_path, data_prep):
+    raw, nli = tmp_path / "raw", {"sentence1": "a", "sentence2": "b", "gold_label": "neutral"}
+    for split in ("train", "dev_matched"):
+        rows = [nli, {**nli, "sentence1": " "}, {**nli, "gold_label": "-"}, nli]
+        write(raw / f"multinli_1.0_{split}.jsonl", rows)
+    endings = {"ind": 1, "ctx_a": "a dog", "ctx_b": "", "endings": list("abcd"), "label": 1}
+    for name in ("train", "val"):
+        write(raw / f"hellaswag_{name}.jsonl", [endings])
+    run = data_prep(["mnli", "hellaswag"], "--source", str(raw))
+    assert run.lines["mnli"][2:4] == ["2", "2"] and run.lines["mnli"][6] == "4"
+    assert "mnli train: 1 dropped: empty text; 1 dropped: no gold label" in run.out
+    assert "hellaswag: hellaswag_train.jsonl is not the published file" in run.out
+    manifest = json.loads((run.folder("mnli") / "manifest.json").read_text())
+    assert manifest["splits"]["dev"]["dropped"] == {"empty text": 1, "no gold label": 1}
+
+
+def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
+    def error(tasks: list, *options: str, **more) -> str:
+        run = data_prep(tasks, *options, **more)
+        lines = [line for line in run.err.splitlines() if line.startswith("error: ")]
+        assert run.code == 2 and len(lines) == 1 and run.err.rstrip().endswith(lines[0]) and "Traceback" not in run.err
+        return lines[0]
+
+    rows = classify(tmp_path)
+    task = mine(rows)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    assert "no such folder" in error([task], "--source", str(tmp_path / "nowhere"))
+    assert "LDC2005T13" in error([task, "ccg"], "--source", str(tmp_path / "empty"))
+    assert "--jobs 0" in error([task], "--jobs", "0")
+    assert "max_length 600 is more than the tokenizer's 512" in error([task], max_length=600)
+    assert "nowhere.jsonl: no such file" in error([mine(tmp_path / "nowhere.jsonl")])
+    assert not (tmp_path / "data/mine").exists() or not list((tmp_path / "data/mine").glob("*-*"))
+    assert "max_length 8: at least 12" in error([task], max_length=8)
+    assert "cannot be loaded" in error([task], encoder={"config": {}, "tokenizer": str(tmp_path / "no")})
+    assert "no train examples" in error([mine(write(tmp_path / "none.jsonl", ""), rows)])
+    twice = [{"task": "mnli", "train": str(rows), "dev": str(rows)}, "anli_plus"]
+    assert "mnli is to be read from two places" in error(twice)
+    assert "cannot be written" in error([task], "--out", str(tmp_path / "file"))
+
+
+def test_ccg_from_files_named_in_the_config(tmp_path, data_prep):
+    files = {split: str(write(tmp_path / f"x.{split}.tsv", [["a dog", "NP/N N"]])) for split in ("train", "dev")}
+    assert data_prep([{"task": "ccg", **files}]).built("ccg")  # no Hub is asked
+
+
+def test_queries_of_the_dual_encoders_have_lengths_of_their_own(tmp_path, data_prep):
+    """XTREME-R's train_lareqa.sh and train_mewslix.sh: 96 and 64 tokens."""
+    answers = {"text": ["dog"], "answer_start": [10]}
+    for split in ("train", "validation"):
+        row = {"id": "1", "question": TEXT * 3, "context": TEXT * 3, "answers": answers}
+        write(hub_file(tmp_path / "raw/rajpurkar/squad/plain_text", split), [row])
+        pair = {"mention": TEXT * 3, "entity": TEXT * 3}
+        write(hub_file(tmp_path / "raw/izhx/mewsli-x/wikipedia_pairs", split), [pair])
+    run = data_prep(["lareqa", "mewslix"], "--source", str(tmp_path / "raw"), max_length=128)
+    for name, query in (("lareqa", 96), ("mewslix", 64)):
+        (row,) = Prepared(run.folder(name)).train.take([0])
+        assert row["lengths"].tolist() == [query, 128]
