@@ -105,6 +105,6 @@ def test_batch_in_tokens_and_epochs(small):
     assert made.plan.steps == -(-2 * made.plan.epoch_examples // made.plan.batch_examples)
 
 
-def test_an_example_that_does_not_fit_is_told(small):
+def test_an_example_that_does_not_fit_is_named(small):
     with pytest.raises(InputError, match="micro_tokens 100 is less than the longest example of my_choice"):
         setup.read(small, ["micro_tokens=100"])
