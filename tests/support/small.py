@@ -2,11 +2,18 @@
 
 import json
 import random
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
 import data_prep.__main__ as data_prep_program
+from mtl.batch import mask_tokens
+from mtl.setup import Setup
 
 TEXT = (
     "river stone bread music garden window letter winter summer horse silver doctor teacher market island yellow quiet "
@@ -106,3 +113,31 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     path.write_text(json.dumps(values), encoding="utf-8")
     assert data_prep_program.main(["--config", str(path), "--jobs", "1"]) == 0
     return path
+
+
+def items_of(made: Setup, count: int) -> list[tuple[int, dict[str, Any]]]:
+    """The first rows of every task, tokens of `mlm` masked, as `mtl.batch.pack` takes them: (task index, row)."""
+    items = []
+    for t, task in enumerate(made.tasks):
+        for number, row in enumerate(task.train.take(np.arange(count))):
+            mlm = task.task.kind == "mlm"
+            items.append((t, mask_tokens(row, made.special, 0.15, (1, 2, number)) if mlm else row))
+    return items
+
+
+def assert_same_exports(one: Path, other: Path) -> None:
+    """What two run folders export is bitwise the same: the best encoder, the last one, its heads."""
+    for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
+        a, b = (load_file(folder / f"{part}.safetensors") for folder in (one, other))
+        assert a.keys() == b.keys(), part
+        wrong = [name for name, weight in a.items() if not torch.equal(weight, b[name])]
+        assert not wrong, (part, wrong)
+
+
+def rewind(source: Path, target: Path, after: int) -> Path:
+    """Copies a run folder as it was after step `after`."""
+    shutil.copytree(source, target, symlinks=True)
+    for path in (target / "checkpoints").glob("step-*"):
+        if path.name > f"step-{after:08d}":
+            shutil.rmtree(path)
+    return target
