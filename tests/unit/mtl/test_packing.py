@@ -9,7 +9,7 @@ from mtl import attention, setup
 from mtl.batch import Special, mask_tokens, pack, pack_sequences
 from mtl.config import RandomEncoder
 from mtl.model import FAMILIES, encode, load_encoder
-from tests.support.small import KINDS, SHAPE, write_run
+from tests.support.small import KINDS, SHAPE, items_of, write_run
 
 BACKENDS = ["sdpa", "padded", "block"]
 
@@ -21,15 +21,9 @@ def small(tmp_path_factory, tiny_tokenizer_dir):
 
 
 def rows_of(made, count=7):
-    """Rows of every task, mixed, as (task index, row)."""
-    items = []
-    for t, task in enumerate(made.tasks):
-        for number, row in enumerate(task.train.take(np.arange(count))):
-            if task.task.kind == "mlm":
-                row = mask_tokens(row, made.special, 0.15, (1, 2, number))
-            items.append((t, row))
-    order = np.random.default_rng(0).permutation(len(items))
-    return [items[i] for i in order]
+    """Rows of every task, mixed."""
+    items = items_of(made, count)
+    return [items[i] for i in np.random.default_rng(0).permutation(len(items))]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data_prep.errors import InputError
 from mtl import loader, setup
 from mtl.plan import Step
-from tests.support.small import KINDS, write_run
+from tests.support.small import write_run
 
 
 def step_of(lengths):
@@ -66,28 +66,6 @@ def test_weights_follow_the_definition(small, batches):
             assert step.weights[t] == pytest.approx(weight)
             seen.add(t)
     assert seen == set(range(5))
-
-
-def test_micro_batches_of_all_ranks_hold_the_step(small):
-    """Each of 1, 2, 3 ranks: tokens and labels of all micro-batches together are those of the plan, for every head."""
-    made = setup.read(small, ["micro_tokens=330"])
-    step = next(loader.steps_from(made.plan, 3))
-    found = []
-    for ranks in (1, 2, 3):
-        shares = step.divide(ranks, 330)
-        batches = [
-            b for rank in range(ranks) for b in loader.micro_batches(made.plan, step, shares, rank, made.special)
-        ]
-        assert all(list(b.heads) == [f"my_{k}" for k in KINDS] for b in batches)
-        labels = {
-            name: sorted(x for b in batches for x in b.heads[name].labels.flatten().tolist()) for name in made.names
-        }
-        tokens = sorted(
-            b.input_ids[0, start:end].tolist() for b in batches if any(len(h.tokens) for h in b.heads.values())
-            for start, end in zip(b.cu_seqlens[:-1], b.cu_seqlens[1:], strict=True)
-        )  # fmt: skip
-        found.append((labels, tokens))
-    assert found[0] == found[1] == found[2]
 
 
 def test_the_plan_does_not_ask_for_ranks_or_micro_tokens(small):
