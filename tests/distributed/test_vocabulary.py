@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.errors import InputError
 from mtl import checkpoint, dryrun, setup
-from mtl.vocabulary import TrimmedEmbedding, trim
 from tests.support.launch import program
 from tests.support.small import SHAPE, STEADY, write_run
 
@@ -130,26 +128,3 @@ def test_in_bf16_too(made, steady, tmp_path):
     rest = np.setdiff1d(np.arange(made.vocabulary.rows), made.vocabulary.ids)
     a, b = (weights(tmp_path / choice)[TABLE][rest] for choice in ("true", "false"))
     assert ((a / b) - 1).abs().max() < 6 * 2**-24
-
-
-def test_the_encoder_computes_the_same():
-    """transformers' own forward on a padded batch: positions, outputs, gradients; the padding row gets none."""
-    torch.manual_seed(0)
-    shape = {**SHAPE, "vocab_size": 40, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    stock = XLMRobertaModel(XLMRobertaConfig(**shape, pad_token_id=1))
-    ours = XLMRobertaModel(XLMRobertaConfig(**shape, pad_token_id=1))
-    ours.load_state_dict(stock.state_dict())
-    ids = np.array([0, 1, 2, 7, 11, 30, 39])
-    trim(ours, ids, keep=True)
-    tokens = torch.tensor([[0, 30, 7, 7, 2], [0, 39, 2, 1, 1]])
-    outs = []
-    for model in (stock, ours):
-        outs.append(model(tokens, attention_mask=tokens.ne(1)).last_hidden_state)
-        outs[-1].square().sum().backward()
-    a, b = (model.get_input_embeddings() for model in (stock, ours))
-    assert isinstance(b, TrimmedEmbedding)
-    assert torch.equal(*outs)
-    assert torch.equal(b.weight.grad, a.weight.grad[ids])
-    assert not b.weight.grad[1].any()
-    assert "place" not in str(ours.state_dict().keys())
-    assert torch.equal(b.whole(b.weight.detach(), 1.0), a.weight)
