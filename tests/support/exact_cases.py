@@ -24,7 +24,7 @@ LAST_NORM_BIAS = f"encoder.encoder.layer.{SHAPE['num_hidden_layers'] - 1}.output
 def _case(stage: int, batches: str, bucket: int, micro_steps: int, **more: Any) -> dict[str, Any]:
     buckets = {"reduce_bucket_size": bucket, "allgather_bucket_size": bucket} if stage else {}
     ds = {"zero_optimization": {"stage": stage, **buckets}}
-    return {"ds": ds, "batches": batches, "micro_steps": micro_steps, **more}
+    return {"ds": ds, "batches": batches, "micro_steps": micro_steps, "moments": list(range(ref.STEPS)), **more}
 
 
 # Every two settings of stage, batches, bucket and micro-steps meet at least once; buckets mean nothing at stage 0.
@@ -42,10 +42,10 @@ EXACT = {
 }
 # In-batch negatives are those of the whole global batch, so gradients do not depend on how it is divided.
 PAIRS = {
-    "pairs-stage0-mixed-micro1": _case(0, "mixed", SMALL, 1, config="pairs"),
-    "pairs-stage1-mixed-micro3": _case(1, "mixed", SMALL, 3, config="pairs"),
-    "pairs-stage2-mixed-micro2": _case(2, "mixed", LARGE, 2, config="pairs"),
-    "pairs-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="pairs"),
+    "pairs-stage0-mixed-micro1": _case(0, "mixed", SMALL, 1, config="pairs", moments=[]),
+    "pairs-stage1-mixed-micro3": _case(1, "mixed", SMALL, 3, config="pairs", moments=[]),
+    "pairs-stage2-mixed-micro2": _case(2, "mixed", LARGE, 2, config="pairs", moments=[]),
+    "pairs-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="pairs", moments=[]),
 }
 COMPILED = {
     "compiled-stage0-mixed": _case(0, "mixed", SMALL, 2, set=["compile=true"]),
@@ -57,10 +57,15 @@ GPU = {  # no TF32 anywhere
     "stage1": _case(1, "mixed", LARGE, 3, set=["compile=false"]),
     "stage2": _case(2, "mixed", LARGE, 3, set=["compile=true"]),
 }
-# The files of ds_configs/ as users run them; several micro-steps, not the same number in every step.
-FILES = {
-    path.stem: {"set": ["micro_tokens=320", f"deepspeed={path.name}"]} for path in (HOUSE / "ds_configs").iterdir()
-}
+
+
+def _files(offload: bool) -> dict[str, dict[str, Any]]:
+    """The files of ds_configs/ as users run them; several micro-steps, not the same number in every step."""
+    paths = [path for path in sorted((HOUSE / "ds_configs").iterdir()) if ("offload" in path.stem) == offload]
+    return {path.stem: {"set": ["micro_tokens=320", f"deepspeed={path.name}"]} for path in paths}
+
+
+FILES, OFFLOAD = _files(False), _files(True)
 
 
 def _part(name: str, accumulate: str, **keys: Any) -> dict[str, Any]:
@@ -95,24 +100,13 @@ SIDES = {
     f"{name}-{side}": {**_bitwise(name), "theirs": side == "theirs"} for name in BITWISE for side in ("ours", "theirs")
 }
 SIDES["bf16-buckets-spoiled"] = {**_bitwise("bf16-buckets"), "spoiled": [0, 3]}
-OFFLOAD = "zero2_offload"  # DeepSpeed compiles its host optimizer for it, which takes minutes of CPU time
-# The norm that clips shows in the moments after the first steps; heads without rows, in those of all steps.
-FEW, ALL = {"moments": [0, 1]}, {"moments": list(range(ref.STEPS))}
 LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
-    "1 rank": (1, {**{name: {**FEW, **case} for name, case in EXACT.items()}, **PAIRS, **SIDES}),
-    "2 ranks": (
-        2,
-        {
-            **{name: {**ALL, **case} for name, case in EXACT.items()},
-            **PAIRS,
-            **{name: case for name, case in FILES.items() if name != OFFLOAD},
-            **PARTS,
-        },
-    ),
+    "1 rank": (1, {**EXACT, **PAIRS, **SIDES}),
+    "2 ranks": (2, {**EXACT, **PAIRS, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
-    "4 ranks": (4, {name: {**FEW, **case} for name, case in EXACT.items()}),
-    "GPU": (1, {name: {**FEW, **case} for name, case in GPU.items()}),
-    "2 ranks, compiled": (2, {**{name: {**FEW, **case} for name, case in COMPILED.items()}, OFFLOAD: FILES[OFFLOAD]}),
+    "4 ranks": (4, EXACT),
+    "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
+    "GPU": (1, GPU),
 }
 
 
