@@ -121,10 +121,10 @@ def test_the_record_and_the_dry_run_say_so(made, steady):
 @pytest.mark.slow
 def test_in_bf16_too(made, steady, tmp_path):
     """There the whole table starts from rows rounded to bf16, and so do the rows left out."""
-    for choice in ("true", "false"):
-        sets = [f"output={tmp_path}", f"name={choice}", f"trim_word_embeddings={choice}", "steps=6"]
+    for name, choice in (("trimmed", "true"), ("whole", "false")):
+        sets = [f"output={tmp_path}", f"name={name}", f"trim_word_embeddings={choice}", "steps=6"]
         options = [word for one in (*sets, "deepspeed=zero2.json") for word in ("--set", one)]
         program("train.py", "--config", steady[0], *options, ranks=2)
     rest = np.setdiff1d(np.arange(made.vocabulary.rows), made.vocabulary.ids)
-    a, b = (weights(tmp_path / choice)[TABLE][rest] for choice in ("true", "false"))
+    a, b = (weights(tmp_path / name)[TABLE][rest] for name in ("trimmed", "whole"))
     assert ((a / b) - 1).abs().max() < 6 * 2**-24
