@@ -1,16 +1,15 @@
 """One rank of tests/distributed/test_exact.py: runs several engines one after another and saves what they computed.
 
-    deepspeed --num_gpus RANKS tests/support/exact_worker.py CASES.json OUT
+    torchrun --nproc_per_node RANKS tests/support/exact_worker.py CASES.json OUT
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
 (how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
-after which AdamW's state is kept), `theirs` (gradients are reduced by DeepSpeed's own code) and `spoiled` (steps that
+after which AdamW's state is kept), `theirs` (gradients and step are DeepSpeed's own code) and `spoiled` (steps that
 are first made with an infinite number in the gradient, so that they are left out). Rank 0 writes
 OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under test is
 unchanged.
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -37,16 +36,12 @@ read = functools.cache(lambda config, overrides: setup.read(config, list(overrid
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("cases")
-    parser.add_argument("out")
-    parser.add_argument("--local_rank", type=int, default=0)
-    args = parser.parse_args()
+    cases, out = map(Path, sys.argv[1:])
     rank, ranks, _ = engine.connect()
-    for name, case in json.loads(Path(args.cases).read_text()).items():
+    for name, case in json.loads(cases.read_text()).items():
         found = (parts if case.get("parts") else record)(case, rank, ranks)
         if rank == 0:
-            torch.save(found, Path(args.out) / f"{name}.pt")
+            torch.save(found, out / f"{name}.pt")
     torch.distributed.destroy_process_group()
 
 

@@ -2,46 +2,31 @@
 
 import json
 import random
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import data_prep.__main__ as data_prep_program
+import numpy as np
+import torch
+from safetensors.torch import load_file
 
-WORDS = [
-    "river",
-    "stone",
-    "bread",
-    "music",
-    "garden",
-    "window",
-    "letter",
-    "winter",
-    "summer",
-    "horse",
-    "silver",
-    "doctor",
-    "teacher",
-    "market",
-    "island",
-    "yellow",
-    "quiet",
-    "early",
-    "heavy",
-    "narrow",
-    "open",
-    "close",
-    "carry",
-    "follow",
-    "answer",
-    "between",
-    "under",
-    "always",
-    "never",
-]
+import data_prep.__main__ as data_prep_program
+from mtl.data.packing import mask_tokens
+from mtl.run.setup import Setup
+
+TEXT = (
+    "river stone bread music garden window letter winter summer horse silver doctor teacher market island yellow quiet "
+    "early heavy narrow open close carry follow answer between under always never"
+)
+WORDS = TEXT.split()
 SHAPE = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48,
     "max_position_embeddings": 70,
 }  # fmt: skip
+
+# The run of 50 steps that tests/distributed/conftest.py makes once.
+STEADY = {"steps": 50, "lr": 1e-3, "weight_decay": 0.5, "clip": 0.3, "warmup": 5}
 
 
 def sentence(rng: random.Random, low: int = 3, high: int = 12) -> str:
@@ -72,25 +57,33 @@ def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
 
 
 KINDS = ("classify", "span", "choice", "tag", "mlm")
-SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20}
+SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20, "pair": 50}
+LABELS = {"classify": ["no", "yes"]}
+METRICS = {"span": "squad_v2"}
 
 
-def write_tasks(folder: Path, seed: int = 0) -> list[dict[str, Any]]:
+def rows_of(kind: str, rng: random.Random, count: int) -> list[dict[str, Any]]:
+    """Canonical rows of a kind; of pairs, some share a passage and every query is a part of its own."""
+    if kind != "pair":
+        return [row_of(kind, rng) for _ in range(count)]
+    passages = [sentence(rng, 6, 12) for _ in range(count * 2 // 3)]
+    used = [passages[number % len(passages)] for number in range(count)]
+    return [{"query": " ".join(rng.sample(passage.split(), 3)), "passage": passage} for passage in used]
+
+
+def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> list[dict[str, Any]]:
     """Files of one task per kind in `folder`; the entries for `tasks` of a run config."""
     rng = random.Random(seed)
     entries = []
-    for kind in KINDS:
+    for kind in kinds:
+        entry: dict[str, Any] = {"name": f"my_{kind}", "kind": kind}
         for split, count in (("train", SIZES[kind]), ("dev", 11)):
-            lines = [json.dumps(row_of(kind, rng)) for _ in range(count)]
-            (folder / f"{kind}.{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        entry: dict[str, Any] = {
-            "name": f"my_{kind}", "kind": kind,
-            "train": str(folder / f"{kind}.train.jsonl"), "dev": str(folder / f"{kind}.dev.jsonl"),
-        }  # fmt: skip
-        if kind == "classify":
-            entry["labels"] = ["no", "yes"]
-        if kind == "span":
-            entry["metric"] = "squad_v2"
+            path = folder / f"{kind}.{split}.jsonl"
+            lines = [json.dumps(row) for row in rows_of(kind, rng, count)]
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            entry[split] = str(path)
+        entry |= {"labels": LABELS[kind]} if kind in LABELS else {}
+        entry |= {"metric": METRICS[kind]} if kind in METRICS else {}
         entries.append(entry)
     return entries
 
@@ -120,3 +113,31 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     path.write_text(json.dumps(values), encoding="utf-8")
     assert data_prep_program.main(["--config", str(path), "--jobs", "1"]) == 0
     return path
+
+
+def items_of(made: Setup, count: int) -> list[tuple[int, dict[str, Any]]]:
+    """The first rows of every task, tokens of `mlm` masked, as `mtl.batch.pack` takes them: (task index, row)."""
+    items = []
+    for t, task in enumerate(made.tasks):
+        for number, row in enumerate(task.train.take(np.arange(count))):
+            mlm = task.task.kind == "mlm"
+            items.append((t, mask_tokens(row, made.special, 0.15, (1, 2, number)) if mlm else row))
+    return items
+
+
+def assert_same_exports(one: Path, other: Path) -> None:
+    """What two run folders export is bitwise the same: the best encoder, the last one, its heads."""
+    for part in ("encoder/model", "encoder_last/model", "heads_last/heads"):
+        a, b = (load_file(folder / f"{part}.safetensors") for folder in (one, other))
+        assert a.keys() == b.keys(), part
+        wrong = [name for name, weight in a.items() if not torch.equal(weight, b[name])]
+        assert not wrong, (part, wrong)
+
+
+def rewind(source: Path, target: Path, after: int) -> Path:
+    """Copies a run folder as it was after step `after`."""
+    shutil.copytree(source, target, symlinks=True)
+    for path in (target / "checkpoints").glob("step-*"):
+        if path.name > f"step-{after:08d}":
+            shutil.rmtree(path)
+    return target

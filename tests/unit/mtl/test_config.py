@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common import run_config
@@ -45,32 +45,20 @@ def test_the_published_run():
         ({"optimizer": {"learning_rate": 1}}, "unknown key `optimizer.learning_rate`"),
         ({"tasks": ["mnlii"]}, "unknown task 'mnlii'; did you mean `mnli`?"),
         ({"tasks": ["mnli", "mnli"]}, "'mnli' stands there twice"),
-        ({"tasks": []}, "tasks: "),
-        ({"epochs": None}, "give either `epochs` or `steps`"),
         ({"steps": 5}, "give either `epochs` or `steps`"),
         ({"batch": {"examples": 3, "tokens": 4}}, "batch: give either `examples` or `tokens`"),
         ({"batch": {"examples": 0}}, "batch.examples: "),
         ({"mixture": {"kind": "fixed"}}, "needs a `share` in every task"),
         ({"mixture": {"kind": "uniform", "cap": 3}}, "`cap` has no meaning for kind `uniform`"),
-        ({"tasks": [{"task": "mnli", "share": 0.5}]}, "`share` has no meaning"),
         ({"tasks": [{"task": "mnli", "labels": ["a"]}]}, "`labels` is fixed by the table"),
-        ({"tasks": [{"name": "a b", "kind": "mlm", "train": "t", "dev": "d"}]}, "letters, digits"),
         ({"tasks": [{"name": "mine", "kind": "classify", "train": "t", "dev": "d"}]}, "needs `labels`"),
-        ({"tasks": [{"name": "mine", "kind": "classify", "labels": ["a", "b"]}]}, "needs `train`, `dev`"),
-        (
-            {"tasks": [{"name": "mine", "kind": "span", "train": "t", "dev": "d", "metric": "bleu"}]},
-            "metric 'bleu' is not one of",
-        ),
-        ({"tasks": [{"task": "anli_plus", "train": "t", "dev": "d"}]}, "made of mnli, snli, anli"),
-        ({"seed": -1}, "seed: "),
+        ({"tasks": [{"name": "mine", "kind": "mlm"}]}, "needs `train`, `dev`"),
         ({"name": "a/b"}, "plain folder name"),
-        ({"encoder": {"config": {}}}, "encoder"),
     ],
-)  # fmt: skip
+)
 def test_wrong_configs(tmp_path, change, said):
-    values = {k: v for k, v in {**GOOD, **change}.items() if v is not None}
     with pytest.raises(InputError) as error:
-        load(tmp_path, values)
+        load(tmp_path, {**GOOD, **change})
     assert said in str(error.value)
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
@@ -83,22 +71,18 @@ def test_broken_json_names_the_place(tmp_path):
 
 def test_overrides(tmp_path):
     run = load(
-        tmp_path, GOOD, "optimizer.lr=3e-5", "steps=7", "tasks.qqp.loss_weight=2", "tasks.mnli.cap=9", "name=other",
-        "batch.tokens=100", "tasks.1.max_length=32",
+        tmp_path, GOOD, "optimizer.lr=3e-5", "steps=7", "tasks.qqp.loss_weight=2", "name=other", "batch.tokens=100",
+        "tasks.1.max_length=32",
     )  # fmt: skip
     assert run.optimizer.lr == 3e-5
     assert (run.steps, run.epochs) == (7, None)
-    assert run.tasks[1].loss_weight == 2
-    assert run.tasks[0].cap == 9
+    assert (run.tasks[1].loss_weight, run.tasks[1].cap) == (2, 5)
     assert run.name == "other"
     assert (run.batch.tokens, run.batch.examples) == (100, None)
     assert run.length_of(1) == 32
-
-
-@pytest.mark.parametrize("override", ["steps", "=5", "tasks.nope.cap=3", "name.x=1", "optimizer.lrx=1"])
-def test_wrong_overrides(tmp_path, override):
-    with pytest.raises(InputError):
-        load(tmp_path, GOOD, override)
+    for wrong in ("steps", "=5", "tasks.nope.cap=3", "name.x=1", "optimizer.lrx=1"):
+        with pytest.raises(InputError):
+            load(tmp_path, GOOD, wrong)
 
 
 @given(
@@ -109,6 +93,7 @@ def test_wrong_overrides(tmp_path, override):
         max_leaves=6,
     ),
 )
+@settings(max_examples=50)
 def test_anything_in_a_field_is_a_config_or_one_line(tmp_path_factory, key, value):
     try:
         run = load(tmp_path_factory.getbasetemp(), {**GOOD, key: value})

@@ -1,4 +1,7 @@
-"""Dev evaluation: the same figures for any number of ranks, equal to a count by hand."""
+"""Dev evaluation: the same metrics for any number of ranks, equal to a count by hand."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,14 +11,16 @@ from mtl.data.packing import pack
 from mtl.evaluation.dev import DevEvaluation, mean_major
 from mtl.run import setup
 from tasks.span.squad import squad_scores
-from tests.support.small import KINDS, write_run
+from tests.support.small import KINDS, write_run, write_tasks
 
 CPU = torch.device("cpu")
+ALL = (*KINDS, "pair")
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, tiny_tokenizer_dir):
-    made = setup.read(str(write_run(tmp_path_factory.mktemp("dev"), tiny_tokenizer_dir)), [])
+    folder = tmp_path_factory.mktemp("dev")
+    made = setup.read(str(write_run(folder, tiny_tokenizer_dir, tasks=write_tasks(folder, kinds=ALL))), [])
     model = made.model()
     with torch.no_grad():  # make answers differ between examples
         for parameter in model.heads.parameters():
@@ -24,31 +29,37 @@ def small(tmp_path_factory, tiny_tokenizer_dir):
 
 
 def scores_of(made, model, ranks):
-    """The evaluation on `ranks` ranks, run one after another here: first the sums of each, then the figures."""
-    kept: list[list[torch.Tensor]] = []
-    for rank in range(ranks):
-        mine: list[torch.Tensor] = []
-        kept.append(mine)
-        DevEvaluation(made.run, made.tasks, made.special, rank, ranks, lambda t, mine=mine: mine.append(t) or t).run(
-            model, CPU
-        )
-    totals = iter([sum(parts) for parts in zip(*kept, strict=True)])
-    last = DevEvaluation(made.run, made.tasks, made.special, 0, ranks, lambda _: next(totals))
-    return last.run(model, CPU)
+    """The evaluation on `ranks` ranks, each a thread here: what rank 0 found."""
+    barrier, parts = threading.Barrier(ranks, timeout=60), [torch.zeros(0)] * ranks
+
+    def run(rank):
+        def add_up(mine):
+            parts[rank] = mine
+            barrier.wait()
+            total = sum(parts)
+            barrier.wait()
+            return total
+
+        return DevEvaluation(made.run, made.tasks, made.special, rank, ranks, add_up).run(model, CPU)
+
+    with ThreadPoolExecutor(ranks) as pool:
+        return next(iter(pool.map(run, range(ranks))))
 
 
-def test_figures_do_not_depend_on_the_number_of_ranks(small):
+def test_metrics_do_not_depend_on_the_number_of_ranks(small):
     made, model = small
     one = scores_of(made, model, 1)
+    assert model.training
     for ranks in (2, 3, 11):
         for a, b in zip(one, scores_of(made, model, ranks), strict=True):
             assert a.task == b.task
             assert a.figures == pytest.approx(b.figures, abs=1e-6)
-    assert [s.task for s in one] == [f"my_{k}" for k in KINDS]
+    assert [s.task for s in one] == [f"my_{k}" for k in ALL]
+    assert {"map@20", "accuracy", "loss", "majority"} <= set(one[-1].figures)
     assert mean_major(one) == pytest.approx(np.mean([s.major for s in one]))
 
 
-def test_figures_equal_a_count_by_hand(small):
+def test_metrics_equal_a_count_by_hand(small):
     """Every chosen example alone, in eval mode; 8 of 11 examples, evenly spaced."""
     made, model = small
     found = {s.task: s.figures for s in scores_of(made, model, 2)}
@@ -70,7 +81,7 @@ def test_figures_equal_a_count_by_hand(small):
         assert found[task.name]["majority"] == pytest.approx(max(np.bincount(labels)) / len(labels))
 
 
-def test_span_figures_equal_a_search_by_hand(small):
+def test_span_metrics_equal_a_search_by_hand(small):
     made, model = small
     found = {s.task: s.figures for s in scores_of(made, model, 2)}["my_span"]
     t = KINDS.index("span")
@@ -84,9 +95,8 @@ def test_span_figures_equal_a_search_by_hand(small):
         best, null, text = -np.inf, np.inf, ""
         for row in task.dev.take(np.flatnonzero(task.dev.example == gold["example"])):
             with torch.no_grad():
-                scores = (
-                    model.scores(pack([(t, row)], list(model.kinds.items()), made.special), task.name).double().numpy()
-                )
+                batch = pack([(t, row)], list(model.kinds.items()), made.special)
+                scores = model.scores(batch, task.name).double().numpy()
             null = min(null, scores[0].sum())
             inside = np.flatnonzero(row["offset_start"] >= 0)
             starts = sorted(inside, key=lambda i: -scores[i, 0])[:20]
@@ -103,9 +113,3 @@ def test_span_figures_equal_a_search_by_hand(small):
     assert found["em"] == pytest.approx(np.mean(exact))
     assert found["f1"] == pytest.approx(np.mean(overlap))
     assert found["majority"] == pytest.approx(empty / 8)
-
-
-def test_evaluation_leaves_the_model_training(small):
-    made, model = small
-    scores_of(made, model, 1)
-    assert model.training

@@ -1,4 +1,4 @@
-"""Training on a GPU: the exact step, runs that stop and go on, compiled blocks, gradients reduced beside the pass.
+"""Training on a GPU: the exact step, compiled blocks too, runs that stop and go on, gradients reduced beside the pass.
 
 One GPU is enough. What needs several (messages of NCCL) is not tested here; the same code runs over gloo elsewhere.
 """
@@ -10,17 +10,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModel
 
 from mtl.data import loader
-from mtl.data.packing import pack
 from mtl.distributed import engine, zero2_gradients
 from mtl.run import setup
-from tests.support import exact_reference as ref
-from tests.support.exact_cases import distance, write_config
-from tests.support.launch import HOUSE, free_port, run
-from tests.support.small import SHAPE, write_run
+from tests.support.exact_cases import GPU, World
+from tests.support.launch import free_port, run
+from tests.support.small import SHAPE, assert_same_exports, write_run
 
 pytestmark = pytest.mark.gpu
 
@@ -30,29 +26,11 @@ def on_gpu(monkeypatch):
     monkeypatch.setenv("INTERMEZZO_TEST_ACCELERATOR", "cuda")
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory, tiny_tokenizer_dir):
-    return write_config(tmp_path_factory.mktemp("gpu"), tiny_tokenizer_dir)
-
-
-def test_float32_equals_one_float64_process(config):
-    """Every stage, with several micro-steps, as test_exact.py has it for CPU ranks; no TF32 anywhere."""
-    sets = ["mixture.batches=mixed"]
-    cases = {
-        f"stage{stage}": {
-            "config": str(config), "ds": {"zero_optimization": {"stage": stage}}, "micro_steps": 3, "moments": [0, 1],
-            "set": [*sets, f"compile={'true' if stage == 2 else 'false'}"],
-        }
-        for stage in (0, 1, 2)
-    }  # fmt: skip
-    folder = config.parent / "float32"
-    folder.mkdir()
-    (folder / "cases.json").write_text(json.dumps(cases))
-    run(sys.executable, HOUSE / "tests" / "support" / "exact_worker.py", folder / "cases.json", folder, timeout=280)
-    reference = ref.Reference(config, sets)
-    expected = reference.train()
-    for name in cases:
-        far = distance(torch.load(folder / f"{name}.pt", weights_only=False, map_location="cpu"), reference, expected)
+def test_float32_equals_one_float64_process(tmp_path, tiny_tokenizer_dir):
+    """Every stage, with several micro-steps, compiled and not, as test_exact.py has it for CPU ranks."""
+    world = World(tmp_path, tiny_tokenizer_dir)
+    for name in GPU:
+        far = world.distance("GPU", name)
         assert far.gradient < 1e-4 and far.zero < 1e-5 and far.norm < 1e-4 and far.moment < 1e-3, (name, far)
         assert far.weight < 0.05, (name, far)
 
@@ -67,7 +45,7 @@ def losses(folder):
     return [(line["step"], line["task"], line["loss"]) for line in found if line["kind"] == "train"]
 
 
-def test_a_run_stops_and_goes_on_to_the_bit(tmp_path, tiny_tokenizer_dir):
+def test_a_stopped_and_resumed_run_is_bitwise_identical(tmp_path, tiny_tokenizer_dir):
     """bf16, ZeRO-2, our attention, dropout; stopped by its time limit and started again, beside a run that was not."""
     found = []
     shape = {**SHAPE, "hidden_size": 64}  # heads of 16
@@ -85,41 +63,16 @@ def test_a_run_stops_and_goes_on_to_the_bit(tmp_path, tiny_tokenizer_dir):
         train(path)
         assert (folder / "done").exists()
         assert json.loads((folder / "run.json").read_text())["attention"] == "triton"
-        AutoModel.from_pretrained(folder / "encoder")
-        found.append((losses(folder), load_file(folder / "encoder_last" / "model.safetensors")))
-    (whole, weights), (stopped, others) = found
+        found.append(losses(folder))
+    assert_same_exports(tmp_path / "whole" / "runs" / "small", folder)
+    whole, stopped = found
     assert len(whole) >= 30 and whole == stopped
     first, last = ([loss for step, _, loss in whole if step in steps] for steps in (range(1, 8), range(24, 31)))
     assert np.mean(last) < np.mean(first)
-    assert all(torch.equal(others[name], weight) for name, weight in weights.items())
-
-
-@pytest.fixture
-def made(tmp_path, tiny_tokenizer_dir):
-    path = write_run(tmp_path, tiny_tokenizer_dir, hidden_dropout_prob=0.0)
-    return setup.read(str(path), ["deepspeed=zero2.json"])
-
-
-def test_compiled_blocks_equal_the_others(made, tmp_path):
-    """Loss and every gradient in float32, on rows of many sizes."""
-    plain = made.model().train().to("cuda")
-    compiled = setup.read(str(tmp_path / "small.json"), ["compile=true"]).model().train().to("cuda")
-    heads = list(plain.kinds.items())
-    rows = list(made.tasks[0].train.take(np.arange(20)))
-    for count in (20, 1, 7):
-        batch = pack([(0, row) for row in rows[:count]], heads, made.special).to("cuda")
-        grads = []
-        for model in (plain, compiled):
-            model.zero_grad()
-            model(batch)[0].backward()
-            grads.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
-        whole = torch.stack([g.norm() for g in grads[0].values()]).norm()
-        for name, grad in grads[0].items():
-            assert (grad - grads[1][name]).norm() <= 1e-4 * grad.norm() + 1e-5 * whole, name
 
 
 def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
-    """On a stream of its own, in many buckets of large gradients, the sums are those of one stream, to the bit."""
+    """On a stream of its own, in many buckets of large gradients, the sums are bitwise those of one stream."""
     engine.connect()
     shape = {**SHAPE, "hidden_size": 1024, "intermediate_size": 4096}
     encoder = {"config": shape, "tokenizer": str(tiny_tokenizer_dir)}
@@ -152,9 +105,10 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     torch.distributed.destroy_process_group()
 
 
-def test_the_host_waits_for_nothing_but_the_norm(made, monkeypatch):
+def test_the_host_waits_for_nothing_but_the_norm(tmp_path, tiny_tokenizer_dir, monkeypatch):
     """Torch names its own waits but that for an event, which the norm's is; DeepSpeed's in micro-steps must be gone."""
     engine.connect()
+    made = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), ["deepspeed=zero2.json"])
     asked, events, wait = [], [], torch.cuda.Event.synchronize
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: asked.append(1))
     monkeypatch.setattr(torch.cuda.Event, "synchronize", lambda event: (events.append(1), wait(event)))

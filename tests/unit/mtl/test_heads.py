@@ -19,32 +19,37 @@ from tests.support.small import SHAPE
 
 SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89))
 CONFIG = {**SHAPE, "vocab_size": 90}
+# kind -> (transformers' class, where it keeps the modules of our head, number of labels)
+STOCK = {
+    "classify": (XLMRobertaForSequenceClassification, "classifier.", 3),
+    "choice": (XLMRobertaForMultipleChoice, "", None),
+    "span": (XLMRobertaForQuestionAnswering, "", None),
+    "tag": (XLMRobertaForTokenClassification, "", 5),
+    "mlm": (XLMRobertaForMaskedLM, "lm_head.", None),
+}
 
 
-@pytest.fixture
-def build():
+def build(kind):
     """A MultiTaskModel with one head, and transformers' own model with the same weights."""
-
-    def make(kind, cls, rename, labels=None):
-        encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer="none"), seed=3)
-        ours = MultiTaskModel(encoder, {"t": kind}, {"t": labels}, seed=5).eval()
-        with torch.no_grad():  # fresh biases are 0: make them matter
-            for parameter in ours.heads.parameters():
-                parameter.add_(torch.randn_like(parameter) * 0.1)
-        config = XLMRobertaConfig(**{**encoder.config.to_dict(), "num_labels": labels or 2})
-        config._attn_implementation = "eager"
-        theirs = cls(config).eval()
-        state = {f"roberta.{n}": w for n, w in encoder.state_dict().items()}
-        state |= {rename[n]: w for n, w in ours.heads["t"].state_dict().items()}
-        if kind == "mlm":
-            state["lm_head.decoder.weight"] = encoder.get_input_embeddings().weight
-            state["lm_head.decoder.bias"] = state["lm_head.bias"]
-        missing, unexpected = theirs.load_state_dict(state, strict=False)
-        assert not [n for n in missing if "pooler" not in n]
-        assert all("pooler" in n for n in unexpected)
-        return ours, theirs
-
-    return make
+    cls, prefix, labels = STOCK[kind]
+    encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer="none"), seed=3)
+    ours = MultiTaskModel(encoder, {"t": kind}, {"t": labels}, seed=5).eval()
+    with torch.no_grad():  # fresh biases are 0: make them matter
+        for parameter in ours.heads.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    config = XLMRobertaConfig(**{**encoder.config.to_dict(), "num_labels": labels or 2})
+    config._attn_implementation = "eager"
+    theirs = cls(config).eval()
+    state = {f"roberta.{n}": w for n, w in encoder.state_dict().items()}
+    state |= {f"{prefix}{n}": w for n, w in ours.heads["t"].state_dict().items()}
+    if kind == "mlm":
+        state["lm_head.decoder.weight"] = encoder.get_input_embeddings().weight
+        state["lm_head.decoder.bias"] = state["lm_head.bias"]
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert all("pooler" in n for n in (*missing, *unexpected))
+    # The pooler is trained where a head reads it, and else leaves as it came.
+    assert all(p.requires_grad == (kind == "choice") for p in encoder.pooler.parameters())
+    return ours, theirs
 
 
 def sequences(seed=0, count=6):
@@ -60,111 +65,79 @@ def padded(parts):
     return ids, (ids != 1).long()
 
 
-def compare(ours, batch, loss_sum, scores, expected):
+def compare(ours, kind, rows, loss_sum, scores, right):
+    batch = pack([(0, row) for row in rows], [("t", kind)], SPECIAL)
     with torch.no_grad():
         total, stats = ours(batch)
         assert total.item() == pytest.approx(loss_sum.item(), rel=1e-5)
         assert stats[0, 0].item() == pytest.approx(loss_sum.item(), rel=1e-5)
         assert (ours.scores(batch, "t") - scores).abs().max().item() < 1e-5
-    assert stats[0, 1].item() == expected
+    assert stats[0, 1].item() == right
 
 
-def test_classify(build):
-    rename = {f"{m}.{p}": f"classifier.{m}.{p}" for m in ("dense", "out_proj") for p in ("weight", "bias")}
-    ours, theirs = build("classify", XLMRobertaForSequenceClassification, rename, labels=3)
+def test_classify():
+    ours, theirs = build("classify")
     parts, labels = sequences(), torch.tensor([0, 2, 1, 1, 0, 2])
-    items = [(0, {"input_ids": s, "lengths": [len(s)], "label": int(y)}) for s, y in zip(parts, labels, strict=True)]
+    rows = [{"input_ids": s, "lengths": [len(s)], "label": int(y)} for s, y in zip(parts, labels, strict=True)]
     ids, mask = padded(parts)
     out = theirs(ids, attention_mask=mask, labels=labels)
-    batch = pack(items, [("t", "classify")], SPECIAL)
-    compare(ours, batch, out.loss * 6, out.logits, (out.logits.argmax(-1) == labels).sum())
+    compare(ours, "classify", rows, out.loss * 6, out.logits, (out.logits.argmax(-1) == labels).sum())
 
 
-def test_choice(build):
+def test_choice():
     """Two to four choices in one batch; transformers' own takes one example at a time, all with as many choices."""
-    ours, theirs = build(
-        "choice", XLMRobertaForMultipleChoice, {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")}
-    )
-    items, total, scores, right = [], 0, [], 0
+    ours, theirs = build("choice")
+    rows, total, scores, right = [], 0, [], 0
     for seed, (count, label) in enumerate([(2, 1), (4, 3), (3, 0), (4, 0)]):
         parts = sequences(seed, count)
-        items.append((0, {"input_ids": np.concatenate(parts), "lengths": [len(p) for p in parts], "label": label}))
+        rows.append({"input_ids": np.concatenate(parts), "lengths": [len(p) for p in parts], "label": label})
         ids, mask = padded(parts)
         out = theirs(ids[None], attention_mask=mask[None], labels=torch.tensor([label]))
         total = total + out.loss
         scores.append(out.logits[0])
         right += int(out.logits[0].argmax() == label)
-    compare(ours, pack(items, [("t", "choice")], SPECIAL), total, torch.cat(scores), right)
+    compare(ours, "choice", rows, total, torch.cat(scores), right)
 
 
-def test_span(build):
+def test_span():
     """transformers' own softmax runs over the padded row with padding left in, so each window is given alone."""
-    ours, theirs = build(
-        "span", XLMRobertaForQuestionAnswering, {f"qa_outputs.{p}": f"qa_outputs.{p}" for p in ("weight", "bias")}
-    )
-    items, total, scores, right = [], 0, [], 0
+    ours, theirs = build("span")
+    rows, total, scores, right = [], 0, [], 0
     for part, (start, end) in zip(sequences(), [(0, 0), (1, 3), (2, 2), (0, 0), (1, 1), (3, 4)], strict=True):
-        items.append((0, {"input_ids": part, "lengths": [len(part)], "start": start, "end": end}))
-        out = theirs(
-            torch.from_numpy(part)[None], start_positions=torch.tensor([start]), end_positions=torch.tensor([end])
-        )
+        rows.append({"input_ids": part, "lengths": [len(part)], "start": start, "end": end})
+        sides = {"start_positions": torch.tensor([start]), "end_positions": torch.tensor([end])}
+        out = theirs(torch.from_numpy(part)[None], **sides)
         total = total + out.loss
         scores.append(torch.stack([out.start_logits[0], out.end_logits[0]], -1))
         right += int(out.start_logits.argmax() == start and out.end_logits.argmax() == end)
-    compare(ours, pack(items, [("t", "span")], SPECIAL), total, torch.cat(scores), right)
+    compare(ours, "span", rows, total, torch.cat(scores), right)
 
 
-def test_tag(build):
-    ours, theirs = build(
-        "tag",
-        XLMRobertaForTokenClassification,
-        {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")},
-        labels=5,
-    )
+@pytest.mark.parametrize("kind", ["tag", "mlm"])
+def test_heads_of_labelled_tokens(kind):
+    """Half of the tokens of each sequence are labelled: by a tag, or by what stood under <mask>."""
+    ours, theirs = build(kind)
     rng = np.random.default_rng(2)
-    parts, items, scores = sequences(), [], []
+    parts, rows = sequences(), []
     ids, mask = padded(parts)
-    labels = torch.full_like(ids, -100)
+    gold = torch.full_like(ids, -100)
     for i, part in enumerate(parts):
-        places = np.sort(rng.choice(np.arange(1, len(part) - 1), size=len(part) // 2, replace=False))
-        tags = rng.integers(0, 5, size=len(places))
-        labels[i, places] = torch.from_numpy(tags)
-        items.append((0, {"input_ids": part, "lengths": [len(part)], "positions": places, "labels": tags}))
-    out = theirs(ids, attention_mask=mask, labels=labels)
-    scores = out.logits[labels >= 0]
-    count = (labels >= 0).sum()
-    right = (scores.argmax(-1) == labels[labels >= 0]).sum()
-    compare(ours, pack(items, [("t", "tag")], SPECIAL), out.loss * count, scores, right)
+        positions = np.sort(rng.choice(np.arange(1, len(part) - 1), size=len(part) // 2, replace=False))
+        labels = part[positions] if kind == "mlm" else rng.integers(0, 5, size=len(positions))
+        gold[i, positions] = torch.from_numpy(labels)
+        tokens = part.copy()
+        if kind == "mlm":
+            tokens[positions] = SPECIAL.mask
+            ids[i, positions] = SPECIAL.mask
+        rows.append({"input_ids": tokens, "lengths": [len(part)], "positions": positions, "labels": labels})
+    out = theirs(ids, attention_mask=mask, labels=gold)
+    known = gold >= 0
+    right = (out.logits[known].argmax(-1) == gold[known]).sum()
+    compare(ours, kind, rows, out.loss * known.sum(), out.logits[known], right)
 
 
-def test_mlm(build):
-    rename = {"bias": "lm_head.bias"}
-    rename |= {f"{m}.{p}": f"lm_head.{m}.{p}" for m in ("dense", "layer_norm") for p in ("weight", "bias")}
-    ours, theirs = build("mlm", XLMRobertaForMaskedLM, rename)
-    parts, items = sequences(), []
-    ids, mask = padded(parts)
-    labels = torch.full_like(ids, -100)
-    for i, part in enumerate(parts):
-        places = np.array([1, len(part) - 2])
-        labels[i, places] = torch.from_numpy(part[places])
-        hidden = part.copy()
-        hidden[places] = 89
-        ids[i, places] = 89
-        items.append((0, {"input_ids": hidden, "lengths": [len(part)], "positions": places, "labels": part[places]}))
-    out = theirs(ids, attention_mask=mask, labels=labels)
-    count = (labels >= 0).sum()
-    scores = out.logits[labels >= 0]
-    right = (scores.argmax(-1) == labels[labels >= 0]).sum()
-    compare(ours, pack(items, [("t", "mlm")], SPECIAL), out.loss * count, scores, right)
-
-
-def test_a_label_unknown_to_training_costs_nothing_and_is_never_right(build):
-    ours, _ = build(
-        "tag",
-        XLMRobertaForTokenClassification,
-        {f"classifier.{p}": f"classifier.{p}" for p in ("weight", "bias")},
-        labels=5,
-    )
+def test_a_label_unknown_to_training_costs_nothing_and_is_never_right():
+    ours, _ = build("tag")
     part = sequences()[0]
     known = {"input_ids": part, "lengths": [len(part)], "positions": [1], "labels": [3]}
     both = {**known, "positions": [1, 2], "labels": [3, -1]}
@@ -173,9 +146,3 @@ def test_a_label_unknown_to_training_costs_nothing_and_is_never_right(build):
         two, second = ours(pack([(0, both)], [("t", "tag")], SPECIAL))
     assert one.item() == pytest.approx(two.item())
     assert first[0, 1] == second[0, 1]
-
-
-def test_pooler_without_choice_task_is_left_alone():
-    encoder = load_encoder(RandomEncoder(config=CONFIG, tokenizer="none"), seed=3)
-    MultiTaskModel(encoder, {"t": "span"}, {"t": None}, seed=5)
-    assert not any(p.requires_grad for p in encoder.pooler.parameters())

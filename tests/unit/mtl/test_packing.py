@@ -6,11 +6,11 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from common.run_config import RandomEncoder
-from mtl.data.packing import batches_by_tokens, mask_tokens, pack, pack_sequences
+from mtl.data.packing import Special, mask_tokens, pack, pack_sequences
 from mtl.model import attention
 from mtl.model.encoder import FAMILIES, encode, load_encoder
 from mtl.run import setup
-from tests.support.small import SHAPE, write_run
+from tests.support.small import KINDS, SHAPE, items_of, write_run
 
 BACKENDS = ["sdpa", "padded", "block"]
 
@@ -22,15 +22,9 @@ def small(tmp_path_factory, tiny_tokenizer_dir):
 
 
 def rows_of(made, count=7):
-    """Rows of every task, mixed, as (task index, row)."""
-    items = []
-    for t, task in enumerate(made.tasks):
-        for number, row in enumerate(task.train.take(np.arange(count))):
-            if task.task.kind == "mlm":
-                row = mask_tokens(row, made.special, 0.15, (1, 2, number))
-            items.append((t, row))
-    order = np.random.default_rng(0).permutation(len(items))
-    return [items[i] for i in order]
+    """Rows of every task, mixed."""
+    items = items_of(made, count)
+    return [items[i] for i in np.random.default_rng(0).permutation(len(items))]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -58,43 +52,34 @@ def test_every_kind_packed_equals_alone(small, backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backend):
-    """Hidden states after every number of blocks equal `hidden_states` of the stock model on a padded batch."""
+    """Hidden states after every number of blocks equal `hidden_states` of the stock model on a padded batch.
+
+    At all positions, and at those that are read only, in any order and some of them twice: the last block then
+    computes no more than these.
+    """
     torch.manual_seed(0)
-    shape = {**SHAPE, "vocab_size": 90, "pad_token_id": 1, "hidden_dropout_prob": 0.1}
+    shape = {**SHAPE, "vocab_size": 90, "pad_token_id": 1, "hidden_dropout_prob": 0.1, "initializer_range": 0.2}
     stock = AutoModel.from_config(AutoConfig.for_model(family, **shape)).eval()
     stock.save_pretrained(tmp_path)
     ours = load_encoder(tmp_path, backend=backend)
+    rows: list[int] = []
+    for block in ours.encoder.layer:
+        block.intermediate.register_forward_hook(lambda _, args, out: rows.append(out.shape[1]))
     rng = np.random.default_rng(1)
-    sequences = [rng.integers(3, 90, size=n) for n in (9, 2, 31, 9, 17, 9)]
+    sequences = [rng.integers(3, 90, size=n) for n in (9, 2, 31, 9, 17, 9, 1)]
     ids = torch.ones(len(sequences), 31, dtype=torch.long)
     for i, s in enumerate(sequences):
         ids[i, : len(s)] = torch.from_numpy(s)
+    batch = pack_sequences(sequences, 1)
     with torch.no_grad():
         states = stock(ids, attention_mask=(ids != 1).long(), output_hidden_states=True).hidden_states
         for layers, expected in enumerate(states):
-            hidden = encode(ours, pack_sequences(sequences, 1), layers)
-            pieces = hidden.split([len(s) for s in sequences])
-            for i, piece in enumerate(pieces):
-                assert (piece - expected[i, : len(piece)]).abs().max().item() < 1e-5
-            # The places that are read only, in any order.
-            read = encode(ours, pack_sequences(sequences, 1), layers, torch.tensor([60, 0, 11, 42]))
-            places = [(4, 9), (0, 0), (2, 0), (3, 0)]
-            for row, (i, token) in zip(read, places, strict=True):
-                assert (row - expected[i, token]).abs().max().item() < 1e-5
-
-
-def test_leaking_would_be_seen(small):
-    """The comparison has teeth: a row treated as one sequence differs by far more than 1e-5."""
-    made, model = small
-    with torch.no_grad():
-        rng = np.random.default_rng(1)
-        sequences = [rng.integers(5, 90, size=n) for n in (9, 20)]
-        packed = pack_sequences(sequences, made.special.pad)
-        whole = attention.make_layout("sdpa", (29,), torch.tensor([0, 29], dtype=torch.int32))
-        hidden = model.encoder.embeddings(input_ids=packed.input_ids, position_ids=packed.position_ids)
-        for block in model.encoder.encoder.layer:
-            hidden = block(hidden, None, layout=whole)
-        assert (hidden[0] - encode(model.encoder, packed)).abs().max() > 1e-3
+            expected = torch.cat([expected[i, : len(s)] for i, s in enumerate(sequences)])
+            torch.testing.assert_close(encode(ours, batch, layers), expected, atol=1e-5, rtol=1e-5)
+            for read in (batch.cu_seqlens[:-1].long(), torch.tensor([60, 0, 11, 42, 0])):
+                found = encode(ours, batch, layers, read)
+                torch.testing.assert_close(found, expected[read], atol=1e-5, rtol=1e-5)
+                assert not layers or rows[-1] == len(read)
 
 
 def test_gradients_of_the_back_ends_agree(small):
@@ -124,13 +109,10 @@ def test_no_rows_at_all_gives_zero_gradients_everywhere(small):
 
 
 def test_masking(small):
-    """The count depends on the length alone, the places on the key; <s> and </s> are never touched."""
+    """The count depends on the length alone, the positions on the key; <s> and </s> are never touched."""
     made, _ = small
-    task = made.tasks[4]
-    for row in task.train.take(np.arange(10)):
-        masked = mask_tokens(row, made.special, 0.15, (1, 5, 3))
-        again = mask_tokens(row, made.special, 0.15, (1, 5, 3))
-        other = mask_tokens(row, made.special, 0.15, (1, 6, 3))
+    for row in made.tasks[KINDS.index("mlm")].train.take(np.arange(10)):
+        masked, again, other = (mask_tokens(row, made.special, 0.15, (1, step, 3)) for step in (5, 5, 6))
         ids, before = np.asarray(masked["input_ids"]), np.asarray(row["input_ids"])
         np.testing.assert_array_equal(ids, again["input_ids"])
         assert len(masked["positions"]) == len(other["positions"]) == max(1, round(0.15 * (len(ids) - 2)))
@@ -142,44 +124,28 @@ def test_masking(small):
 
 def test_masking_shares():
     """Over many rows: 80 % <mask>, 10 % random, 10 % kept (Devlin et al. 2019)."""
-    from mtl.data.packing import Special
-
     special = Special(0, 2, 1, 49_999, 50_000, (0, 1, 2, 3, 49_999))
     row = {"input_ids": np.r_[0, np.arange(1000, 1400), 2], "lengths": [402]}
-    fates = np.zeros(3)
+    counts = np.zeros(3)
     for slot in range(200):
         masked = mask_tokens(row, special, 0.15, (1, 0, slot))
         now = masked["input_ids"][masked["positions"]]
-        fates += [
-            (now == 49_999).sum(),
-            ((now != 49_999) & (now != masked["labels"])).sum(),
-            (now == masked["labels"]).sum(),
-        ]
-    np.testing.assert_allclose(fates / fates.sum(), [0.8, 0.1, 0.1], atol=0.01)
-
-
-def test_batches_by_tokens():
-    lengths = np.array([5, 100, 7, 30, 30, 30, 2])
-    groups = batches_by_tokens(lengths, 64)
-    assert sorted(np.concatenate(groups).tolist()) == list(range(7))
-    assert all(lengths[g].sum() <= 64 or len(g) == 1 for g in groups)
+        hidden, kept = now == special.mask, now == masked["labels"]
+        counts += [hidden.sum(), (~hidden & ~kept).sum(), kept.sum()]
+    np.testing.assert_allclose(counts / counts.sum(), [0.8, 0.1, 0.1], atol=0.01)
 
 
 def test_auto_backend(monkeypatch):
-    choose = attention.choose
-    cuda = torch.device("cuda")
+    cuda, bf16, found = torch.device("cuda"), torch.bfloat16, {"triton": "triton"}
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    assert choose(torch.device("cpu"), torch.float32, 0.0, 64) == "sdpa"
-    monkeypatch.setattr(attention.importlib.util, "find_spec", lambda name: name)
-    assert choose(cuda, torch.bfloat16, 0.0, 64) == "triton"
-    assert choose(cuda, torch.bfloat16, 0.0, 80) == "varlen"
-    assert choose(cuda, torch.bfloat16, 0.1, 64) == "padded"
-    assert choose(cuda, torch.float32, 0.0, 64) == "padded"
-    assert choose(cuda, torch.bfloat16, 0.0, 20) == "padded"
-    monkeypatch.setattr(attention.importlib.util, "find_spec", lambda name: None)
-    assert choose(cuda, torch.bfloat16, 0.0, 64) == "varlen"
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert choose(cuda, torch.bfloat16, 0.0, 64) == "padded"
+    monkeypatch.setattr(attention.importlib.util, "find_spec", found.get)
+    assert attention.choose(torch.device("cpu"), torch.float32, 0.0, 64) == "sdpa"
+    assert attention.choose(cuda, bf16, 0.0, 64) == "triton"
+    assert attention.choose(cuda, bf16, 0.0, 80) == "varlen"
+    for dtype, dropout, head in ((bf16, 0.1, 64), (torch.float32, 0.0, 64), (bf16, 0.0, 20)):
+        assert attention.choose(cuda, dtype, dropout, head) == "padded"
+    found.clear()
+    assert attention.choose(cuda, bf16, 0.0, 64) == "varlen"
 
 
 @pytest.mark.gpu

@@ -9,7 +9,7 @@ from common.errors import InputError
 from mtl.data import loader
 from mtl.data.plan import Step
 from mtl.run import setup
-from tests.support.small import KINDS, write_run
+from tests.support.small import write_run
 
 
 def step_of(lengths):
@@ -69,28 +69,6 @@ def test_weights_follow_the_definition(small, batches):
     assert seen == set(range(5))
 
 
-def test_micro_batches_of_all_ranks_hold_the_step(small):
-    """Each of 1, 2, 3 ranks: tokens and labels of all micro-batches together are those of the plan, for every head."""
-    made = setup.read(small, ["micro_tokens=330"])
-    step = next(loader.steps_from(made.plan, 3))
-    found = []
-    for ranks in (1, 2, 3):
-        shares = step.divide(ranks, 330)
-        batches = [
-            b for rank in range(ranks) for b in loader.micro_batches(made.plan, step, shares, rank, made.special)
-        ]
-        assert all(list(b.heads) == [f"my_{k}" for k in KINDS] for b in batches)
-        labels = {
-            name: sorted(x for b in batches for x in b.heads[name].labels.flatten().tolist()) for name in made.names
-        }
-        tokens = sorted(
-            b.input_ids[0, start:end].tolist() for b in batches if any(len(h.tokens) for h in b.heads.values())
-            for start, end in zip(b.cu_seqlens[:-1], b.cu_seqlens[1:], strict=True)
-        )  # fmt: skip
-        found.append((labels, tokens))
-    assert found[0] == found[1] == found[2]
-
-
 def test_the_plan_does_not_ask_for_ranks_or_micro_tokens(small):
     a, b = setup.read(small, []), setup.read(small, ["micro_tokens=5000"])
     assert a.plan.fingerprint() == b.plan.fingerprint()
@@ -106,6 +84,6 @@ def test_batch_in_tokens_and_epochs(small):
     assert made.plan.steps == -(-2 * made.plan.epoch_examples // made.plan.batch_examples)
 
 
-def test_an_example_that_does_not_fit_is_told(small):
+def test_an_example_that_does_not_fit_is_named(small):
     with pytest.raises(InputError, match="micro_tokens 100 is less than the longest example of my_choice"):
         setup.read(small, ["micro_tokens=100"])
