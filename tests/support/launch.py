@@ -17,9 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from unittest import mock
@@ -80,20 +79,24 @@ def deepspeed(
     return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)
 
 
+def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """A process that calls a function of a module."""
+    with mock.patch.dict(os.environ, environment()):  # which the server takes when the first process is started
+        process = _FORKS.Process(target=target, args=arguments)
+        process.start()
+    return process
+
+
 def start(arguments: Sequence[object], ranks: int, out: Path, err: Path) -> list[ForkServerProcess]:
     """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files."""
     around = environment()
     assert around["DS_ACCELERATOR"] == "cpu"
-    with mock.patch.dict(os.environ, around):
-        forkserver.ensure_running()
     if ranks > 1:
         around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
     started = []
     for rank in range(ranks):
         own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)} if ranks > 1 else {}
-        process = _FORKS.Process(target=_run, args=([str(a) for a in arguments], around | own, out, err))
-        process.start()
-        started.append(process)
+        started.append(fork(_run, [str(a) for a in arguments], around | own, out, err))
     return started
 
 
