@@ -5,8 +5,11 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # later ones would wait for without end: kept in a folder of its own, where `unlock` removes locks older than any compilation.
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/.torch_extensions
 export TOKENIZERS_PARALLELISM := false
+PYTEST := python -m pytest --durations=10
+# A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
+PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds test test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds test test-rest test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -15,17 +18,21 @@ demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
 test: .venv/installed unlock
-	python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not real and not slow"
+	$(PYTEST) $(PARALLEL) -m "not real and not slow"
 
-test-real: .venv/installed unlock
-	python -m pytest -m real -rs -s
+# All that `test` leaves out but the kernels.
+test-rest: .venv/installed unlock
+	$(PYTEST) $(PARALLEL) -m "real or slow" -rs
 
 test-slow: .venv/installed unlock
-	python -m pytest -m slow -rs $(ARGS)
+	$(PYTEST) $(PARALLEL) -m slow -rs
+
+test-real: .venv/installed unlock
+	$(PYTEST) -m real -rs -s
 
 # The GPU kernels in Triton's interpreter, where there is no GPU; apart from the rest, which does not need Triton there.
 test-triton: .venv/installed .triton/installed
-	TRITON_INTERPRET=1 PYTHONPATH=.triton python -m pytest tests/unit/mtl/test_flash.py
+	TRITON_INTERPRET=1 PYTHONPATH=.triton $(PYTEST) $$(grep -rl 'importorskip("triton")' tests)
 
 .triton/installed:
 	.venv/bin/python -m pip install --quiet --no-deps --target .triton triton==3.6.0

@@ -1,27 +1,24 @@
-"""Runs on two hosts under the stock launcher, to the bit like one host; a cable that is pulled and put back."""
+"""Two hosts under every launcher of docs/cluster.md: bitwise the weights of one host; a link that is cut and mended.
+
+One module, so that one worker runs it: the hosts have the same addresses in every test.
+"""
 
 import re
+import shlex
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.hosts import (
-    FIELDS,
-    LIMIT,
-    assert_same_run,
-    finish,
-    need,
-    one_host_run,
-    start_sshd,
-    two_hosts,
-    wait_until,
-)
-from tests.support.launch import environment
+from tests.support.hosts import CARD, finish, need, start_slurm, start_sshd, two_hosts, wait_until
+from tests.support.launch import HOUSE, environment, program
+from tests.support.live import differences
 from tests.support.small import write_run
 
-pytestmark = pytest.mark.slow
-LAUNCHER = Path(sys.executable).with_name("deepspeed")
+LIMIT = 180  # seconds for a run that takes about 20
+FIELDS = {"steps": 40, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
+LAUNCHER, TORCHRUN = (Path(sys.executable).with_name(name) for name in ("deepspeed", "torchrun"))
 
 
 @pytest.fixture
@@ -39,34 +36,28 @@ def hostfile(tmp_path):
 
 
 @pytest.fixture
-def one_host(tiny_tokenizer_dir):
-    return one_host_run(tiny_tokenizer_dir)
+def config(tmp_path, tiny_tokenizer_dir):
+    return write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
 
 
-def without_ssh(hosts, hostfile, *command):
-    """The launcher started by hand on each host."""
-    options = ["--hostfile", hostfile, "--no_ssh", "--master_addr", hosts[0].address]
-    return [host.start(LAUNCHER, *options, "--node_rank", rank, *command) for rank, host in enumerate(hosts)]
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "runs" / "small"
 
 
-def assert_nothing_runs(hosts):
-    """Also a moment later: a launcher looks once a second whether its ranks have ended."""
-    wait_until(lambda: not any(host.running() for host in hosts), 5, f"left: {[host.running() for host in hosts]}")
+@pytest.fixture(scope="module")
+def one_host(tmp_path_factory, tiny_tokenizer_dir):
+    """The folder of the run on two ranks of one host, which every other launch of it must equal."""
+    folder = tmp_path_factory.mktemp("one_host")
+    program("train.py", "--config", write_run(folder, tiny_tokenizer_dir, **FIELDS), ranks=2)
+    return folder / "runs" / "small"
 
 
-def test_without_ssh(hosts, hostfile, tmp_path, tiny_tokenizer_dir, one_host):
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
-    codes, printed = finish(without_ssh(hosts, hostfile, "train.py", "--config", config), LIMIT)
-    assert codes == [0, 0], printed
-    assert_same_run(tmp_path / "runs" / "small", one_host)
-    assert_nothing_runs(hosts)
-
-
-def test_over_pdsh_and_sshd(hosts, hostfile, tmp_path, tiny_tokenizer_dir, one_host):
+@pytest.mark.slow
+def test_deepspeed_over_pdsh_and_sshd(hosts, hostfile, tmp_path, config, folder, one_host):
     """One command on the first host; what the ranks need of the environment stands in `.deepspeed_env`."""
     need("pdsh", "ssh", "ssh-keygen", "sshd")
     start_sshd(hosts, tmp_path / "ssh")
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
     own = ("PATH", "DS_ACCELERATOR", "OMP_NUM_THREADS", "TORCH_EXTENSIONS_DIR", "TOKENIZERS_PARALLELISM")
     variables = {name: environment()[name] for name in own} | {"GLOO_SOCKET_IFNAME": "eth0"}
     exported = tmp_path / ".deepspeed_env"
@@ -75,18 +66,21 @@ def test_over_pdsh_and_sshd(hosts, hostfile, tmp_path, tiny_tokenizer_dir, one_h
     codes, printed = finish([hosts[0].start(*command, DS_ENV_FILE=str(exported))], LIMIT)
     assert codes == [0], printed
     assert "node-b: " in printed[0], "pdsh did not reach the second host"
-    assert_same_run(tmp_path / "runs" / "small", one_host)
-    assert_nothing_runs(hosts)
+    assert not differences(folder, one_host)
 
 
-def test_the_link_goes_down_and_comes_up(hosts, hostfile, tmp_path, tiny_tokenizer_dir, one_host):
-    """Both sides end with a sentence, nothing stays; once the link is up, the same command ends with the same bits."""
-    config, silence = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS), 15
-    folder = tmp_path / "runs" / "small"
-    command = ["train.py", "--config", config, "--set", f"silence={silence}"]
-    sides = without_ssh(hosts, hostfile, *command)
-    first = folder / "checkpoints" / "step-00000004"
-    wait_until(first.exists, LIMIT, "no checkpoint")
+@pytest.mark.slow
+def test_without_ssh_the_link_goes_down_and_comes_up(hosts, hostfile, config, folder, one_host):
+    """`deepspeed --no_ssh` on each host: both end with one sentence; once the link is up the same command resumes."""
+    silence = 10
+
+    def launch():
+        options = ["--hostfile", hostfile, "--no_ssh", "--master_addr", hosts[0].address]
+        command = ["train.py", "--config", config, "--set", f"silence={silence}"]
+        return [host.start(LAUNCHER, *options, "--node_rank", rank, *command) for rank, host in enumerate(hosts)]
+
+    sides = launch()
+    wait_until((folder / "checkpoints" / "step-00000004").exists, LIMIT, "no checkpoint")
     hosts[0].link("down")
     # What mtl/distributed/watchdog.py states: silence + 15 s, and 30 that a launcher may wait before it kills.
     codes, printed = finish(sides, silence + 15 + 30)
@@ -95,10 +89,83 @@ def test_the_link_goes_down_and_comes_up(hosts, hostfile, tmp_path, tiny_tokeniz
         assert len(re.findall(r"(?:^|[\r\n])error: ", text)) == 1, text
         assert "Traceback" not in text, text
     assert not (folder / "done").exists()
-    assert_nothing_runs(hosts)
+    # Also a moment later: a launcher looks once a second whether its ranks have ended.
+    wait_until(lambda: not any(host.running() for host in hosts), 5, "something still runs")
 
     hosts[0].link("up")
-    codes, printed = finish(without_ssh(hosts, hostfile, *command), LIMIT)
+    codes, printed = finish(launch(), LIMIT)
     assert codes == [0, 0], printed
     assert "resuming" in printed[0]
-    assert_same_run(folder, one_host)
+    assert not differences(folder, one_host)
+
+
+@pytest.mark.slow
+def test_torchrun(hosts, config, folder, one_host):
+    """The same command on both hosts; they find each other through torchrun's own rendezvous."""
+    options = ["--nnodes", 2, "--nproc_per_node", 1, "--rdzv_backend", "c10d", "--rdzv_endpoint", "node-a:29400"]
+    started = [host.start(TORCHRUN, *options, "--rdzv_id", "test", "train.py", "--config", config) for host in hosts]
+    codes, printed = finish(started, LIMIT)
+    assert codes == [0, 0], printed
+    assert not differences(folder, one_host)
+
+
+def test_srun_without_master_addr(monkeypatch):
+    """Two tasks that do not know where rank 0 is must not train two runs."""
+    for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    found = program("train.py", "--config", "demo.json", check=False)
+    assert found.returncode == 2
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert "MASTER_ADDR" in line
+
+
+@pytest.mark.slow
+def test_the_batch_script_of_the_docs(hosts, config, folder, one_host, tmp_path):
+    """docs/cluster.md's script but for sizes and names, under a real Slurm: stopped by USR1, requeued, resumed."""
+    need("munged", "slurmctld", "slurmd", "srun")
+    setting = start_slurm(hosts, tmp_path / "slurm")
+    shown = re.search(r"```bash\n(#!/bin/bash\n.*?)```", (HOUSE / "docs" / "cluster.md").read_text(), re.DOTALL)
+    assert shown is not None
+    script = shown[1]
+    for old, new in {
+        "--nodes=8": "--nodes=2",
+        "--ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=12": "--ntasks-per-node=1 --cpus-per-task=1",
+        "source .venv/bin/activate\n": "",
+        "runs/mtl_all_large/done": shlex.quote(str(folder / "done")),
+        "mtl_all_large.json": shlex.quote(str(config)),
+        "=%x.out": f"={tmp_path / 'job.out'}",
+        "=ib0": f"={CARD}",
+    }.items():
+        assert old in script, old
+        script = script.replace(old, new)
+    path = tmp_path / "job.sh"
+    path.write_text(script)
+
+    def ask(*command):
+        return hosts[0].tell("env", setting, *command)
+
+    job = ask("sbatch", "--parsable", path).strip()
+    wait_until((folder / "checkpoints" / "step-00000004").exists, LIMIT, "no checkpoint")
+    ask("scancel", "--signal=USR1", job)  # as --signal does: to the ranks, not to the script
+    wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), 60, "not queued again")
+    assert not (folder / "done").exists()
+
+    again, output = time.monotonic() + 3, tmp_path / "job.out"
+
+    def story() -> str:
+        logs = [output, *sorted((tmp_path / "slurm").glob("slurm*.log"))]
+        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p.name}:\n{p.read_text()[-4000:]}" for p in logs)])
+
+    def completed() -> bool:
+        state = ask("scontrol", "show", "job", job)
+        assert "JobState=FAILED" not in state, story()
+        if "JobState=PENDING" in state and time.monotonic() > again:
+            # Slurm waits two minutes before it starts a job again, and may say so once more while it puts it back. Some
+            # time there must be: nodes refuse a job that starts in the second in which its first round was ended.
+            ask("sh", "-c", f"scontrol update JobId={job} StartTime=now || true")
+        return "JobState=COMPLETED" in state
+
+    wait_until(completed, LIMIT, story)
+    assert "resuming" in output.read_text()
+    assert not differences(folder, one_host)

@@ -1,4 +1,4 @@
-"""A few trials of the soak; `make soak N=50` runs as many as wanted."""
+"""Two trials of `make soak`: killed at random moments and resumed, a run is bitwise that of an uninterrupted one."""
 
 import pytest
 
@@ -6,6 +6,5 @@ from tests.support.soak import soak
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_killed_at_random_moments(tmp_path):
-    assert soak(4, seed=11, place=tmp_path) == 4
+    assert soak(2, seed=6, place=tmp_path) == 2  # once all are killed, once rank 0 in the writing of a checkpoint

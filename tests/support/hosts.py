@@ -8,7 +8,6 @@ all others of that host and its interface goes: nothing can be left behind, also
 test that lacks something fails instead of being skipped.
 """
 
-import functools
 import os
 import shutil
 import subprocess
@@ -19,19 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
-from tests.support.launch import HOUSE, deepspeed, environment
-from tests.support.small import write_run
+from tests.support.launch import HOUSE, environment
 
 CARD = "eth0"
-LIMIT = 180  # seconds for a run that takes about 20
-FIELDS = {"steps": 40, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
-PACKAGES = {
-    "ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux", "mount": "mount",
-    "hostname": "hostname", "pdsh": "pdsh", "ssh": "openssh-client", "ssh-keygen": "openssh-client",
-    "sshd": "openssh-server", "munged": "munge", "slurmctld": "slurmctld", "slurmd": "slurmd", "srun": "slurm-client",
-}  # fmt: skip
+ETC = Path(__file__).with_name("etc")  # settings of ssh, sshd and Slurm
 PLACES = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 # Process 1 of a host. It collects the orphans of the host, and ends with the test process (setpriv, --kill-child).
@@ -44,47 +35,6 @@ hostname "$1"
 ip link set lo up
 echo ready
 while sleep 3600; do :; done
-"""
-SSHD = """
-Port 22
-HostKey /etc/ssh/host_key
-AuthorizedKeysFile /etc/ssh/user_key.pub
-PidFile none
-UsePAM no
-StrictModes no
-PermitRootLogin prohibit-password
-"""
-SSH = """
-IdentityFile /etc/ssh/user_key
-StrictHostKeyChecking yes
-GlobalKnownHostsFile /etc/ssh/known_hosts
-UserKnownHostsFile none
-BatchMode yes
-LogLevel ERROR
-"""
-# Two nodes of one core, no cgroups, no accounting.
-SLURM = """
-ClusterName=test
-SlurmctldHost=node-a
-SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
-MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-ReturnToService=2
-StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool.%n
-SlurmctldPidFile=/run/slurmctld.pid
-SlurmdPidFile=/run/slurmd.pid
-SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.%n.log
-JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
-NodeName=node-a,node-b CPUs=1 State=UNKNOWN
-PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -152,27 +102,17 @@ class Host:
 def need(*programs: str) -> None:
     """Skips (or fails) the test, and says why, where a host cannot be made or a program is missing."""
     programs = ("ip", "unshare", "nsenter", "setpriv", "mount", "hostname", *programs)
-    lacking = {PACKAGES[p]: p for p in programs if shutil.which(p, path=PLACES) is None}
+    missing = [program for program in programs if shutil.which(program, path=PLACES) is None]
     reason = None
-    if os.geteuid() != 0:
-        reason = "hosts out of namespaces need root"
-    elif lacking:
-        reason = f"missing: {', '.join(lacking.values())} (Debian packages {' '.join(lacking)})"
+    if missing:
+        reason = f"missing: {', '.join(missing)} (the Debian packages are in .ci/run)"
     else:
-        try:
-            spaces = ["--net", "--uts", "--pid", "--mount", "--fork"]
-            tried = subprocess.run(
-                [_path("unshare"), *spaces, "mount", "-t", "tmpfs", "tmpfs", "/run"],
-                capture_output=True, text=True, timeout=30,
-            )  # fmt: skip
-            if tried.returncode:
-                reason = f"namespaces are not allowed here ({tried.stderr.strip()})"
-        except OSError as error:
-            reason = f"namespaces are not allowed here ({error})"
-    if reason and os.environ.get("INTERMEZZO_REQUIRE_HOSTS") == "1":
-        pytest.fail(reason)
+        spaces = ["--net", "--uts", "--pid", "--mount", "--fork", "mount", "-t", "tmpfs", "tmpfs", "/run"]
+        tried = subprocess.run([_path("unshare"), *spaces], capture_output=True, text=True, timeout=30)
+        if tried.returncode:
+            reason = f"network namespaces are not allowed here, they need root ({tried.stderr.strip()})"
     if reason:
-        pytest.skip(reason)
+        (pytest.fail if os.environ.get("INTERMEZZO_REQUIRE_HOSTS") == "1" else pytest.skip)(reason)
 
 
 @contextmanager
@@ -219,8 +159,9 @@ def start_sshd(hosts: tuple[Host, Host], folder: Path) -> None:
     for key in ("host_key", "user_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True, timeout=30)
     known = "".join(f"{h.name},{h.address} {(folder / 'host_key.pub').read_text()}" for h in hosts)
-    for name, text in (("known_hosts", known), ("sshd_config", SSHD), ("ssh_config", SSH)):
-        (folder / name).write_text(text)
+    (folder / "known_hosts").write_text(known)
+    for name in ("sshd_config", "ssh_config"):
+        shutil.copy(ETC / name, folder)
     for host in hosts:
         host.tell("mount", "--bind", folder, "/etc/ssh")
         host.tell(_path("sshd"))  # goes into the background of its host by itself
@@ -230,7 +171,7 @@ def start_slurm(hosts: tuple[Host, Host], folder: Path) -> str:
     """A real Slurm over both hosts, its controller on the first: the setting of `SLURM_CONF` for its commands."""
     (folder / "state").mkdir(parents=True)
     config, key = folder / "slurm.conf", folder / "munge.key"
-    config.write_text(SLURM.format(folder=folder))
+    config.write_text((ETC / "slurm.conf").read_text().format(folder=folder))
     key.write_bytes(os.urandom(64))
     key.chmod(0o400)
     for host in hosts:
@@ -262,25 +203,6 @@ def finish(programs: list[Program], timeout: float) -> tuple[list[int], list[str
         shown = "\n".join(f"--- {p.log.name}\n{p.text()[-3000:]}" for p in programs)
         raise AssertionError(f"not ended after {timeout} s\n{shown}") from None
     return codes, [p.text() for p in programs]
-
-
-@functools.cache
-def one_host_run(tokenizer: Path) -> Path:
-    """The folder of the run `FIELDS` on two ranks of one host, which every other launch of it must equal."""
-    folder = tokenizer.with_name("one_host")
-    folder.mkdir()
-    deepspeed(2, "train.py", "--config", write_run(folder, tokenizer, **FIELDS))
-    return folder / "runs" / "small"
-
-
-def assert_same_run(folder: Path, reference: Path) -> None:
-    """Run folders of finished runs, equal to the bit in everything that leaves the house."""
-    assert (folder / "done").read_text() == (reference / "done").read_text()
-    for part in ("encoder/model", "encoder_last/model", "heads/heads", "heads_last/heads"):
-        ours, theirs = (load_file(f / f"{part}.safetensors") for f in (folder, reference))
-        assert set(ours) == set(theirs)
-        for name in theirs:
-            assert ours[name].equal(theirs[name]), (part, name)
 
 
 def _enter(pid: int, *command: object) -> list[str]:

@@ -1,19 +1,35 @@
-"""Runs real programs in tests: own extension folder, free port, a time limit, everything ended at the end."""
+"""Starts real programs in tests: own extension folder, free port, a time limit, everything ended at the end.
+
+`run` and `deepspeed` start interpreters. `start` and `program` fork them from a process that has imported torch,
+transformers and DeepSpeed, which is most of what a small run takes (10 s of a slow core for every rank). Environment,
+output, process group and arguments are the program's own; what the imports read from the environment and the seed of
+string hashes are shared. CPU only: a process that has initialized CUDA must not be forked.
+"""
 
 import atexit
+import gc
+import multiprocessing
 import os
+import runpy
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from functools import cache
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-
-from tests.support.zygote import Zygote
+from unittest import mock
 
 HOUSE = Path(__file__).resolve().parents[2]
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    ["torch.utils.tensorboard", "deepspeed.runtime.zero.muon.muon_optimizer", "transformers.models.auto.modeling_auto",
+     "transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.convert_slow_tokenizer",
+     "pyarrow.parquet", "pydantic"]
+)  # fmt: skip
 
 
 def environment() -> dict[str, str]:
@@ -63,38 +79,67 @@ def deepspeed(
     return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)
 
 
-@cache
-def _zygote() -> Zygote:
-    made = Zygote(environment(), HOUSE)
-    atexit.register(made.close)
-    return made
+def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
+    """A process that calls a function of a module."""
+    with mock.patch.dict(os.environ, environment()):  # which the server takes when the first process is started
+        process = _FORKS.Process(target=target, args=arguments)
+        process.start()
+    return process
+
+
+def start(arguments: Sequence[object], ranks: int, out: Path, err: Path) -> list[ForkServerProcess]:
+    """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files."""
+    around = environment()
+    assert around["DS_ACCELERATOR"] == "cpu"
+    if ranks > 1:
+        around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
+    started = []
+    for rank in range(ranks):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)} if ranks > 1 else {}
+        started.append(fork(_run, [str(a) for a in arguments], around | own, out, err))
+    return started
+
+
+def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> None:
+    """What a forked process does: becomes the program."""
+    gc.freeze()  # no collection goes through, and so copies, what was imported
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(around)
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), number)
+    os.chdir(HOUSE)
+    is_module = arguments[0] == "-m"
+    sys.argv = arguments[is_module:]
+    sys.path.insert(0, str(HOUSE if is_module else Path(sys.argv[0]).resolve().parent))
+    try:
+        if is_module:
+            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
 
 
 def program(
     *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """`python ARGUMENTS` on so many ranks, without launcher and without the time that starting takes (zygote.py).
-
-    What all ranks printed is together; the code is the first that is not 0.
-    """
-    assert environment()["DS_ACCELERATOR"] == "cpu"
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
-    around = [
-        {**environment(), **place, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)}
-        for rank in range(ranks)
-    ]
+    """`start`, and waits for the end. What all ranks printed is together; the code is the first that is not 0."""
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / name for name in ("out", "err")]
-        for file in files:
-            file.touch()
-        environments = around if ranks > 1 else [environment()]
+        files = [Path(folder, name) for name in ("out", "err")]
+        processes, deadline = start(arguments, ranks, *files), time.monotonic() + timeout
         try:
-            codes = _zygote().run([str(a) for a in arguments], environments, *files, timeout)
-        except BaseException:
-            _zygote.cache_clear()
-            raise
-        out, err = (file.read_text(encoding="utf-8", errors="replace") for file in files)
-    if codes is None:
+            for process in processes:
+                process.join(max(0, deadline - time.monotonic()))
+            codes = [process.exitcode for process in processes]
+        finally:
+            for process in processes:
+                if process.is_alive():
+                    with suppress(ProcessLookupError):  # not the leader of a group yet
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.kill()
+        out, err = (f.read_text(encoding="utf-8", errors="replace") if f.exists() else "" for f in files)
+    if None in codes:
         raise AssertionError(f"{arguments} did not end within {timeout} s\n{out[-3000:]}\n{err[-3000:]}")
     code = next(filter(None, codes), 0)
     if check and code != 0:
@@ -104,21 +149,16 @@ def program(
 
 def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
     """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
-    launcher = Path(sys.executable).with_name("deepspeed")
-    process = subprocess.Popen(
-        [launcher, "--num_gpus", "2", "--master_port", str(free_port()), "train.py", "--config", str(config)],
-        cwd=HOUSE,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    log = config.with_suffix(".killed.log")
+    ranks = start(["train.py", "--config", config], 2, log, log)
     deadline = time.monotonic() + timeout
-    while not (folder / "checkpoints" / f"step-{step:08d}").exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise AssertionError(f"no checkpoint {step} in {folder}: exit code {process.poll()}")
-        time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        while not (folder / "checkpoints" / f"step-{step:08d}").exists():
+            late = time.monotonic() > deadline or not all(rank.is_alive() for rank in ranks)
+            assert not late, f"no checkpoint {step} in {folder}\n{log.read_text()[-3000:]}"
+            time.sleep(0.005)
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.join()
     assert not (folder / "done").exists()

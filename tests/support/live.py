@@ -1,4 +1,4 @@
-"""A run under the real launcher that a test can look into, stop, freeze and kill."""
+"""Runs in the background that a test can look into, stop, freeze and kill; whether two finished runs are the same."""
 
 import json
 import os
@@ -6,39 +6,35 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import torch
+from safetensors.torch import load_file
 
-from tests.support.launch import HOUSE, environment, free_port
+from tests.support.launch import HOUSE, environment, free_port, start
+
+TIMING = {"tokens_per_second", "seconds_per_step", "memory_gib"}
 
 
 class Live:
-    """`deepspeed --num_gpus RANKS PROGRAM --config CONFIG ...` in the background, with more environment `variables`.
+    """`deepspeed --num_gpus RANKS train.py --config CONFIG ...` in the background.
 
     launcher: the `deepspeed` process; node: its launch.py; ranks: the processes that train, in order of ranks.
     """
 
-    def __init__(
-        self,
-        config: Path,
-        *arguments: object,
-        ranks: int = 2,
-        prefix: tuple[str, ...] = (),
-        program: str = "train.py",
-        **variables: object,
-    ) -> None:
+    def __init__(self, config: Path, *arguments: object, ranks: int = 2) -> None:
         self.folder = config.parent / "runs" / "small"
         self.log = config.parent / f"live-{time.monotonic_ns()}.log"
         self.count = ranks
         command = [
-            *prefix, str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks),
-            "--master_port", str(free_port()), program, "--config", str(config), *map(str, arguments),
+            str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks),
+            "--master_port", str(free_port()), "train.py", "--config", str(config), *map(str, arguments),
         ]  # fmt: skip
-        env = environment() | {name: str(value) for name, value in variables.items()}
         with self.log.open("w") as out:
             self.launcher = psutil.Popen(
-                command, cwd=HOUSE, env=env, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=HOUSE, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._known: dict[int, psutil.Process] = {}
 
@@ -46,12 +42,18 @@ class Live:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in [self.launcher, *self._known.values()]:
-            try:
+        processes = [*self._own(), *self._known.values()]
+        for process in processes:
+            with suppress(psutil.Error):
                 process.kill()
-            except psutil.Error:
-                continue
-        self.launcher.wait(30)
+        psutil.wait_procs(processes, timeout=30)
+
+    def _own(self) -> list[psutil.Process]:
+        return [self.launcher]
+
+    def code(self) -> int | None:
+        """The launcher's exit code, None while it runs."""
+        return self.launcher.poll()
 
     def look(self) -> None:
         """Takes note of all processes that the launcher has started so far."""
@@ -108,8 +110,8 @@ class Live:
         deadline = time.monotonic() + timeout
         while not true():  # type: ignore[operator]
             self.look()
-            if self.launcher.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"waited in vain; launcher: {self.launcher.poll()}\n{self.printed[-3000:]}")
+            if self.code() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"waited in vain; exit code: {self.code()}\n{self.printed[-3000:]}")
             time.sleep(0.02)
 
     def until_step(self, step: int, timeout: float = 90) -> None:
@@ -117,16 +119,42 @@ class Live:
         assert len(self.ranks) == self.count
 
     def end(self, timeout: float) -> int | None:
-        """Waits until the launcher and every process it started have ended: the launcher's exit code."""
+        """Waits until every process has ended: the exit code (`code`)."""
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             self.look()
-            self.launcher.poll()
-            if not any(_alive(process) for process in [self.launcher, *self._known.values()]):
-                return self.launcher.poll()
+            if not any(_alive(process) for process in [*self._own(), *self._known.values()]):
+                return self.code()
             time.sleep(0.1)
         left = [p.cmdline() for p in self._known.values() if _alive(p)]
         raise AssertionError(f"still running after {timeout} s: {left}\n{self.printed[-3000:]}")
+
+
+class Forked(Live):
+    """The same run without a launcher, its ranks forked (`launch.start`): for what does not depend on launchers."""
+
+    def __init__(self, config: Path, *arguments: object, ranks: int = 2) -> None:
+        self.folder = config.parent / "runs" / "small"
+        self.log = config.parent / f"live-{time.monotonic_ns()}.log"
+        self.log.touch()
+        self.count = ranks
+        self._started = start(["train.py", "--config", config, *arguments], ranks, self.log, self.log)
+        self._known = {process.pid: psutil.Process(process.pid) for process in self._started}
+
+    def _own(self) -> list[psutil.Process]:
+        return []
+
+    def look(self) -> None:
+        """There are no other processes."""
+
+    @property
+    def ranks(self) -> list[psutil.Process]:
+        return list(self._known.values())
+
+    def code(self) -> int | None:
+        """The first exit code that is not 0, else 0 once all have ended."""
+        codes = [process.exitcode for process in self._started]
+        return next(filter(None, codes), None if None in codes else 0)
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -138,3 +166,23 @@ def _alive(process: psutil.Process) -> bool:
 
 def send(process: psutil.Process, number: signal.Signals) -> None:
     os.kill(process.pid, number)
+
+
+def metrics(folder: Path) -> list[dict]:
+    """The lines of metrics.jsonl, without what depends on the clock."""
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+
+
+def differences(folder: Path, reference: Path) -> list[str]:
+    """In what the run folder of a finished run is not bitwise equal to another: weights, metrics, length."""
+    found = []
+    for part in ("encoder/model", "encoder_last/model", "heads/heads", "heads_last/heads"):
+        ours, theirs = (load_file(f / f"{part}.safetensors") for f in (folder, reference))
+        names = ours.keys() | theirs.keys()
+        found += [
+            f"{part}: {n}" for n in names if n not in ours or n not in theirs or not torch.equal(ours[n], theirs[n])
+        ]
+    if metrics(folder) != metrics(reference):
+        found.append("metrics.jsonl")
+    return found + ["done"] * ((folder / "done").read_text() != (reference / "done").read_text())
