@@ -10,9 +10,20 @@ import pytest
 from data_prep.catalogue.labels import PAWSX, QQP
 from data_prep.examples import Choice, Classify, Span, Tag
 from eval.figures import figures
+from eval.pieces import Job
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.targets import TARGETS
-from tests.unit.eval.test_eval_pieces import ids, job_of
+
+
+def ids(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{i}" for i in range(count))
+
+
+def job_of(target: str, encoder: str, folder: Path) -> Job:
+    return Job(
+        target=target, encoder=encoder, head=None, data="", languages=(), examples=None, layer=2, pooling="mean",
+        query_length=24, passage_length=40, micro_tokens=120, folder=str(folder),
+    )  # fmt: skip
 
 
 def scored(target: str, loaded: Loaded, folder: Path, names: dict[str, str] | None = None, **fields: Any) -> Any:
