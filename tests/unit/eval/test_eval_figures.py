@@ -9,10 +9,21 @@ import pytest
 
 from common.labels import PAWSX, QQP
 from data_prep.examples import Choice, Classify, Span, Tag
+from eval.inference.artifacts import Job
 from eval.metrics.score_target import figures
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import TARGETS
-from tests.unit.eval.test_eval_pieces import ids, job_of
+
+
+def ids(prefix: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}{i}" for i in range(count))
+
+
+def job_of(target: str, encoder: str, folder: Path) -> Job:
+    return Job(
+        target=target, encoder=encoder, head=None, data="", languages=(), examples=None, layer=2, pooling="mean",
+        query_length=24, passage_length=40, micro_tokens=120, folder=str(folder),
+    )  # fmt: skip
 
 
 def scored(target: str, loaded: Loaded, folder: Path, names: dict[str, str] | None = None, **fields: Any) -> Any:
