@@ -1,8 +1,8 @@
-"""When target training runs, goes on, begins anew or is left out. The trainer itself is stood in for by a fake that
-writes what a run leaves; test_eval_driver.py and the last test here start the real one.
+"""When target training runs, goes on, begins anew or is left out.
+
+The trainer is a fake that writes what a run leaves; the real one is in test_eval_driver.py and, forked, at the end.
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Callable
@@ -12,31 +12,22 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-import data_prep.__main__ as data_prep_program
 from common import run_config as configs
 from eval import suites
 from eval.__main__ import main
 from eval.driver import subprocesses
-from eval.driver.target_training import Settings, chain
-from eval.inference.encoder import Subject
-from examples.toyworld.__main__ import write_supply
 from mtl.distributed.watchdog import Member
 from mtl.run.run_lock import Lock
-from tests.support.eval_live import totals
-from tests.support.eval_run import make_run
+from tests.support.eval_live import fork_programs, prepare_here, totals
+from tests.support.eval_run import QUESTIONS, laser, make_run, scores_in, skip_reports, without_seconds, write_tests
+from tests.support.rows import write_parquet
 from tests.support.small import WORDS
 
 
-def in_process(arguments: list[str], log: Path) -> None:
-    """`python -m data_prep`, without the seconds that a process costs."""
-    parser = argparse.ArgumentParser()
-    for name in ("config", "out"):
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--source", action="append")
-    parser.add_argument("--set", action="append", default=[])
-    options = parser.parse_args(arguments)
-    data_prep_program.run(options.config, options.set, options.source, options.out, 1)
+def stop() -> None:
+    raise KeyboardInterrupt
 
 
 class Trainer:
@@ -52,11 +43,7 @@ class Trainer:
         self.log: list[str] = []
 
     def __call__(self, processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--config")
-        parser.add_argument("--set", action="append", default=[])
-        options = parser.parse_args(arguments)
-        run = configs.load(options.config, options.set)
+        run = configs.load(arguments[1], arguments[3::2])  # --config NAME, then --set KEY=VALUE
         folder = run.folder
         self.runs.append(run)
         self.log.append("goes on" if (folder / "checkpoints").exists() else "begins")
@@ -66,49 +53,24 @@ class Trainer:
         (folder / "config.json").write_text(json.dumps(run.model_dump(mode="json")))
         plan = {"steps": run.steps, "tasks": {task: {"data": ["0"]}}}
         (folder / "run.json").write_text(json.dumps({"plan": plan}))
-        for step in range(1, (run.steps or 1) + 1):
-            with (folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps({"step": step, "kind": "dev", "task": "all", "mean": step / 100}) + "\n")
-            watch()
+        dev = {"kind": "dev", "task": "all", "step": run.steps, "mean": 0.03}
+        (folder / "metrics.jsonl").write_text(json.dumps(dev) + "\n")
         make_run(folder, self.tokenizer, seed=len(self.runs), heads=(task,))
         (folder / "checkpoints").mkdir(exist_ok=True)
         (folder / "done").write_text("step\n")
+        watch()
 
 
 @pytest.fixture
 def trainer(tiny_tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    made = Trainer(tiny_tokenizer_dir)
-    monkeypatch.setattr(subprocesses, "deepspeed", made)
-    monkeypatch.setattr(subprocesses, "data_prep", in_process)
-    return made
-
-
-@pytest.fixture
-def place(tmp_path: Path, tiny_tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An encoder without heads, XNLI's and XQuAD's test data, MNLI and SQuAD to train on."""
-    from tests.unit.eval.test_eval_read import nli, parquet
-
-    make_run(tmp_path / "run", tiny_tokenizer_dir, heads=())
-    data = tmp_path / "data"
-    for code in ("en", "de"):
-        parquet(data / "facebook" / "xnli" / code / "test-00000-of-00001.parquet", nli([0, 1, 2, 0]))
-    context = "the small dog runs to the old house"
-    rows = {
-        "id": ["1"], "title": ["t"], "question": ["a dog"], "context": [context],
-        "answers": [{"text": ["dog"], "answer_start": [10]}],
-    }  # fmt: skip
-    questions = {key: value for key, value in rows.items() if key != "title"}
-    parquet(data / "google" / "xquad" / "xquad.de" / "validation-00000-of-00001.parquet", questions)
-    train_on(data, 30)
-    for split in ("train", "validation"):
-        parquet(data / "rajpurkar" / "squad" / "plain_text" / f"{split}-00000-of-00001.parquet", rows)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    fake = Trainer(tiny_tokenizer_dir)
+    monkeypatch.setattr(subprocesses, "deepspeed", fake)
+    monkeypatch.setattr(subprocesses, "data_prep", prepare_here)
+    return fake
 
 
 def train_on(data: Path, count: int) -> None:
-    from tests.unit.eval.test_eval_read import parquet
-
+    """MNLI's training and dev data."""
     columns = {
         "premise": [f"a {WORDS[i % 7]} runs" for i in range(count)],
         "hypothesis": [WORDS[i % 5] for i in range(count)],
@@ -116,262 +78,173 @@ def train_on(data: Path, count: int) -> None:
         "idx": list(range(count)),
     }
     for split in ("train", "validation_matched"):
-        parquet(data / "nyu-mll" / "glue" / "mnli" / f"{split}-00000-of-00001.parquet", columns)
+        write_parquet(data / "nyu-mll" / "glue" / "mnli", split, columns)
 
 
-def evaluate(place: Path, suite: str, *more: str, code: int = 0) -> dict[str, Any]:
-    arguments = ["--encoder", str(place / "run" / "encoder"), "--data", str(place / "data"), "--suite", suite]
-    arguments += ["--prepared", str(place / "prepared"), "--num_gpus", "1", "--set", "steps=3", *more]
-    assert main(arguments) == code
-    path = place / "run" / "eval" / "scores.json"
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+@pytest.fixture
+def world(tmp_path: Path, tiny_tokenizer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """run/encoder; data/: test data of Tatoeba, XNLI and XQuAD, MNLI and SQuAD to train on."""
+    make_run(tmp_path / "run", tiny_tokenizer_dir)
+    data = tmp_path / "data"
+    write_tests(data)
+    laser(data, "deu", [(a, b) for a in WORDS[:4] for b in WORDS[4:8]])
+    skip_reports(monkeypatch)
+    for split in ("train", "validation"):
+        write_parquet(data / "rajpurkar" / "squad" / "plain_text", split, {**QUESTIONS, "title": ["t", "t"]})
+    train_on(data, 30)
+    (tmp_path / "empty").mkdir()
+    return tmp_path
 
 
-def test_what_is_done_is_not_done_again(place: Path, trainer: Trainer, capfd: Any) -> None:
-    scores = evaluate(place, "toy_xnli,toy_xquad")
+def evaluate(world: Path, suite: str, *more: str, run: str = "run", code: int = 0) -> dict[str, Any]:
+    """scores.json after the command, {} if there is none."""
+    data, empty = str(world / "data"), str(world / "empty")
+    arguments = ["--encoder", str(world / run / "encoder"), "--suite", suite, "--data", data]
+    arguments += ["--source", empty, "--source", data, "--prepared", str(world / "prepared"), "--num_gpus", "1"]
+    assert main([*arguments, "--set", "steps=3", *more]) == code
+    folder = world / run / "eval"
+    return scores_in(folder) if (folder / "scores.json").exists() else {}
+
+
+def test_what_is_done_is_not_done_again(world: Path, trainer: Trainer, capfd: Any) -> None:
+    scores = evaluate(world, "toy_xnli,toy_xquad")
     assert [run.name for run in trainer.runs] == ["toy_xnli", "toy_squad"]
-    assert all(run.encoder == str((place / "run" / "encoder").resolve()) and run.steps == 3 for run in trainer.runs)
-    assert totals(capfd.readouterr().err)[-1] == ("873", "873")  # 2 x 3 x 3 steps x 48 examples, 9 rows
-    training = scores["targets"]["toy_xquad"]["protocol"]["training"]
-    assert [(stage["selected_at_step"], stage["dev"]) for stage in training] == [(3, 3.0)]
-    assert evaluate(place, "toy_xnli,toy_xquad") == scores and len(trainer.runs) == 2
+    assert all(run.encoder == str((world / "run" / "encoder").resolve()) and run.steps == 3 for run in trainer.runs)
+    assert totals(capfd.readouterr().err)[-1] == ("876", "876")  # 2 x 3 x 3 steps x 48 examples, 12 rows
+    xquad = scores["targets"]["toy_xquad"]
+    assert [(stage["selected_at_step"], stage["dev"]) for stage in xquad["protocol"]["training"]] == [(3, 3.0)]
+    where = f"of {world / 'data'}, as {world / 'empty'} lacks it"
+    assert xquad["supplied"] == [f"target training on squad_v1 {where}"]
+    assert evaluate(world, "toy_xnli,toy_xquad") == scores and len(trainer.runs) == 2
 
-    # Scores gone, training still there: only predictions are made.
-    (place / "run" / "eval" / "scores.json").unlink()
-    again = evaluate(place, "toy_xnli,toy_xquad")
-    assert len(trainer.runs) == 2
-    for record in [*scores["targets"].values(), *again["targets"].values()]:
-        del record["seconds"]
-    assert again == scores
-
-
-@pytest.mark.parametrize("change", ["optimizer.lr=1e-4", "tasks.mnli.max_length=64", "deepspeed=zero0.json"])
-def test_other_settings_are_trained_anew_and_the_old_run_is_kept(place: Path, trainer: Trainer, change: str) -> None:
-    first = evaluate(place, "toy_xnli")["targets"]["toy_xnli"]
-    second = evaluate(place, "toy_xnli", "--set", change)["targets"]["toy_xnli"]
-    assert len(trainer.runs) == 2 and trainer.log == ["begins", "begins"]
-    assert first["fingerprint"] != second["fingerprint"]
-    folder = place / "run" / "eval" / "targets"
-    assert (folder / "toy_xnli.1" / "done").is_file() and (folder / "toy_xnli" / "done").is_file()
-    # What says nothing of the weights trains nothing anew.
-    evaluate(place, "toy_xnli", "--set", change, "--set", "log_every=7", "--set", "notes=x")
-    assert len(trainer.runs) == 2
+    # Scores gone, training still there, and all of it moved: only predictions are made.
+    (world / "run" / "eval" / "scores.json").unlink()
+    (world / "run").rename(world / "moved")
+    again = evaluate(world, "toy_xnli,toy_xquad", run="moved")
+    assert len(trainer.runs) == 2 and without_seconds(again) == without_seconds(scores)
 
 
-def test_a_run_stopped_before_it_began_is_not_taken_for_the_one_before(place: Path, trainer: Trainer) -> None:
-    """The run of other settings was done; that of these was asked for, and stopped while it was starting."""
+def test_other_settings_and_weights_are_trained_anew_and_the_old_run_is_kept(
+    world: Path, trainer: Trainer, tiny_tokenizer_dir: Path
+) -> None:
+    fingerprints = {evaluate(world, "toy_xnli")["targets"]["toy_xnli"]["fingerprint"]}
+    changes = ("optimizer.lr=1e-4", "tasks.mnli.max_length=64", "deepspeed=zero0.json")
+    for change in changes:
+        fingerprints.add(evaluate(world, "toy_xnli", "--set", change)["targets"]["toy_xnli"]["fingerprint"])
+    # What has no influence on the weights trains nothing anew.
+    evaluate(world, "toy_xnli", "--set", changes[-1], "--set", "log_every=7", "--set", "notes=x")
+    assert len(trainer.runs) == len(fingerprints) == 4
+    make_run(world / "run", tiny_tokenizer_dir, seed=9, heads=())
+    evaluate(world, "toy_xnli", "--set", changes[-1])
+    assert trainer.log == ["begins"] * 5
+    kept = [path.parent.name for path in (world / "run" / "eval" / "targets").glob("*/done")]
+    assert sorted(kept) == ["toy_xnli", *(f"toy_xnli.{number}" for number in (1, 2, 3, 4))]
 
-    def stop() -> None:
-        raise KeyboardInterrupt
 
-    old = evaluate(place, "toy_xnli")["targets"]["toy_xnli"]
-    trainer.before = stop
-    assert evaluate(place, "toy_xnli", "--set", "seed=5", code=130)["targets"] == {}
-    trainer.before = lambda: None
-    new = evaluate(place, "toy_xnli", "--set", "seed=5")["targets"]["toy_xnli"]
-    assert [run.seed for run in trainer.runs] == [1, 5, 5]
-    assert new["protocol"]["training"][0]["seed"] == 5 and new["fingerprint"] != old["fingerprint"]
-    names = sorted(path.name for path in (place / "run" / "eval" / "targets").iterdir() if path.is_dir())
-    assert names == ["toy_xnli", "toy_xnli.1"]
+def test_interrupted_training_goes_on_only_as_it_was_asked_for(world: Path, trainer: Trainer) -> None:
+    folder = world / "run" / "eval" / "targets" / "toy_xnli"
 
+    def interrupted(*more: str, begun: bool) -> None:
+        trainer.before = lambda: ((folder / "checkpoints").mkdir() if begun else None, stop())
+        assert evaluate(world, "toy_xnli", *more, code=130)["targets"] == {}
+        trainer.before = lambda: None
 
-def test_interrupted_training_goes_on(place: Path, trainer: Trainer) -> None:
-    folder = place / "run" / "eval" / "targets" / "toy_xnli"
-
-    def stop() -> None:
-        (folder / "checkpoints").mkdir()
-        raise KeyboardInterrupt
-
-    trainer.before = stop
-    evaluate(place, "toy_xnli", code=130)
-    trainer.before = lambda: None
-    evaluate(place, "toy_xnli")
+    interrupted(begun=True)
+    old = evaluate(world, "toy_xnli")["targets"]["toy_xnli"]
     assert trainer.log == ["begins", "goes on"] and not (folder / "checkpoints").exists()
-
+    # Stopped before it began: the run of other settings in the folder, which is done, is not taken for this one.
+    interrupted("--set", "seed=5", begun=False)
+    new = evaluate(world, "toy_xnli", "--set", "seed=5")["targets"]["toy_xnli"]
+    assert [run.seed for run in trainer.runs] == [1, 1, 5, 5]
+    assert new["protocol"]["training"][0]["seed"] == 5 and new["fingerprint"] != old["fingerprint"]
     # On other data than those that it was begun on, it begins anew.
-    trainer.before = stop
-    evaluate(place, "toy_xnli", "--set", "seed=2", code=130)
-    train_on(place / "data", 20)
-    trainer.before = lambda: None
-    evaluate(place, "toy_xnli", "--set", "seed=2")
-    assert trainer.log[2:] == ["begins", "begins"]
+    interrupted("--set", "seed=2", begun=True)
+    train_on(world / "data", 20)
+    evaluate(world, "toy_xnli", "--set", "seed=2")
+    assert trainer.log[4:] == ["begins", "begins"]
 
 
-def test_other_weights_of_the_encoder(place: Path, trainer: Trainer, tiny_tokenizer_dir: Path) -> None:
-    evaluate(place, "toy_xnli")
-    make_run(place / "run", tiny_tokenizer_dir, seed=9, heads=())
-    evaluate(place, "toy_xnli")
-    assert trainer.log == ["begins", "begins"]
-
-
-def test_a_folder_in_which_a_run_works_is_not_moved(place: Path, trainer: Trainer, capfd: Any) -> None:
-    evaluate(place, "toy_xnli")
-    folder = place / "run" / "eval" / "targets" / "toy_xnli"
-    lock, _ = Lock.take(folder, Member.here(0))
-    evaluate(place, "toy_xnli", "--set", "seed=2", code=2)
-    assert f"error: {folder}: rank 0 on" in capfd.readouterr().err and (folder / "done").is_file()
-    assert len(trainer.runs) == 1
-    lock.release_all()
-
-
-def test_missing_training_data_leave_a_target_out_and_the_others_go_on(place: Path, trainer: Trainer) -> None:
-    shutil.rmtree(place / "data" / "rajpurkar")
-    scores = evaluate(place, "toy_xnli,toy_xquad")
+def test_missing_training_data_leave_a_target_out_and_the_others_go_on(
+    world: Path, trainer: Trainer, capfd: Any
+) -> None:
+    evaluate(world, "toy_xnli,toy_xquad")
+    shutil.rmtree(world / "data" / "rajpurkar")
+    assert list(evaluate(world, "toy_xnli,toy_xquad")["targets"]) == ["toy_xnli", "toy_xquad"]  # scored already
+    # With other settings its older score is not shown.
+    scores = evaluate(world, "toy_xnli,toy_xquad", "--set", "seed=2")
     assert list(scores["targets"]) == ["toy_xnli"] and list(scores["not_run"]) == ["toy_xquad"]
     assert scores["not_run"]["toy_xquad"].startswith("no training data: ")
     assert scores["average"]["missing"] == {"toy_xquad": "not run"}
-
-
-def test_a_suite_without_any_training_data_is_an_error(place: Path, trainer: Trainer, capfd: Any) -> None:
-    shutil.rmtree(place / "data" / "rajpurkar")
-    assert evaluate(place, "toy_xquad", code=2) == {}
+    *_, table = capfd.readouterr().out.rpartition("\ntarget ")
+    assert "\ntoy_xnli" in table and "\ntoy_xquad" not in table
+    evaluate(world, "toy_xquad", "--set", "seed=2", code=2)
     assert "error: --suite toy_xquad: nothing to run: toy_xquad: no training data: " in capfd.readouterr().err
 
 
-def test_what_cannot_run_now_is_not_shown_with_an_older_score(place: Path, trainer: Trainer, capfd: Any) -> None:
-    evaluate(place, "toy_xnli,toy_xquad")
-    shutil.rmtree(place / "data" / "rajpurkar")
-    scores = evaluate(place, "toy_xnli,toy_xquad", "--set", "seed=2")
-    assert list(scores["targets"]) == ["toy_xnli"]
-    printed = capfd.readouterr().out.splitlines()
-    last = printed[len(printed) - printed[::-1].index(next(x for x in printed[::-1] if x.startswith("target"))) :]
-    assert not any(line.startswith("toy_xquad") for line in last)
-    # What was scored with these settings stays, though its training data are gone now.
-    assert list(evaluate(place, "toy_xnli", "--set", "seed=2")["targets"]) == ["toy_xnli"]
-
-
-@pytest.mark.parametrize("override", ["name=x", "output=x", "data=x", "encoder=x", "encoder.config.hidden_size=8"])
-def test_fields_that_the_driver_sets(place: Path, trainer: Trainer, override: str, capfd: Any) -> None:
-    evaluate(place, "toy_xnli", "--set", override, code=2)
-    said = f"`{override.partition('=')[0].partition('.')[0]}` of a target run is set by this program"
-    assert said in capfd.readouterr().err and not trainer.runs and not (place / "run" / "eval").exists()
-
-
-def test_a_head_with_other_labels_is_refused(place: Path, trainer: Trainer, capfd: Any) -> None:
-    path = place / "run" / "heads" / "heads.json"
-    make_run(place / "run", trainer.tokenizer)
-    about = json.loads(path.read_text())
-    about["mnli"]["labels"] = ["yes", "no", "maybe"]
-    path.write_text(json.dumps(about))
-    evaluate(place, "toy_xnli", "--direct", code=2)
-    said = "its head mnli: its labels are yes, no, maybe; toy_xnli has entailment, neutral, contradiction"
-    assert said in capfd.readouterr().err
-
-
-def test_two_drivers_in_one_folder(place: Path, trainer: Trainer, capfd: Any) -> None:
-    from eval.driver import results
-
-    folder = place / "run" / "eval"
-    with results.locked(folder):
-        evaluate(place, "toy_xnli", code=2)
-    assert f"error: {folder}: another evaluation is at work there" in capfd.readouterr().err
-    evaluate(place, "toy_xnli")
-
-
-def test_work_of_other_settings_does_not_pile_up(
-    place: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Vectors of a million texts are gigabytes; those that nothing will go on with are removed."""
-    from eval.metrics import score_target
-
-    with monkeypatch.context() as patch:
-
-        def stop(*_: Any) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(score_target, "figures", stop)
-        evaluate(place, "toy_xnli", code=130)
-    work = place / "run" / "eval" / "work"
-    (old,) = work.iterdir()
-    other = work / "xnli-0123456789ab"  # another target's, whose name ends alike
-    other.mkdir()
-    evaluate(place, "toy_xnli", "--set", "seed=2")
-    assert not old.exists() and [path.name for path in work.iterdir()] == [other.name]
+def test_a_folder_at_which_another_process_works_is_left_alone(world: Path, trainer: Trainer, capfd: Any) -> None:
+    evaluate(world, "toy_xnli")
+    folder = world / "run" / "eval" / "targets" / "toy_xnli"
+    lock, _ = Lock.take(folder, Member.here(0))
+    evaluate(world, "toy_xnli", "--set", "seed=2", code=2)
+    assert f"error: {folder}: rank 0 on" in capfd.readouterr().err
+    assert (folder / "done").is_file() and len(trainer.runs) == 1
+    lock.release_all()
 
 
 # Chains: Social IQa, then COPA
 
 
-def write_chain(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two configs that toy_xnli is trained by, one after the other."""
+def change(world: Path, name: str, **fields: Any) -> None:
+    """Writes the config of a training `name` as that of toy_xnli, with other values."""
     values = json.loads((configs.HOUSE / "configs" / "targets" / "toy_xnli.json").read_text())
-    (place / "targets").mkdir()
+    (world / "targets").mkdir(exist_ok=True)
+    (world / "targets" / name).write_text(json.dumps({**values, "name": name, **fields}))
+
+
+@pytest.fixture
+def chain(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """toy_xnli is trained by two configs, one after the other."""
+    monkeypatch.chdir(world)
     for name in ("first", "second"):
-        (place / "targets" / name).write_text(json.dumps({**values, "name": name}))
+        change(world, name)
     target = replace(suites.TARGETS["toy_xnli"], training=("first", "second"))
     monkeypatch.setitem(suites.TARGETS, "toy_xnli", target)
+    return world
 
 
-def test_a_chain_goes_from_one_run_to_the_next(place: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_chain(place, monkeypatch)
-    scores = evaluate(place, "toy_xnli")
-    one, two = trainer.runs
-    folder = (place / "run" / "eval" / "targets").resolve()
-    assert (one.name, two.name) == ("first", "second")
-    assert one.encoder == str((place / "run" / "encoder").resolve()) and one.tasks[0].head is None
-    assert (
-        two.encoder == str(folder / "first" / "encoder") and two.tasks[0].head == f"{folder / 'first' / 'heads'}:mnli"
-    )
+def test_a_chain_goes_from_one_run_to_the_next(chain: Path, trainer: Trainer) -> None:
+    scores = evaluate(chain, "toy_xnli")
     stages = scores["targets"]["toy_xnli"]["protocol"]["training"]
     assert [stage["config"] for stage in stages] == ["configs/targets/first.json", "configs/targets/second.json"]
-
-    # Another first run makes another second one, though its own settings are the same.
-    values = json.loads((place / "targets" / "first").read_text())
-    values["seed"] = 7
-    (place / "targets" / "first").write_text(json.dumps(values))
-    evaluate(place, "toy_xnli")
-    assert [(run.name, run.seed) for run in trainer.runs[2:]] == [("first", 7), ("second", 1)]
-    # And another second run leaves the first alone.
-    values = json.loads((place / "targets" / "second").read_text())
-    values["seed"] = 8
-    (place / "targets" / "second").write_text(json.dumps(values))
-    evaluate(place, "toy_xnli")
-    assert [(run.name, run.seed) for run in trainer.runs[4:]] == [("second", 8)]
+    # Another first run makes another second one, another second run leaves the first alone.
+    change(chain, "first", seed=7)
+    evaluate(chain, "toy_xnli")
+    change(chain, "second", seed=8)
+    evaluate(chain, "toy_xnli")
+    assert [(run.name, run.seed) for run in trainer.runs] == [
+        ("first", 1), ("second", 1), ("first", 7), ("second", 1), ("second", 8),
+    ]  # fmt: skip
 
 
-def test_requests_do_not_depend_on_places(place: Path) -> None:
-    """An evaluation folder that was moved is still that of its encoder."""
-    settings = Settings((), place / "prepared", ("hub",), 2)
-    moved = replace(settings, processes=1, prepared=place / "other", sources=(str(place),))
-    shutil.copytree(place / "run", place / "moved")
-    here, there = (
-        chain(("toy_xnli",), Subject(str(place / name / "encoder"), torch.device("cpu")), place / name / "eval", one)
-        for name, one in (("run", settings), ("moved", moved))
-    )
-    assert here[0].request() == there[0].request() and here[0].folder != there[0].folder
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_chain_with_the_real_trainer(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second run starts from the first one's weights: with a learning rate of nothing it ends with them."""
-    from safetensors.torch import load_file
-
-    write_chain(place, monkeypatch)
-    values = json.loads((place / "targets" / "second").read_text())
-    values["optimizer"] |= {"lr": 1e-12, "head_lr": 1e-12}
-    (place / "targets" / "second").write_text(json.dumps(values))
-    scores = evaluate(place, "toy_xnli")
-    assert len(scores["targets"]["toy_xnli"]["protocol"]["training"]) == 2
-    folder = place / "run" / "eval" / "targets"
+def test_a_chain_with_the_real_trainer(chain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run starts from encoder and head of the first: with a learning rate of 1e-12 it ends with them."""
+    fork_programs(monkeypatch)
+    change(chain, "second", optimizer={"lr": 1e-12, "head_lr": 1e-12})
+    evaluate(chain, "toy_xnli")
+    folder = chain / "run" / "eval" / "targets"
     for file in ("encoder_last/model.safetensors", "heads_last/heads.safetensors"):
-        first = load_file(folder / "first" / file.replace("_last", ""))
-        second = load_file(folder / "second" / file)
+        first, second = load_file(folder / "first" / file.replace("_last", "")), load_file(folder / "second" / file)
         assert all(torch.allclose(first[name], second[name], atol=1e-7) for name in first)
-    start = load_file(place / "run" / "encoder" / "model.safetensors")
+    start = load_file(chain / "run" / "encoder" / "model.safetensors")
     trained = load_file(folder / "first" / "encoder" / "model.safetensors")
     assert any(not torch.allclose(start[name], trained[name], atol=1e-5) for name in start)
 
 
-def test_data_that_the_first_source_lacks_are_named(place: Path, tmp_path: Path) -> None:
-    write_supply(tmp_path / "toyworld", seed=1, scale=0.01)
-    (tmp_path / "samples").mkdir()
-    samples, toy = str(tmp_path / "samples"), str(tmp_path / "toyworld")
-    subject = Subject(str(place / "run" / "encoder"), torch.device("cpu"))
-
-    def supplied(*sources: str) -> list[str]:
-        settings = Settings((), place / "prepared", sources, 2)
-        return chain(("mewslix",), subject, place / "eval", settings)[0].supplied()
-
-    assert supplied(samples, toy) == [f"target training on mewslix of {toy}, as {samples} lacks it"]
-    assert supplied(toy, samples) == supplied(toy) == supplied("hub", toy) == []
+def test_direct_scores_are_the_same_on_two_processes(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vectors, labels and answers; there is a log of each target's processes."""
+    fork_programs(monkeypatch)
+    one = without_seconds(evaluate(world, "toy", "--direct", "--micro-tokens", "20"))
+    assert one.keys() == {"toy_tatoeba", "toy_xnli", "toy_xquad"}
+    shutil.rmtree(world / "run" / "eval")
+    two = evaluate(world, "toy", "--direct", "--micro-tokens", "20", "--num_gpus", "2")
+    assert without_seconds(two) == one and len(list((world / "run" / "eval" / "work").glob("*.log"))) == 3

@@ -1,20 +1,20 @@
 """Both official suites from one command each on two ranks: real samples, XLM-R's tokenizer, a small random XLM-R.
 
 Every target is trained (two steps), predicted and scored; what the samples lack (PAWS-X's training split, Mewsli-X)
-comes from the toy world, and the table says so. Needs ../shared; part of `make test-slow`.
+comes from the toy world, and the table says so. Ranks are forked, without launchers. Needs ../shared.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
-from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
 
+from eval.__main__ import main
 from eval.report import terminal_table
 from eval.suites import SUITES, TARGETS
 from examples.toyworld.__main__ import generate
-from tests.support.eval_live import Driver
+from tests.support.eval_live import fork_programs
+from tests.support.eval_run import make_run, scores_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 EXAMPLES = 6
@@ -25,30 +25,23 @@ def home(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with run/encoder and toyworld/."""
     folder = tmp_path_factory.mktemp("suites")
     generate(folder / "toyworld", seed=1, scale=0.05)
-    tokenizer = AutoTokenizer.from_pretrained(shared / "data/tokenizer/xlmr")
-    torch.manual_seed(1)
-    model = XLMRobertaModel(
-        XLMRobertaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-            max_position_embeddings=514,
-        )
-    )  # fmt: skip
-    for part in (model, tokenizer):
-        part.save_pretrained(folder / "run" / "encoder")
+    make_run(folder / "run", shared / "data/tokenizer/xlmr", heads=())
     return folder
 
 
 # The second takes from the first what they share.
 @pytest.mark.parametrize("suite", ["xtreme-r", "xtreme"])
-def test_every_target_of_the_suite(suite: str, home: Path, shared: Path, tmp_path: Path) -> None:
+def test_every_target_of_the_suite(
+    suite: str, home: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    fork_programs(monkeypatch)
     places = (shared / "data", home / "toyworld")
     arguments = [word for place in places for option in ("--data", "--source") for word in (option, str(place))]
     arguments += ["--encoder", str(home / "run/encoder"), "--prepared", str(home / "data"), "--suite", suite]
-    arguments += ["--set", "steps=2", "--examples", str(EXAMPLES), "--num_gpus", "2"]
-    with Driver(tmp_path / "log", *arguments) as driver:
-        printed = driver.finish(timeout=1500)
+    assert main([*arguments, "--set", "steps=2", "--examples", str(EXAMPLES), "--num_gpus", "2"]) == 0
+    printed = capsys.readouterr().out
 
-    scores = json.loads((home / "run/eval/scores.json").read_text(encoding="utf-8"))
+    scores = scores_in(home / "run" / "eval")
     assert not scores["not_run"]
     targets = {name: scores["targets"][name] for name in SUITES[suite]}
     for name, record in targets.items():
@@ -71,9 +64,8 @@ def test_every_target_of_the_suite(suite: str, home: Path, shared: Path, tmp_pat
         assert len(targets["panx"]["languages"]) == 6
     else:
         assert dev == {"mlqa"}
-        assert [s.split(" of ")[0] for s in targets["mewslix"]["supplied"]] == [
-            "test data", "target training on mewslix",
-        ]  # fmt: skip
+        supplied = [sentence.split(" of ")[0] for sentence in targets["mewslix"]["supplied"]]
+        assert supplied == ["test data", "target training on mewslix"]
         assert set(targets["mewslix"]["languages"]) == {"de", "en", "es", "ja"}
         silent = targets.keys() - {"mewslix", "xnli", "mlqa", "udpos"}  # of the last: no submission
         assert not any(targets[name]["supplied"] for name in silent)

@@ -1,15 +1,22 @@
-"""A run folder with a tiny random XLM-R and heads of every kind, as the trainer exports them, for the tests of eval."""
+"""What the tests of eval share: a run folder with a tiny random XLM-R and heads, test data, what a command leaves."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
-from transformers import XLMRobertaConfig, XLMRobertaModel
+from mtl.model.heads import make_head
+from transformers import AutoModel, AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.encoding import tokenizer as tokenizers
-from mtl.model.heads import make_head
+from eval import report
+from eval.__main__ import main
 from mtl.run.export import export_encoder, export_heads
+from tests.support.rows import nli, write_parquet
 
 HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
     # Not the order of XNLI's labels: names decide, not numbers.
@@ -21,22 +28,14 @@ HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
 
 
 def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str, ...] = tuple(HEADS)) -> Path:
-    """Writes `folder`/encoder and `folder`/heads; returns the encoder's folder."""
+    """Writes `folder`/encoder and `folder`/heads as the trainer exports them; returns the encoder's folder."""
     tokenizer = tokenizers.load(tokenizer_dir)
     config = XLMRobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=48,
-        max_position_embeddings=530,
-        type_vocab_size=1,
-        pad_token_id=1,
-        bos_token_id=0,
-        eos_token_id=2,
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48,
+        max_position_embeddings=530, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2,
         # Large weights, so that outputs of different inputs differ much.
         initializer_range=0.2,
-    )
+    )  # fmt: skip
     torch.manual_seed(seed)
     weights = {f"encoder.{name}": p.data for name, p in XLMRobertaModel(config).named_parameters()}
     tasks: list[Any] = []
@@ -50,3 +49,69 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
     if heads:
         export_heads(folder / "heads", weights, config, tasks)
     return folder / "encoder"
+
+
+@torch.no_grad()
+def padded_vectors(
+    folder: Path, texts: Sequence[str], layer: int, pooling: str = "mean", max_length: int = 512
+) -> np.ndarray:
+    """Sentence vectors by the stock model on one padded batch, float32 [texts, H] of hidden_states[layer]."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
+    hidden = model(**batch, output_hidden_states=True).hidden_states[layer]
+    if pooling == "cls":
+        return hidden[:, 0].numpy()
+    if pooling == "pooler":
+        return model.pooler(hidden).numpy()
+    mask = batch["attention_mask"].bool()
+    if pooling == "mean_no_special":
+        mask &= (batch["input_ids"] != tokenizer.bos_token_id) & (batch["input_ids"] != tokenizer.eos_token_id)
+    return torch.stack([states[m].mean(0) for states, m in zip(hidden, mask, strict=True)]).numpy()
+
+
+# Columns of XQuAD and SQuAD.
+CONTEXT = "the small dog runs to the old house"
+QUESTIONS = {
+    "id": ["1", "2"], "question": ["a dog", "a house"], "context": [CONTEXT] * 2,
+    "answers": [{"text": ["dog"], "answer_start": [10]}, {"text": ["house"], "answer_start": [30]}],
+}  # fmt: skip
+
+
+def write_tests(folder: Path) -> None:
+    """XNLI's and XQuAD's test data of English and German, in the Hub's layout: 4 and 2 rows of each."""
+    for code in ("en", "de"):
+        write_parquet(folder / "facebook" / "xnli" / code, "test", nli([0, 1, 2, 0]))
+        write_parquet(folder / "google" / "xquad" / f"xquad.{code}", "validation", QUESTIONS)
+
+
+def laser(folder: Path, code: str, pairs: Sequence[tuple[str, str]]) -> None:
+    """Tatoeba's pairs (English, other) as LASER publishes them; `code`: ISO 639-3 of the other language."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, side in (("eng", 0), (code, 1)):
+        lines = "".join(pair[side] + "\n" for pair in pairs)
+        (folder / f"tatoeba.{code}-eng.{suffix}").write_text(lines, encoding="utf-8")
+
+
+def scores_in(folder: Path, name: str = "scores.json") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+    return found
+
+
+def skip_reports(patch: pytest.MonkeyPatch) -> None:
+    """Scores are written, reports are not: their plots take most of the time of a small evaluation."""
+    patch.setattr(report, "write", lambda scores, folder: [])
+
+
+def without_seconds(scores: dict[str, Any]) -> dict[str, Any]:
+    """The records of scores.json that must be the same each time: everything but how long a target took."""
+    return {name: {**record, "seconds": 0} for name, record in scores["targets"].items()}
+
+
+def error_line(capsys: Any, *arguments: object, code: int = 2) -> str:
+    """The one error line with which `python -m eval ARGUMENTS` ends."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == code
+    printed = capsys.readouterr()
+    (line,) = (line for line in printed.err.splitlines() if line.startswith("error: "))
+    assert not printed.out and "Traceback" not in printed.err
+    return str(line)

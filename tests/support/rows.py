@@ -6,11 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from common.task_table import TASKS
+from data_prep.examples import Choice, Classify, Pair, Span, Tag, validate
 
 from common.errors import InputError
-from common.task_table import TASKS
 from data_prep.convert import Dropped
-from data_prep.examples import Choice, Classify, Pair, Span, Tag, validate
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import DATASETS, locate, own
 

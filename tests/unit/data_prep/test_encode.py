@@ -6,13 +6,13 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from data_prep.examples import Choice, Classify, Pair, Span, Tag, Text
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from common.errors import InputError
 from data_prep.encoding import encode, tokenizer, word_cache
-from data_prep.examples import Choice, Classify, Pair, Span, Tag, Text
 from tests.support.rows import find
 
 KINDS = {Classify: "classify", Choice: "choice", Span: "span", Tag: "tag", Text: "mlm", Pair: "pair"}

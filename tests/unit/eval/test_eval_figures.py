@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_prep.examples import Choice, Classify, Span, Tag
 
 from common.labels import PAWSX, QQP
-from data_prep.examples import Choice, Classify, Span, Tag
 from eval.inference.artifacts import Job
 from eval.metrics.score_target import figures
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation

@@ -1,4 +1,4 @@
-"""Predictions of every kind of head against transformers' own models, one example at a time, without padding."""
+"""Predictions by a head equal those of the exported transformers model, one example at a time, without padding."""
 
 import random
 from collections import Counter
@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from data_prep.examples import Choice, Classify, Example, Span, Tag
-from eval.export import export
+
+from eval.__main__ import main
 from eval.inference.encoder import Subject
-from eval.inference.predict import _scores, predict
-from tests.support.eval_run import HEADS, make_run
+from eval.inference.predict import predict
+from tests.support.eval_run import HEADS, error_line, make_run
 from tests.support.tiny_tokenizer import LINES
 
 WORDS = " ".join(LINES).split()
@@ -27,7 +25,7 @@ def text(rng: random.Random, low: int, high: int) -> str:
     return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
 
 
-def example(kind: str, rng: random.Random, longest: int = 40) -> Example:
+def example(kind: str, rng: random.Random, longest: int) -> Example:
     if kind == "classify":
         return Classify("", text(rng, 1, longest), text(rng, 1, longest) if rng.random() < 0.8 else None, 0)
     if kind == "choice":
@@ -40,78 +38,80 @@ def example(kind: str, rng: random.Random, longest: int = 40) -> Example:
     return Span("", text(rng, 1, 20), context, ((context.split()[0], 0),))
 
 
-def examples(kind: str, count: int, seed: int = 0) -> list[Example]:
-    rng = random.Random(f"{kind} {seed}")
-    return [example(kind, rng) for _ in range(count)]
+def examples(kind: str, count: int, longest: int = 40) -> list[Any]:
+    rng = random.Random(f"{kind} 0")
+    return [example(kind, rng, longest) for _ in range(count)]
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory, tiny_tokenizer_dir: Path) -> Subject:
-    return Subject(str(make_run(tmp_path_factory.mktemp("run"), tiny_tokenizer_dir)), torch.device("cpu"))
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Path:
+    return make_run(tmp_path_factory.mktemp("run"), tiny_tokenizer_dir)
 
 
 @pytest.fixture(scope="module")
-def model_of(subject: Subject, tmp_path_factory):
-    """(transformers' model with a head of ours, its tokenizer) by task."""
+def subject(run: Path) -> Subject:
+    return Subject(str(run), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def folders(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By task, the folder that `python -m eval export` writes."""
     root = tmp_path_factory.mktemp("exports")
-    made: dict[str, Any] = {}
-
-    def find(task: str) -> Any:
-        if task not in made:
-            name = export(subject.spec, task, root / task)
-            model = getattr(transformers, name).from_pretrained(root / task).eval()
-            made[task] = model, transformers.AutoTokenizer.from_pretrained(root / task)
-        return made[task]
-
-    return find
+    for task in HEADS:
+        assert main(["export", "--encoder", str(run), "--task", task, "--out", str(root / task)]) == 0
+    return {task: root / task for task in HEADS}
 
 
-def ours(subject: Subject, task: str, some: list[Example], **more: Any) -> list[Any]:
+def exported(folder: Path) -> Any:
+    """(transformers' model, its tokenizer)."""
+    (name,) = transformers.AutoConfig.from_pretrained(folder).architectures
+    model = getattr(transformers, name).from_pretrained(folder).eval()
+    return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def ours(subject: Subject, task: str, some: list[Any], **more: Any) -> list[Any]:
     found = predict(subject.encoder, subject.tokenizer, subject.heads[task], some, **more)
     assert sorted(found) == list(range(len(some)))
     return [found[index] for index in range(len(some))]
 
 
 @torch.no_grad()
-def logits(model: Any, ids: list[int]) -> Any:
+def outputs(model: Any, ids: list[Any]) -> Any:
     return model(input_ids=torch.tensor([ids]))
 
 
-def test_labels(subject: Subject, model_of: Any) -> None:
-    model, tokenizer = model_of("mnli")
-    some = examples("classify", 25)
-    assert any(len(tokenizer(e.text_a, e.text_b)["input_ids"]) > HEADS["mnli"][2] for e in some)
+def test_labels(subject: Subject, folders: dict[str, Path]) -> None:
+    model, tokenizer = exported(folders["mnli"])
+    some, limit = examples("classify", 25), HEADS["mnli"][2]
     expected = []
     for e in some:
-        encoded = tokenizer(e.text_a, e.text_b, truncation="longest_first", max_length=HEADS["mnli"][2])
-        expected.append(model.config.id2label[int(logits(model, encoded["input_ids"]).logits[0].argmax())])
-    assert len(set(expected)) > 1
+        encoded = tokenizer(e.text_a, e.text_b, truncation="longest_first", max_length=limit)
+        expected.append(model.config.id2label[int(outputs(model, encoded["input_ids"]).logits[0].argmax())])
     done: list[int] = []
     truncated: Counter[str] = Counter()
-    found = ours(subject, "mnli", some, micro_tokens=300, truncated=truncated, progress=done.append)
-    assert found == expected and sum(done) == len(some)
-    assert truncated == {"text": sum(len(tokenizer(e.text_a, e.text_b)["input_ids"]) > HEADS["mnli"][2] for e in some)}
+    assert ours(subject, "mnli", some, micro_tokens=300, truncated=truncated, progress=done.append) == expected
+    assert len(set(expected)) > 1 and sum(done) == len(some)
+    long = sum(len(tokenizer(e.text_a, e.text_b)["input_ids"]) > limit for e in some)
+    assert truncated == {"text": long} and long > 0
 
 
-def test_choices(subject: Subject, model_of: Any) -> None:
-    model, tokenizer = model_of("hellaswag")
+def test_choices(subject: Subject, folders: dict[str, Path]) -> None:
+    model, tokenizer = exported(folders["hellaswag"])
     tokenizer.truncation_side = "left"
-    some = examples("choice", 25)
-    expected = []
+    some, expected = examples("choice", 25), []
     for e in some:
-        scores = []
-        for choice in e.choices:
-            ids = tokenizer(e.prompt, choice, truncation="only_first", max_length=HEADS["hellaswag"][2])["input_ids"]
-            with torch.no_grad():
-                scores.append(float(model(input_ids=torch.tensor([[ids]])).logits))
-        expected.append(int(np.argmax(scores)))
+        rows = [
+            tokenizer(e.prompt, choice, truncation="only_first", max_length=HEADS["hellaswag"][2])["input_ids"]
+            for choice in e.choices
+        ]
+        expected.append(int(np.argmax([float(outputs(model, [ids]).logits) for ids in rows])))
     assert len(set(expected)) > 1
     assert ours(subject, "hellaswag", some, micro_tokens=300) == expected
 
 
-def test_tags_of_words(subject: Subject, model_of: Any) -> None:
+def test_tags_of_words(subject: Subject, folders: dict[str, Path]) -> None:
     """A word has the label of its first piece; sentences over the length are cut between words, as few as possible."""
-    model, tokenizer = model_of("ccg")
+    model, tokenizer = exported(folders["ccg"])
     limit = HEADS["ccg"][2]
     some = [*examples("tag", 20), Tag("", ("🙂",), ("N",)), Tag("", ("a" * 100, "dog"), ("N", "N"))]
     expected, parts = [], 0
@@ -120,45 +120,36 @@ def test_tags_of_words(subject: Subject, model_of: Any) -> None:
         words = list(e.words)
         while words:
             # As many words as fit; a single one that does not is cut.
-            fits = [n for n in range(1, len(words) + 1) if len(encoded(tokenizer, words[:n])["input_ids"]) <= limit]
-            count = max(fits, default=1)
-            batch = encoded(tokenizer, words[:count], truncation=True, max_length=limit)
-            numbers = logits(model, batch["input_ids"]).logits[0].argmax(-1)
-            first = [batch.word_ids().index(word) for word in range(count)]
-            tags += [model.config.id2label[int(numbers[place])] for place in first]
+            sizes = [len(tokenizer(words[:n], is_split_into_words=True)["input_ids"]) for n in range(1, len(words) + 1)]
+            count = max(1, sum(size <= limit for size in sizes))
+            batch = tokenizer(words[:count], is_split_into_words=True, truncation=True, max_length=limit)
+            numbers = outputs(model, batch["input_ids"]).logits[0].argmax(-1)
+            tags += [model.config.id2label[int(numbers[batch.word_ids().index(word)])] for word in range(count)]
             words = words[count:]
             parts += 1
         expected.append(tags)
     assert parts > len(some) + 10 and len({tag for tags in expected for tag in tags}) > 1
-    found = ours(subject, "ccg", some, micro_tokens=100)
-    assert found == expected and [len(tags) for tags in found] == [len(e.words) for e in some]
+    assert ours(subject, "ccg", some, micro_tokens=100) == expected
 
 
-def encoded(tokenizer: Any, words: list[str], **more: Any) -> Any:
-    return tokenizer(words, is_split_into_words=True, **more)
-
-
-def test_answers(subject: Subject, model_of: Any) -> None:
-    """Windows as transformers' example makes them (stride, overflow); the best pair of all by brute force."""
-    model, tokenizer = model_of("squad_v1")
+def test_answers_over_windows_equal_brute_force(subject: Subject, folders: dict[str, Path]) -> None:
+    """Windows as transformers' example makes them (stride, overflow); the best pair of the 20 best ends of each."""
+    model, tokenizer = exported(folders["squad_v1"])
     limit = HEADS["squad_v1"][2]
-    some = examples("span", 15)
-    expected, most, cut = [], 0, 0
+    some, expected, most, cut = examples("span", 15), [], 0, 0
     for e in some:
-        assert isinstance(e, Span)
         ids = tokenizer(e.question, add_special_tokens=False, return_offsets_mapping=True)
         count = min(64, (limit - 4) // 2, len(ids["input_ids"]))
         question = e.question[: ids["offset_mapping"][count - 1][1]]
         assert tokenizer(question, add_special_tokens=False)["input_ids"] == ids["input_ids"][:count]
         cut += question != e.question
-        room = limit - 4 - count
         batch = tokenizer(
-            question, e.context, truncation="only_second", max_length=limit, stride=min(128, room // 3),
-            return_overflowing_tokens=True, return_offsets_mapping=True,
+            question, e.context, truncation="only_second", max_length=limit,
+            stride=min(128, (limit - 4 - count) // 3), return_overflowing_tokens=True, return_offsets_mapping=True,
         )  # fmt: skip
         best, answer = -np.inf, ""
-        for ids, offsets, number in zip(batch["input_ids"], batch["offset_mapping"], range(10**6), strict=False):
-            out = logits(model, ids)
+        for number, (ids, offsets) in enumerate(zip(batch["input_ids"], batch["offset_mapping"], strict=True)):
+            out = outputs(model, ids)
             start, end = out.start_logits[0].numpy(), out.end_logits[0].numpy()
             inside = [i for i, s in enumerate(batch.sequence_ids(number)) if s == 1 and offsets[i][0] < offsets[i][1]]
             firsts, lasts = (sorted(inside, key=lambda i, s=s: -s[i])[:20] for s in (start, end))
@@ -174,47 +165,39 @@ def test_answers(subject: Subject, model_of: Any) -> None:
     assert truncated["question"] == cut
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.sampled_from(sorted(TASKS)), st.integers(1, 30), st.integers(13, 400), st.integers(1, 5), st.integers(0, 99))
-def test_shares_are_the_whole(
-    subject: Subject, kind: str, count: int, micro_tokens: int, shares: int, seed: int
-) -> None:
-    """Every example in exactly one share, with the same prediction and the same scores to the bit."""
-    head, some = subject.heads[TASKS[kind]], examples(kind, count, seed)
-
-    def run(share: tuple[int, int]) -> dict[int, Any]:
-        return predict(subject.encoder, subject.tokenizer, head, some, share=share, micro_tokens=micro_tokens)
-
-    whole = run((0, 1))
-    parts = [run((number, shares)) for number in range(shares)]
-    assert sum(map(len, parts)) == count == len(whole)
-    assert {index: said for part in parts for index, said in part.items()} == whole
-
-
 @pytest.mark.parametrize("kind", TASKS)
-def test_scores_of_shares_are_those_of_one_process(subject: Subject, kind: str) -> None:
-    from data_prep.encoding.encode import encode
-
-    head, some = subject.heads[TASKS[kind]], examples(kind, 30)
-    units: list[list[Any]] = [[] for _ in some]
-    for row in encode(kind, subject.tokenizer, some, head.max_length, head.labels):
-        units[row["example"]].append(row)
-
-    def run(share: tuple[int, int]) -> dict[int, list[np.ndarray]]:
-        scored = _scores(subject.encoder, subject.tokenizer, head, units, 200, share)
-        return {index: [scores for _, scores in rows] for index, rows in scored}
-
-    whole = run((0, 1))
-    parts = [run((number, 3)) for number in range(3)]
-    assert all(parts) and sorted(index for part in parts for index in part) == list(range(30))
-    for part in parts:
-        for index, rows in part.items():
-            assert all(np.array_equal(a, b) for a, b in zip(rows, whole[index], strict=True))
+def test_shares_are_the_whole(subject: Subject, kind: str) -> None:
+    """Every example in exactly one share, with the same prediction; also those larger than a pass."""
+    head, some = subject.heads[TASKS[kind]], [*examples(kind, 20), *examples(kind, 2, longest=200)]
+    whole = ours(subject, TASKS[kind], some, micro_tokens=50)
+    for shares in (2, 3):
+        parts = [
+            predict(subject.encoder, subject.tokenizer, head, some, share=(number, shares), micro_tokens=50)
+            for number in range(shares)
+        ]
+        assert all(parts) and sum(map(len, parts)) == len(some)
+        assert [part for _, part in sorted(pair for part in parts for pair in part.items())] == whole
+    assert ours(subject, TASKS[kind], some, micro_tokens=10**6) == whole
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_an_example_larger_than_a_pass(subject: Subject, kind: str) -> None:
-    """Five choices, many windows: the parts of an example go through the encoder apart, and are judged together."""
-    rng = random.Random(5)
-    some = [example(kind, rng, longest=200) for _ in range(3)]
-    assert ours(subject, TASKS[kind], some, micro_tokens=12) == ours(subject, TASKS[kind], some, micro_tokens=10**6)
+def test_exported_folders_run_in_pipelines(subject: Subject, folders: dict[str, Path]) -> None:
+    pairs = [(e.text_a, e.text_b or "dog") for e in examples("classify", 8, longest=12)]
+    pipeline = transformers.pipeline("text-classification", model=str(folders["mnli"]), device="cpu")
+    said = [pipeline({"text": a, "text_pair": b})["label"] for a, b in pairs]
+    assert said == ours(subject, "mnli", [Classify("", a, b, 0) for a, b in pairs]) and len(set(said)) > 1
+    assert pipeline.model.config.label2id["entailment"] == 1
+
+    words = LINES[2].split()
+    sentences = [tuple(words[first : first + 5]) for first in range(0, 15, 5)]
+    pipeline = transformers.pipeline("token-classification", model=str(folders["ccg"]), device="cpu", ignore_labels=[])
+    pieces = [pipeline(" ".join(sentence)) for sentence in sentences]
+    said = [[piece["entity"] for piece in some if piece["word"].startswith("▁")] for some in pieces]
+    assert said == ours(subject, "ccg", [Tag("", sentence, ("N",) * 5) for sentence in sentences])
+
+
+def test_export_refuses_in_one_line(run: Path, folders: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    command = ("export", "--encoder", run)
+    line = error_line(capsys, *command, "--task", "qqp", "--out", tmp_path / "new")
+    assert "no such head" in line and "ccg, hellaswag, mnli, squad_v1" in line
+    line = error_line(capsys, *command, "--task", "mnli", "--out", folders["ccg"])
+    assert "not an empty folder" in line and not list(tmp_path.iterdir())

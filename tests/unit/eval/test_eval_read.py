@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from common.languages import ISO3
 from common.task_table import TASKS
 from data_prep.examples import Classify
+
+from common.languages import ISO3
 from eval.read import NotThere, Translation
 from eval.suites import TARGETS, resolve_suite
 from tests.support.launch import HOUSE

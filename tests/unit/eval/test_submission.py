@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from data_prep.examples import Classify, Span
 
 from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
-from data_prep.examples import Classify, Span
 from eval import submission
 from eval.inference.artifacts import Job
 from eval.metrics import score_target
