@@ -29,6 +29,7 @@ from common.fields import EmptyText
 from data_prep.convert import Dropped
 from data_prep.datasets.published_files import PUBLISHED
 from data_prep.encoding import token_ids
+from data_prep.sources.licence import licence_of
 from data_prep.sources.locate import Located, Part
 from data_prep.storage import manifest as manifests
 from data_prep.storage import store
@@ -101,7 +102,8 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         try:
             manifest = _build(job, located, encoder, temporary)
             manifest["source"] = {"from": located.origin, "files": sources, "differs": _differing(located, sources)}
-            manifest["licence"] = located.licence
+            files = (file for part in (*located.train, *located.dev) for file in part.files)
+            manifest["licence"] = licence_of(files, located.licence)
             manifest["fingerprint"] = store.short_hash([key, sources, manifest["files"]])
             _finish(temporary, manifest)
             temporary.rename(final)
