@@ -11,7 +11,6 @@ from data_prep.__main__ import main as prepare
 from examples.toyworld.__main__ import LICENCE, generate
 from mtl.run.export import model_card
 from mtl.run.setup import read
-from tests.support.small import SHAPE
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +27,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_licences_of_the_model_card(source: str, folder: Path) -> None:
     text = folder / "toyworld" / "text"
     own = {"name": "toy_text", "kind": "mlm", "train": str(text / "train.txt"), "dev": str(text / "dev.txt")}
-    shape = SHAPE | {"max_position_embeddings": 140, "tokenizer": str(folder / "toyworld" / "tokenizer")}
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    encoder = {"config": shape, "tokenizer": str(folder / "toyworld" / "tokenizer")}
     config = {
-        "name": "card", "encoder": shape, "tasks": [{"task": "mnli"}, {"task": "ccg"}, own], "max_length": 64,
+        "name": "card", "encoder": encoder, "tasks": [{"task": "mnli"}, {"task": "ccg"}, own], "max_length": 64,
         "data": str(folder / f"data_{source}"), "steps": 1,
     }  # fmt: skip
     file = folder / f"{source}.json"
