@@ -39,7 +39,7 @@ def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-    """`accelerate launch --num_processes PROCESSES -m eval.work ARGUMENTS`.
+    """`accelerate launch --num_processes PROCESSES -m eval.driver.worker ARGUMENTS`.
 
     `--multi_gpu` also without a GPU: it is what starts several processes, `--cpu` starts one (accelerate 1.15).
     """

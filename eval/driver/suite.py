@@ -95,7 +95,7 @@ def run(
     options = replace(options, sources=options.sources or tuple(shared_places(sources)))
     assert options.pooling in POOLINGS
     if subprocesses.GPU and options.processes > torch.cuda.device_count():
-        raise InputError(f"--num_gpus {options.processes}: there are {torch.cuda.device_count()} here")
+        raise InputError(f"--num-gpus {options.processes}: there are {torch.cuda.device_count()} here")
     subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for subject in subjects:
         depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched

@@ -1,6 +1,6 @@
 """One of several processes that compute a job's pieces; `accelerate launch` starts as many as there are GPUs.
 
-    accelerate launch --num_processes 4 -m eval.work JOB.json          # what `python -m eval --num_gpus 4` does
+    accelerate launch --num_processes 4 -m eval.driver.worker JOB.json      # what `python -m eval --num-gpus 4` does
 
 Each process reads the test data itself, takes every fourth group of texts, and says how far it is in a file of its own,
 which the driver adds up for its progress bar. Before the first of them waits for another they agree that all could read
