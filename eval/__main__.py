@@ -93,7 +93,10 @@ def _evaluate(arguments: list[str]) -> int:
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
-    add("--num-gpus", "--num_gpus", type=_positive, metavar="N", help="GPUs, or CPU processes (default: all GPUs, else 1)")
+    add(
+        "--num-gpus", "--num_gpus", type=_positive, metavar="N",
+        help="GPUs, or CPU processes (default: all GPUs, else 1)",
+    )  # fmt: skip
     add(
         "--source", action="append", default=[], metavar="DIR",
         help="where target training data come from: `hub` or a folder (default: --data); repeat: where to look next",

@@ -1,11 +1,11 @@
-"""Predictions as the folder that the official scorer reads, and a check that such a folder is complete.
+"""Writes predictions as a submission folder of the official scorer, and checks that such a folder is complete.
 
     write(Path("submission"), "xnli", "de", ["neutral", "entailment", ...])
     problems = check(Path("submission"), "xtreme")
 
-One folder per target, in it one file per language, `test-LANGUAGE.tsv`, `.json` or `.jsonl`: the layout of
-google-research/xtreme at 838c13b (README, "Leaderboard Submission"; `evaluate.py`). The scorer matches lines by their
-number, so the order is the test file's. LAReQA has no file in any official reader; ours is Mewsli-X's form.
+One folder per target with one file per language, `test-LANGUAGE.tsv`, `.json` or `.jsonl`: the layout of
+google-research/xtreme at 838c13b (README, "Leaderboard Submission"; `evaluate.py`). The scorer compares line by line,
+so the order is the test file's. LAReQA has no official format; ours is Mewsli-X's.
 """
 
 import json
@@ -18,14 +18,14 @@ from common.labels import NER, NLI, UPOS
 from eval.official import LANGUAGES
 from eval.retrieval.ranking import TOP
 
-FOLDERS = {"bucc": "bucc2018"}  # of the targets whose folder has another name
+FOLDERS = {"bucc": "bucc2018"}  # where the folder is named differently
 LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
 TAGS = {"panx": NER, "udpos": UPOS}
-NO_TAG = "O"  # for a word without prediction: no entity, and no part of speech, so it can never be right there
+NO_TAG = "O"  # for a word without prediction: not an entity, and never a correct UPOS tag
 
 
 def path_of(folder: Path, target: str, language: str) -> Path:
-    """Where the predictions of one target and language lie."""
+    """Path of the predictions of one target and language."""
     return folder / FOLDERS.get(target, target) / f"test-{language}.{_SUFFIX[target]}"
 
 
@@ -36,11 +36,11 @@ def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
     udpos, panx          one sequence of tags per sentence (`TAGS`), None for a word without prediction
     xquad, mlqa, tydiqa  {question id: answer text}
     bucc                 (id in the language, id in English) of every pair found
-    tatoeba              (English sentence, place from 0 of the sentence found) in the data's order; written in that of
-                         the official test file, whose English side is sorted by code point to hide the alignment
-    lareqa, mewslix      {query id: ids of the best 20 candidates, best first}; fewer is allowed, more are cut
+    tatoeba              (English sentence, index of the retrieved sentence) in the data's order; written in that of the
+                         official test file, whose English side is sorted by code point to hide the alignment
+    lareqa, mewslix      {query id: ids of the top 20 candidates, best first}; fewer are allowed, more are cut
 
-    `ValueError`: an unknown target or language, a label or tag outside its list, nothing (only bucc may find no pair).
+    `ValueError`: an unknown target or language, a label or tag outside its list, no predictions (except bucc).
     """
     if target not in _WRITERS:
         raise ValueError(f"unknown target {target!r}; expected one of {', '.join(_WRITERS)}")
@@ -58,20 +58,20 @@ def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
 
 
 def replace(folder: Path, target: str, predictions: Mapping[str, Any]) -> None:
-    """Writes a target's predictions, by language, to `folder`/SUITE of every suite that has it; old ones go."""
+    """Replaces a target's predictions, by language, in `folder`/SUITE of every suite that has it."""
     for suite, targets in LANGUAGES.items():
         if target in targets:
             shutil.rmtree(folder / suite / FOLDERS.get(target, target), ignore_errors=True)
-            for language, said in predictions.items():
+            for language, rows in predictions.items():
                 if language in targets[target]:
-                    write(folder / suite, target, language, said)
+                    write(folder / suite, target, language, rows)
 
 
 def check(folder: Path, suite: str, labels: Path | None = None) -> list[str]:
-    """What is missing or wrong in a submission to `suite` (xtreme, xtreme-r), one line each; empty: complete.
+    """What is missing or wrong in a submission to `suite` (xtreme, xtreme-r), one line each; empty if complete.
 
-    With the scorer's own folder of gold `labels`, files are also compared with it: as many lines, sentences of the same
-    lengths, an answer for every question. Targets that it lacks (LAReQA always) are checked without it.
+    With the scorer's own folder of gold `labels`, numbers of lines, lengths of
+    sentences and question ids are compared too. Targets that it lacks (LAReQA always) are checked without.
     """
     problems = []
     for target, codes in LANGUAGES[suite].items():
@@ -95,7 +95,7 @@ def check(folder: Path, suite: str, labels: Path | None = None) -> list[str]:
     return problems
 
 
-# Writers: (what to call it in an error, target, predictions) -> text
+# Writers: (name in errors, target, predictions) -> text
 
 
 def _labels(what: str, target: str, predictions: Sequence[Any]) -> str:
@@ -132,9 +132,9 @@ def _pairs(what: str, target: str, predictions: Sequence[tuple[str, str]]) -> st
     return "".join(f"{source}\t{target_id}\n" for source, target_id in predictions)
 
 
-def _places(what: str, target: str, predictions: Sequence[tuple[str, int]]) -> str:
-    ordered = sorted(predictions, key=lambda row: row[0].strip())  # stable, as the official preprocessing is
-    return "".join(f"{int(place)}\n" for _, place in ordered)
+def _indices(what: str, target: str, predictions: Sequence[tuple[str, int]]) -> str:
+    ordered = sorted(predictions, key=lambda row: row[0].strip())  # stable, like the official preprocessing
+    return "".join(f"{int(index)}\n" for _, index in ordered)
 
 
 def _ranked(what: str, target: str, predictions: Mapping[str, Sequence[str]]) -> str:
@@ -161,7 +161,7 @@ def _wrong(target: str, path: Path, gold: Path | None) -> str | None:
         if expected is not None and shape != expected:
             return f"{len(shape)} sentences, {sum(shape)} words; the labels have {len(expected)} and {sum(expected)}"
         return None
-    if target == "bucc":  # how many are found is the system's choice
+    if target == "bucc":  # any number of pairs is valid
         odd = [line for line in lines if len(line.split("\t")) != 2]
         return f"line {odd[0]!r} is not two ids" if odd else None
     values = [str(json.loads(line)["label"]) for line in lines] if target == "xcopa" else [s.strip() for s in lines]
@@ -208,7 +208,7 @@ _WRITERS: dict[str, Callable[[str, str, Any], str]] = {
     "mlqa": _answers,
     "tydiqa": _answers,
     "bucc": _pairs,
-    "tatoeba": _places,
+    "tatoeba": _indices,
     "lareqa": _ranked,
     "mewslix": _ranked,
 }

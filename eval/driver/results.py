@@ -1,4 +1,4 @@
-"""scores.json: what earlier runs have left in it, how it is written, and that one driver at a time works beside it."""
+"""scores.json: reading earlier results, writing, and a lock that admits one driver per folder."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 def make(folder: Path) -> None:
-    """The folder of results, `InputError` if it cannot be made."""
+    """Creates the folder of results; `InputError` if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -27,7 +27,7 @@ def make(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Makes the folder and keeps other drivers out of it; `InputError` if one is at work there."""
+    """Creates and locks the folder; `InputError` if another driver holds the lock."""
     make(folder)
     try:
         file = (folder / LOCK).open("a")
@@ -48,10 +48,10 @@ def locked(folder: Path) -> Iterator[None]:
 def begin(
     subject: Subject, suite: str, folder: Path, targets: Sequence[Target], wanted: Mapping[str, str]
 ) -> tuple[dict[str, Any], str | None]:
-    """(the scores so far, a remark for the user).
+    """(the scores so far, a note for the user or None).
 
-    Those of an earlier run of the same weights stay, but for the `targets` of this one whose fingerprint is not the
-    `wanted` one: a table shows what was asked for, or says that it is not there.
+    Results of an earlier run with the same weights are kept, except those of `targets` whose fingerprint is not the
+    `wanted` one: a table shows what was requested or reports it as missing.
     """
     result: dict[str, Any] = {
         "encoder": subject.spec,
@@ -69,7 +69,7 @@ def begin(
     try:
         old = json.loads(path.read_text(encoding="utf-8"))
         if old["fingerprint"] != subject.fingerprint:
-            return result, f"{path}: of other weights ({old['encoder']}); replaced"
+            return result, f"{path}: from other weights ({old['encoder']}); replaced"
         result["targets"] = {
             name: one
             for name, one in old["targets"].items()
@@ -81,10 +81,10 @@ def begin(
 
 
 def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The fingerprint of an earlier record of the target that has all of these languages, and perhaps more; else None.
+    """The fingerprint of an earlier record of the target with at least these languages; else None.
 
-    So the languages that XTREME-R has and XTREME has not are neither lost nor computed again when one suite is run
-    after the other. `setup`: digest of encoder, training and protocol; `files`: by language, sha256 by name.
+    Keeps the languages that XTREME-R has beyond XTREME when one suite is run after the other. `setup`: digest of
+    encoder, training and protocol; `files`: {language: {file name: sha256}}.
     """
     try:
         old = json.loads((folder / NAME).read_text(encoding="utf-8"))["targets"][target]
@@ -96,6 +96,6 @@ def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str
 
 
 def write(result: dict[str, Any], targets: Sequence[Target], folder: Path) -> None:
-    """Replaces scores.json at once, the averages over `targets` taken anew."""
+    """Updates the averages over `targets` and replaces scores.json atomically."""
     result["average"] = aggregate.average(result, result["suite"], targets)
     provenance.write(folder / NAME, result)

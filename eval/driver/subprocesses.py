@@ -1,8 +1,8 @@
-"""Starts the programs that the driver runs one after another: data_prep, `deepspeed train.py`, `accelerate launch`.
+"""Runs the driver's subprocesses: data_prep, `deepspeed train.py`, `accelerate launch`.
 
-Their output goes to a log file, which later attempts append to; what the user sees is one progress bar, and of a
-failure the program's own error line. A program ends with the driver, whatever ends that (kill -9 aside): what the
-launchers have started is asked with SIGTERM, because they do not pass it on, and gets `GRACE` seconds.
+Their output is appended to a log file; the user sees one progress bar and, on failure, the program's own error line.
+Subprocesses end with the driver, however it ends (kill -9 aside): all descendants get SIGTERM, because launchers do
+not forward it, and are killed after `GRACE` seconds.
 """
 
 import os
@@ -23,7 +23,7 @@ from common.run_config import HOUSE
 from mtl.distributed.shutdown import alive
 
 GPU = torch.cuda.is_available()
-GRACE = 60.0  # seconds that a program gets to save and end
+GRACE = 60.0  # seconds to save and exit
 
 
 def data_prep(arguments: list[str], log: Path) -> None:
@@ -41,7 +41,7 @@ def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
     """`accelerate launch --num_processes PROCESSES -m eval.driver.worker ARGUMENTS`.
 
-    `--multi_gpu` also without a GPU: it is what starts several processes, `--cpu` starts one (accelerate 1.15).
+    `--multi_gpu` also without a GPU: it starts several processes, `--cpu` only one (accelerate 1.15).
     """
     launcher = Path(sys.executable).with_name("accelerate")
     options = [
@@ -53,7 +53,7 @@ def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[
 
 
 def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> None:
-    """Runs a program to its end, calling `watch` meanwhile; `InputError` with its error line if it fails."""
+    """Runs a program until it exits, calling `watch` meanwhile; `InputError` with its error line if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])}
     if not GPU:
@@ -77,7 +77,7 @@ def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> 
 
 
 class _Family:
-    """A program with everything that it has started, also what outlives its parent."""
+    """A program and all its descendants, including those that outlive their parent."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.process = process
@@ -85,7 +85,7 @@ class _Family:
         self._looked = 0.0
 
     def look(self, pause: float = 1.0) -> None:
-        """Takes note of new processes; at most every `pause` seconds, because it looks at all of the machine's."""
+        """Records new descendants; at most every `pause` seconds, because psutil scans all processes."""
         if time.monotonic() - self._looked < pause:
             return
         for member in list(self._known.values()):
@@ -97,7 +97,7 @@ class _Family:
         self._looked = time.monotonic()
 
     def end(self, what: str) -> None:
-        """Returns when all have ended: asked first, those without children before the others; killed after GRACE s."""
+        """Terminates all, processes without children first, and kills what is left after GRACE seconds."""
         self.look(0.0)
         try:
             if self.process.poll() is None:
@@ -114,7 +114,7 @@ class _Family:
                 time.sleep(0.1)
                 self.process.poll()
                 self.look(0.0)
-        finally:  # also when the user interrupts the waiting
+        finally:  # also when the user interrupts the wait
             for member in self._known.values():
                 with suppress(psutil.Error):
                     if alive(member):
@@ -130,7 +130,7 @@ def _parent(process: psutil.Process) -> int:
 
 
 def _reason(log: Path, began: int, what: str, code: int) -> str:
-    """The first error line of a program's output, which begins at byte `began` of its log."""
+    """The first error line of a program's output, which starts at byte `began` of its log."""
     with log.open("rb") as file:
         file.seek(began)
         lines = file.read().decode("utf-8", errors="replace").splitlines()

@@ -1,11 +1,11 @@
-"""The driver: runs the targets of a suite for one or more encoders, what is missing and only that, and scores them.
+"""The driver: runs and scores the targets of a suite for one or more encoders, skipping finished ones.
 
     results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data=["hub"], out=None, options=Options())
 
-Per target: target training where it has one (`deepspeed`, `target_training.py`), vectors and predictions in pieces
-(`artifacts.py`; several processes by `accelerate launch`, one in this process), figures (`score_target.py`). All test
-data are read and all training data prepared first, so that a wrong file shows at once. `scores.json` is written after
-every target; a finished one is taken from there when encoder, training, protocol and data are the same.
+Per target: target training where it has one (`deepspeed`, `target_training.py`), vectors and predictions
+(`artifacts.py`; in this process, or in several by `accelerate launch`), metrics (`score_target.py`). All test data are
+read and all training data prepared first, so that errors in files appear early. `scores.json` is written after every
+target; a finished one is reused when encoder, training, protocol and data are the same.
 """
 
 import contextlib
@@ -39,16 +39,17 @@ from eval.sources import Source, groups, parse, shared_places
 from eval.suites import Target, resolve_suite
 from mtl.model.saved_heads import LoadedHead
 
-VERSION = 3  # of the protocols: change it with anything that changes a score or a submission
+VERSION = 3  # of the protocols: increase it with any change to a score or a submission
 QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
 
 
 @dataclass(frozen=True)
 class Options:
-    """layer None: `default_layer`; examples None: all rows, else the first so many of each language.
+    """Options of an evaluation.
 
-    direct: by the intermediate heads, without target training. overrides: `--set` for every target run. prepared: the
-    folder of prepared training data. sources: where training data come from, (): as the test data.
+    layer None: `default_layer`; examples None: all rows, else the first ones of each language; direct: predict with
+    the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
+    prepared training data; sources: of training data, (): those of the test data.
     """
 
     layer: int | None = None
@@ -66,7 +67,7 @@ class Options:
 
 @dataclass
 class _Todo:
-    """One target for one encoder, ready to run. `stages`: its training; `head`: the task whose head predicts."""
+    """One target for one encoder, ready to run. `stages`: its training; `head`: name of the task that predicts."""
 
     subject: Subject
     target: Target
@@ -85,20 +86,20 @@ class _Todo:
 def run(
     encoders: list[str], suite: str, data: Sequence[str], out: Path | None, options: Options
 ) -> list[tuple[dict[str, Any], Path]]:
-    """(scores, folder whose scores.json holds them) of every encoder; `out` is the folder of a single one.
+    """(scores, folder of their scores.json) of every encoder; `out` is that folder for a single encoder.
 
     `data`: "hub" or folders, as `eval/sources.py` reads them; a target's test data come from the first that has them.
-    Raises `InputError` if an encoder, the data or the options are wrong, or if no target at all can run.
+    Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
     name, targets = resolve_suite(suite)
     sources = [parse(text) for text in data]
     options = replace(options, sources=options.sources or tuple(shared_places(sources)))
     assert options.pooling in POOLINGS
     if subprocesses.GPU and options.processes > torch.cuda.device_count():
-        raise InputError(f"--num-gpus {options.processes}: there are {torch.cuda.device_count()} here")
+        raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for subject in subjects:
-        depth = subject.depth  # reads its config, so that a wrong encoder shows before any data are fetched
+        depth = subject.depth  # reads its config: a wrong encoder is reported before any download
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {subject.name} has layers 0 (embeddings) to {depth}")
     check_folders("--source", options.sources)
@@ -129,7 +130,7 @@ def _run_all(
         result, remark = results.begin(subject, suite, folder, targets, wanted)
         if remark:
             _say(remark)
-            shutil.rmtree(folder / "submission", ignore_errors=True)  # of the other weights
+            shutil.rmtree(folder / "submission", ignore_errors=True)  # of other weights
         result["not_run"] = {**not_run, **_prepare([one for one in mine if not _finished(one, result)])}
         found.append(([one for one in mine if one.target.name not in result["not_run"]], result, folder))
     _some_left(suite, [(mine, result["not_run"]) for mine, result, _ in found])
@@ -142,7 +143,7 @@ def _run_all(
         if not _finished(one, result) and not stage.done
     }
     total = sum(cost.values()) + sum(one.texts() for mine, _, _ in found for one in mine)
-    # A terminal is redrawn twice a second; a log file gets a line now and then.
+    # Redraw a terminal twice a second; write to a log file every 15 s.
     pace = 0.5 if sys.stderr.isatty() else 15.0
     with tqdm(
         total=total, unit="example", unit_scale=True, dynamic_ncols=True, smoothing=0.05, mininterval=pace
@@ -162,7 +163,7 @@ def _run_all(
 
 
 def _some_left(suite: str, plans: Sequence[tuple[list["_Todo"], dict[str, str]]]) -> None:
-    """`InputError` if no target can run, with all reasons."""
+    """`InputError` with all reasons if no target can run."""
     if not any(mine for mine, _ in plans):
         reasons = {f"{target}: {why}" for _, not_run in plans for target, why in not_run.items()}
         raise InputError(f"--suite {suite}: nothing to run: {'; '.join(sorted(reasons))}")
@@ -171,7 +172,7 @@ def _some_left(suite: str, plans: Sequence[tuple[list["_Todo"], dict[str, str]]]
 def _read_all(
     suite: str, targets: list[Target], data: Sequence[Source], options: Options
 ) -> tuple[dict[str, Loaded], dict[str, str]]:
-    """(data of the targets that can be read, reason of the others)."""
+    """(data of the targets that can be read, reasons for the others)."""
     loaded: dict[str, Loaded] = {}
     absent: dict[str, str] = {}
     for target in targets:
@@ -194,7 +195,7 @@ def _read_all(
 def _first_test(
     target: Target, codes: Sequence[str], places: Sequence[str], examples: int | None, reasons: list[str]
 ) -> Loaded | None:
-    """The first of `places` with a labelled test, else the first with dev, else None; why not is added to `reasons`."""
+    """The first of `places` with a labelled test set, else the first with dev, else None; appends to `reasons`."""
     fallback: Loaded | None = None
     for place in places:
         try:
@@ -285,11 +286,11 @@ def _finished(one: _Todo, result: dict[str, Any]) -> bool:
 
 
 def _check(subject: Subject, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:
-    """`InputError` if the head cannot predict the target; `names`: the target's label for each of the head's."""
+    """`InputError` if the head cannot predict the target; `names`: head label -> target label."""
     where = f"{subject.spec}: its head {head.task}"
     kind = "pair" if target.kind in QUERY_LENGTHS else target.kind
     if head.kind != kind:
-        raise InputError(f"{where} is of kind {head.kind}; {target.name} needs {kind}")
+        raise InputError(f"{where} is of task type {head.kind}; {target.name} needs {kind}")
     if target.kind == "classify":
         wanted = score_target.labels_of(target)
         if {names.get(label) for label in head.labels or ()} != set(wanted):
@@ -299,7 +300,7 @@ def _check(subject: Subject, head: LoadedHead, target: Target, names: Mapping[st
 
 
 def _prepare(mine: list[_Todo]) -> dict[str, str]:
-    """Prepares the training data of every target run; of a target whose data are not there the reason."""
+    """Prepares the training data of every target run; returns {target: reason} where data are missing."""
     seen: dict[Path, str | None] = {}
     reasons = {}
     for one in mine:
@@ -329,7 +330,7 @@ def _run_one(
     began = time.perf_counter()
     for stage in one.stages:
         if not stage.done:
-            one.subject.unload()  # training needs the memory
+            one.subject.unload()  # free memory for training
             stage.train(cost[stage.folder], bar.update)
     subject, names, protocol, weights = one.subject, one.names, one.protocol, ""
     if one.stages:
@@ -343,12 +344,12 @@ def _run_one(
             protocol |= {"pooling": "encoder's pooler on <s>, length 1", **lengths}
         protocol["training"] = [stage.record() for stage in one.stages]
         weights = f"{subject.fingerprint} {head_fingerprint(trained)}"
-    # Pieces of an interrupted attempt go with these weights and this request, or are of no use.
+    # Artifacts of an interrupted attempt are valid for these weights and this request only.
     work_folder = folder / "work" / f"{one.target.name}-{_digest([one.fingerprint, weights])[:12]}"
     for old in work_folder.parent.glob(f"{one.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
-    # The languages that were asked for, not those found: the other processes then read what this one has read.
+    # The requested languages, not those found, so that other processes read the same data.
     job = _job(one, options, subject, one.target.of_suite(result["suite"]), work_folder)
     _compute(job, one.loaded, subject, options, bar)
     found = score_target.figures(one.target, job, one.loaded, names, options.centre, options.device)
@@ -382,20 +383,20 @@ def _job(one: _Todo, options: Options, subject: Subject, languages: tuple[str, .
 
 
 def _compute(job: Job, loaded: Loaded, subject: Subject, options: Options, bar: "tqdm[Any]") -> None:
-    """All pieces of the job: in this process, or in several by `accelerate launch`."""
+    """All artifacts of the job: in this process, or in several by `accelerate launch`."""
     if options.processes == 1:
         artifacts.compute(job, loaded, subject, progress=bar.update)
         return
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / "job.json"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "job.json"
         path.write_text(worker.as_json(job), encoding="utf-8")
-        told = 0
+        reported = 0
 
         def watch() -> None:
-            nonlocal told
-            done = max(told, sum(int(part.read_text("utf-8") or 0) for part in Path(place).glob("job.json.done*")))
-            bar.update(done - told)
-            told = done
+            nonlocal reported
+            done = max(reported, sum(int(part.read_text("utf-8") or 0) for part in Path(folder).glob("job.json.done*")))
+            bar.update(done - reported)
+            reported = done
 
         subprocesses.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
 

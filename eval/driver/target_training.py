@@ -1,13 +1,11 @@
 """Target training: `deepspeed train.py` on the English data of a target, from the encoder under evaluation.
 
-A chain of configs of `configs/targets/` (Social IQa, then COPA), each going on from encoder and head of the one before.
-A run that is done is not repeated; one that was interrupted goes on; one that was started with other settings, from
-another encoder or on other data is kept under another name and run anew. What a run folder belongs to stands in it
-(`target.json`), so that the two are never of different runs. The checkpoints of a run that is done are removed: they
-are several times the size of the encoder, and nothing goes on from them.
+A chain of configs of `configs/targets/` (Social IQa, then COPA), each starting from encoder and head of the previous
+one. Finished runs are reused and interrupted ones resumed; a run with other settings, another encoder or other data is
+renamed and run again. `target.json` in the run folder records what was requested. Checkpoints of finished runs are
+removed: they are several times the size of the encoder, and nothing resumes from them.
 
-Whether the training data have changed is seen when a run is started or goes on, not when it is found done: then
-they may be gone.
+Changed training data are noticed when a run starts or resumes, not when it is finished: the data may be gone by then.
 """
 
 import hashlib
@@ -34,17 +32,17 @@ from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, provenance, setup
 from mtl.run.run_lock import Lock
 
-ASKED = "target.json"  # in the run folder: what it was asked for
+REQUEST = "target.json"  # in the run folder: the request it belongs to
 _FIXED = ("name", "output", "data", "encoder")  # fields of the config that the driver sets
-_NO_MATTER = (*_FIXED, "notes", "log_every", "silence")  # what a run does not depend on
+_IRRELEVANT = (*_FIXED, "notes", "log_every", "silence")  # fields that do not change the result
 
 
 @dataclass(frozen=True)
 class Settings:
-    """overrides: `--set` for every target run; prepared: where data_prep writes; sources: where it reads ("hub" or a
+    """Settings of all target runs; `InputError` for an override of a field that the driver sets.
 
-    folder; a dataset comes from the first that has it); processes: GPUs (or CPU ranks). `InputError` for an override of
-    a field that the driver sets.
+    overrides: `--set` of every run; prepared: output folder of data_prep; sources: its sources ("hub" or folders, first
+    match wins); processes: GPUs, or CPU ranks.
     """
 
     overrides: tuple[str, ...]
@@ -61,10 +59,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a chain. `folder`: its run folder; `encoder`, `head`: where it starts (the head None: fresh).
+    """One run of a chain. `folder`: its run folder; `encoder`, `head`: initial weights (head None: random).
 
-    first: the encoder under evaluation, whose tokenizer all runs of the chain have. fingerprint: of what it starts
-    from: that encoder, or everything that the run before depends on.
+    first: the encoder under evaluation, whose tokenizer all runs of the chain use. fingerprint: of the initial weights:
+    that encoder, or everything that the previous run depends on.
     """
 
     name: str
@@ -80,7 +78,7 @@ class Stage:
         return f"targets/{self.name}"
 
     def arguments(self) -> list[str]:
-        """`--set` of this run; the user's come last and win."""
+        """`--set` of this run; the user's come last and take precedence."""
         values = [
             f"name={self.folder.name}",
             f"output={self.folder.parent}",
@@ -94,9 +92,9 @@ class Stage:
         return [argument for value in (*values, *self.settings.overrides) for argument in ("--set", value)]
 
     def request(self) -> dict[str, Any]:
-        """What the run depends on, the training data aside."""
+        """What the run depends on, except the training data."""
         written = configs.load(self.config, list(self.settings.overrides)).model_dump(mode="json")
-        config = {key: value for key, value in written.items() if key not in _NO_MATTER}
+        config = {key: value for key, value in written.items() if key not in _IRRELEVANT}
         config["tasks"] = [{k: v for k, v in entry.items() if k != "head"} for entry in written["tasks"]]
         return {"start": self.fingerprint, "config": config}
 
@@ -105,15 +103,15 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        """Whether it has been run to its end, as it is asked for now."""
-        asked = self._asked()
-        return (self.folder / "done").is_file() and asked is not None and asked["request"] == self.request()
+        """Whether a run with the current request has finished."""
+        found = self._request_on_disk()
+        return (self.folder / "done").is_file() and found is not None and found["request"] == self.request()
 
-    def _asked(self) -> dict[str, Any] | None:
-        """{"request", "plan"} of the run in the folder, None if it is not one of this program's."""
+    def _request_on_disk(self) -> dict[str, Any] | None:
+        """{"request", "plan"} of the run in the folder; None if the driver did not start it."""
         try:
-            asked = json.loads((self.folder / ASKED).read_text(encoding="utf-8"))
-            return {"request": asked["request"], "plan": asked["plan"]}
+            found = json.loads((self.folder / REQUEST).read_text(encoding="utf-8"))
+            return {"request": found["request"], "plan": found["plan"]}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -126,7 +124,7 @@ class Stage:
         subprocesses.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
 
     def supplied(self) -> list[str]:
-        """Which of its data are not in the first of several sources, in sentences."""
+        """Notes on data that come from another than the first source."""
         first, *others = self.settings.sources
         found = []
         for task in load(self.config, list(self.settings.overrides))[1] if others else ():
@@ -137,38 +135,38 @@ class Stage:
         return found
 
     def _plan(self) -> Plan:
-        """The plan of the run, from the prepared data; the encoder that it starts from need not be there yet."""
+        """The plan of the run, from the prepared data; its initial encoder need not exist yet."""
         values = [f"data={self.settings.prepared}", f"encoder={self.first}"]
         if not subprocesses.GPU:
             values.append("deepspeed=zero2_cpu.json")
         return setup.read(self.config, [*values, *self.settings.overrides]).plan
 
     def work(self) -> int:
-        """How much it costs, in examples: three passes over each (forward, and backward twice as much)."""
+        """Cost of the run in forward passes of examples: three per example (backward counts twice)."""
         plan = self._plan()
         return 3 * plan.steps * plan.batch_examples
 
     def train(self, total: int, advance: Callable[[int], Any]) -> None:
-        """Runs it; `advance` is told how many of `total` more are done."""
-        asked = {"request": self.request(), "plan": self._plan().fingerprint()}
-        if self.folder.exists() and any(self.folder.iterdir()) and self._asked() != asked:
+        """Runs it; calls `advance` with progress increments that sum to `total`."""
+        request = {"request": self.request(), "plan": self._plan().fingerprint()}
+        if self.folder.exists() and any(self.folder.iterdir()) and self._request_on_disk() != request:
             kept = self._put_aside()
             tqdm.write(f"{self.name}: the earlier run had other settings or data; kept as {kept}", file=sys.stderr)
         self.folder.mkdir(parents=True, exist_ok=True)
-        provenance.write(self.folder / ASKED, asked)
-        told = 0
+        provenance.write(self.folder / REQUEST, request)
+        reported = 0
 
         def watch() -> None:
-            nonlocal told
-            done = max(told, round(min(1.0, self._share()) * total))
-            advance(done - told)
-            told = done
+            nonlocal reported
+            done = max(reported, round(min(1.0, self._share()) * total))
+            advance(done - reported)
+            reported = done
 
         log = self.folder.with_name(f"{self.folder.name}.log")
         subprocesses.deepspeed(self.settings.processes, ["--config", self.config, *self.arguments()], log, watch)
         if not (self.folder / "done").is_file():
             raise InputError(f"{self.name}: target training ended before its last step (log: {log})")
-        advance(total - told)
+        advance(total - reported)
         shutil.rmtree(self.folder / checkpoint.FOLDER, ignore_errors=True)
 
     def _put_aside(self) -> Path:
@@ -182,10 +180,10 @@ class Stage:
         return kept
 
     def _share(self) -> float:
-        """How far the run is, in [0, 1]: the last line of metrics.jsonl over the steps of the run."""
+        """Progress of the run in [0, 1]: the last step in metrics.jsonl over all steps."""
         try:
             with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # asked ten times a second
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # called ten times a second
                 *_, last = file.read().splitlines()
             steps = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))["plan"]["steps"]
             return float(json.loads(last)["step"]) / float(steps)
@@ -193,7 +191,7 @@ class Stage:
             return 0.0
 
     def record(self) -> dict[str, Any]:
-        """What scores.json says of it: config, settings, steps, the dev score that selected the encoder."""
+        """What scores.json records: config, settings, steps, the dev score that selected the encoder."""
         run = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -216,7 +214,7 @@ class Stage:
 
 
 def _has(source: str, dataset: str) -> bool:
-    """Whether data_prep finds the dataset there; of the Hub it is taken for granted."""
+    """Whether data_prep finds the dataset there; assumed for the Hub."""
     if source == "hub":
         return True
     try:

@@ -1,11 +1,10 @@
-"""One of several processes that compute a job's pieces; `accelerate launch` starts as many as there are GPUs.
+"""One of several processes that compute the artifacts of a job; `accelerate launch` starts one per GPU.
 
     accelerate launch --num_processes 4 -m eval.driver.worker JOB.json      # what `python -m eval --num-gpus 4` does
 
-Each process reads the test data itself, takes every fourth group of texts, and says how far it is in a file of its own,
-which the driver adds up for its progress bar. Before the first of them waits for another they agree that all could read
-their data and load the model; a process that fails later ends, and the launcher then ends the others. If the driver is
-gone, they end too.
+Each process reads the test data itself, takes every fourth batch, and writes its progress to a file, which the driver
+sums for its progress bar. Before the first barrier the processes agree that all could read the data and load the model;
+if one fails later, the launcher ends the others. They exit when the driver is gone.
 """
 
 import dataclasses
@@ -29,24 +28,24 @@ from eval.read import read
 from eval.suites import TARGETS
 from mtl.distributed.shutdown import alive
 
-WAIT = timedelta(hours=2)  # for the slowest process, which may have the larger share of a big piece to write
+WAIT = timedelta(hours=2)  # for the slowest process
 
 
-class Counted:
+class Progress:
     """Progress of one process, in `path`; written a few times a second."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.done, self.told = path, 0, 0.0
-        self._above = psutil.Process().parents()[:2]  # the launcher and the driver
+        self.path, self.done, self._written = path, 0, 0.0
+        self._parents = psutil.Process().parents()[:2]  # the launcher and the driver
 
     def add(self, count: int) -> None:
         self.done += count
-        if time.monotonic() - self.told > 0.2:
-            self.tell()
+        if time.monotonic() - self._written > 0.2:
+            self.write()
 
-    def tell(self) -> None:
-        self.told = time.monotonic()
-        if not all(map(alive, self._above)):
+    def write(self) -> None:
+        self._written = time.monotonic()
+        if not all(map(alive, self._parents)):
             os._exit(1)
         self.path.write_text(str(self.done), encoding="utf-8")
 
@@ -58,25 +57,25 @@ def main(path: str) -> int:
     try:
         _work(job, state, Path(f"{path}.done{state.process_index}"))
     except InputError as error:
-        _say(str(error))
+        _print_error(str(error))
         return 2
     except Exception as error:
         traceback.print_exc()
         first = (str(error).strip().splitlines() or [""])[0]
-        _say(f"{job.target}: {type(error).__name__}: {first}")
+        _print_error(f"{job.target}: {type(error).__name__}: {first}")
         return 1
     state.destroy_process_group()
     return 0
 
 
-def _say(reason: str) -> None:
-    # In one piece, line end included: all processes write to one log, and each of them says it.
+def _print_error(reason: str) -> None:
+    # One write, newline included: all processes write to one log.
     sys.stderr.write(f"error: {reason}\n")
     sys.stderr.flush()
 
 
 def _work(job: Job, state: PartialState, path: Path) -> None:
-    counted = Counted(path)
+    progress = Progress(path)
     problem: str | None = None
     try:
         loaded = read(TARGETS[job.target], job.languages, job.data)
@@ -90,9 +89,9 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
             raise InputError(one)
     compute(
         job, loaded, subject,
-        share=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=counted.add,
+        share=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
     )  # fmt: skip
-    counted.tell()
+    progress.write()
 
 
 def as_json(job: Job) -> str:

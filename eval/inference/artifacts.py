@@ -1,12 +1,11 @@
-"""What has to be computed for one target with one encoder, in pieces that can be kept and shared out.
+"""Vectors and predictions of one target with one encoder, in pieces that are kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
-    compute(job, loaded, subject, share=(0, 1), ...)        # what is not in job.folder yet
+    compute(job, loaded, subject, share=(0, 1), ...)        # what job.folder lacks
 
-A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). A finished
-piece is never computed again, so an interrupted target goes on with the language it was at. Several processes share
-every piece: each writes its part, and the first one puts them together. What a killed attempt left of a piece that it
-had not finished is written over, whatever the number of processes was.
+A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). Finished
+pieces are reused, so an interrupted target resumes at the language it had reached. Several processes share every piece:
+each writes its part, and rank 0 joins them. Unfinished pieces of a killed attempt are overwritten.
 """
 
 import json
@@ -33,11 +32,11 @@ TRUNCATED = "truncated"
 
 @dataclass(frozen=True)
 class Job:
-    """One target for one encoder; everything plain, so that it can be handed to other processes as JSON.
+    """One target for one encoder, JSON-serialisable for other processes.
 
-    encoder: the folder that is asked (that of the target training where there is one); head: its task, None for
-    vectors; languages: whose test data; folder: where pieces are kept, one of its own for every way of computing them.
-    query_length, passage_length: tokens of texts to embed.
+    encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
+    languages: of the test data; folder: of the pieces, one for every way of computing them; query_length,
+    passage_length: maximum tokens of texts to embed.
     """
 
     target: str
@@ -69,7 +68,7 @@ class Piece:
 
 
 def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
-    """All pieces of a target, in the order in which they are computed; `by_head`: predictions rather than vectors."""
+    """All pieces of a target in order of computation; `by_head`: predictions instead of vectors."""
     found: list[Piece] = []
     if loaded.pool:
         found.append(Piece("pool", [c.text for c in loaded.pool], (), passage_length))
@@ -84,7 +83,7 @@ def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length:
                     ("xx", corpora.other_ids, corpora.other),
                     ("en", corpora.english_ids, corpora.english),
                 ):
-                    distinct = [sentences[place] for place in Corpus(ids, sentences).distinct()]
+                    distinct = [sentences[index] for index in Corpus(ids, sentences).distinct()]
                     found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), query_length))
         else:
             found.append(Piece(f"{code}.en", [row.english for row in rows], (), query_length))
@@ -98,7 +97,7 @@ def of_job(job: Job, loaded: Loaded) -> list[Piece]:
 
 
 def limit(loaded: Loaded, examples: int | None) -> None:
-    """Keeps the first `examples` rows of each language (of BUCC's corpora nothing is left out: mining needs both)."""
+    """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
     if examples is None:
         return
     loaded.rows = {
@@ -115,14 +114,14 @@ def compute(
     wait: Callable[[], Any] = lambda: None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> None:
-    """Computes this share of the pieces that `job.folder` lacks; `wait` returns when all processes have come to it."""
+    """Computes this share of the pieces that `job.folder` lacks; `wait` is a barrier of all processes."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     every = of_job(job, loaded)
     missing = [piece for piece in every if not finished(folder, piece)]
     if share[0] == 0:
         progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
-    wait()  # all have seen the same, before the first one changes it
+    wait()  # all have listed the folder before rank 0 changes it
     for piece in missing:
         truncated: Counter[str] = Counter()
         try:
@@ -142,7 +141,7 @@ def compute(
 
 
 def ready(job: Job, subject: Subject) -> None:
-    """Loads what the job needs; `InputError` if it is not there. Several processes agree on it before one waits."""
+    """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
     _ = subject.tokenizer, subject.encoder
     if job.head is not None and subject.head((job.head,)) is None:
         raise InputError(f"{subject.folder}: no head of {job.head} beside it")
@@ -153,19 +152,19 @@ def finished(folder: Path, piece: Piece) -> bool:
 
 
 def vectors(job: Job, name: str) -> np.ndarray:
-    """The finished vectors of a piece, float32 [texts, H], memory-mapped (writing to them does not change the file)."""
+    """The finished vectors of a piece, float32 [texts, H], memory-mapped copy-on-write."""
     found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
     return found
 
 
 def predictions(job: Job, name: str) -> list[Any]:
-    """The finished predictions of a piece, in the order of its examples."""
+    """The finished predictions of a piece, in order of its examples."""
     found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
-    """How many texts were cut, by reason, over all pieces."""
+    """Number of truncated texts by reason, over all pieces."""
     total: Counter[str] = Counter()
     for piece in of_job(job, loaded):
         total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
@@ -196,18 +195,18 @@ def _embed(
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
-    for places, some in embed_parts(
+    for indices, some in embed_parts(
         subject.encoder, subject.tokenizer, piece.texts,
         layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
         share=share, truncated=truncated,
     ):  # fmt: skip
-        whole[places] = some
-        progress(len(places))
+        whole[indices] = some
+        progress(len(indices))
     whole.flush()
 
 
 def _reserve(path: Path) -> None:
-    """Takes the disk space of a file that is all holes: a full disk is an error now, not the end of a process later."""
+    """Allocates the blocks of a sparse file: a full disk raises here instead of killing a process later (SIGBUS)."""
     size = path.stat().st_size
     try:
         with path.open("r+b") as file:

@@ -1,10 +1,10 @@
-"""Sentence vectors from any layers of the encoder, by a packed forward pass without padding.
+"""Sentence embeddings from any layer of the encoder, by packed forward passes without padding.
 
 XTREME's sentence vector is the mean over all tokens, `<s>` and `</s>` included, of the output of layer 14 of XLM-R
-Large's 24; `default_layer` scales that to other depths. Layers above the highest one asked for are not computed.
+Large's 24; `default_layer` scales that to other depths. Layers above the highest one requested are not computed.
 
-The batches are formed over the whole list of rows and know nothing of processes. N processes therefore get the vectors
-of one, to the bit, if each takes every N-th whole batch, which is what `share` = (rank, N) says.
+Batches are formed over the whole list of rows, independent of the number of processes. With `share` = (rank, N) each of
+N processes takes every N-th whole batch, so that the vectors are bitwise identical to those of one process.
 """
 
 from collections import Counter
@@ -25,7 +25,7 @@ from mtl.evaluation.inference import Share, packed, passes
 from mtl.model.encoder import encode_each
 from tasks.encoding import Encoding, encode_texts
 
-MAX_LENGTH = 512  # tokens of a sentence, special ones included: XTREME's limit and XLM-R's own
+MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
 POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
 
 
@@ -47,7 +47,7 @@ def embed(
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> np.ndarray:
-    """float32 [texts, H]: the pooled output of one layer; everything else as in `embed_layers`."""
+    """float32 [texts, H]: the pooled output of one layer; otherwise as `embed_layers`."""
     return embed_layers(
         encoder, tokenizer, texts,
         layers=[layer], pooling=pooling, max_length=max_length, micro_tokens=micro_tokens,
@@ -70,18 +70,18 @@ def embed_layers(
 ) -> np.ndarray:
     """float32 [layers, texts, H]: the pooled output of each of `layers` (0: the embeddings), in one pass.
 
-    Every text is a sequence by itself. pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and
-    `</s>` (all, if there are none), `cls`: the `<s>` token, `pooler`: that through the encoder's pooler, as the dual
+    Every text is a sequence. pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and
+    `</s>` (all, if there are none), `cls`: the `<s>` token, `pooler`: the encoder's pooler on `<s>`, as the dual
     encoders of LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised.
 
     The result takes layers * texts * H * 4 bytes: 102 MB for 25 layers of 1,000 texts, H = 1024; on the device only one
-    layer of one batch of `micro_tokens` is held. With a `share` the rows of other processes' batches are 0, so that the
-    sum over processes is the whole. `progress` is called with the number of texts done; longer texts are cut, counted.
+    layer of one batch of `micro_tokens` is held. With a `share` the rows of other processes are 0, so that processes
+    can be summed. `progress` is called with the number of texts done; longer texts are truncated and counted.
     """
     vectors = np.zeros((len(layers), len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for places, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
-        vectors[:, places] = some
-        progress(len(places))
+    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+        vectors[:, rows] = some
+        progress(len(rows))
     return vectors
 
 
@@ -97,13 +97,10 @@ def embed_parts(
     share: Share = (0, 1),
     truncated: Counter[str] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(places in `texts` int64 [n], vectors float32 [n, H]) batch by batch of this share; as `embed`, nothing is kept.
-
-    `layer` None: the last.
-    """
+    """(indices into `texts` int64 [n], vectors float32 [n, H]) of each batch of this share; `layer` None: the last."""
     layers = [encoder.config.num_hidden_layers if layer is None else layer]
-    for places, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
-        yield places, some[0]
+    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+        yield rows, some[0]
 
 
 @torch.inference_mode()
@@ -118,7 +115,7 @@ def _pooled(
     share: Share,
     truncated: Counter[str] | None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(places in `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this share."""
+    """(indices into `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this share."""
     assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
     pooler: Any = getattr(encoder, "pooler", None)
     if pooling == "pooler" and pooler is None:
@@ -131,7 +128,7 @@ def _pooled(
         batch = packed(encoder, partial(fetch, rows, ()), group, special)
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
-        # Only of the last block: a layer's vectors, to the bit, do not depend on which others are asked for.
+        # Only in the last block, so that a layer's vectors do not depend on which other layers are requested.
         last = first if max(layers) == encoder.config.num_hidden_layers else None
         for number, hidden in enumerate(encode_each(encoder, batch, max(layers), last)):
             if number not in layers:
@@ -141,13 +138,16 @@ def _pooled(
             else:
                 read = hidden if last is not None and number == max(layers) else hidden[first]
                 pooled = read if pooling == "cls" else pooler(read[:, None])
-            places = [place for place, layer in enumerate(layers) if layer == number]
-            vectors[places] = pooled.float().cpu().numpy()
+            rows_of_layer = [index for index, layer in enumerate(layers) if layer == number]
+            vectors[rows_of_layer] = pooled.float().cpu().numpy()
         yield group, vectors
 
 
 def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
-    """Mean of the hidden states [T, H] of each sequence of a packed batch, float32 [S, H]; `<s>` and `</s>` or not."""
+    """Mean over each sequence of the hidden states [T, H] of a packed batch: float32 [S, H].
+
+    `special`: include `<s>` and `</s>`.
+    """
     first = batch.cu_seqlens[:-1].long()
     lengths = whole = torch.tensor(batch.seq_lengths, device=hidden.device)
     hidden = hidden.float()
@@ -159,7 +159,7 @@ def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
         hidden = hidden * weights[:, None]
         lengths = torch.where(inner, lengths - 2, lengths)
     if hidden.is_cuda:
-        # There `index_add_` adds in whatever order its threads come: other last bits each time.
+        # On CUDA `index_add_` is not deterministic.
         return torch.segment_reduce(hidden, "sum", lengths=whole, unsafe=True) / lengths[:, None]
     owner = torch.repeat_interleave(torch.arange(len(lengths)), whole)
     sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)

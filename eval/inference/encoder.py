@@ -1,4 +1,4 @@
-"""An encoder under evaluation: where it lies, what it is called, which heads it has, and its fingerprint."""
+"""An encoder under evaluation: its folder, name, heads and fingerprint."""
 
 import hashlib
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from mtl.model.encoder import load_config, load_encoder
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead, beside, load_heads
 
-_HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides the weights
+_HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
 
 
 @dataclass
 class Subject:
-    """`spec` is what the user typed: a folder or a Hub id. Everything heavy is made when it is first asked for."""
+    """An encoder under evaluation. `spec`: a folder or a Hub id, as the user gave it. Weights are loaded lazily."""
 
     spec: str
     device: torch.device
@@ -64,7 +64,7 @@ class Subject:
 
     @property
     def eval_folder(self) -> Path:
-        """Where its scores go by default: ENCODER/../eval, one level deeper if the folder is not called `encoder`."""
+        """Default folder of its scores: ENCODER/../eval, or a subfolder of it if the folder is not called `encoder`."""
         path = Path(self.spec)
         if not path.is_dir():
             return Path("runs") / self.spec.replace("/", "--") / "eval"
@@ -100,7 +100,7 @@ class Subject:
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
-        """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
+        """Heads saved beside the encoder, by task (`heads_last` for `encoder_last`); empty if it is not from a run."""
         folder = beside(self.folder)
         heads = load_heads(folder) if folder.is_dir() else {}
         for head in heads.values():
@@ -108,11 +108,11 @@ class Subject:
         return heads
 
     def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
-        """The head of the first of `tasks` that there is."""
+        """The head of the first of `tasks` that has one."""
         return next((self.heads[task] for task in tasks if task in self.heads), None)
 
     def unload(self) -> None:
-        """Gives the memory of model and heads back, until they are asked for again."""
+        """Frees the memory of model and heads; they are loaded again on the next access."""
         for name in ("encoder", "heads"):
             self.__dict__.pop(name, None)
         if self.device.type == "cuda":
@@ -120,7 +120,7 @@ class Subject:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
+        """sha256 over the weight files, config.json and the tokenizer; independent of the folder's path."""
         files = weight_files.needed(self.spec, weight_files.weight_files(self.folder))
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
         for path in [*files, self.folder / "config.json"]:

@@ -1,6 +1,6 @@
-"""The predictions of a head for the examples of a target: labels, choices, tags of words, answers.
+"""Predictions of a head for the examples of a target: labels, choices, tags of words, answers.
 
-found = predict(encoder, tokenizer, head, examples, share=(0, 2))       # {index: prediction}, of half of them
+found = predict(encoder, tokenizer, head, examples, share=(0, 2))       # {index: prediction} of half of them
 """
 
 from collections import Counter
@@ -32,9 +32,9 @@ def predict(
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> dict[int, Any]:
-    """{index: prediction} of this share of `examples`, which must be of the head's task type; see `Head.decode`.
+    """{index: prediction} of this share of `examples`, which have the head's task type; see `Head.decode`.
 
-    `truncated` counts what was cut in all examples, not in this share alone.
+    `truncated` counts truncations in all examples, not only in this share.
     """
     task_type = TASK_TYPES[head.kind]
     to = Encoding(head.max_length, head.labels, truncated=Counter() if truncated is None else truncated)

@@ -1,13 +1,13 @@
-"""From figures per language to figures per target, group, suite, and over seeds. Pure functions over scores.json.
+"""Aggregates scores per language to targets, groups, suites and seeds. Pure functions over scores.json.
 
-    average(scores, "xtreme", targets)      the suite's score and its groups, or what is missing
-    over_seeds([scores_a, scores_b, ...])   mean and 95 % interval of each figure over runs of the same thing
+    average(scores, "xtreme", targets)      the score of the suite and its groups, or what is missing
+    over_seeds([scores_a, scores_b, ...])   mean and 95 % interval of each metric over runs with other seeds
 
-Counted as the official evaluator counts (google-research/xtreme at 838c13b, `evaluate.py`): a target is the unweighted
-mean over its languages, English among them wherever the official list has it; question answering enters as the mean of
-F1 and EM; a group and a suite are unweighted means over their targets. Without all of its languages a target enters no
-average, nor where dev was scored instead of test; without all of its targets a group or a suite has no score. What is
-missing is named: a mean over a part compares with nothing.
+As in the official evaluator (google-research/xtreme at 838c13b, `evaluate.py`): a target is the unweighted mean over
+its languages, including English where the official list has it; question answering is the mean of F1 and EM; groups
+and suites are unweighted means over their targets. A target that lacks languages, or was scored on dev, enters no
+average; a group or suite that lacks targets has no score. Missing ones are named, since partial means are not
+comparable.
 """
 
 import math
@@ -18,7 +18,7 @@ from eval.metrics import score
 from eval.official import GROUPS
 from eval.suites import OFFICIAL, Target
 
-Figures = dict[str, Any]  # one language of one target: figures by name, "n", perhaps "chance"
+Metrics = dict[str, Any]  # one language of one target: metrics by name, "n", optionally "chance"
 PROTOCOL: dict[str, Any] = {
     "target": "unweighted mean over the suite's languages, English where the official list has it",
     "question_answering": "(F1 + EM) / 2",
@@ -27,14 +27,14 @@ PROTOCOL: dict[str, Any] = {
     "incomplete": "no score; what is missing is named",
 }
 LEVEL = 0.95
-TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"  # figures of retrieval: queries in English, in the other language
+TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"  # retrieval metrics: queries in English, in the other language
 
 
-def means(details: Mapping[str, Figures], languages: Mapping[str, float]) -> dict[str, Any]:
-    """Means over the languages: "scores" of every figure but n and chance, "chance", and, if English is one of
+def means(details: Mapping[str, Metrics], languages: Mapping[str, float]) -> dict[str, Any]:
+    """Means over languages: "scores" of every metric, "chance", and "score_without_english".
 
-    several languages, "score_without_english" of the headline figure in `languages`. All languages have the same
-    figures.
+    The latter, of the headline metric in `languages`, only if English is one of several languages. All languages have
+    the same metrics.
     """
     columns = {key: {c: d[key] for c, d in details.items()} for key in next(iter(details.values())) if key != "n"}
     result: dict[str, Any] = {
@@ -48,18 +48,18 @@ def means(details: Mapping[str, Figures], languages: Mapping[str, float]) -> dic
 
 
 def by_suite(target: Target, languages: Mapping[str, float]) -> dict[str, Any]:
-    """The headline over each official suite's own language list, named as incomplete where languages are missing."""
+    """Mean of the headline metric over each official suite's languages, with the languages that are missing."""
     result = {}
     for suite, codes in target.languages.items():
-        there = {code: languages[code] for code in codes if code in languages}
-        if there:
+        present = {code: languages[code] for code in codes if code in languages}
+        if present:
             missing = [code for code in codes if code not in languages]
-            result[suite] = {"score": score.mean(there), "languages": len(there), "missing_languages": missing}
+            result[suite] = {"score": score.mean(present), "languages": len(present), "missing_languages": missing}
     return result
 
 
 def contribution(record: Mapping[str, Any], codes: Sequence[str]) -> float:
-    """What a target of scores.json puts into an average: the headline's mean over `codes`, for QA (F1 + EM) / 2."""
+    """A target's term in an average: mean of the headline metric over `codes`; for QA (F1 + EM) / 2."""
     headline = score.mean({code: record["languages"][code] for code in codes})
     if "em" not in record["scores"]:
         return headline
@@ -67,13 +67,13 @@ def contribution(record: Mapping[str, Any], codes: Sequence[str]) -> float:
 
 
 def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) -> dict[str, Any]:
-    """The score of an official suite and of its groups; None for other suites and while anything is missing.
+    """Scores of an official suite and its groups; None for other suites and while anything is missing.
 
-    {"suite", "score", "targets": what each complete target contributes, "missing": {target: what it lacks},
-    "groups": {group: {"score", "targets", "missing"}}, "protocol"}. A target counts over the languages of `suite`,
+    {"suite", "score", "targets": {complete target: contribution}, "missing": {target: reason},
+    "groups": {group: {"score", "targets", "missing"}}, "protocol"}. A target is averaged over the languages of `suite`,
     whichever suite it was run for.
     """
-    entered: dict[str, float] = {}
+    contributions: dict[str, float] = {}
     missing: dict[str, str] = {}
     for target in targets:
         record = result["targets"].get(target.name)
@@ -87,22 +87,22 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
         elif any(code in record.get("dev", ()) for code in codes):
             missing[target.name] = "scored on dev"
         else:
-            entered[target.name] = contribution(record, codes)
+            contributions[target.name] = contribution(record, codes)
     groups = {}
     if suite in GROUPS:
         for group, members in GROUPS[suite].items():
-            lacking = [name for name in members if name not in entered]
-            values = {name: entered[name] for name in members if name in entered}
+            absent_targets = [name for name in members if name not in contributions]
+            values = {name: contributions[name] for name in members if name in contributions}
             groups[group] = {
-                "score": None if lacking else score.mean(values),
+                "score": None if absent_targets else score.mean(values),
                 "targets": list(members),
-                "missing": lacking,
+                "missing": absent_targets,
             }
     complete = not missing and suite in OFFICIAL
     return {
         "suite": suite,
-        "score": score.mean(entered) if complete else None,
-        "targets": entered,
+        "score": score.mean(contributions) if complete else None,
+        "targets": contributions,
         "missing": missing,
         "groups": groups,
         "protocol": PROTOCOL,
@@ -110,28 +110,29 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
 
 
 def interval(values: Sequence[float]) -> dict[str, Any]:
-    """{"mean", "half", "n"}: the 95 % interval of the mean is mean +- half, by Student's t with n - 1 degrees.
+    """{"mean", "half", "n"}: the 95 % interval of the mean is mean +- half, by Student's t.
 
-    half = t(0.975, n - 1) * s / sqrt(n), s the sample's standard deviation; None for a single value.
+    half = t(0.975, n - 1) * s / sqrt(n), with n - 1 degrees of freedom and s the sample standard deviation; None for a
+    single value.
     """
     n = len(values)
     middle = math.fsum(values) / n
     if n == 1:
         return {"mean": middle, "half": None, "n": 1}
-    from scipy.stats import t  # a second to import, and only seeds need it
+    from scipy.stats import t  # slow to import, only needed with seeds
 
     deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
     return {"mean": middle, "half": float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n), "n": n}
 
 
 def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several scores.json of the same thing (other seeds) as one, every figure an `interval`.
+    """Several scores.json that differ in their seeds as one, every score an `interval`.
 
     {"runs": names, "level", "targets": {target: {"metric", "score", "scores", "languages", "missing", "differs"}},
     "average": {"suite", "score", "targets", "groups", "missing"}, "missing": {target: runs without it}}.
-    Only what every run has is averaged: a target or language that a run lacks is named in "missing" and left out, with
-    the score of that target over the shared languages left None. "differs" names settings of the protocol that are not
-    the same in all runs (`differing`). `ValueError`: no run, or runs of different suites.
+    Only what every run has is averaged: targets and languages that a run lacks are listed in "missing", and such a
+    target's score is None. "differs" lists settings of the protocol that differ between runs (`differing`).
+    `ValueError`: no run, or runs of different suites.
     """
     if not results:
         raise ValueError("over_seeds: no run")
@@ -161,24 +162,23 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-DRAWN = ("seed", "selected_at_step", "dev")  # what a run's seed decides
+DRAWN = ("seed", "selected_at_step", "dev")  # what depends on a run's seed
 _ABSENT = object()
 
 
 def differing(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Settings of the protocol that are not the same in all records of a target, in alphabetical order.
+    """Settings of the protocol that differ between records of a target, sorted.
 
-    Seeds are set aside, those of the target training among them, with what follows from them: the selected step and
-    its dev score.
+    Ignores seeds, including those of target training, and what depends on them: the selected step and its dev score.
     """
-    chosen = [settings(record["protocol"]) for record in records]
-    keys = {key for one in chosen for key in one}
-    first = chosen[0]
-    return sorted(key for key in keys if any(one.get(key, _ABSENT) != first.get(key, _ABSENT) for one in chosen))
+    protocols = [settings(record["protocol"]) for record in records]
+    keys = {key for one in protocols for key in one}
+    first = protocols[0]
+    return sorted(key for key in keys if any(one.get(key, _ABSENT) != first.get(key, _ABSENT) for one in protocols))
 
 
 def settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
-    """A target's protocol without seeds and what follows from them (`DRAWN`)."""
+    """A target's protocol without seeds and what depends on them (`DRAWN`)."""
     kept = {key: value for key, value in protocol.items() if key not in DRAWN}
     if "training" in kept:
         kept["training"] = [
@@ -205,8 +205,8 @@ def _target_over_seeds(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _shared(values: Sequence[float | None]) -> dict[str, Any] | None:
     """`interval`, or None where a run has no value."""
-    there = [value for value in values if value is not None]
-    return interval(there) if len(there) == len(values) else None
+    present = [value for value in values if value is not None]
+    return interval(present) if len(present) == len(values) else None
 
 
 def _columns(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Figures from predictions, all in percent: accuracy, SQuAD v1.1 and v2.0, MLQA. Pure functions, no I/O.
+"""Metrics in percent: accuracy, SQuAD v1.1 and v2.0, MLQA. Pure functions, no I/O.
 
-The string metrics of SQuAD are `squad.py`'s, shared with the trainer; those of MLQA are here, because only a target
-needs them. XQuAD and TyDiQA-GoldP are scored as SQuAD v1.1, with English articles in every language, as XTREME does.
-Tags are `eval/metrics/tagging.py`, mining `eval/retrieval/mining.py`, rankings `eval/retrieval/ranking.py`.
+SQuAD's string metrics are in `tasks/span/squad.py`, shared with the trainer; MLQA's are here. XQuAD and TyDiQA-GoldP
+are scored as SQuAD v1.1, with English articles in every language, as in XTREME. Token classification is in
+`eval/metrics/tagging.py`, mining in `eval/retrieval/mining.py`, ranking in `eval/retrieval/ranking.py`.
 
 Sources: google-research/xtreme at 838c13b, `evaluate.py`, `third_party/evaluate_squad.py`, `evaluate_mlqa.py`
 (the latter is Lewis et al. 2020's script); SQuAD v2.0: Rajpurkar et al. 2018.
@@ -17,7 +17,7 @@ from typing import Any
 
 from tasks.span.squad import squad_scores, word_f1
 
-# What goes into a target's protocol in scores.json.
+# Recorded in a target's protocol in scores.json.
 SQUAD_PROTOCOL: dict[str, Any] = {"normalisation": "SQuAD v1.1 (English articles, ASCII punctuation)"}
 MLQA_PROTOCOL: dict[str, Any] = {
     "normalisation": "MLQA (articles of the context's language, Unicode punctuation, Chinese by characters)"
@@ -40,14 +40,14 @@ def accuracy(predictions: Sequence[Hashable], labels: Sequence[Hashable]) -> flo
 
 
 def majority(labels: Sequence[Hashable]) -> float:
-    """Accuracy, 0-100, of always giving the commonest label of `labels`."""
+    """Accuracy, 0-100, of always predicting the most frequent of `labels`."""
     return 100 * Counter(labels).most_common(1)[0][1] / len(labels)
 
 
 def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], v2: bool = False) -> dict[str, float]:
-    """{"f1", "em"}, 0-100: means over questions of the best score over each one's gold answers.
+    """{"f1", "em"}, 0-100: means over questions of the maximum over gold answers.
 
-    None: no prediction, scored 0 (the v2.0 script leaves such a question out of the mean instead).
+    None: no prediction, scored 0 (the v2.0 script omits such a question from the mean instead).
     v1.1 needs a gold answer for every question (`ValueError`); `v2` scores those without as unanswerable.
     """
     return _question_means(predictions, golds, lambda prediction, wanted: squad_scores(prediction, wanted, v2))
@@ -74,8 +74,8 @@ def mlqa_words(text: str, language: str) -> list[str]:
 
     Lower case; no character of a Unicode punctuation class or of ASCII punctuation; no articles; then words between
     white space, in Chinese also every character U+4E00 to U+9FA5 by itself (the official range, which ends before the
-    later additions to the block). Arabic: "ال" becomes a space wherever it stands, also inside a word; the script's
-    pattern has a second half that was meant for the beginning of words and can never match.
+    later additions to the block). Arabic: "ال" becomes a space, also inside a word; the second half of the script's
+    pattern, meant for the start of words, can never match.
     Two answers are an exact match if their words are equal: the script compares them joined by spaces.
     """
     text = "".join(c for c in text.lower() if c not in string.punctuation and unicodedata.category(c)[0] != "P")

@@ -1,8 +1,9 @@
-"""From finished pieces to figures: one dict per language of what scores.json calls details, and what is submitted.
+"""From finished predictions and vectors to metrics: the details of scores.json by language, and the submission.
 
-    details, submission, extra = figures(target, job, loaded, labels, device)
+    found = figures(target, job, loaded, names, centre, device)
+    found.details["de"]["accuracy"], found.submission["de"], found.extra
 
-Every kind of target has one function here. Protocols, the settings that a figure depends on, are beside them.
+`protocol` gives the settings that the metrics of a target depend on.
 """
 
 from collections.abc import Mapping
@@ -24,15 +25,16 @@ from tasks.span.squad import MAX_ANSWER_LENGTH, N_BEST
 
 Details = dict[str, dict[str, float]]
 
-RANKED = 256  # queries whose scores against the whole pool are held at once: 13 MB for the 13,014 sentences of LAReQA
+RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
 
 
 @dataclass
 class Figures:
-    """details: figures of each language, in percent; submission: what `eval/submission.py` writes, by language;
+    """Results of a target.
 
-    it is left out where the rows are not those of the official test files.
-    extra: what is said once of the target (the threshold of BUCC, the rank distance of LAReQA).
+    details: {language: metrics in percent, "n", "chance"}; submission: {language: predictions for
+    `eval/submission.py`}, empty where the rows are not those of the official test files; extra: fields of the target as
+    a whole (BUCC's thresholds, LAReQA's rank distance).
     """
 
     details: Details = field(default_factory=dict)
@@ -41,7 +43,10 @@ class Figures:
 
 
 def figures(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], centre: bool, device: str) -> Figures:
-    """Scores the finished pieces of `job`. `names`: what the target calls each label of the head."""
+    """Scores the finished pieces of `job`.
+
+    names: head label -> target label; centre: subtract each side's mean vector before retrieval.
+    """
     found = Figures()
     if target.kind == "mining":
         for code, corpora in loaded.rows.items():
@@ -53,7 +58,7 @@ def figures(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], 
             _of_language(found, target, job, code, rows, names, centre, device)
     if loaded.unsubmitted:
         found.submission = {}
-    found.submission = {code: said for code, said in found.submission.items() if code not in loaded.dev}
+    found.submission = {code: rows for code, rows in found.submission.items() if code not in loaded.dev}
     return found
 
 
@@ -71,39 +76,41 @@ def _of_language(
     if target.kind == "translation":
         english, other = (_side(job, f"{code}.{side}", centre) for side in ("en", "xx"))
         to_other, to_english = retrieve.nearest_both(english, other, device)
-        right = np.arange(n)
+        gold_rows = np.arange(n)
         found.details[code] = {
-            TO_OTHER: 100 * float((to_other == right).mean()),
-            TO_ENGLISH: 100 * float((to_english == right).mean()),
+            TO_OTHER: 100 * float((to_other == gold_rows).mean()),
+            TO_ENGLISH: 100 * float((to_english == gold_rows).mean()),
             "n": n,
             "chance": 100 / n,
         }
-        found.submission[code] = [(row.english, int(place)) for row, place in zip(rows, to_other, strict=True)]
+        found.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
         return
-    said = predictions(job, code)
+    predicted = predictions(job, code)
     if target.kind == "classify":
         labels = labels_of(target)
-        said = [names[label] for label in said]
+        predicted = [names[label] for label in predicted]
         gold = [labels[row.label] for row in rows]
-        found.details[code] = {"accuracy": score.accuracy(said, gold), "n": n, "chance": score.majority(gold)}
-        found.submission[code] = said if target.name == "xnli" else [labels.index(label) for label in said]
+        found.details[code] = {"accuracy": score.accuracy(predicted, gold), "n": n, "chance": score.majority(gold)}
+        found.submission[code] = predicted if target.name == "xnli" else [labels.index(label) for label in predicted]
     elif target.kind == "choice":
         gold = [row.label for row in rows]
-        found.details[code] = {"accuracy": score.accuracy(said, gold), "n": n, "chance": score.majority(gold)}
-        found.submission[code] = said
+        found.details[code] = {"accuracy": score.accuracy(predicted, gold), "n": n, "chance": score.majority(gold)}
+        found.submission[code] = predicted
     elif target.kind == "tag":
         scorer = tagging.pos if target.name == "udpos" else tagging.entities
-        found.details[code] = {**scorer(said, [row.tags for row in rows]), "n": n}
-        found.submission[code] = said
+        found.details[code] = {**scorer(predicted, [row.tags for row in rows]), "n": n}
+        found.submission[code] = predicted
     else:
         golds = [[text for text, _ in row.answers] for row in rows]
-        both = score.mlqa(said, golds, code) if target.name == "mlqa" else score.squad(said, golds)
+        both = score.mlqa(predicted, golds, code) if target.name == "mlqa" else score.squad(predicted, golds)
         found.details[code] = {**both, "n": n}
-        found.submission[code] = {row.id or str(i): text for i, (row, text) in enumerate(zip(rows, said, strict=True))}
+        found.submission[code] = {
+            row.id or str(i): text for i, (row, text) in enumerate(zip(rows, predicted, strict=True))
+        }
 
 
 def labels_of(target: Target) -> tuple[str, ...]:
-    """The labels of a `classify` target in the order of its test data's numbers."""
+    """The labels of a classification target in id order of its test data."""
     return TEST_SETS[target.data or target.name].labels or ()
 
 
@@ -113,7 +120,7 @@ def _side(job: Job, name: str, centre: bool) -> np.ndarray:
 
 
 def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: bool, device: str) -> None:
-    """The threshold comes from dev, the figures from test; with one of them only, from that one, and it is said."""
+    """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`."""
     mined = {}
     for one in corpora:
         other, english = Corpus(one.other_ids, one.other), Corpus(one.english_ids, one.english)
@@ -133,21 +140,21 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
 
 def _neighbours(x: Tensor, y: Tensor) -> tuple[mining.Neighbours, mining.Neighbours]:
     if min(len(x), len(y)) < NEIGHBOURS:
-        there, back = (retrieve.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
-        return there, back
+        forward, backward = (retrieve.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
+        return forward, backward
     return retrieve.top_k_both(x, y, NEIGHBOURS)
 
 
 def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
-    place_of = {name: place for place, name in enumerate(ids)}
+    index_of = {name: index for index, name in enumerate(ids)}
     pool = retrieve.normalise(vectors(job, "pool")).to(device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     distances = []
     for code, rows in loaded.rows.items():
         queries = retrieve.normalise(vectors(job, code)).to(device)
-        _, places = retrieve.top_k(queries, pool, min(ranking.TOP, len(pool)))
-        ranked = [[ids[place] for place in row] for row in places.tolist()]
+        _, indices = retrieve.top_k(queries, pool, min(ranking.TOP, len(pool)))
+        ranked = [[ids[index] for index in row] for row in indices.tolist()]
         found.details[code] = {
             "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),
             "n": len(rows),
@@ -157,14 +164,14 @@ def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str)
             for first in range(0, len(rows), RANKED):
                 block = (queries[first : first + RANKED] @ pool.T).cpu().numpy()
                 for query, scores in zip(rows[first : first + RANKED], block, strict=True):
-                    distances.append(ranking.ranks(scores, [place_of[name] for name in query.gold]))
+                    distances.append(ranking.ranks(scores, [index_of[name] for name in query.gold]))
     found.extra["pool"] = len(ids)
     if distances:
         found.extra["rank_distance"] = ranking.rank_distance(distances)
 
 
 def protocol(target: Target, head_length: int | None) -> dict[str, Any]:
-    """What the figures of a target depend on besides the vectors or the training."""
+    """Settings that the metrics of a target depend on, beside the vectors or the training."""
     if target.kind == "mining":
         return mining.PROTOCOL
     if target.kind in ("answers", "entities"):

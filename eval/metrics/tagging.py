@@ -1,24 +1,24 @@
-"""Tagging figures in percent: entity F1 for NER; for POS the official chunk F1 and, beside it, token accuracy.
+"""Token classification metrics in percent: entity F1 for NER; the official chunk F1 and token accuracy for POS.
 
     entities([["B-PER", None, "O"]], [["B-PER", "I-PER", "O"]])    pos([["NOUN", "VERB"]], [["NOUN", "NOUN"]])
 
-Both take one sequence of tags per sentence, a tag per word. A word without a prediction (cut off, say) is None: it ends
-the chunk before it and belongs to none, so every gold chunk that it touches is missed, and for accuracy it is wrong.
-Predictions and golds of another length are a `ValueError`, so no word can vanish.
+Both take one sequence of tags per sentence, one tag per word. A word without a prediction (truncated, say) is None: it
+ends the previous chunk and belongs to none, so every gold chunk that it touches is missed, and it counts as wrong for
+accuracy. Predictions and gold tags of different lengths are a `ValueError`.
 
-Written here rather than taken from seqeval, which the official scorer calls: its figure for POS depends on the version,
-and it warns once per word on tags without a prefix. The tests compare with seqeval 1.2.2.
+seqeval, which the official scorer calls, is not used: its POS score depends on the version, and it warns once per word
+on tags without a prefix. The tests compare with seqeval 1.2.2.
 
-**Entities** are CoNLL's, as `conlleval` and seqeval's default mode: an entity begins at a B-, or at an I- that follows
-O, another type or the beginning of the sentence. So an I- without its B- opens an entity and costs nothing by itself;
-seqeval's strict mode would leave it out. Types and both ends must be equal; precision, recall and F1 are micro.
+**Entities** are those of CoNLL (`conlleval`, seqeval's default mode): an entity starts at a B-, or at an I- that
+follows O, another type or the start of the sentence. An I- without B- thus starts an entity, which seqeval's strict
+mode would drop. Type and both boundaries must match; precision, recall and F1 are micro-averaged.
 
 **POS.** The official scorer (google-research/xtreme at 838c13b, `evaluate.py`) puts bare UPOS tags through the same F1.
 Then a chunk is a run of words with one tag, and since a tag that begins with S is read as IOBES's "single", each word
 tagged SYM or SCONJ is a chunk of its own. Up to seqeval 0.0.15 the type of a chunk is the whole tag, from 0.0.16 (30
 September 2020) the tag without its first letter, so that CCONJ for SCONJ counts as right. `evaluate_test.py` expects
-70.217 on the repository's mock predictions, which is the old definition (the new one gives 70.398). It was current when
-XTREME was published, and it is the one here. The papers call the figure F1, in places accuracy; it is not accuracy.
+70.217 on the repository's mock predictions, the old definition (the new one gives 70.398), which was current when
+XTREME was published and is used here. The papers call the score F1, sometimes accuracy; it is not accuracy.
 """
 
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ POS_PROTOCOL: dict[str, Any] = {
 
 Sentences = Sequence[Sequence[str]]
 Predicted = Sequence[Sequence[str | None]]
-_Word = tuple[str | None, bool]  # type of the chunk that the word is in, and whether it begins one whatever came before
+_Word = tuple[str | None, bool]  # chunk type of the word, and whether it always starts a new chunk
 
 
 def entities(predictions: Predicted, golds: Sentences) -> dict[str, float]:
     """{"f1", "precision", "recall"}, 0-100, of entities in IOB2 tags (O, B-TYPE, I-TYPE); None: not predicted.
 
-    0 where there is nothing to divide by. `ValueError`: another tag, or sentences of another length.
+    0 instead of division by zero. `ValueError`: an unknown tag, or sentences of different lengths.
     """
     _check_lengths(predictions, golds)
     return _chunk_f1([[_iob(tag) for tag in tags] for tags in predictions], [[_iob(t) for t in tags] for tags in golds])
@@ -53,8 +53,8 @@ def entities(predictions: Predicted, golds: Sentences) -> dict[str, float]:
 def pos(predictions: Predicted, golds: Sentences) -> dict[str, float]:
     """{"f1", "precision", "recall", "accuracy"}, 0-100: the official chunk F1 (see the module) and token accuracy.
 
-    Tags are `UPOS` or "_" (a word that the treebank leaves untagged); None: not predicted. `ValueError` as `entities`,
-    and where there is no word at all.
+    Tags are `UPOS` or "_" (untagged in the treebank); None: not predicted. `ValueError` as `entities`,
+    and without any word.
     """
     _check_lengths(predictions, golds)
     pairs = [pair for p, g in zip(predictions, golds, strict=True) for pair in zip(p, g, strict=True)]
@@ -89,15 +89,15 @@ def _upos(tag: str | None) -> _Word:
 
 
 def _chunks(sentences: Sequence[Sequence[_Word]]) -> set[tuple[int, int, int, str]]:
-    """(sentence, first word, last word, type) of every chunk: a run of words of one type, split where one begins."""
+    """(sentence, first word, last word, type) of every chunk: a run of one type, split at new starts."""
     found = set()
     for number, words in enumerate(sentences):
         first, inside = 0, None
-        for place, (kind, begins) in enumerate([*words, (None, False)]):
+        for index, (kind, begins) in enumerate([*words, (None, False)]):
             if kind != inside or begins:
                 if inside is not None:
-                    found.add((number, first, place - 1, inside))
-                first, inside = place, kind
+                    found.add((number, first, index - 1, inside))
+                first, inside = index, kind
     return found
 
 
