@@ -1,1 +1,1 @@
-"""What every other package uses: errors, the run config, DeepSpeed's config, languages."""
+"""Shared by all packages: errors, run config, DeepSpeed config, languages, checked fields."""

@@ -1,4 +1,4 @@
-"""Columns of many rows at once, in NumPy: plain columns are arrays, list columns are `Lists`."""
+"""Columns of several rows in NumPy: plain columns are arrays, list columns are `Lists`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Lists:
-    """A list column of some rows. values: all lists one after another; counts: int64 [rows], their lengths."""
+    """A list column. values: the concatenated lists; counts: int64 [rows], their lengths."""
 
     values: np.ndarray
     counts: np.ndarray
@@ -28,7 +28,7 @@ Columns = dict[str, Column]
 
 
 def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """int64 [sum of counts]: starts[0], starts[0] + 1, ... (counts[0] of them), then the same of the next."""
+    """int64 [sum of counts]: the concatenated ranges starts[i], ..., starts[i] + counts[i] - 1."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - counts), counts) + np.arange(total)

@@ -1,7 +1,7 @@
-"""Types of the fields of a run config, with the limits that keep a slip of the finger from becoming a wrong run.
+"""Types of the fields of a run config, with limits that catch typing errors.
 
-Nothing here is a recommendation: the limits lie far outside what anybody trains with, and inside what the arithmetic,
-the file system and a person's patience can bear.
+The limits are not recommendations: they are far beyond realistic values, and within what arithmetic and file system
+support.
 """
 
 import json
@@ -14,14 +14,14 @@ from common.errors import InputError
 
 
 class Strict(BaseModel):
-    """No unknown keys, no NaN or Infinity, and true or false only where a yes or no is asked for."""
+    """No unknown keys, no NaN or Infinity, booleans only for boolean fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _no_yes_for_a_number(cls, values: Any) -> Any:
-        # pydantic takes true for 1.
+    def _no_booleans_for_numbers(cls, values: Any) -> Any:
+        # pydantic converts true to 1.
         for name, value in values.items() if isinstance(values, dict) else ():
             field = cls.model_fields.get(name)
             if (
@@ -54,7 +54,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Shape(Strict):
-    """What may be given of transformers' XLMRobertaConfig for an encoder with random weights."""
+    """The fields of transformers' XLMRobertaConfig that may be set for an encoder with random weights."""
 
     hidden_size: Size = 768
     num_hidden_layers: Annotated[int, Field(gt=0, le=1000)] = 12
@@ -78,7 +78,7 @@ class Shape(Strict):
 
 
 def shape(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with the right types, if they make a `Shape`; transformers takes or crashes on anything."""
+    """`values`, validated as a `Shape` and converted; `ValueError` otherwise (transformers does not validate)."""
     try:
         checked = Shape.model_validate(values).model_dump()
     except ValidationError as error:
@@ -92,7 +92,7 @@ def shape(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_unicode(where: str, values: Any) -> None:
-    """`InputError` if a text in `values` holds half of a surrogate pair, which no file can."""
+    """`InputError` if a string in `values` has an unpaired surrogate, which UTF-8 cannot encode."""
     try:
         json.dumps(values, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -1,10 +1,9 @@
-"""DeepSpeed's config of a run: its own keys from a file of `ds_configs/`, and what the run config decides.
+"""DeepSpeed's config of a run: its own keys from a file of `ds_configs/`, and those that the run config determines.
 
-DeepSpeed takes unknown keys in silence and answers wrong values with tracebacks from a dozen places, on every rank.
-So the keys that work here are listed with their types: those that change what is computed (another optimizer, another
-reduction, quantised or skipped work) or belong to stage 3 are not among them. A key given here and in the run config
-is an error that names both. Nothing here imports deepspeed; test_bad_input.py holds what passes against DeepSpeed's
-own reading.
+DeepSpeed ignores unknown keys silently and reports wrong values by tracebacks on every rank. Supported keys are
+therefore listed here with their types; keys that change the computation (another optimizer or reduction, quantised or
+skipped work) or belong to stage 3 are not supported. A key given both here and in the run config is an error. Nothing
+here imports deepspeed; test_bad_input.py checks accepted configs against DeepSpeed's own parser.
 """
 
 import os
@@ -17,7 +16,7 @@ from common.config_fields import Strict
 from common.errors import InputError
 from common.run_config import HOUSE, RunConfig, nearest, read_json
 
-# DeepSpeed keys that the run config or the trainer owns, and the field that stands for them.
+# DeepSpeed keys that the run config determines, and its field.
 OWNED = {
     "train_batch_size": "batch",
     "train_micro_batch_size_per_gpu": "micro_tokens",
@@ -31,7 +30,7 @@ Elements = Annotated[int, Field(gt=0, le=10**11)]
 
 
 class Offload(Strict):
-    """The optimizer on the host; NVMe is for stage 3."""
+    """Optimizer offloaded to the CPU; NVMe requires stage 3."""
 
     device: Literal["cpu"]
     pin_memory: bool = True
@@ -107,7 +106,7 @@ class DeepSpeedFile(Strict):
 
 
 def read_deepspeed(config: RunConfig) -> dict[str, Any]:
-    """DeepSpeed's config of a run: the named file plus what the run config decides; `InputError` for what is wrong."""
+    """DeepSpeed's config of a run: the named file plus keys from the run config; `InputError` for invalid ones."""
     named = Path(config.deepspeed)
     path = named if os.path.isfile(named) else HOUSE / "ds_configs" / config.deepspeed
     if not os.path.isfile(path):

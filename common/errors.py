@@ -1,18 +1,17 @@
-"""The one exception a user may see.
+"""The exception for errors of the user.
 
-A bad file, field or setting raises `InputError` with one line that names what is wrong and what to do. Programs
-print it once as `error: ...` and end with exit code 2; anything else that escapes is a bug of ours and keeps its
-traceback.
+An invalid file, field or setting raises `InputError` with one line that names the problem and what to do. Programs
+print it once as `error: ...` and exit with code 2. Any other exception is a bug and keeps its traceback.
 """
 
 LONGEST = 1200  # characters of a message
 
 
 class InputError(ValueError):
-    """Wrong input by the user: one line that names file, row, field, what was expected, and what to do.
+    """Invalid input: one line that names file, row, field, what was expected, and what to do.
 
-    Line breaks and control characters, which a file name or a value may hold, are shown as escapes, and of a message
-    that quotes too much the middle is left out.
+    Line breaks and control characters (from file names or values) are escaped, and long messages are shortened in the
+    middle.
     """
 
     def __init__(self, message: str) -> None:

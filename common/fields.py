@@ -1,4 +1,4 @@
-"""The fields of a raw row, each checked as it is taken out; `InputError` names file, row, field, what was expected."""
+"""Checked access to the fields of a raw row; `InputError` names file, row, field and what was expected."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,24 +9,24 @@ Labels = Sequence[str]
 
 
 class EmptyText(InputError):
-    """A text without a visible character: an error in a user's file, dropped and counted in the public datasets."""
+    """A text without visible characters: an error in a user's file, dropped and counted in public datasets."""
 
 
 def shorten(value: object, limit: int = 60) -> str:
-    """`value` as it may stand in a one-line message: its repr, cut to `limit` characters."""
+    """The repr of `value` for a one-line message, truncated to `limit` characters."""
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def check_text(text: str, field: str, where: str) -> None:
-    """Raises `EmptyText` for a text without a visible character, `InputError` for one that UTF-8 cannot hold."""
+    """Raises `EmptyText` for a text without visible characters, `InputError` for one that UTF-8 cannot encode."""
     if not text or text.isspace():
         raise EmptyText(f"{where}: field `{field}`: expected a text, found {text!r}")
     check_unicode(text, field, where)
 
 
 def check_unicode(text: str, field: str, where: str) -> None:
-    # A lone surrogate (from a JSON escape such as \ud800) is no character; no tokenizer or UTF-8 file can hold it.
+    # An unpaired surrogate (from a JSON escape such as \ud800) has no UTF-8 encoding and no tokenization.
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"{where}: field `{field}`: expected Unicode text, found half of a surrogate pair")
 

@@ -1,13 +1,13 @@
-"""JSON from files that anybody may have written."""
+"""JSON from untrusted files."""
 
 import json
 from typing import Any
 
 
 def parse(text: str) -> Any:
-    """`json.loads`, but with `json.JSONDecodeError` also for what it meets with other exceptions.
+    """`json.loads`, but always `json.JSONDecodeError` on failure.
 
-    Those are a nesting deeper than Python's stack and a number of more digits than Python takes.
+    That includes nesting deeper than the recursion limit, and integers with more digits than Python converts.
     """
     try:
         return json.loads(text)

@@ -1,7 +1,7 @@
-"""The languages of XTREME and XTREME-R, target by target, and what they are called in file names.
+"""The languages of XTREME and XTREME-R by target, and their names in file names.
 
 Codes are ISO 639-1, as in the official evaluator (google-research/xtreme, `evaluate.py`, XTREME_TASK2LANGS and
-XTREME_R_TASK2LANGS at 838c13b). That evaluator lists no language for LAReQA; its eleven are the files of XQuAD-R.
+XTREME_R_TASK2LANGS at 838c13b). It lists no language for LAReQA; its eleven are those of XQuAD-R's files.
 """
 
 

@@ -1,8 +1,8 @@
-"""The run config: one JSON file is one experiment.
+"""The run config: one JSON file per experiment.
 
-Every field is typed, has a default or a clear error, and is described where it is declared; an unknown key is
-answered with the nearest known name. `load` reads a file, applies `--set key.path=value`, and returns a `RunConfig`;
-what its `tasks` mean is `data_prep/run_tasks.py`'s. DeepSpeed's own keys live in `ds_configs/`, never here.
+Fields are typed and documented where they are declared; the error for an unknown key suggests the nearest known name.
+`load` reads a file, applies `--set key.path=value` and returns a `RunConfig`; `data_prep/run_tasks.py` resolves its
+`tasks`. DeepSpeed's own keys are in `ds_configs/` (`common/deepspeed_config.py`).
 """
 
 import difflib

@@ -1,1 +1,1 @@
-"""The embedded default data: a small hand-written multilingual world that yields every task (see __main__.py)."""
+"""The demo's data: a small hand-written multilingual world with data of every task (see __main__.py)."""

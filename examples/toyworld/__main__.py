@@ -3,9 +3,9 @@
     python -m examples.toyworld --out data/toyworld --seed 1 [--scale 1.0]
 
 The layout is the one `data_prep --source DIR` reads: the Hub's folders as Parquet, ccg/*.tsv, text/*.txt, tatoeba/ in
-LASER's layout, mewsli-x/*.jsonl, tokenizer/. The same seed and scale give the same bytes. world.json is written last:
-where it is, the world is whole. Trade-off: everything follows from about 150 hand-written concepts, so scores here say
-that a program works, not that a method is good.
+LASER's layout, mewsli-x/*.jsonl, tokenizer/. The same seed and scale give the same bytes. world.json, written last,
+marks a complete world. Trade-off: everything follows from about 150 hand-written concepts, so scores show that the
+program works, not that a method is good.
 """
 
 from __future__ import annotations
@@ -92,21 +92,21 @@ def write_targets(out: Path, seed: int, scale: float) -> dict[str, int]:
 def write_text(out: Path, seed: int, scale: float) -> tuple[dict[str, int], int]:
     """text/train.txt, dev.txt, one file per language (its lines of train.txt) and the tokenizer; returns its size."""
     size = {split: max(200, round(n * scale)) for split, n in TEXT_LINES.items()}
-    made = text.lines(random.Random(f"{seed}/text"), sum(size.values()))
-    train, dev = made[size["dev"] :], made[: size["dev"]]
+    generated = text.lines(random.Random(f"{seed}/text"), sum(size.values()))
+    train, dev = generated[size["dev"] :], generated[: size["dev"]]
     counts = {
         "train": _lines(out / "text" / "train.txt", [t for _, t in train]),
         "dev": _lines(out / "text" / "dev.txt", [t for _, t in dev]),
     }
     for lang in (*concepts.LANGUAGES, "mix"):
         counts[lang] = _lines(out / "text" / f"{lang}.txt", [t for code, t in train if code == lang])
-    return counts, tokenizer.write_tokenizer((t for _, t in made), out / "tokenizer")
+    return counts, tokenizer.write_tokenizer((t for _, t in generated), out / "tokenizer")
 
 
 def generate(out: Path, seed: int, scale: float) -> dict:
-    """Write the whole world below `out` (what an earlier run left of it is removed) and return world.json's object.
+    """Write the world to `out`, replacing an earlier one, and return the contents of world.json.
 
-    Raises InputError where `out` holds something that is not a toy world.
+    Raises InputError if `out` holds anything else than a toy world.
     """
     if out.exists() and any(out.iterdir()) and not (out / "world.json").exists() and not (out / ".unfinished").exists():
         raise InputError(f"{out}: not empty and not a toy world; name another folder with --out or empty it")

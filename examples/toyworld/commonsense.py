@@ -36,7 +36,7 @@ def _shuffle(rng: random.Random, right: str, wrong: list[str]) -> tuple[list[str
 
 
 def continuation(rng: random.Random) -> tuple[str, str, str, list[str], int]:
-    """Topic, first sentence, start of the second (a name), four endings, the right one's index.
+    """Topic, first sentence, start of the second (a name), four endings, index of the correct one.
 
     The right ending belongs to the scene's topic; the others to three other topics.
     """
@@ -63,7 +63,7 @@ def continuation(rng: random.Random) -> tuple[str, str, str, list[str], int]:
 
 
 def facts() -> list[tuple[str, str, str, tuple[str, ...]]]:
-    """Every commonsense fact: question, concept asked about, answer, the pool of wrong answers (concept names)."""
+    """Every commonsense fact: question, concept asked about, answer, the pool of distractors (concept names)."""
     out = []
     for topic in PLACES:
         verbs = c.TOPICS[topic]["verbs"]
@@ -100,14 +100,14 @@ def facts() -> list[tuple[str, str, str, tuple[str, ...]]]:
 
 
 def commonsense(rng: random.Random, fact: tuple[str, str, str, tuple[str, ...]]) -> tuple[str, str, list[str], int]:
-    """Question, concept, five choices, the right one's index."""
+    """Question, concept, five choices, index of the correct one."""
     question, concept, answer, pool = fact
     choices, label = _shuffle(rng, answer, rng.sample(pool, 4))
     return question, english(concept), [english(choice) for choice in choices], label
 
 
 def story(rng: random.Random) -> tuple[str, str, list[str], int]:
-    """Context, question, four answers, the right one's index: what is not said but follows from a person's state."""
+    """Context, question, four answers, index of the correct one, which is implied by a person's state."""
     first, second = rng.sample(NAMES, 2)
     if rng.random() < 0.6:
         states = rng.sample(list(c.DESIRES), 4)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole road on the toy world, with the programs a user runs: world, MLM, nine tasks, zero-shot evaluation.
+# End to end on the toy world, with the programs a user runs: world, MLM, nine tasks, zero-shot evaluation.
 # `make demo` calls it; SEED=2 NAME=demo2 bash examples/toyworld/demo.sh runs another seed beside the first.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,7 +16,7 @@ if [ "$gpus" -eq 0 ]; then
 else
   ranks=$((gpus < 2 ? gpus : 2))
 fi
-launch() { # the launcher's own log lines go to a file, ours to the screen
+launch() { # without the launcher's own log lines
   deepspeed --num_gpus "$ranks" --log_level error train.py "$@"
 }
 say() { printf '\n== %s\n' "$*"; }

@@ -101,14 +101,14 @@ def askable(clause: Clause) -> list[str]:
 
 
 def paraphrase(rng: random.Random) -> tuple[Question, Question, int]:
-    """Two questions and 1 where they ask the same thing; else one or two words, or the thing asked for, differ."""
+    """Two questions and 1 where they are duplicates; else one or two words, or the slot in question, differ."""
     clause = draw_clause(rng, rng.sample(OPTIONAL, 2))
     ask = rng.choice(askable(clause))
     first = Question(clause, ask)
     if rng.random() < 0.5:
         return first, first, 1
     said = [s for s in askable(clause) if s != ask and not (s == "obj" and ask == "adj")]
-    if ask == "obj":  # the adjective is not said when the object is asked for
+    if ask == "obj":  # the adjective is omitted when the question is about the object
         said = [s for s in said if s != "adj"]
     if rng.random() < 0.3 or not said:
         return first, Question(clause, rng.choice([s for s in askable(clause) if s != ask])), 0

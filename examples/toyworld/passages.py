@@ -12,7 +12,7 @@ from examples.toyworld.pairs import Question
 
 @dataclass(frozen=True)
 class Passage:
-    """Facts, a question, and the (fact, slot) that answers it (None: the passage does not say)."""
+    """Facts, a question, and the (fact, slot) that answers it (None: unanswerable)."""
 
     facts: tuple[Clause, ...]
     question: Question
@@ -20,7 +20,7 @@ class Passage:
 
 
 def _facts(rng: random.Random, names: list[str], target: int, ask: str, answerable: bool) -> list[Clause]:
-    """A fact for every name; all but the target hold the slot asked for about half the time."""
+    """A fact for every name; the others fill the slot in question about half of the time."""
     facts: list[Clause] = []
     for i, name in enumerate(names):
         slots = [rng.choice([s for s in OPTIONAL if s != ask])]

@@ -1,4 +1,4 @@
-"""What the other tables lack of two targets: English training data of PAWS-X and Mewsli-X, and Mewsli-X's test data.
+"""Data of two more targets: English training data of PAWS-X and Mewsli-X, and test data of Mewsli-X.
 
 In the files and columns of the makers, so that `--source data/toyworld` trains these targets too. Like PAWS, a pair
 shares its words and differs, if it does, in who does what; as in Mewsli-X, a passage describes an entity (here a thing
@@ -45,20 +45,20 @@ def pawsx(seed: int, size: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
 
 
 def _swap(rng: random.Random) -> tuple[str, str, int]:
-    """Two facts told twice: the same (1), or with the two people exchanged (0); their order says nothing."""
+    """(text, text, label): two facts and a paraphrase of them (1), or the same with the two people swapped (0)."""
     names = rng.sample(NAMES, 2)
     one = two = draw_clause(rng, ["place"], subj=names[0])
     while two.verb == one.verb:
         two = draw_clause(rng, ["hour"], subj=names[1])
     label = rng.randrange(2)
-    told = [one, two] if label else [one.put(subj=two.subj), two.put(subj=one.subj)]
+    second = [one, two] if label else [one.put(subj=two.subj), two.put(subj=one.subj)]
     if rng.random() < 0.5:
-        told.reverse()
+        second.reverse()  # order carries no information
 
     def text(clauses: list[Clause]) -> str:
         return " ".join(say(clause, "en", synonyms=rng.random() < 0.5) for clause in clauses)
 
-    return text([one, two]), text(told), label
+    return text([one, two]), text(second), label
 
 
 def mewslix(seed: int, size: dict[str, int]) -> Iterator[tuple[str, list[Row]]]:
@@ -91,7 +91,7 @@ def _entities(seed: int) -> dict[str, Row]:
 
 
 def _mention(rng: random.Random, lang: str, name: str, entities: dict[str, Row]) -> tuple[Row, Row, Row]:
-    """(context, mention, entity): a sentence, where in it the object stands, and what it is."""
+    """(context, mention, entity): a sentence, the span of its object, and the entity of that object."""
     clause = draw_clause(rng, ["place"], need_object=True)
     parts = words(clause, lang)
     text, spans = join(parts)

@@ -138,7 +138,7 @@ def _qqp(rng: random.Random) -> Row:
         if first == second and say(first.clause, "en", first.ask, synonyms=True, long_question=True) == say(
             first.clause, "en", first.ask
         ):
-            return _qqp(rng)  # nothing in it can be said in two ways
+            return _qqp(rng)  # it has no paraphrase
     return {"question1": pair[0], "question2": pair[1], "label": label}
 
 
