@@ -4,8 +4,8 @@
 
 T tokens and S sequences in all; positions restart at `padding_idx + 1` in every sequence, as XLM-R was trained
 (starting at 0 changes outputs). The choices of a multiple-choice example are separate sequences. Every head gets a
-`HeadRows`, possibly of zero rows: all ranks then build the same graph, which ZeRO needs (DESIGN: decision 2).
-Sequences are laid out by length, longest first, so that attention can take equal neighbours together.
+`HeadRows`, possibly of zero rows: all ranks then build the same graph, which ZeRO needs (docs/design.md).
+Sequences are ordered by length, longest first, so that attention can batch neighbours of equal length.
 """
 
 from collections.abc import Callable, Sequence

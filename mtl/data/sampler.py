@@ -1,11 +1,13 @@
-"""Which examples make up step s: a pure function of (sizes, mixture, seed, step).
+"""The examples of step s as a pure function of (sizes, mixture, seed, step).
 
-No state, no I/O, no torch: `Sampler.batch(s)` gives the same examples on every rank, after every resume, and for any
-number of ranks. Randomness is counter-based (Philox keyed by the seed, counted by the step) and the order within a
-task is a keyed permutation with random access, one per epoch, so nothing has to be stored or replayed.
+No I/O, no torch: `Sampler.batch(s)` gives the same examples on every rank, for any number of ranks, and after a resume.
+Randomness is counter-based (Philox keyed by the seed, counted by the step), and the order within a task is a keyed
+permutation with random access, one per epoch, so nothing has to be stored or replayed.
 
-    sampler = Sampler(sizes=(1000, 50), shares=(0.9, 0.1), seed=1, batch=32, steps=500, by_task=True)
-    task, row = sampler.batch(17)
+    sampler = Sampler(
+        sizes=(1000, 50), kind="capped", capped=(500, 50), seed=1, batch_examples=32, steps=500, by_task=True
+    )
+    task, row = sampler.batch(17)      # int64 [32], int64 [32]
 
 Trade-off: the permutation is a Feistel network with cycle walking instead of a stored shuffle: 100 million examples
 cost no memory and no start-up time, at about 100 ns an example.
@@ -21,11 +23,11 @@ from common.errors import InputError
 DEFAULT_CAP = 2**17  # Phang et al. 2020: examples-proportional mixing, capped at 2^17 examples a task
 ANNEAL_FLOOR = 0.2  # Stickland & Murray 2019 (PALs): alpha = 1 - 0.8 (e - 1) / (E - 1)
 
-# Limits on the length of a run: a recount of all its draws (at every resume) stays a matter of seconds to minutes.
+# Limits on the length of a run: every resume recounts all draws, which must take seconds to minutes.
 MOST_STEPS = 10**7
 MOST_DRAWS = 10**10
 
-_TASKS, _ORDER = 1, 2  # purposes that keep the random streams apart
+_TASKS, _ORDER = 1, 2  # keys of independent random streams
 _ROUNDS = 6
 _BLOCK = 1 << 22  # draws recounted at once: 32 MB
 
@@ -67,25 +69,30 @@ def shares(
 
 @dataclass(frozen=True)
 class Sampler:
-    """Draws of a whole run. `sizes`: examples per task; `batch`: examples per step; `steps`: length of the run."""
+    """The draws of a whole run.
+
+    sizes: rows per task; kind, temperature, given: the mixture, see `shares`; capped: min(size, cap) per task, from
+    which shares are computed; batch_examples: examples per step; steps: length of the run; by_task: all examples of a
+    step come from one task. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS` examples.
+    """
 
     sizes: tuple[int, ...]
     kind: str
-    capped: tuple[int, ...]  # min(n, cap) per task, what the shares are computed from
+    capped: tuple[int, ...]
     seed: int
     batch_examples: int
     steps: int
     by_task: bool
     temperature: float = 1.0
     given: tuple[float, ...] | None = None
-    # (step, cursors) of the latest recount, so that asking for rising steps counts every draw once.
+    # (step, cursors) of the latest recount, so that ascending steps count every draw once.
     _counted: list[tuple[int, np.ndarray]] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.steps > MOST_STEPS or self.steps * self.batch_examples > MOST_DRAWS:
             raise InputError(
                 f"{self.steps} steps of {self.batch_examples} examples: more than the {MOST_STEPS:,} steps or"
-                f" {MOST_DRAWS:,} examples that a run may have; lower `epochs`, `steps` or `batch`"
+                f" {MOST_DRAWS:,} examples allowed in a run; lower `epochs`, `steps` or `batch`"
             )
 
     def shares_at(self, steps: np.ndarray | int) -> np.ndarray:
@@ -96,7 +103,7 @@ class Sampler:
         return np.broadcast_to(p, (*progress.shape, len(self.sizes)))
 
     def tasks(self, first: int, last: int) -> np.ndarray:
-        """Task of every draw of the steps first <= s < last: int64 [last - first, batch] ([..., 1] for `by_task`)."""
+        """Task of every draw of steps first <= s < last: int64 [steps, batch_examples] ([steps, 1] for `by_task`)."""
         width = 1 if self.by_task else self.batch_examples
         u = _uniform(self.seed, first, last, width)
         if self.kind == "annealed":
@@ -109,7 +116,7 @@ class Sampler:
         return np.searchsorted(edges, u, side="right")
 
     def cursors(self, step: int) -> np.ndarray:
-        """How many examples of each task were drawn before `step`: int64 [tasks]. Recounted, never stored."""
+        """Number of examples of each task drawn before `step`: int64 [tasks]. Recounted, never stored."""
         start, counts = 0, np.zeros(len(self.sizes), dtype=np.int64)
         if self._counted and self._counted[0][0] <= step:
             start, counts = self._counted[0][0], self._counted[0][1].copy()
@@ -123,49 +130,49 @@ class Sampler:
         return counts
 
     def batch(self, step: int, cursors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Task and row of every example of global step `step`: two int64 [batch], grouped by nothing.
+        """Task and row of every example of global step `step`: two int64 [batch_examples], in order of drawing.
 
-        `cursors` are `self.cursors(step)`, given by a caller that walks the steps in order and keeps count.
+        cursors: `self.cursors(step)`, if the caller keeps count.
         """
         if cursors is None:
             cursors = self.cursors(step)
         task = np.broadcast_to(self.tasks(step, step + 1)[0], (self.batch_examples,)).astype(np.int64)
         counts = np.bincount(task, minlength=len(self.sizes))
-        # The examples of a task are drawn one after another: how many of it came before each in this step.
-        order = np.argsort(task.astype(np.int16), kind="stable")  # of 16 bits: sorted by radix
+        # The index of each draw among the draws of its task in this step.
+        order = np.argsort(task.astype(np.int16), kind="stable")  # int16: radix sort
         drawn = np.empty(self.batch_examples, dtype=np.int64)
         drawn[order] = np.arange(self.batch_examples) - np.repeat(np.cumsum(counts) - counts, counts)
         drawn += np.asarray(cursors)[task]
         size = np.asarray(self.sizes)[task]
-        epoch, place = np.divmod(drawn, size)
+        epoch, position = np.divmod(drawn, size)
         first, last = np.divmod(cursors, self.sizes)[0], np.divmod(cursors + counts - 1, self.sizes)[0]
-        here = np.flatnonzero(counts)
-        keys = [_keys((self.seed, t, e)) for t in here.tolist() for e in range(int(first[t]), int(last[t]) + 1)]
+        drawn_tasks = np.flatnonzero(counts)
+        keys = [_keys((self.seed, t, e)) for t in drawn_tasks.tolist() for e in range(int(first[t]), int(last[t]) + 1)]
         epochs = np.where(counts > 0, last - first + 1, 0)
         key = (np.cumsum(epochs) - epochs - first)[task] + epoch
-        return task, _permute(place, size, np.array(keys), key)
+        return task, _permute(position, size, np.array(keys), key)
 
 
-def permute(place: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
-    """Keyed permutation of range(size): int64 [k] places -> int64 [k] rows, random access.
+def permute(position: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
+    """Keyed permutation of range(size): int64 [k] positions -> int64 [k] rows, random access.
 
-    A balanced Feistel network over the next even number of bits, applied again to whatever falls outside
+    A balanced Feistel network over the next even number of bits, applied again to values out of range
     (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite domains").
     """
-    alike = np.zeros(len(place), dtype=np.int64)
-    return _permute(place, alike + size, _keys(key)[None], alike)
+    zeros = np.zeros(len(position), dtype=np.int64)
+    return _permute(position, zeros + size, _keys(key)[None], zeros)
 
 
-def _permute(place: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """`permute` of many at once: int64 [k] places in ranges of `size` [k], under the round keys `keys[key]` [k]."""
+def _permute(position: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """`permute`, vectorised: int64 [k] positions in ranges of `size` [k], with the round keys `keys[key]` [k]."""
     # Bits of half a word: of size - 1, at least 1, rounded up to an even number, halved; float64 is exact below 2^53.
     bits = np.maximum(1, np.frexp((size - 1).astype(np.float64))[1])
     shift = ((bits + 1) // 2).astype(np.uint64)
     mask = (np.uint64(1) << shift) - np.uint64(1)
     limit = size.astype(np.uint64)
-    values = place.astype(np.uint64)
-    found = np.empty(len(place), dtype=np.int64)
-    at = np.arange(len(place))
+    values = position.astype(np.uint64)
+    found = np.empty(len(position), dtype=np.int64)
+    at = np.arange(len(position))
     while len(at):
         left, right = values >> shift, values & mask
         for turn in range(_ROUNDS):
@@ -188,7 +195,7 @@ def _keys(key: tuple[int, ...]) -> np.ndarray:
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit reaches every output bit. Changes `x`."""
+    """The finaliser of splitmix64 (Steele, Lea & Flood 2014): every input bit affects every output bit. In place."""
     x ^= x >> np.uint64(30)
     x *= np.uint64(0xBF58476D1CE4E5B9)
     x ^= x >> np.uint64(27)
@@ -198,7 +205,7 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 def _uniform(seed: int, first: int, last: int, width: int) -> np.ndarray:
-    """float64 [last - first, width] in [0, 1): numbers of the steps first <= s < last, whichever range is asked for."""
+    """float64 [last - first, width] in [0, 1): a pure function of (seed, step) for first <= step < last."""
     blocks = -(-width // 4)  # Philox gives four words a count; each step owns whole counts
     generator = np.random.Philox(key=[_TASKS, seed], counter=[first * blocks, 0, 0, 0])
     words = generator.random_raw((last - first) * blocks * 4).reshape(last - first, blocks * 4)

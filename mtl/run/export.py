@@ -1,8 +1,8 @@
-"""What leaves the house: the encoder as a Hugging Face folder, and the heads beside it.
+"""Export of a run: the encoder as a Hugging Face folder, and the heads beside it.
 
-`encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: safetensors in float32 from the
-master copies, the pooler included, tokenizer, config, a model card. `heads/` holds every head in one safetensors file
-with `heads.json`. Folders are written under a temporary name and renamed.
+`encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
+master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors file, and
+`heads.json`. Folders are written under a temporary name and renamed.
 """
 
 import json
@@ -23,7 +23,7 @@ from mtl.run.setup import Setup
 
 
 def export_run(made: Setup, weights: dict[str, Tensor], state: State, suffix: str, writes: bool) -> None:
-    """`encoder` and `heads` of a run (with `suffix`: encoder_last), from `Engine.full_weights`; one rank writes."""
+    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`, on the rank that `writes`."""
     if writes:
         card = model_card(made.run, made.tasks, state.step, state.dev)
         export_encoder(made.run.folder / f"encoder{suffix}", weights, made.source, made.tokenizer, card)
@@ -66,7 +66,7 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
 
 
 def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
-    """README.md of an exported encoder: where it comes from, what it was trained on, how it scored."""
+    """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
     base = config.encoder if isinstance(config.encoder, str) else "random weights"
     lines = ["---", "library_name: transformers"]
     if isinstance(config.encoder, str) and not Path(config.encoder).exists():
@@ -108,7 +108,7 @@ def _fresh(folder: Path) -> Path:
 
 
 def _put(writing: Path, folder: Path) -> None:
-    """Puts a finished folder in place; the old one is out of the way only between two renames."""
+    """Replaces `folder` by the finished `writing`; only between two renames there is neither."""
     old = folder.with_name(f".old-{folder.name}")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
