@@ -41,7 +41,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--resume", choices=("auto", "never"), default="auto", help="auto: go on where the run stopped")
     parser.add_argument("--accept-changes", action="store_true", help="go on with a changed config or changed data")
     parser.add_argument("--time-limit", metavar="HH:MM:SS", help="save and stop after so long (as Slurm writes it)")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # the launcher passes it
+    parser.add_argument("--local_rank", type=int, default=0, help=argparse.SUPPRESS)  # the launcher passes it
     return parser.parse_args()
 
 

@@ -1,8 +1,8 @@
 """Export of a run: the encoder as a Hugging Face folder, and the heads beside it.
 
 `encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
-master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors file, and
-`heads.json`. Folders are written under a temporary name and renamed.
+master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors
+file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
 import json
