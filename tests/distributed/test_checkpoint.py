@@ -143,7 +143,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
 
 CONVERT = """
 import sys, types, torch
-from mtl.engine import SAFE_CLASSES
+from mtl.distributed.engine import SAFE_CLASSES
 torch.serialization.add_safe_globals(list(SAFE_CLASSES))
 from deepspeed.checkpoint import ds_to_universal
 ds_to_universal.main(types.SimpleNamespace(

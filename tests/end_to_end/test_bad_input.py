@@ -173,6 +173,8 @@ def holds(read: Any, written: Any) -> bool:
         return isinstance(read, dict) and all(key in read and holds(read[key], value) for key, value in written.items())
     if isinstance(written, list):
         return len(read) == len(written) and all(map(holds, read, written))
+    if isinstance(written, str) and isinstance(read, int | float):  # "1" where a number is wanted
+        return float(written) == read
     return read == written and isinstance(read, bool) == isinstance(written, bool)
 
 

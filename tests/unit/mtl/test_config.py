@@ -18,7 +18,7 @@ GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 def load(tmp_path, values, *overrides):
     path = tmp_path / "c.json"
     path.write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
-    return run_config.load(str(path), list(overrides))
+    return run_tasks.load(str(path), list(overrides))[0]
 
 
 @pytest.mark.parametrize("path", sorted((HOUSE / "configs").glob("*.json")), ids=lambda p: p.stem)
