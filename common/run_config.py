@@ -144,6 +144,12 @@ class RunConfig(Strict):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
+    fast_zero2: bool = Field(
+        True,
+        description="ZeRO-2 gradients and optimizer step, and the gradient norm of ZeRO-1 and 2, by "
+        "mtl/distributed/{zero2_gradients,zero2_step,grad_norm}.py, which are tied to one version of DeepSpeed; false: "
+        "DeepSpeed's own",
+    )
     seed: int = Field(1, ge=0, lt=2**32)
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
     attention_probs_dropout_prob: float = Field(

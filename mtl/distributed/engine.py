@@ -143,12 +143,13 @@ class Engine:
             gc.unfreeze()  # or an engine that has had its time, and all it holds, would stay
         self.ds.train()  # all of it: a loaded encoder comes in eval mode
         self.stage = self.ds.zero_optimization_stage()
-        if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
-            grad_norm.in_one_message(self.ds.optimizer)  # where DeepSpeed would wait for the GPU several times
-        self.reduction: zero2_gradients.Reduction | None = None  # where gradients and step are ours, not DeepSpeed's
-        if self.stage == 2 and zero2_gradients.fits(self.ds.optimizer):
-            self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
-            zero2_step.Step(self.ds.optimizer, self.reduction.sums)
+        self.reduction: zero2_gradients.Reduction | None = None  # None: gradients and step are DeepSpeed's own
+        if config.fast_zero2 and hasattr(self.ds.optimizer, "scaled_global_norm"):
+            if not self.ds.optimizer.cpu_offload:
+                grad_norm.in_one_message(self.ds.optimizer)
+            if zero2_gradients.fits(self.ds.optimizer):
+                self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
+                zero2_step.Step(self.ds.optimizer, self.reduction.sums)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)

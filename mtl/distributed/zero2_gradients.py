@@ -15,12 +15,26 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from common.errors import InputError
+
+DEEPSPEED = "0.19.8"  # the version whose private attributes `zero2_gradients`, `zero2_step` and `grad_norm` use
 IN_FLIGHT = 2  # buckets that may be on their way at a time
+
+
+def check_version() -> None:
+    """`InputError` if the installed DeepSpeed is not the version that `fast_zero2` was written for."""
+    installed = version("deepspeed")
+    if installed != DEEPSPEED:
+        raise InputError(
+            f"fast_zero2 is written for DeepSpeed {DEEPSPEED}, {installed} is installed: install {DEEPSPEED}, or use "
+            "DeepSpeed's own gradients and step with --set fast_zero2=false"
+        )
 
 
 def fits(optimizer: Any) -> bool:
