@@ -155,7 +155,7 @@ class RunConfig(Strict):
     attention_probs_dropout_prob: float = Field(
         0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
     )
-    attention: Literal["auto", "triton", "varlen", "sdpa", "padded", "block"] = Field(
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded"] = Field(
         "auto", description="attention back-end; see mtl/model/attention.py"
     )
     gradient_checkpointing: bool = False
