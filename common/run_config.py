@@ -144,12 +144,18 @@ class RunConfig(Strict):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
+    fast_zero2: bool = Field(
+        True,
+        description="ZeRO-2 gradients and optimizer step, and the gradient norm of ZeRO-1 and 2, by "
+        "mtl/distributed/{zero2_gradients,zero2_step,grad_norm}.py, which are tied to one version of DeepSpeed; false: "
+        "DeepSpeed's own",
+    )
     seed: int = Field(1, ge=0, lt=2**32)
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
     attention_probs_dropout_prob: float = Field(
         0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
     )
-    attention: Literal["auto", "triton", "varlen", "sdpa", "padded", "block"] = Field(
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded"] = Field(
         "auto", description="attention back-end; see mtl/model/attention.py"
     )
     gradient_checkpointing: bool = False

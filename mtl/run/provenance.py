@@ -33,6 +33,7 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
             "cpu_threads": torch.get_num_threads(),
         },
         "deepspeed": made.ds,
+        "fast_zero2": plan.config.fast_zero2,
         "attention": backend,
         "compile": made.compiled,
         "gradient_checkpointing": plan.config.gradient_checkpointing,

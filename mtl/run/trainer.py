@@ -58,7 +58,7 @@ class Keeper:
         """
         if math.isfinite(norm):
             self._in_a_row = 0
-            self.state.decay *= optimizer.left(self.run.optimizer, factor)
+            self.state.decay *= optimizer.decay_factor(self.run.optimizer, factor)
             self.meter.add(now, stats, shares, self.run.micro_tokens)
         else:
             self._left_out(now, shares)
