@@ -42,7 +42,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Positions:
-    """What a head reads of n rows (m positions of the packed row in all), int64 arrays; see `tasks.head.HeadRows`."""
+    """What a head reads of n rows (m positions of the packed row in all); see `tasks.head.HeadRows`.
+
+    Arrays of integers; `labels` may be of real numbers.
+    """
 
     tokens: np.ndarray
     labels: np.ndarray
@@ -72,6 +75,7 @@ class TaskType(ABC, Generic[E]):
     dev_columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
     stored: ClassVar[tuple[str, ...]] = ()
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
+    accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
 
     # Data preparation

@@ -1,6 +1,6 @@
 """What the encoders of all task types share: tokenization, special tokens, and the form of an encoded row.
 
-A row is a dict of NumPy int32 arrays and ints,
+A row is a dict of NumPy int32 arrays and numbers,
 
     input_ids  int32 [length]   tokens of all sequences of the row, one sequence after the other
     lengths    int32 [n]        tokens of each sequence (n = 1, but one per choice for `choice`, and 2 for `pair`)
@@ -33,6 +33,7 @@ ENCODING_VERSION = 1
 SHORTEST = 12  # below this a pair has no room for words
 
 INT = pa.int32()
+FLOAT = pa.float32()
 INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 
 
@@ -133,3 +134,37 @@ def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[
     """A row per text, `<s> A </s>`, cut at its end."""
     ids = tokenize(tokenizer, texts)
     return [text_row(tokenizer, ids[text], to.max_length, to.truncated, index) for index, text in enumerate(texts)]
+
+
+def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to: Encoding) -> list[Row]:
+    """A row per text (second None) or pair of texts, as transformers truncates with `longest_first`."""
+    max_length, truncated = to.max_length, to.truncated
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    ids = tokenize(tokenizer, (text for pair in texts for text in pair if text is not None))
+    rows = []
+    for index, (text_a, text_b) in enumerate(texts):
+        if text_b is None:
+            rows.append(text_row(tokenizer, ids[text_a], max_length, truncated, index))
+            continue
+        a, b = ids[text_a], ids[text_b]
+        keep_a, keep_b = longest_first(len(a), len(b), max_length - 4)
+        if keep_a < len(a) or keep_b < len(b):
+            truncated["text"] += 1
+        rows.append(make_row([[bos, *a[:keep_a], eos, eos, *b[:keep_b], eos]], 1, index))
+    return rows
+
+
+def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
+    """How many of `a` and `b` tokens to keep so that at most `room` remain, taking from the longer one first.
+
+    Where both have to give, the halves are equal and an odd token goes to the longer text (transformers' rule,
+    truncation="longest_first").
+    """
+    if a + b <= room:
+        return a, b
+    short, long = min(a, b), max(a, b)
+    long = max(short, room - short)
+    if short + long > room:
+        short = room // 2
+        long = room - short
+    return (short, long) if a <= b else (long, short)
