@@ -11,9 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops, gpu, idle
-from mtl.data.packing import pack
 from mtl.model.encoder import encode
 from mtl.run import setup
+from tests.support.packing import pack_rows
 from tests.support.small import items_of, write_run
 
 
@@ -21,7 +21,7 @@ def test_operations_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
     """Forwards and backwards, on packed rows of every kind."""
     made = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
     encoder = made.model().encoder.train()
-    batch = pack(items_of(made, 4), [(task.name, task.task.kind) for task in made.tasks], made.special)
+    batch = pack_rows(items_of(made, 4), [(task.name, task.task.kind) for task in made.tasks], made.special)
     read = torch.cat([rows.tokens for rows in batch.heads.values()])
     assert 0 < len(read) < batch.tokens
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
