@@ -68,7 +68,6 @@ class TaskType(ABC, Generic[E]):
     the dev split alone. stored: the stored columns that `complete` and `positions` need.
     """
 
-    name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     labels: ClassVar[Literal["required", "optional", "none"]] = "none"
     columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()

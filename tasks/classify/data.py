@@ -23,10 +23,9 @@ class Classify:
     label: int
 
 
-class ClassifyType(TaskType[Classify]):
+class Type(TaskType[Classify]):
     """`<s> A </s></s> B </s>` or `<s> A </s>`; the head reads the first token."""
 
-    name = "classify"
     metrics = ("accuracy",)
     labels = "required"
     columns = (("label", INT),)

@@ -25,10 +25,9 @@ class Text:
     text: str
 
 
-class MlmType(TaskType[Text]):
+class Type(TaskType[Text]):
     """`<s> tokens </s>`, a long text cut into several rows; the head reads the masked tokens."""
 
-    name = "mlm"
     metrics = ("masked_accuracy",)
     all_embeddings = True
 

@@ -23,10 +23,9 @@ class Tag:
     tags: tuple[str, ...]
 
 
-class TagType(TaskType[Tag]):
+class Type(TaskType[Tag]):
     """`<s> words </s>`; the head reads the first token of every word."""
 
-    name = "tag"
     metrics = ("token_accuracy",)
     labels = "optional"
     columns = (("positions", INTS), ("labels", INTS))
