@@ -18,6 +18,7 @@ NAMES = (
     "tag",
     "mlm",
     "pair",
+    "regress",
 )
 
 TASK_TYPES: dict[str, TaskType[Any]] = {name: importlib.import_module(f"tasks.{name}.data").Type() for name in NAMES}
