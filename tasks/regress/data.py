@@ -13,6 +13,8 @@ from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import FLOAT, Encoding, Pieces, Row, encode_pairs
 
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, slots=True)
 class Regress:
@@ -42,9 +44,9 @@ class Type(TaskType[Regress]):
     def validate(self, example: Regress, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.text_a, "text_a", where)
         fields.check_text(example.text_b, "text_b", where)
-        if not abs(example.label) <= np.finfo(np.float32).max:  # so that NaN is refused, too
+        if not -LARGEST <= example.label <= LARGEST:  # NaN is neither
             found = fields.shorten(example.label)
-            raise InputError(f"{where}: field `label`: expected a finite number that float32 can hold, found {found}")
+            raise InputError(f"{where}: field `label`: expected a finite number (float32), found {found}")
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Regress], to: Encoding) -> list[Row]:
         """Adds `label`, a float. Texts are cut at their ends, the longer one first."""
