@@ -1,4 +1,4 @@
-"""What a task type tells data preparation, packing and dev evaluation. No torch: `tasks/head.py` is the other half."""
+"""The interface of a task type to data preparation, packing and dev evaluation. `tasks/head.py` is its torch half."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from common.columns import Columns, lists, plain, spread
-from common.errors import InputError
 from common.fields import Labels
 from tasks.encoding import Encoding, Pieces, Row, Special
 
@@ -58,6 +57,14 @@ class Positions:
         """Positions whose scores are laid out as a table: a line per row, a column per position of the row."""
         group = np.repeat(np.arange(len(counts)), counts)
         return cls(tokens, labels, counts, group, spread(np.zeros(len(counts), np.int64), counts))
+
+    @classmethod
+    def labelled(cls, columns: Columns, starts: np.ndarray) -> "Positions":
+        """The tokens at `positions` of each row of one sequence, with their `labels`."""
+        positions, labels = lists(columns["positions"]), lists(columns["labels"])
+        if not np.array_equal(positions.counts, labels.counts):
+            raise ValueError("`positions` and `labels` do not add up")
+        return cls(np.repeat(starts, positions.counts) + positions.values, labels.values, positions.counts)
 
 
 class TaskType(ABC, Generic[E]):
@@ -135,10 +142,3 @@ class TaskType(ABC, Generic[E]):
         values = plain(found)
         known = values[values >= 0]
         return float(np.bincount(known).max()) / len(values) if len(known) else 0.0
-
-
-def check_label(label: int, number: int | None, where: str) -> None:
-    """`InputError` unless 0 <= label < number (None: no upper limit)."""
-    if label < 0 or (number is not None and label >= number):
-        expected = f"0 to {number - 1}" if number else "0 or more"
-        raise InputError(f"{where}: field `label`: expected {expected}, found {label}")

@@ -123,34 +123,23 @@ def _backend(tokenizer: Pieces) -> Any:
     return backend
 
 
-def text_row(tokenizer: Pieces, ids: list[int], max_length: int, truncated: Counter[str], index: int) -> Row:
-    """A row of one sequence, `<s> A </s>`, cut at its end."""
-    if len(ids) > max_length - 2:
-        truncated["text"] += 1
-    return make_row([[tokenizer.bos_token_id, *ids[: max_length - 2], tokenizer.eos_token_id]], 1, index)
-
-
 def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
     """A row per text, `<s> A </s>`, cut at its end."""
-    ids = tokenize(tokenizer, texts)
-    return [text_row(tokenizer, ids[text], to.max_length, to.truncated, index) for index, text in enumerate(texts)]
+    return encode_pairs(tokenizer, [(text, None) for text in texts], to)
 
 
 def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to: Encoding) -> list[Row]:
-    """A row per text (second None) or pair of texts, as transformers truncates with `longest_first`."""
-    max_length, truncated = to.max_length, to.truncated
+    """A row per pair of texts or text (second None), as transformers truncates with `longest_first`."""
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
     ids = tokenize(tokenizer, (text for pair in texts for text in pair if text is not None))
     rows = []
     for index, (text_a, text_b) in enumerate(texts):
-        if text_b is None:
-            rows.append(text_row(tokenizer, ids[text_a], max_length, truncated, index))
-            continue
-        a, b = ids[text_a], ids[text_b]
-        keep_a, keep_b = longest_first(len(a), len(b), max_length - 4)
+        a, b = ids[text_a], [] if text_b is None else ids[text_b]
+        keep_a, keep_b = longest_first(len(a), len(b), to.max_length - (2 if text_b is None else 4))
         if keep_a < len(a) or keep_b < len(b):
-            truncated["text"] += 1
-        rows.append(make_row([[bos, *a[:keep_a], eos, eos, *b[:keep_b], eos]], 1, index))
+            to.truncated["text"] += 1
+        second = [] if text_b is None else [eos, *b[:keep_b], eos]
+        rows.append(make_row([[bos, *a[:keep_a], eos, *second]], 1, index))
     return rows
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from common import fields
 from common.columns import Columns, lists, plain
+from common.errors import InputError
 from common.fields import Labels
-from tasks.base import Positions, TaskType, check_label
+from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
 
 
@@ -40,7 +41,9 @@ class Type(TaskType[Classify]):
         fields.check_text(example.text_a, "text_a", where)
         if example.text_b is not None:
             fields.check_text(example.text_b, "text_b", where)
-        check_label(example.label, None if labels is None else len(labels), where)
+        if example.label < 0 or (labels is not None and example.label >= len(labels)):
+            expected = f"0 to {len(labels) - 1}" if labels else "0 or more"
+            raise InputError(f"{where}: field `label`: expected {expected}, found {example.label}")
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Classify], to: Encoding) -> list[Row]:
         """Adds `label`, an int. Texts are cut at their ends, the longer one first."""
