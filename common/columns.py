@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,12 @@ class Lists:
 
 Column = np.ndarray | Lists
 Columns = dict[str, Column]
+
+
+def as_numbers(values: ArrayLike) -> np.ndarray:
+    """int64, or float32 where `values` are real numbers: the two types that heads read."""
+    array = np.asarray(values)
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64, order="C", copy=False)
 
 
 def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:

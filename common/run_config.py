@@ -25,7 +25,7 @@ class TaskEntry(Strict):
 
     task: str | None = Field(None, description="name of a task of the table")
     name: str | None = Field(None, description="name of the user's own task")
-    kind: str | None = Field(None, description="own task: its task type, classify, span, choice, tag, mlm or pair")
+    kind: str | None = Field(None, description="own task: its task type, one of `tasks/registry.py`")
     labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
     metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
     language: str = Field("en", min_length=1, max_length=35, description="own task: language code")

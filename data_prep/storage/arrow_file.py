@@ -10,6 +10,7 @@ size. Trade-off: buffers must be aligned and uncompressed, as the writer of `sto
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,8 +52,7 @@ class File:
 
     def __init__(self, buffer: pa.Buffer, batches: list[pa.RecordBatch], columns: pa.Schema) -> None:
         """`ValueError` for columns with nulls, or whose buffers are not numbers that lie in `buffer`."""
-        whole = np.frombuffer(buffer, np.uint8)
-        words, longs = (whole[: len(whole) // size * size].view(f"i{size}") for size in (4, 8))
+        self._offsets = _view(buffer, np.dtype(np.int32))
         self.starts = np.cumsum([0, *(batch.num_rows for batch in batches)])
         self.names = tuple(columns.names)
         self._places: dict[str, _Places] = {}
@@ -60,8 +60,10 @@ class File:
         for index, column in enumerate(columns):
             found = [_places(batch.column(index), buffer) for batch in batches]
             values, room, offsets = np.array(found, dtype=np.int64).reshape(-1, 3).T.copy()
-            self._places[column.name] = _Places(values, room, offsets if pa.types.is_list(column.type) else None)
-            self._view[column.name] = longs if column.type == pa.int64() else words
+            is_list = pa.types.is_list(column.type)
+            self._places[column.name] = _Places(values, room, offsets if is_list else None)
+            dtype = np.dtype((column.type.value_type if is_list else column.type).to_pandas_dtype())
+            self._view[column.name] = _view(buffer, dtype)
 
     def gather(self, rows: np.ndarray, names: Iterable[str]) -> Columns:
         """Columns of the given rows (each in the file), in their order; `ValueError` for lists that do not add up."""
@@ -75,7 +77,7 @@ class File:
                 columns[name] = view[values + place]
                 continue
             at = places.offsets[batch] + place
-            first, last = view[at].astype(np.int64), view[at + 1].astype(np.int64)
+            first, last = self._offsets[at].astype(np.int64), self._offsets[at + 1].astype(np.int64)
             counts = last - first
             if len(rows) and (first.min() < 0 or counts.min() < 0 or np.any(last > places.room[batch])):
                 raise ValueError(f"`{name}`: its lists do not add up")
@@ -90,7 +92,7 @@ class File:
             view, places = self._view[name], self._places[name]
             first, room = int(places.values[batch]), int(places.room[batch])
             at = None if places.offsets is None else int(places.offsets[batch])
-            found[name] = (view[first : first + room], None if at is None else view[at : at + rows + 1])
+            found[name] = (view[first : first + room], None if at is None else self._offsets[at : at + rows + 1])
         return found
 
     def whole(self, name: str) -> np.ndarray:
@@ -98,6 +100,11 @@ class File:
         view, places = self._view[name], self._places[name]
         parts = [view[at : at + room] for at, room in zip(places.values.tolist(), places.room.tolist(), strict=True)]
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+
+def _view(buffer: pa.Buffer, dtype: np.dtype[Any]) -> np.ndarray:
+    """The whole file as numbers of this type."""
+    return np.frombuffer(buffer, dtype, buffer.size // dtype.itemsize)
 
 
 def _places(column: pa.Array, buffer: pa.Buffer) -> tuple[int, int, int]:

@@ -38,7 +38,7 @@ def problem(columns: dict[str, View], rows: int, labels: int | None, vocabulary:
         ("`lengths` or `units` below their least", lambda: bool(np.any(parts < 1) or np.any(units < 0))),
         ("`input_ids` outside the vocabulary", lambda: bool(np.any(ids < 0) or np.any(ids >= (vocabulary or 2**31)))),
     ]
-    if "label" in columns:
+    if "label" in columns and columns["label"][0].dtype.kind == "i":  # else a number, not an index
         most = labels if labels is not None else _counts(columns, "lengths")
         checks.append(("`label` outside the labels", lambda: outside("label", 0, most)))
     if "start" in columns:

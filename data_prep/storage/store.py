@@ -49,7 +49,7 @@ def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
     arrays = []
     for field in columns:
         values = [row[field.name] for row in rows]
-        if pa.types.is_integer(field.type):
+        if not pa.types.is_list(field.type):
             arrays.append(pa.array(np.array(values, field.type.to_pandas_dtype())))
         else:
             ends = np.cumsum([0] + [len(v) for v in values], dtype=np.int32)
@@ -105,7 +105,7 @@ class Split:
         self.rows = int(self._file.starts[-1])
 
     def whole(self, name: str) -> np.ndarray:
-        """A plain column of all rows (int32; passage_key: int64), for dev sets and checks: it is copied into memory."""
+        """A plain column of all rows, for dev sets and checks: it is copied into memory."""
         return self._file.whole(name)
 
     @property
@@ -149,7 +149,7 @@ class Split:
         return self._file.gather(self._within(rows), names)
 
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """The rows with these numbers, in this order: read-only int32 views for lists, ints for the rest. O(rows)."""
+        """The rows with these numbers, in this order: read-only int32 views for lists, else numbers. O(rows)."""
         wanted = self._within(rows)
         starts = self._file.starts
         chunks = np.searchsorted(starts, wanted, side="right") - 1
@@ -158,7 +158,7 @@ class Split:
         for chunk, place in zip(chunks.tolist(), (wanted - starts[chunks]).tolist(), strict=True):
             row: dict[str, Any] = {}
             for name, (values, offsets) in opened[chunk].items():
-                row[name] = int(values[place]) if offsets is None else values[offsets[place] : offsets[place + 1]]
+                row[name] = values[place].item() if offsets is None else values[offsets[place] : offsets[place + 1]]
             taken.append(row)
         return taken
 

@@ -29,10 +29,9 @@ class Span:
     answers: tuple[tuple[str, int], ...]
 
 
-class SpanType(TaskType[Span]):
+class Type(TaskType[Span]):
     """`<s> question </s></s> window </s>`, one row per window of the context; the head reads every token."""
 
-    name = "span"
     metrics = ("squad", "squad_v2")
     columns = (("start", INT), ("end", INT))
     dev_columns = (("offset_start", INTS), ("offset_end", INTS))
