@@ -128,7 +128,7 @@ class TaskData:
     def altered(self, row: int) -> str:
         """What to say of a training row that is not what was prepared."""
         return (
-            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids, lengths or labels out of range): "
+            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids or lengths out of range): "
             "has the file changed? delete its folder and prepare again"
         )
 
