@@ -1,5 +1,6 @@
 """Columns of many rows at once, in NumPy: plain columns are arrays, list columns are `Lists`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,22 @@ def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - counts), counts) + np.arange(total)
+
+
+def concatenated(parts: Sequence[Column]) -> Column:
+    """One column of the rows of `parts`, one after another."""
+    if isinstance(parts[0], Lists):
+        some = [lists(part) for part in parts]
+        return Lists(np.concatenate([part.values for part in some]), np.concatenate([part.counts for part in some]))
+    return np.concatenate([plain(part) for part in parts])
+
+
+def selected(column: Column, rows: np.ndarray) -> Column:
+    """The rows of a column with these numbers, in this order."""
+    if isinstance(column, Lists):
+        counts = column.counts[rows]
+        return Lists(column.values[spread(column.starts[rows], counts)], counts)
+    return column[rows]
 
 
 def lists(column: Column) -> Lists:

@@ -9,8 +9,8 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from common.errors import InputError
+from common.files import file_sha256
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.storage.store import file_sha256
 from mtl.model import weight_files
 from mtl.model.encoder import load_config, load_encoder
 from mtl.model.loading import loading

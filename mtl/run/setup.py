@@ -13,9 +13,9 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
+from common.files import file_sha256
 from common.run_config import HOUSE, RandomEncoder, RunConfig
 from data_prep.run_tasks import load
-from data_prep.storage.store import file_sha256
 from mtl.data import task_data
 from mtl.data.plan import Plan
 from mtl.data.task_data import TaskData

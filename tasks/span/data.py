@@ -52,7 +52,6 @@ class Type(TaskType[Span]):
         return Span(name, question, context, fields.answers(row, "start", where))
 
     def validate(self, example: Span, where: str, labels: Sequence[str] | None = None) -> None:
-        fields.check_unicode(example.id, "id", where)  # it is stored, for the predictions
         fields.check_text(example.question, "question", where)
         fields.check_text(example.context, "context", where)
         for number, (text, start) in enumerate(example.answers):

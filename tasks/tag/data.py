@@ -45,7 +45,6 @@ class Type(TaskType[Tag]):
             fields.check_text(word, f"words, number {number}", where)
             if not tag.strip():
                 raise InputError(f"{where}: field `tags`, number {number}: expected a tag, found {tag!r}")
-            fields.check_unicode(tag, f"tags, number {number}", where)
             if labels is not None and tag not in labels:
                 known = shorten(", ".join(labels))
                 raise InputError(f"{where}, tags: {shorten(tag)} is not among the task's labels ({known})")
