@@ -102,6 +102,7 @@ def dry_run(args: argparse.Namespace, first: bool) -> int:
 
 
 def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: "Watch") -> int:
+    from common import files
     from mtl.data import loader
     from mtl.distributed import collectives, engine
     from mtl.distributed.shutdown import REASONS, STOPPED
@@ -143,8 +144,8 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: 
         state.ranks, state.identity = world, identity
         state.be_patient(run.evaluate.patience)
     if rank == 0:
-        provenance.write(run.folder / "config.json", run.model_dump())
-        provenance.write(run.folder / "run.json", provenance.describe(made, world, runner.backend))
+        files.write_json(run.folder / "config.json", run.model_dump())
+        files.write_json(run.folder / "run.json", provenance.describe(made, world, runner.backend))
 
     # Loop.
     stopping = 0

@@ -41,20 +41,22 @@ MICRO = 32_768  # tokens that are held at once, about
 class Variant:
     """`tune`: of bench/train_ours.py; `micro`: `tune`'s tokens held at once, about; `stage`: the file of `_stages`;
 
-    `way`: of bench/train_theirs.py, "" for ours; `times`: of the default's examples a step; 0: the published 32.
+    `way`: of bench/train_theirs.py, "" for ours; `fast_zero2`: as in the run config; `times`: of the default's
+    examples a step; 0: the published 32.
     """
 
     what: str
     tune: tuple[tuple[str, Any], ...] = ()
     stage: str = "stage2"
     way: str = ""
+    fast_zero2: bool = True
     times: int = 1
     micro: int = MICRO
 
     @property
     def program(self) -> tuple[str, ...]:
         """Variants of which this is equal are run by one program."""
-        return (self.way, str(self.times)) if self.way else (self.stage,)
+        return (self.way, str(self.times)) if self.way else (self.stage, str(self.fast_zero2))
 
 
 VARIANTS = {
@@ -73,6 +75,7 @@ VARIANTS = {
     "twice": Variant("ours, twice the tokens a step", times=2),
     "16k": Variant("ours, 16,384 tokens at once", micro=16_384),
     "32_eager": Variant("ours, 32 examples a step, nothing compiled", (("compile", False),), times=0),
+    "deepspeed_zero2": Variant("ours, gradients and step by DeepSpeed's own code", fast_zero2=False),
     "no_overlap": Variant("ours, ZeRO-2 without overlap_comm", stage="no_overlap"),
 }
 AGAINST = {name: "32" if name.startswith("32") else "default" for name in VARIANTS}  # whom each one races
@@ -123,6 +126,7 @@ class Bench:
         variant, ranks = VARIANTS[name], self.options.ranks
         examples = self._examples(variant if variant.way else VARIANTS["default"])
         sets = [f"batch.examples={examples}", f"deepspeed={self.stages[variant.stage]}"]
+        sets += [] if variant.fast_zero2 else ["fast_zero2=false"]
         program, more = "bench/train_ours.py", []
         if variant.way:
             accumulate = self.accumulate * variant.times if variant.times else 1

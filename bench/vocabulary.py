@@ -36,7 +36,7 @@ from bench import madeup, traffic
 from common.deepspeed_config import read_deepspeed
 from mtl.data import loader
 from mtl.distributed import engine
-from mtl.distributed.optimizer import left
+from mtl.distributed.optimizer import decay_factor
 from mtl.model import trimmed_embeddings
 from mtl.run import setup
 
@@ -133,7 +133,7 @@ class Side:
             batches = loader.micro_batches(made.plan, now, shares, self.rank, made.special)
             present = {made.names[t] for t in np.flatnonzero(now.counts)}
             _, _, factor = self.runner.step(now.number, batches, present, {})
-            self.decay *= left(made.run.optimizer, factor)
+            self.decay *= decay_factor(made.run.optimizer, factor)
             self.done += 1
 
     def logged(self, counted: traffic.Traffic) -> tuple[dict[str, float], dict[str, float]]:

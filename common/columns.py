@@ -1,8 +1,10 @@
 """Columns of several rows in NumPy: plain columns are arrays, list columns are `Lists`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,33 @@ Column = np.ndarray | Lists
 Columns = dict[str, Column]
 
 
+def as_numbers(values: ArrayLike) -> np.ndarray:
+    """int64, or float32 where `values` are real numbers: the two types that heads read."""
+    array = np.asarray(values)
+    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64, order="C", copy=False)
+
+
 def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """int64 [sum of counts]: the concatenated ranges starts[i], ..., starts[i] + counts[i] - 1."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     return np.repeat(starts - (ends - counts), counts) + np.arange(total)
+
+
+def concatenated(parts: Sequence[Column]) -> Column:
+    """One column of the rows of `parts`, one after another."""
+    if isinstance(parts[0], Lists):
+        some = [lists(part) for part in parts]
+        return Lists(np.concatenate([part.values for part in some]), np.concatenate([part.counts for part in some]))
+    return np.concatenate([plain(part) for part in parts])
+
+
+def selected(column: Column, rows: np.ndarray) -> Column:
+    """The rows of a column with these numbers, in this order."""
+    if isinstance(column, Lists):
+        counts = column.counts[rows]
+        return Lists(column.values[spread(column.starts[rows], counts)], counts)
+    return column[rows]
 
 
 def lists(column: Column) -> Lists:

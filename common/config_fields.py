@@ -4,13 +4,12 @@ The limits are not recommendations: they are far beyond realistic values, and wi
 support.
 """
 
-import json
+import difflib
 import os
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from common.errors import InputError
 
 
 class Strict(BaseModel):
@@ -82,21 +81,35 @@ def shape(values: dict[str, Any]) -> dict[str, Any]:
     try:
         checked = Shape.model_validate(values).model_dump()
     except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            raise ValueError(f"unknown key `{key}`; known: {', '.join(Shape.model_fields)}") from None
-        message = problem["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{key}: {message}" if key else message) from None
+        raise ValueError(explain(error, Shape)) from None
     return {key: checked[key] for key in values if checked[key] is not None}
 
 
-def check_unicode(where: str, values: Any) -> None:
-    """`InputError` if a string in `values` has an unpaired surrogate, which UTF-8 cannot encode."""
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        around = repr(error.object[max(0, error.start - 20) : error.end])
-        raise InputError(f"{where}: half of a surrogate pair, which is no character, after {around}") from None
-    except RecursionError:
-        raise InputError(f"{where}: nested too deeply") from None
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem that `model` has with a config in one line, with the nearest known name for an unknown key."""
+    problem, *more = error.errors()
+    # What is wrong with a model in a union says more than that the value is not of the other type either.
+    inner = [p for p in more if any(str(part)[:1].isupper() for part in p["loc"])]
+    problem = next((p for p in inner if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
+    # Which member of a union was tried is of no interest.
+    parts = [p for p in problem["loc"] if not (str(p)[:1].isupper() or str(p).startswith("function-"))]
+    where = ".".join(map(str, parts))
+    if problem["type"] == "extra_forbidden":
+        for part in parts[:-1]:
+            model = _inside(model, part)
+        return f"unknown key `{where}`; {nearest(str(parts[-1]), model.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _inside(model: type[BaseModel], part: int | str) -> type[BaseModel]:
+    """The model of a field of `model`, or of what a list or a union in it holds; `model` itself for a list's index."""
+    if isinstance(part, int):
+        return model
+    annotation = model.model_fields[part].annotation
+    return next(m for m in (annotation, *get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel))
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from common.config_fields import Strict
+from common.config_fields import Strict, explain
 from common.errors import InputError
-from common.run_config import HOUSE, RunConfig, nearest, read_json
+from common.run_config import HOUSE, RunConfig, read_json
 
 # DeepSpeed keys that the run config determines, and its field.
 OWNED = {
@@ -121,7 +121,7 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     try:
         checked = DeepSpeedFile.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        raise InputError(f"{path}: {explain(error, DeepSpeedFile)}") from None
     return {
         **checked.model_dump(exclude_unset=True),
         "train_micro_batch_size_per_gpu": 1,
@@ -130,20 +130,3 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
         "steps_per_print": 2**31,
         "zero_allow_untested_optimizer": True,
     }
-
-
-def _explain(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "extra_forbidden":
-        model: type[Strict] = DeepSpeedFile
-        for key in problem["loc"][:-1]:
-            model = _parts(model.model_fields[str(key)].annotation)[0]
-        return f"`{where}` is not a key that works here; {nearest(str(problem['loc'][-1]), model.model_fields)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}, found {str(problem['input'])[:60]!r}" if where else message
-
-
-def _parts(annotation: Any) -> list[Any]:
-    members = (annotation, *getattr(annotation, "__args__", ()))
-    return [part for part in members if isinstance(part, type) and issubclass(part, Strict)]

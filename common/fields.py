@@ -19,16 +19,9 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def check_text(text: str, field: str, where: str) -> None:
-    """Raises `EmptyText` for a text without visible characters, `InputError` for one that UTF-8 cannot encode."""
+    """Raises `EmptyText` for a text without a visible character."""
     if not text or text.isspace():
         raise EmptyText(f"{where}: field `{field}`: expected a text, found {text!r}")
-    check_unicode(text, field, where)
-
-
-def check_unicode(text: str, field: str, where: str) -> None:
-    # An unpaired surrogate (from a JSON escape such as \ud800) has no UTF-8 encoding and no tokenization.
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{where}: field `{field}`: expected Unicode text, found half of a surrogate pair")
 
 
 def get(row: dict[str, Any], name: str, where: str) -> Any:

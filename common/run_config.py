@@ -5,16 +5,15 @@ Fields are typed and documented where they are declared; the error for an unknow
 `tasks`. DeepSpeed's own keys are in `ds_configs/` (`common/deepspeed_config.py`).
 """
 
-import difflib
 import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from common import jsontext
-from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, check_unicode, shape
+from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, shape
 from common.errors import InputError
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -25,7 +24,7 @@ class TaskEntry(Strict):
 
     task: str | None = Field(None, description="name of a task of the table")
     name: str | None = Field(None, description="name of the user's own task")
-    kind: str | None = Field(None, description="own task: its task type, classify, span, choice, tag, mlm or pair")
+    kind: str | None = Field(None, description="own task: its task type, one of `tasks/registry.py`")
     labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
     metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
     language: str = Field("en", min_length=1, max_length=35, description="own task: language code")
@@ -144,12 +143,18 @@ class RunConfig(Strict):
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
+    fast_zero2: bool = Field(
+        True,
+        description="ZeRO-2 gradients and optimizer step, and the gradient norm of ZeRO-1 and 2, by "
+        "mtl/distributed/{zero2_gradients,zero2_step,grad_norm}.py, which are tied to one version of DeepSpeed; false: "
+        "DeepSpeed's own",
+    )
     seed: int = Field(1, ge=0, lt=2**32)
     hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
     attention_probs_dropout_prob: float = Field(
         0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
     )
-    attention: Literal["auto", "triton", "varlen", "sdpa", "padded", "block"] = Field(
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded"] = Field(
         "auto", description="attention back-end; see mtl/model/attention.py"
     )
     gradient_checkpointing: bool = False
@@ -224,11 +229,10 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
     values = read_json(path)
     for override in overrides or []:
         _apply(values, override)
-        check_unicode("--set", values)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        raise InputError(f"{path}: {explain(error, RunConfig)}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -243,7 +247,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(values).__name__}")
-    check_unicode(str(path), values)
     return values
 
 
@@ -253,7 +256,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise InputError(f"--set {override}: expected key.path=value")
     try:
         value = jsontext.parse(text)
-    except json.JSONDecodeError:
+    except json.JSONDecodeError as error:
+        if text.startswith(('"', "[", "{")):
+            raise InputError(f"--set {override}: not valid JSON ({error.msg})") from None
         value = text  # a bare word is a string
     place: Any = values
     *parents, last = key.split(".")
@@ -288,39 +293,3 @@ def _position(place: list[Any], part: str, override: str) -> int:
     if part.isdigit() and int(part) < len(place):
         return int(part)
     raise InputError(f"--set {override}: no entry {part!r} in the list")
-
-
-def _explain(error: ValidationError) -> str:
-    """The first problem in one line, with the nearest known name for an unknown key."""
-    problem, *more = error.errors()
-    # What is wrong with a random encoder says more than that it is not the name of one either.
-    random = [p for p in more if p["loc"][:2] == ("encoder", "RandomEncoder")]
-    problem = next((p for p in random if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
-    # Which member of a union was tried is of no interest.
-    where = [str(p) for p in problem["loc"] if p != "RandomEncoder" and not str(p).startswith("function-")]
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(where[:-1])
-        return f"unknown key `{'.'.join(where)}`; {nearest(where[-1], known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(where)}: {message}" if where else message
-
-
-def _fields_at(where: list[str]) -> list[str]:
-    model: type[BaseModel] = RunConfig
-    children: dict[str, type[BaseModel]] = {
-        "tasks": TaskEntry,
-        "mixture": Mixture,
-        "batch": Batch,
-        "optimizer": Optimizer,
-        "evaluate": Evaluate,
-        "checkpoint": Checkpoint,
-        "encoder": RandomEncoder,
-    }
-    if where:
-        model = children.get(where[0], RunConfig)
-    return list(model.model_fields)
-
-
-def nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean `{close[0]}`?" if close else f"known: {', '.join(known)}"

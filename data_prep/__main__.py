@@ -20,21 +20,11 @@ from common.errors import InputError
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["list"]:
-        return _list(arguments[1:])
-    parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
-    parser.add_argument(
-        "--source", action="append", help="`hub` or a folder; given again: where to look next (default: hub)"
-    )
-    parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a config field")
-    options = parser.parse_args(arguments)
     try:
-        if options.jobs < 1:
-            raise InputError(f"--jobs {options.jobs}: expected 1 or more")
-        run(options.config, options.set, options.source or ["hub"], options.out, options.jobs)
+        if arguments[:1] == ["list"]:
+            _list(arguments[1:])
+        else:
+            _prepare(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -44,7 +34,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _list(arguments: list[str]) -> int:
+def _prepare(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
+    parser.add_argument(
+        "--source", action="append", help="`hub` or a folder; given again: where to look next (default: hub)"
+    )
+    parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a config field")
+    options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: expected 1 or more")
+    run(options.config, options.set, options.source or ["hub"], options.out, options.jobs)
+
+
+def _list(arguments: list[str]) -> None:
     from data_prep.listing import render
     from data_prep.sources.folders import Folder
 
@@ -52,12 +57,7 @@ def _list(arguments: list[str]) -> int:
     parser.add_argument("--data", default="data", help="the folder of prepared and downloaded data (default: data)")
     parser.add_argument("--source", action="append", default=[], help="a folder with data sets; may be given again")
     options = parser.parse_args(arguments)
-    try:
-        print(render(Path(options.data), [Folder.open(Path(s)) for s in options.source if s != "hub"]))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    print(render(Path(options.data), [Folder.open(Path(s)) for s in options.source if s != "hub"]))
 
 
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:

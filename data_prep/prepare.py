@@ -6,15 +6,12 @@ the first; the kernel releases it when its holder dies, so temporary folders fou
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -24,37 +21,23 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
+from common import files
 from common.errors import InputError
 from common.fields import EmptyText
 from data_prep.convert import Dropped
 from data_prep.datasets.published_files import PUBLISHED
 from data_prep.encoding import token_ids
 from data_prep.sources.licence import licence_of
-from data_prep.sources.locate import Located, Part
-from data_prep.storage import manifest as manifests
+from data_prep.sources.locate import Located
 from data_prep.storage import store
 from data_prep.workers import Encoder, Job
-from tasks.base import Example, TaskType
+from tasks.base import Example
 from tasks.encoding import ENCODING_VERSION
 from tasks.mlm.data import MLM_PROBABILITY
 from tasks.registry import TASK_TYPES
 from tasks.span.data import QUESTION_TOKENS, STRIDE
 
 SHARD = 1024
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one split holds."""
-
-    rows: int = 0
-    examples: int = 0
-    tokens: int = 0
-    units: int = 0
-    dropped: Counter[str] = field(default_factory=Counter)
-    truncated: Counter[str] = field(default_factory=Counter)
-    unknown_labels: int = 0
-    lengths: Counter[int] = field(default_factory=Counter)
 
 
 def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[store.Prepared, bool]:
@@ -67,19 +50,10 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         if length > limit:
             raise InputError(f"dataset {job.dataset}: {name} {length} is more than the tokenizer's {limit}")
     for path in (str(out), located.origin, *(part.name for part in (*located.train, *located.dev))):
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise InputError(
-                f"{path}: the name is not valid UTF-8, so the manifest cannot hold it; rename it"
-            ) from None
+        if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
+            raise InputError(f"{path}: the name is not valid UTF-8, so it cannot be printed or stored; rename it")
     home = out / job.dataset
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        (home / ".lock").touch()
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
-    with _lock(home), _disk(home):
+    with _locked(home):
         for leftover in home.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         sources = _hashes(job, located)
@@ -102,12 +76,15 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         try:
             manifest = _build(job, located, encoder, temporary)
             manifest["source"] = {"from": located.origin, "files": sources, "differs": _differing(located, sources)}
-            files = (file for part in (*located.train, *located.dev) for file in part.files)
-            manifest["licence"] = licence_of(files, located.licence)
+            read = (path for part in (*located.train, *located.dev) for path in part.files)
+            manifest["licence"] = licence_of(read, located.licence)
             manifest["fingerprint"] = store.short_hash([key, sources, manifest["files"]])
-            _finish(temporary, manifest)
+            manifest["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+            for file in temporary.iterdir():
+                files.fsync(file)
+            store.write_manifest(temporary, manifest)
             temporary.rename(final)
-            _sync(home)
+            files.fsync(home)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
@@ -120,40 +97,13 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
     task_type = TASK_TYPES[job.kind]
     if task_type.labels == "optional" and labels is None:
         found: set[str] = set()
-        for example in _examples(job, located, "train", Tally()):
+        for example in _examples(job, located, "train", Counter()):
             found.update(task_type.labels_in(example))
         labels = tuple(sorted(found))
-    splits = {}
-    vocabulary = len(encoder.tokenizer)
-    seen = np.zeros(vocabulary, bool)
-    for split in store.SPLITS:
-        tally = Tally()
-        gold: list[dict[str, Any]] | None = [] if split == "dev" and task_type.gold is not None else None
-        examples = _seen(_examples(job, located, split, tally), task_type, labels, tally, gold)
-        total = _total(located.train if split == "train" else located.dev)
-        with tqdm(desc=f"{job.dataset} {split}", total=total, unit=" examples", file=sys.stderr) as bar:
-            _write_split(job, labels, split, examples, tally, encoder, folder, bar)
-            bar.update(sum(tally.dropped.values()))
-        if tally.rows == 0:
-            dropped = ", ".join(f"{n} {reason}" for reason, n in tally.dropped.items())
-            why = f" (dropped: {dropped})" if dropped else ""
-            raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
-        if gold is not None:
-            batch = pa.RecordBatch.from_pylist(gold, schema=task_type.gold)
-            store.write_table(folder / store.EXAMPLES, [batch], task_type.gold)
-        file = f"{split}.arrow"
-        try:
-            seen |= token_ids.used(store.Split(folder / file).token_columns(), vocabulary)
-        except ValueError as error:
-            raise InputError(f"dataset {job.dataset}: the tokenizer contradicts itself ({error})") from None
-        splits[split] = {
-            "rows": tally.rows, "examples": tally.examples, "tokens": tally.tokens, "units": tally.units,
-            "dropped": dict(sorted(tally.dropped.items())), "truncated": dict(sorted(tally.truncated.items())),
-            "unknown_labels": tally.unknown_labels,
-            "length_histogram": _histogram(tally.lengths), "file": file, "sha256": store.file_sha256(folder / file),
-        }  # fmt: skip
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": store.file_sha256(path)}
+    seen = np.zeros(len(encoder.tokenizer), bool)
+    splits = {split: _write_split(job, labels, located, encoder, folder, split, seen) for split in store.SPLITS}
+    written = {
+        path.name: {"bytes": path.stat().st_size, "sha256": files.file_sha256(path)}
         for path in sorted(folder.iterdir())
     }
     return {
@@ -161,7 +111,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
         "language": job.language, "max_length": job.max_length,
         "query_length": next(iter(task_type.encoding_parts(job.max_length, job.query_length)), None),
         "tokenizer": encoder.fingerprint, "splits": splits,
-        "files": files, "encoding": {
+        "files": written, "encoding": {
             "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
             "mlm_probability": MLM_PROBABILITY,
         },
@@ -169,8 +119,73 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
     }  # fmt: skip
 
 
-def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[Example]:
-    """Validated examples of a split; drops are counted in `tally.dropped`."""
+def _write_split(
+    job: Job,
+    labels: tuple[str, ...] | None,
+    located: Located,
+    encoder: Encoder,
+    folder: Path,
+    split: str,
+    seen: np.ndarray,
+) -> dict[str, Any]:
+    """Writes one split; returns what the manifest says of it. `seen`: bool [vocabulary], marks the ids in its rows."""
+    task_type, known = TASK_TYPES[job.kind], set(labels or ())
+    total: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    truncated: Counter[str] = Counter()
+    lengths: Counter[int] = Counter()
+    gold: list[dict[str, Any]] = []
+
+    def examples() -> Iterator[Example]:
+        for example in _examples(job, located, split, dropped):
+            if split == "dev" and task_type.gold is not None:
+                gold.append({"example": total["examples"], **task_type.gold_record(example)})
+            total["unknown labels"] += sum(label not in known for label in task_type.labels_in(example))
+            total["examples"] += 1
+            yield example
+
+    def shards() -> Iterator[tuple[Any, ...]]:
+        source, first = examples(), 0
+        while shard := list(islice(source, SHARD)):
+            yield job, labels, split, first, shard
+            first += len(shard)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for data, cut in encoder.map(shards()):
+            batch = pa.ipc.open_stream(data).read_next_batch()
+            truncated.update(cut)
+            lengths.update(batch.column("length").to_pylist())
+            total["units"] += int(batch.column("units").to_numpy().sum())
+            ids, numbers = batch.column("input_ids").values.to_numpy(), batch.column("example").to_numpy()
+            if ids.max(initial=0) >= len(seen):
+                raise InputError(f"dataset {job.dataset}: the tokenizer gave an id outside its {len(seen)} tokens")
+            seen[ids] = True
+            total["with rows"] += len(np.unique(numbers))
+            bar.update(int(numbers[-1]) + 1 - bar.n if len(numbers) else 0)
+            yield batch
+
+    rows_to_read = [part.total for part in (located.train if split == "train" else located.dev)]
+    expected = None if None in rows_to_read else sum(rows or 0 for rows in rows_to_read)
+    with tqdm(desc=f"{job.dataset} {split}", total=expected, unit=" examples", file=sys.stderr) as bar:
+        store.write_table(folder / f"{split}.arrow", batches(), store.schema(job.kind, split))
+        if without := total["examples"] - total["with rows"]:
+            dropped["no token left by the tokenizer"] += without
+        bar.update(sum(dropped.values()))
+    if not lengths:
+        why = f" (dropped: {', '.join(f'{n} {reason}' for reason, n in dropped.items())})" if dropped else ""
+        raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
+    if gold:
+        store.write_table(folder / store.EXAMPLES, [pa.RecordBatch.from_pylist(gold, task_type.gold)], task_type.gold)
+    return {
+        "rows": lengths.total(), "examples": total["examples"], "units": total["units"],
+        "tokens": sum(length * rows for length, rows in lengths.items()),
+        "dropped": dict(sorted(dropped.items())), "truncated": dict(sorted(truncated.items())),
+        "unknown_labels": total["unknown labels"], "length_histogram": _histogram(lengths),
+    }  # fmt: skip
+
+
+def _examples(job: Job, located: Located, split: str, dropped: Counter[str]) -> Iterator[Example]:
+    """Validated examples of a split; those left out are counted in `dropped`."""
     parts = located.train if split == "train" else located.dev
     task_type = TASK_TYPES[job.kind]
     for part in parts:
@@ -181,78 +196,16 @@ def _examples(job: Job, located: Located, split: str, tally: Tally) -> Iterator[
                 example = part.convert(row, where, job.labels or ())
                 task_type.validate(example, where, job.labels)
             except Dropped as reason:
-                tally.dropped[str(reason)] += 1
+                dropped[str(reason)] += 1
             except EmptyText:
                 # The public datasets have a few such rows; in a user's own file it is a mistake.
                 if not located.known:
                     raise
-                tally.dropped["empty text"] += 1
+                dropped["empty text"] += 1
             else:
                 yield example
         if none_yet and len(parts) > 1:
             raise InputError(f"dataset {job.dataset}: {part.name}: no rows in it; copy or download it again")
-
-
-def _seen(
-    examples: Iterator[Example],
-    task_type: TaskType[Any],
-    labels: tuple[str, ...] | None,
-    tally: Tally,
-    gold: list[dict[str, Any]] | None,
-) -> Iterator[Example]:
-    """Passes examples on, counts them and their unknown labels, and collects in `gold` what dev scoring needs."""
-    known = set(labels or ())
-    for example in examples:
-        if gold is not None:
-            gold.append({"example": tally.examples, **task_type.gold_record(example)})
-        tally.unknown_labels += sum(label not in known for label in task_type.labels_in(example))
-        tally.examples += 1
-        yield example
-
-
-def _write_split(
-    job: Job,
-    labels: tuple[str, ...] | None,
-    split: str,
-    examples: Iterator[Example],
-    tally: Tally,
-    encoder: Encoder,
-    folder: Path,
-    bar: "tqdm[Any]",
-) -> None:
-    columns = store.schema(job.kind, split)
-
-    def shards() -> Iterator[tuple[Any, ...]]:
-        first = 0
-        while shard := list(islice(examples, SHARD)):
-            yield job, labels, split, first, shard
-            first += len(shard)
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for data, truncated in encoder.map(shards()):
-            batch = pa.ipc.open_stream(data).read_next_batch()
-            tally.truncated.update(truncated)
-            tally.rows += batch.num_rows
-            lengths = batch.column("length").to_numpy()
-            tally.tokens += int(lengths.sum())
-            tally.units += int(batch.column("units").to_numpy().sum())
-            tally.lengths.update(lengths.tolist())
-            numbers = batch.column("example").to_numpy()
-            with_rows.append(len(np.unique(numbers)))
-            bar.update(int(numbers[-1]) + 1 - bar.n if len(numbers) else 0)
-            yield batch
-
-    with_rows: list[int] = []
-    store.write_table(folder / f"{split}.arrow", batches(), columns)
-    without = tally.examples - sum(with_rows)
-    if without:
-        tally.dropped["no token left by the tokenizer"] += without
-
-
-def _total(parts: list[Part]) -> int | None:
-    """Rows to read, where it is cheap to know."""
-    totals = [part.total for part in parts]
-    return None if None in totals else sum(total or 0 for total in totals)
 
 
 def _hashes(job: Job, located: Located) -> dict[str, str]:
@@ -260,7 +213,7 @@ def _hashes(job: Job, located: Located) -> dict[str, str]:
     hashes = {}
     parts = [*located.train, *located.dev]
     for part in tqdm(parts, desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
-        found = [store.file_sha256(file) for file in part.files]
+        found = [files.file_sha256(file) for file in part.files]
         hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)
     return hashes
 
@@ -279,41 +232,12 @@ def _histogram(lengths: Counter[int]) -> dict[str, int]:
     return {f"<={edge}": bins[edge] for edge in sorted(bins)}
 
 
-def _finish(folder: Path, manifest: dict[str, Any]) -> None:
-    """Puts everything on the disk, the manifest last."""
-    for path in folder.iterdir():
-        _sync(path)
-    manifest["created"] = datetime.now(UTC).isoformat(timespec="seconds")
-    manifest["sha256"] = manifests.checksum(manifest)
-    path = folder / store.MANIFEST
-    path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextlib.contextmanager
-def _disk(home: Path) -> Iterator[None]:
+def _locked(home: Path) -> Iterator[None]:
+    """Makes the folder, in which one process at a time prepares; `InputError` where it cannot be written."""
     try:
-        yield
+        home.mkdir(parents=True, exist_ok=True)
+        with files.lock(home / ".lock", f"{home}: another data_prep is at work there; waiting for it", wait=True):
+            yield
     except OSError as error:
         raise InputError(f"{home}: cannot be written ({error.strerror or error})") from None
-
-
-@contextlib.contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Only one process at a time prepares a dataset in this folder."""
-    with (home / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{home}: another data_prep is at work there; waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

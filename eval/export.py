@@ -60,8 +60,7 @@ def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
-    elif head.module.num_labels is not None:
-        config.num_labels = head.module.num_labels
+    config.update(dict(head.module.export_config))
     if head.module.auto_class is None:
         raise InputError(f"--task {head.task}: transformers has no class for encoder and head of a {head.kind} task")
     model = getattr(transformers, head.module.auto_class).from_config(config)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.files import file_sha256
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.convert import Convert
 from data_prep.datasets.test_sets import HubTest, Layout, TestSet, names
@@ -19,7 +20,6 @@ from data_prep.sources import hub
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.sources_lock import Lock
-from data_prep.storage.store import file_sha256
 from eval.rows import NotThere
 
 Rows = list[tuple[str, dict[str, Any]]]

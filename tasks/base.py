@@ -1,4 +1,4 @@
-"""What a task type tells data preparation, packing and dev evaluation. No torch: `tasks/head.py` is the other half."""
+"""The interface of a task type to data preparation, packing and dev evaluation. `tasks/head.py` is its torch half."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 
 from common.columns import Columns, lists, plain, spread
-from common.errors import InputError
 from common.fields import Labels
 from tasks.encoding import Encoding, Pieces, Row, Special
 
@@ -42,7 +41,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Positions:
-    """What a head reads of n rows (m positions of the packed row in all), int64 arrays; see `tasks.head.HeadRows`."""
+    """What a head reads of n rows (m positions of the packed row in all); see `tasks.head.HeadRows`.
+
+    Arrays of integers; `labels` may be of real numbers.
+    """
 
     tokens: np.ndarray
     labels: np.ndarray
@@ -56,6 +58,14 @@ class Positions:
         group = np.repeat(np.arange(len(counts)), counts)
         return cls(tokens, labels, counts, group, spread(np.zeros(len(counts), np.int64), counts))
 
+    @classmethod
+    def labelled(cls, columns: Columns, starts: np.ndarray) -> "Positions":
+        """The tokens at `positions` of each row of one sequence, with their `labels`."""
+        positions, labels = lists(columns["positions"]), lists(columns["labels"])
+        if not np.array_equal(positions.counts, labels.counts):
+            raise ValueError("`positions` and `labels` do not add up")
+        return cls(np.repeat(starts, positions.counts) + positions.values, labels.values, positions.counts)
+
 
 class TaskType(ABC, Generic[E]):
     """One task type: its examples, how they are checked and encoded, what its head reads of a row.
@@ -65,13 +75,13 @@ class TaskType(ABC, Generic[E]):
     the dev split alone. stored: the stored columns that `complete` and `positions` need.
     """
 
-    name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     labels: ClassVar[Literal["required", "optional", "none"]] = "none"
     columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
     dev_columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
     stored: ClassVar[tuple[str, ...]] = ()
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
+    accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
 
     # Data preparation
@@ -132,10 +142,3 @@ class TaskType(ABC, Generic[E]):
         values = plain(found)
         known = values[values >= 0]
         return float(np.bincount(known).max()) / len(values) if len(known) else 0.0
-
-
-def check_label(label: int, number: int | None, where: str) -> None:
-    """`InputError` unless 0 <= label < number (None: no upper limit)."""
-    if label < 0 or (number is not None and label >= number):
-        expected = f"0 to {number - 1}" if number else "0 or more"
-        raise InputError(f"{where}: field `label`: expected {expected}, found {label}")

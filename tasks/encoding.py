@@ -1,6 +1,6 @@
 """What the encoders of all task types share: tokenization, special tokens, and the form of an encoded row.
 
-A row is a dict of NumPy int32 arrays and ints,
+A row is a dict of NumPy int32 arrays and numbers,
 
     input_ids  int32 [length]   tokens of all sequences of the row, one sequence after the other
     lengths    int32 [n]        tokens of each sequence (n = 1, but one per choice for `choice`, and 2 for `pair`)
@@ -33,6 +33,7 @@ ENCODING_VERSION = 1
 SHORTEST = 12  # below this a pair has no room for words
 
 INT = pa.int32()
+FLOAT = pa.float32()
 INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 
 
@@ -122,14 +123,37 @@ def _backend(tokenizer: Pieces) -> Any:
     return backend
 
 
-def text_row(tokenizer: Pieces, ids: list[int], max_length: int, truncated: Counter[str], index: int) -> Row:
-    """A row of one sequence, `<s> A </s>`, cut at its end."""
-    if len(ids) > max_length - 2:
-        truncated["text"] += 1
-    return make_row([[tokenizer.bos_token_id, *ids[: max_length - 2], tokenizer.eos_token_id]], 1, index)
-
-
 def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
     """A row per text, `<s> A </s>`, cut at its end."""
-    ids = tokenize(tokenizer, texts)
-    return [text_row(tokenizer, ids[text], to.max_length, to.truncated, index) for index, text in enumerate(texts)]
+    return encode_pairs(tokenizer, [(text, None) for text in texts], to)
+
+
+def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to: Encoding) -> list[Row]:
+    """A row per pair of texts or text (second None), as transformers truncates with `longest_first`."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    ids = tokenize(tokenizer, (text for pair in texts for text in pair if text is not None))
+    rows = []
+    for index, (text_a, text_b) in enumerate(texts):
+        a, b = ids[text_a], [] if text_b is None else ids[text_b]
+        keep_a, keep_b = longest_first(len(a), len(b), to.max_length - (2 if text_b is None else 4))
+        if keep_a < len(a) or keep_b < len(b):
+            to.truncated["text"] += 1
+        second = [] if text_b is None else [eos, *b[:keep_b], eos]
+        rows.append(make_row([[bos, *a[:keep_a], eos, *second]], 1, index))
+    return rows
+
+
+def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
+    """How many of `a` and `b` tokens to keep so that at most `room` remain, taking from the longer one first.
+
+    Where both have to give, the halves are equal and an odd token goes to the longer text (transformers' rule,
+    truncation="longest_first").
+    """
+    if a + b <= room:
+        return a, b
+    short, long = min(a, b), max(a, b)
+    long = max(short, room - short)
+    if short + long > room:
+        short = room // 2
+        long = room - short
+    return (short, long) if a <= b else (long, short)

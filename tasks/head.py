@@ -5,7 +5,7 @@ loads there. Each reads only the hidden states it needs (m positions of the pack
 the unit losses, which the plan's weights normalise. Zero rows give a loss of 0 with a complete graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig
 
-from common.columns import Columns
+from common.columns import Columns, as_numbers
 from tasks.base import Positions
 from tasks.encoding import Row
 
@@ -40,7 +40,8 @@ class HeadRows:
 
     tokens: int64 [m], positions in the packed row. classify: the first token of each sequence; choice: the first token
     of every choice; span: all tokens of the sequence; tag, mlm: the labelled tokens.
-    labels: int64 [n] (span: [n, 2] start and end, counted in the sequence; tag, mlm: [m]).
+    labels: int64 [n] (span: [n, 2] start and end, counted in the sequence; tag, mlm: [m]); float32 where they are real
+    numbers.
     group, column: int64 [m], line and column of a token's score in a table (choice, span; else empty).
     width: columns of the table (choice: most choices; span: longest sequence).
     counts: int64 NumPy [n], positions of each row.
@@ -60,7 +61,7 @@ class HeadRows:
     def of(cls, read: Positions) -> "HeadRows":
         """The same as tensors."""
         arrays = (read.tokens, read.labels, read.group, read.column)
-        tokens, labels, group, column = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in arrays)
+        tokens, labels, group, column = (torch.from_numpy(as_numbers(array)) for array in arrays)
         width = int(read.counts.max(initial=0)) if len(read.column) else 0
         return cls(tokens, labels, group, column, width, read.counts)
 
@@ -74,13 +75,14 @@ class Head(nn.Module):
     """Scores, loss, decoding and dev metrics of one task.
 
     auto_class: the transformers class that encoder and head export to; export_prefix: of this module's parameters
-    there. outcome: what dev evaluation keeps of an example besides loss, units and units right, by name.
+    there; export_config: fields of its config, where the task has no label names. outcome: what dev evaluation keeps
+    of an example besides loss, units and units right, by name.
     """
 
     reads_pooler: ClassVar[bool] = False
     auto_class: ClassVar[str | None] = None
     export_prefix: ClassVar[str] = ""
-    num_labels: ClassVar[int | None] = None  # of the exported config, where the task has no label names
+    export_config: ClassVar[Mapping[str, Any]] = {}
     outcome: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
@@ -110,6 +112,10 @@ class Head(nn.Module):
         """
         losses = F.cross_entropy(scores, rows.labels, ignore_index=-1, reduction="none")
         return losses, (scores.argmax(-1) == rows.labels).float()
+
+    def known(self, rows: HeadRows) -> Tensor:
+        """bool [u]: the units whose label is known, over which the mean loss is taken."""
+        return torch.ones(len(rows.labels), dtype=torch.bool, device=rows.labels.device)
 
     def loss(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor, Tensor]:
         """(what to send backward, summed unit losses, units right), float32 scalars, of one micro-batch."""

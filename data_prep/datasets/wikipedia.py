@@ -6,7 +6,7 @@ language has fewer). Only the files that hold these are downloaded.
 
 from common.languages import ALL
 from data_prep.datasets.schema import Dataset, Hub
-from tasks.mlm.data import MlmType
+from tasks.registry import TASK_TYPES
 
 DUMP = "20231101"
 DEV_DOCUMENTS, TRAIN_DOCUMENTS = 200, 20_000
@@ -23,7 +23,7 @@ WIKIPEDIA = tuple(
             ("train",),
             ("train",),
             ("id", "text"),
-            MlmType().from_row,
+            TASK_TYPES["mlm"].from_row,
             documents=(DEV_DOCUMENTS, TRAIN_DOCUMENTS),
         ),
         (),

@@ -21,9 +21,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.errors import InputError
+from common.files import file_sha256
 from data_prep.datasets.schema import Published
 from data_prep.sources.sources_lock import Lock
-from data_prep.storage.store import file_sha256
 
 ATTEMPTS = 3  # per mirror
 TIMEOUT = 30.0  # seconds without a byte

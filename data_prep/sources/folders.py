@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from common.errors import InputError
-from data_prep.storage.store import file_sha256
+from common.files import file_sha256
 
 
 def check_folders(option: str, places: Sequence[str | Path]) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from common.errors import InputError
+from common.files import file_sha256
 from data_prep.datasets.revisions import REVISIONS
 from data_prep.formats import readers
 from data_prep.formats.readers import Rows
 from data_prep.sources.sources_lock import Lock
-from data_prep.storage.store import file_sha256
 
 CONVERTED = "refs/convert/parquet"
 ATTEMPTS = 3

@@ -9,14 +9,12 @@ look again.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from common import jsontext
+from common import files, jsontext
 from common.errors import InputError
 
 NAME = "sources.lock.json"
@@ -75,12 +73,9 @@ class Lock:
     def _changed(self) -> Iterator[dict[str, Any]]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / f".{NAME}.lock").open("a") as guard:
-                fcntl.flock(guard, fcntl.LOCK_EX)
+            with files.lock(self.folder / f".{NAME}.lock", f"{self.path}: waiting for another data_prep", wait=True):
                 content = self._read()
                 yield content
-                temporary = self.path.with_name(f".{NAME}.tmp")
-                temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-                os.replace(temporary, self.path)
+                files.write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from None

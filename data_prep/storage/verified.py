@@ -2,8 +2,8 @@
 
 `.verified.json` in the folder holds size, times, inode and sha256 of each file as it was *before* it was read. Whoever
 writes to a file changes its ctime, which no program can set back, so an altered, replaced or copied file is read again.
-Trade-off: bits that rot on the disk without a write are found by `python -m data_prep` (it always reads everything) and
-by the ranges that `mtl/data/loader.py` checks, not at each start.
+Trade-off: bits that rot on the disk without a write are found by `python -m data_prep`, which always reads everything,
+not at each start.
 """
 
 import json
@@ -12,17 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from common.files import write_json
+
 NOTE = ".verified.json"
 # The clock of files may stand still for so long: a file changed just before the note may have been changed after it.
 _TICK_NS = 50_000_000
 
 
 def state(folder: Path, files: dict[str, Any]) -> dict[str, list[Any]]:
-    """Name -> [bytes, mtime, ctime, inode, sha256] of `files` of a manifest, as they are now (`OSError`: not there)."""
+    """Name -> [bytes, mtime, ctime, inode, sha256] of `files` of a manifest that are there, as they are now."""
     found = {}
     for name, info in files.items():
-        now = os.stat(folder / name)
-        found[name] = [now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, info["sha256"]]
+        with suppress(OSError):
+            now = os.stat(folder / name)
+            found[name] = [now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, info["sha256"]]
     return found
 
 
@@ -38,10 +41,5 @@ def known(folder: Path, now: dict[str, list[Any]]) -> bool:
 
 def remember(folder: Path, before: dict[str, list[Any]]) -> None:
     """Notes that files in this `state` are whole; where that cannot be written, the next start reads them again."""
-    writing = folder / f"{NOTE}.{os.getpid()}"
     with suppress(OSError):
-        try:
-            writing.write_text(json.dumps(before), encoding="utf-8")
-            writing.replace(folder / NOTE)
-        finally:
-            writing.unlink(missing_ok=True)
+        write_json(folder / NOTE, before)

@@ -35,8 +35,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eval.retrieval.retrieve import centre
-from eval.retrieval.search import Neighbours, top_k_both
+from eval.retrieval.neighbors import Neighbours, centre, top_k_both
 
 NEIGHBOURS = 4
 SCORES = (

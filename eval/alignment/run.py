@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from common import files
 from common.errors import InputError
 from eval import read
 from eval.alignment import measures as align
@@ -23,7 +24,6 @@ from eval.driver import results
 from eval.inference.embed import MAX_LENGTH, embed_layers
 from eval.inference.encoder import Subject
 from eval.suites import TARGETS
-from mtl.run import provenance
 
 VERSION = 1  # of the scores: change it with anything that changes one
 
@@ -59,7 +59,7 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
         for subject, some in zip(subjects, layers, strict=True):
             bar.set_description(f"{subject.name}: alignment")
             result["encoders"].append(_one(subject, some, loaded, options, bar))
-            provenance.write(folder / "align.json", result)
+            files.write_json(folder / "align.json", result)
             del subject.encoder  # one at a time on the device
     return result, folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 Result = dict[str, Any]
 
@@ -37,63 +38,46 @@ def table(result: Result) -> str:
     first = result["encoders"][0]
     for name, encoder in zip(_called(result["encoders"]), result["encoders"], strict=True):
         count = len(encoder["languages"])
-        parts += [f"{name}: mean over {count} language{'s' if count > 1 else ''}", _aligned(_scores(encoder)), ""]
-        if encoder is not first and _shared(encoder, first, "means"):
-            parts += [f"{name} less {_called(result['encoders'])[0]}", _aligned(_differences(encoder, first)), ""]
+        parts += [f"{name}: mean over {count} language{'s' if count > 1 else ''}", _text(_scores(encoder)), ""]
+        if encoder is not first and (layers := _shared(encoder, first, "means")):
+            scores, before = (_means(one, "score").loc[layers] for one in (encoder, first))
+            gain = scores - before.set_axis(scores.columns, axis=1)  # whose names carry the number of pairs
+            parts += [f"{name} less {_called(result['encoders'])[0]}", _text(gain, "+"), ""]
     return "\n".join(parts).rstrip()
 
 
-def _scores(encoder: Result) -> list[list[str]]:
-    means = encoder["means"]
-    columns = [(name, key) for name in _names(encoder) for key in ("score", "random")]
-    columns = [(name, key) for name, key in columns if key == "score" or name.startswith("margin")]
-    rows = [
-        ["layer", *(name if key == "score" else f"margin_random@{name.partition('@')[2]}" for name, key in columns)]
-    ]
-    rows += [[layer, *(_number(name, scores[name][key]) for name, key in columns)] for layer, scores in means.items()]
-    for label, choose in (("lowest", min), ("highest", max)):
-        cells = []
-        for name, _ in columns:
-            controls = [scores[name]["random"] for scores in means.values() if scores[name]["random"] is not None]
-            cells.append(_number(name, choose(controls) if controls else None))
-        rows.append([f"random, {label}", *cells])
-    return rows
+def _means(encoder: Result, key: str) -> pd.DataFrame:
+    """[layers, scores], NaN where undefined."""
+    means = {layer: {name: cell[key] for name, cell in scores.items()} for layer, scores in encoder["means"].items()}
+    return pd.DataFrame.from_dict(means, orient="index", dtype=float)
 
 
-def _differences(encoder: Result, baseline: Result) -> list[list[str]]:
-    names, before = _names(encoder), _names(baseline)
-    rows = [["layer", *names]]
-    for layer in _shared(encoder, baseline, "means"):
-        cells = []
-        for name, old_name in zip(names, before, strict=True):
-            new, old = encoder["means"][layer][name]["score"], baseline["means"][layer][old_name]["score"]
-            cells.append(_number(name, None if new is None or old is None else new - old, "+"))
-        rows.append([layer, *cells])
-    return rows
+def _scores(encoder: Result) -> pd.DataFrame:
+    """Scores by layer, the range of the controls, and beside the margin its control, which is not near 0."""
+    scores, random = _means(encoder, "score"), _means(encoder, "random")
+    shown = pd.concat([scores, random.agg(["min", "max"]).set_axis(["random, lowest", "random, highest"])])
+    margin = next(name for name in shown if name.startswith("margin"))
+    control = pd.concat([random[margin], shown[margin].iloc[-2:]])
+    shown.insert(list(shown).index(margin) + 1, margin.replace("margin", "margin_random"), control)
+    return shown
 
 
-def _names(encoder: Result) -> list[str]:
-    return list(next(iter(encoder["means"].values())))
+def _text(frame: pd.DataFrame, sign: str = "") -> str:
+    """Names of scores in three lines (what, which, how many pairs), so that columns stay narrow."""
+    cells = {}
+    for name, column in frame.items():
+        places = 1 if str(name).startswith((*_PERCENT, "rank")) else 3
+        cells[_split(str(name))] = [
+            "–" if pd.isna(value) else f"{round(value, places) + 0.0:{sign}.{places}f}" for value in column
+        ]
+    text = pd.DataFrame(cells, index=frame.index).rename_axis(columns=[None, "layer", None])
+    return text.to_string(sparsify=False)
 
 
-def _number(name: str, value: float | None, sign: str = "") -> str:
-    places = 1 if name.startswith((*_PERCENT, "rank")) else 3
-    return "–" if value is None else f"{round(value, places) + 0.0:{sign}.{places}f}"
-
-
-def _aligned(rows: list[list[str]]) -> str:
-    """Columns to the right; names of scores in three lines (what, which, how many pairs), so that they stay narrow."""
-    header = [["", name, ""] if name == "layer" else _split(name) for name in rows[0]]
-    lines = [*([cells[i] for cells in header] for i in range(3)), *rows[1:]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    text = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*text[:3], "  ".join("-" * w for w in widths), *text[3:]])
-
-
-def _split(name: str) -> list[str]:
+def _split(name: str) -> tuple[str, str, str]:
     what, _, n = name.partition("@")
     first, _, second = what.rpartition("_")
-    return [first, second, f"@{n}"]
+    return first, second, f"@{n}"
 
 
 def heat_maps(result: Result, folder: Path) -> list[Path]:

@@ -1,48 +1,29 @@
 """scores.json: reading earlier results, writing, and a lock that admits one driver per folder."""
 
-import contextlib
-import fcntl
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.errors import InputError
 from eval.inference.encoder import Subject
 from eval.metrics import aggregate
 from eval.suites import Target
-from mtl.run import provenance
 
 NAME = "scores.json"
 LOCK = ".lock"
 
 
-def make(folder: Path) -> None:
-    """Creates the folder of results; `InputError` if that fails."""
+def locked(folder: Path) -> AbstractContextManager[Any]:
+    """Makes the folder and keeps other drivers out of it, in a `with`; `InputError` if one is at work there."""
+    busy = f"{folder}: another evaluation is at work there; wait for it or choose another --out"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        return files.lock(folder / LOCK, busy, wait=False)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another --out") from None
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Creates and locks the folder; `InputError` if another driver holds the lock."""
-    make(folder)
-    try:
-        file = (folder / LOCK).open("a")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{folder}: another evaluation is at work there; wait for it or choose another --out"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
-        yield
+        raise InputError(f"{folder}: cannot be made or written ({error.strerror}); choose another --out") from None
 
 
 def begin(
@@ -98,4 +79,4 @@ def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str
 def write(result: dict[str, Any], targets: Sequence[Target], folder: Path) -> None:
     """Updates the averages over `targets` and replaces scores.json atomically."""
     result["average"] = aggregate.average(result, result["suite"], targets)
-    provenance.write(folder / NAME, result)
+    files.write_json(folder / NAME, result)

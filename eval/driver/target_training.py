@@ -20,6 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from common import files
 from common import run_config as configs
 from common.errors import InputError
 from data_prep.run_tasks import load
@@ -29,7 +30,7 @@ from eval.driver import subprocesses
 from eval.inference.encoder import Subject
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
-from mtl.run import checkpoint, provenance, setup
+from mtl.run import checkpoint, setup
 from mtl.run.run_lock import Lock
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
@@ -153,7 +154,7 @@ class Stage:
             kept = self._put_aside()
             tqdm.write(f"{self.name}: the earlier run had other settings or data; kept as {kept}", file=sys.stderr)
         self.folder.mkdir(parents=True, exist_ok=True)
-        provenance.write(self.folder / REQUEST, request)
+        files.write_json(self.folder / REQUEST, request)
         reported = 0
 
         def watch() -> None:
@@ -172,10 +173,7 @@ class Stage:
     def _put_aside(self) -> Path:
         """Renames the run folder to NAME.1 (2, ...); `InputError` while another run works in it."""
         lock, _ = Lock.take(self.folder, Member.here(0))
-        number = 1
-        while (kept := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
-            number += 1
-        self.folder.rename(kept)
+        kept = files.put_aside(self.folder)
         Lock(kept, lock.token).release_all()
         return kept
 

@@ -9,12 +9,12 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from common.errors import InputError
+from common.files import file_sha256
 from data_prep.encoding import tokenizer as tokenizers
-from data_prep.storage.store import file_sha256
 from mtl.model import weight_files
 from mtl.model.encoder import load_config, load_encoder
 from mtl.model.loading import loading
-from mtl.model.saved_heads import LoadedHead, beside, load_heads
+from mtl.model.saved_heads import LoadedHead, heads_folder_of, load_heads
 
 _HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
 
@@ -41,7 +41,7 @@ class Subject:
 
         try:
             folder = Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
-            weight_files.needed(self.spec, weight_files.download(self.spec, revision=folder.name))
+            weight_files.require(self.spec, weight_files.download(self.spec, revision=folder.name))
             return folder
         except InputError as error:
             raise InputError(f"--encoder: {error}") from None
@@ -100,8 +100,8 @@ class Subject:
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:
-        """Heads saved beside the encoder, by task (`heads_last` for `encoder_last`); empty if it is not from a run."""
-        folder = beside(self.folder)
+        """The heads saved with the encoder, by task (`encoder_last` has `heads_last`); none if it is not from a run."""
+        folder = heads_folder_of(self.folder)
         heads = load_heads(folder) if folder.is_dir() else {}
         for head in heads.values():
             head.module.to(self.device)
@@ -120,8 +120,8 @@ class Subject:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over the weight files, config.json and the tokenizer; independent of the folder's path."""
-        files = weight_files.needed(self.spec, weight_files.weight_files(self.folder))
+        """sha256 over the weights files, config.json and the tokenizer; the folder's place does not matter."""
+        files = weight_files.require(self.spec, weight_files.weight_files(self.folder))
         digest = hashlib.sha256(tokenizers.fingerprint(self.tokenizer).encode())
         for path in [*files, self.folder / "config.json"]:
             digest.update(bytes.fromhex(file_sha256(path)))

@@ -17,7 +17,7 @@ from data_prep.datasets.test_sets import TEST_SETS
 from eval.inference.artifacts import Job, predictions, vectors
 from eval.metrics import score, tagging
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.retrieval import mining, ranking, retrieve
+from eval.retrieval import mining, neighbors, ranking
 from eval.retrieval.mining import NEIGHBOURS, Corpus
 from eval.rows import Corpora, Loaded
 from eval.suites import Target
@@ -75,7 +75,8 @@ def _of_language(
     n = len(rows)
     if target.kind == "translation":
         english, other = (_side(job, f"{code}.{side}", centre) for side in ("en", "xx"))
-        to_other, to_english = retrieve.nearest_both(english, other, device)
+        sides = (neighbors.normalise(english), neighbors.normalise(other))
+        to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(*sides, 1, device=device))
         gold_rows = np.arange(n)
         found.details[code] = {
             TO_OTHER: 100 * float((to_other == gold_rows).mean()),
@@ -116,7 +117,7 @@ def labels_of(target: Target) -> tuple[str, ...]:
 
 def _side(job: Job, name: str, centre: bool) -> np.ndarray:
     side = vectors(job, name)
-    return retrieve.centre(side) if centre else side
+    return neighbors.centre(side) if centre else side
 
 
 def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: bool, device: str) -> None:
@@ -125,7 +126,7 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
     for one in corpora:
         other, english = Corpus(one.other_ids, one.other), Corpus(one.english_ids, one.english)
         x, y = (
-            retrieve.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
+            neighbors.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
         )
         mined[one.split] = mining.mine(*_neighbours(x, y), other, english)
     dev, test = corpora[0], corpora[-1]
@@ -140,20 +141,20 @@ def _mine(found: Figures, job: Job, code: str, corpora: list[Corpora], centre: b
 
 def _neighbours(x: Tensor, y: Tensor) -> tuple[mining.Neighbours, mining.Neighbours]:
     if min(len(x), len(y)) < NEIGHBOURS:
-        forward, backward = (retrieve.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
+        forward, backward = (neighbors.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
         return forward, backward
-    return retrieve.top_k_both(x, y, NEIGHBOURS)
+    return neighbors.top_k_both(x, y, NEIGHBOURS)
 
 
 def _rank(found: Figures, target: Target, job: Job, loaded: Loaded, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
     index_of = {name: index for index, name in enumerate(ids)}
-    pool = retrieve.normalise(vectors(job, "pool")).to(device)
+    pool = neighbors.normalise(vectors(job, "pool")).to(device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     distances = []
     for code, rows in loaded.rows.items():
-        queries = retrieve.normalise(vectors(job, code)).to(device)
-        _, indices = retrieve.top_k(queries, pool, min(ranking.TOP, len(pool)))
+        queries = neighbors.normalise(vectors(job, code)).to(device)
+        _, indices = neighbors.top_k(queries, pool, min(ranking.TOP, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         found.details[code] = {
             "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),

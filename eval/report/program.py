@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.errors import InputError
 from eval import report
 from eval.metrics import aggregate
 from eval.report import compare, inputs, terminal
 from eval.report.compare import Value, View
 from eval.report.inputs import Entry
-from mtl.run import provenance
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths = report.write_entries(entries, views, out)
-        provenance.write(out / inputs.FILE, combined(entries, views))
+        files.write_json(out / inputs.FILE, combined(entries, views))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     for view in views:

@@ -31,7 +31,7 @@ PROTOCOL: dict[str, Any] = {
     "repeated_sentences": "embedded once; left out of the pairs, not of the gold",
 }
 
-Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], places int [n, k]), as `retrieve.top_k` gives them
+Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], places int [n, k]), as `neighbors.top_k` returns
 Pair = tuple[str, str]  # (id of the source sentence, id of the target sentence)
 
 

@@ -5,7 +5,7 @@
 
 Sources: google-research/xtreme at 838c13b, `third_party/utils_lareqa.py` (average_precision_at_k) and
 `utils_mewslix.py`; rank distance: Huang et al. 2023, as used in arXiv 2408.10536. Rankings come best first; where
-scores are equal the searcher decides (`retrieve.py`: the earlier candidate), the official scripts leave it open.
+scores are equal the searcher decides (`neighbors.py`: the earlier candidate), the official scripts leave it open.
 """
 
 from collections.abc import Collection, Hashable, Sequence

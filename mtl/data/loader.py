@@ -132,15 +132,23 @@ def micro_batches(
 
     Raises `InputError` naming the file and row if one is not what was prepared.
     """
-    batches = []
-    for ranks in shares:
-        batch = _sound_batch(plan, step, ranks[rank], special)
-        if batch is None:
-            wrong = (p for p in ranks[rank] if _sound_batch(plan, step, np.array([p]), special) is None)
-            bad = next(wrong, ranks[rank][0])
-            raise InputError(plan.tasks[step.task[bad]].altered(int(step.row[bad])))
-        batches.append(batch)
-    return batches
+    return [_checked(plan, step, ranks[rank], special) for ranks in shares]
+
+
+def _checked(plan: Plan, step: Step, places: np.ndarray, special: Special) -> PackedBatch:
+    """These positions of `step` in one micro-batch; `InputError` for the first row that cannot be what was prepared."""
+    try:
+        batch = batch_of(plan, step, places, special, step.weights)
+        ids = batch.input_ids
+        if int(ids.min()) < 0 or int(ids.max()) >= special.vocabulary:
+            raise ValueError("ids outside the vocabulary")
+        if len(places) and batch.tokens != step.length[places].sum():
+            raise ValueError("other lengths than the step was planned with")
+        return batch
+    except (ValueError, IndexError, OverflowError):  # lengths that do not add up, a token never seen
+        for place in places if len(places) > 1 else ():
+            _checked(plan, step, np.array([place]), special)
+        raise InputError(plan.tasks[step.task[places[0]]].altered(int(step.row[places[0]]))) from None
 
 
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
@@ -175,14 +183,3 @@ def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special
     numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
     config = plan.config
     return task.type.complete(columns, Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability))
-
-
-def _sound_batch(plan: Plan, step: Step, places: np.ndarray, special: Special) -> PackedBatch | None:
-    """These places of `step` in one micro-batch; None if a row cannot be what was prepared."""
-    try:
-        batch = batch_of(plan, step, places, special, step.weights)
-    except (ValueError, IndexError, OverflowError, InputError):  # lengths that do not add up, a token never seen
-        return None
-    ids = batch.input_ids
-    sound = int(ids.min()) >= 0 and int(ids.max()) < special.vocabulary
-    return batch if sound and (not len(places) or batch.tokens == step.length[places].sum()) else None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.columns import Columns, Lists, lists, spread
+from common.columns import Columns, Lists, as_numbers, lists, spread
 from common.errors import InputError
 from tasks.encoding import Row, Special
 from tasks.head import HeadRows, PairGradients
@@ -58,10 +58,10 @@ def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def columns_of(rows: Sequence[Row], names: Sequence[str]) -> Columns:
-    """Encoded rows as columns: `input_ids`, `lengths` and those of `names`, int64."""
+    """Encoded rows as columns: `input_ids`, `lengths` and those of `names`, int64 or float32."""
     columns: Columns = {}
     for name in ("input_ids", "lengths", *names):
-        values = [np.asarray(row[name], np.int64) for row in rows]
+        values = [as_numbers(row[name]) for row in rows]
         if values[0].ndim:
             columns[name] = Lists(np.concatenate(values), np.array([len(value) for value in values], dtype=np.int64))
         else:

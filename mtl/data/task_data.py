@@ -15,12 +15,12 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from common.columns import Columns
+from common.columns import Columns, concatenated, selected
 from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
-from data_prep.storage.arrow_file import merge
+from data_prep.storage.arrow_file import Split
 from tasks.base import TaskType
 from tasks.encoding import Special
 from tasks.registry import TASK_TYPES
@@ -30,7 +30,7 @@ from tasks.task import Task
 class Rows:
     """Several splits behind one another. Nothing is read before it is asked for."""
 
-    def __init__(self, splits: Sequence[store.Split]) -> None:
+    def __init__(self, splits: Sequence[Split]) -> None:
         self._splits = list(splits)
         self._ends = np.cumsum([split.rows for split in splits])
 
@@ -55,13 +55,15 @@ class Rows:
         return np.concatenate(shifted)
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
-        """Some columns of the given rows, in the order given (see `store.Split.gather`)."""
+        """Some columns of the given rows, in the order given (see `Split.gather`)."""
         if len(self._splits) == 1:
             return self._splits[0].gather(rows, names)
-        parts = [(places, self._splits[n].gather(mine, names)) for n, places, mine in self._owners(rows)]
-        if not parts:
+        owners = list(self._owners(rows))
+        if not owners:
             return self._splits[0].gather(rows, names)
-        return {name: merge([(places, found[name]) for places, found in parts], len(rows)) for name in names}
+        parts = [self._splits[n].gather(mine, names) for n, _, mine in owners]
+        order = np.argsort(np.concatenate([places for _, places, _ in owners]))
+        return {name: selected(concatenated([part[name] for part in parts]), order) for name in names}
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """The encoded rows of the given numbers, in the order given."""
@@ -126,7 +128,7 @@ class TaskData:
     def altered(self, row: int) -> str:
         """What to say of a training row that is not what was prepared."""
         return (
-            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids, lengths or labels out of range): "
+            f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids or lengths out of range): "
             "has the file changed? delete its folder and prepare again"
         )
 

@@ -1,7 +1,7 @@
-"""What ranks tell one another: problems, fingerprints, sums, and whether to stop.
+"""Collectives for control: errors, fingerprints, and whether to stop.
 
-Plain collectives over `torch.distributed`. What is not arithmetic goes over a gloo group of its own (`control`), which
-works on any machine, does not touch the GPU, and cannot get in the way of the collectives of a step.
+They run over a gloo group of their own (`control`), which works on any machine, does not touch the GPU, and does not
+interfere with the collectives of a step.
 """
 
 import socket
@@ -19,7 +19,7 @@ _control: ProcessGroup | None = None
 
 
 def control() -> ProcessGroup:
-    """The gloo group of all ranks for everything that is not arithmetic (made at the first, collective, call)."""
+    """The gloo group of all ranks for control messages (created at the first call, which is collective)."""
     global _control
     if _control is None:
         _control = distributed.new_group(backend="gloo", timeout=timedelta(minutes=30))
@@ -27,27 +27,27 @@ def control() -> ProcessGroup:
 
 
 def gather(value: Any) -> list[Any]:
-    """The picklable `value` of every rank, in order of ranks (a collective call)."""
+    """The picklable `value` of every rank, in rank order (a collective call)."""
     values: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(values, value, group=control())
     return values
 
 
 def agree(problem: str | None) -> None:
-    """Raises the first rank's problem as `InputError` on all ranks, so that none goes on alone (a collective call)."""
+    """Raises `Agreed` on all ranks if any has a problem, with the lowest such rank's (a collective call)."""
     first = next((found for found in gather(problem) if found is not None), None)
     if first is not None:
         raise Agreed(first)
 
 
 class Agreed(InputError):
-    """A problem that all ranks know of: rank 0 tells the user, the others end in silence."""
+    """An error that all ranks raise: rank 0 reports it, the others end silently."""
 
 
 def agree_on(values: dict[str, Any]) -> None:
     """Raises `InputError` on all ranks if `values` are not the same everywhere (a collective call).
 
-    The sentence names the first rank that differs from rank 0, its host, and up to three differences.
+    The message names the first rank that differs from rank 0, its host, and up to three differences.
     """
     first, *others = gather((socket.gethostname(), values))
     for rank, (host, found) in enumerate(others, start=1):
@@ -71,24 +71,24 @@ def differences(old: Any, new: Any, where: str = "") -> list[tuple[str, Any, Any
 
 
 def from_first(value: Any) -> Any:
-    """What rank 0 has, on all ranks (a collective call)."""
+    """Broadcasts rank 0's `value` to all ranks (a collective call)."""
     values = [value]
     distributed.broadcast_object_list(values, src=0, group=control())
     return values[0]
 
 
 def largest(values: list[int]) -> list[int]:
-    """The largest of every rank's `values`, place by place (a collective call that keeps off the GPU)."""
+    """The elementwise maximum of all ranks' `values` (a collective call that does not use the GPU)."""
     total = torch.tensor(values, dtype=torch.int64)
     distributed.all_reduce(total, op=distributed.ReduceOp.MAX, group=control())
     return [int(x) for x in total]
 
 
 class Vote:
-    """`largest` whose message travels while a step computes, so that nobody waits for it.
+    """`largest` as an asynchronous all-reduce that overlaps with a step.
 
-    A ring of N ranks passes a small message on 2 (N - 1) times: on hundreds of ranks that is tens of milliseconds. The
-    price: what a rank learns during a step counts after the next one. So where the last step took longer than `SLOW`
+    A ring of N ranks passes a small message on 2 (N - 1) times: on hundreds of ranks that is tens of milliseconds. In
+    return, what a rank casts during a step counts after the next one. So if the last step took longer than `SLOW`
     seconds on any rank, or `renew` was called since, the ranks vote again and wait.
     """
 
@@ -101,17 +101,17 @@ class Vote:
         self._renewed = False
 
     def cast(self, values: list[int]) -> None:
-        """Sends this rank's values for the next `result` (a collective call, which does not wait)."""
+        """Starts the all-reduce of `values` for the next `result` (an asynchronous collective call)."""
         self._sent = torch.tensor([*values, int(time.monotonic() - self._began > self.SLOW)], dtype=torch.int64)
         self._began = time.monotonic()
         self._work = distributed.all_reduce(self._sent, op=distributed.ReduceOp.MAX, group=control(), async_op=True)
 
     def renew(self) -> None:
-        """The votes cast are out of date: something long has happened since, on all ranks."""
+        """Discards the values cast: something long, such as an evaluation, has happened since, on all ranks."""
         self._renewed = True
 
     def result(self, values: list[int]) -> list[int]:
-        """The largest of every rank's values as cast, or, where none were or they are out of date, of `values` now."""
+        """The maximum of the values cast, or, if there are none or they were discarded, of `values` now."""
         found: list[int] = []
         if self._work is not None and self._sent is not None:
             self._work.wait()
@@ -122,12 +122,12 @@ class Vote:
 
 
 def barrier() -> None:
-    """Returns when all ranks have come here."""
+    """Returns when all ranks have reached it."""
     distributed.barrier(group=control())
 
 
 def close() -> None:
-    """Leaves the process group in order."""
+    """Destroys the process group."""
     global _control
     _control = None
     if distributed.is_initialized():

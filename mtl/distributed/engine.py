@@ -3,8 +3,8 @@
 Micro-steps may differ in number from step to step (equal on all ranks), so DeepSpeed's accumulation is 1 and the
 boundary is set by hand before each forward.
 
-Under ZeRO-1/2 all ranks must reduce the same gradients in the same order: every head runs in every micro-step, on
-possibly zero rows (`encoder.py`). DeepSpeed averages gradients over ranks; `PackedBatch.weights` normalise by the
+Under ZeRO-1/2 all ranks must reduce the same gradients in the same order: every head runs in every micro-step, possibly
+on zero rows (`encoder.py`). DeepSpeed averages gradients over ranks; `PackedBatch.weights` normalise by the
 global batch, so the loss is multiplied by the number of ranks.
 """
 
@@ -40,38 +40,38 @@ from common.errors import InputError
 from common.run_config import RunConfig
 from mtl.data.packing import PackedBatch
 from mtl.distributed import grad_norm, reshard, zero2_gradients, zero2_step
-from mtl.distributed.optimizer import AdamW, SitsOut, fill_state, param_groups, schedule, set_step
+from mtl.distributed.optimizer import AdamW, SkipsInactive, fill_state, param_groups, schedule, set_step
 from mtl.model import attention
 from mtl.model.encoder import MultiTaskModel
 from tasks.pair import gradient_caching
 
-# All that a checkpoint holds besides tensors and plain values; anything else is refused at loading, unread.
+# The only classes in a checkpoint besides tensors and plain values; loading refuses any other.
 SAFE_CLASSES = (fragment_address, ZeroStageEnum, LossScaler)
 # Python before 3.11.5 (Debian 12's) pickles a member of an enumeration as a call of `getattr`, which is refused.
 copyreg.pickle(ZeroStageEnum, lambda stage: (ZeroStageEnum, (int(stage),)))
 
 
 def connect() -> tuple[int, int, torch.device]:
-    """Joins the process group that the launcher describes (or makes one of a single process): (rank, ranks, device)."""
+    """Joins the launcher's process group, or makes one of a single process: (rank, number of ranks, device)."""
     if "RANK" not in os.environ:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ):
-        # Every micro-batch has another number of tokens: blocks of fixed sizes rarely fit the next one, and each that
-        # does not is a cudaMalloc, for which the host waits.
+        # Every micro-batch has another number of tokens: cached blocks of fixed sizes rarely fit the next one, and each
+        # miss is a cudaMalloc, for which the host waits.
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     accelerator = get_accelerator()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        # Ranks on one host share its cores; torch would give all of them to each.
-        # torchrun and deepspeed have a name each for how many those are.
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
+        # Ranks on one host share its cores; torch would give all of them to each. torchrun and deepspeed have different
+        # names for the number of local ranks.
+        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
     _find_interface()
-    # Its inference on CPU ranks has an all-reduce of its own, never used here: compiled at the first run, and 69 MB a
-    # rank of shared memory that outlive the process.
+    # An all-reduce for inference on CPU ranks, unused here: compiled at the first run, and it leaves 69 MB of shared
+    # memory a rank behind.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
     if accelerator.device_name() == "cpu":
@@ -83,23 +83,23 @@ def connect() -> tuple[int, int, torch.device]:
 
 
 def _find_interface() -> None:
-    """Names the interface that leads to rank 0; gloo would take the address of the host's name, often 127.0.1.1."""
+    """Sets gloo's interface to the one that leads to rank 0; by default it is that of the host name: 127.0.1.1."""
     if "GLOO_SOCKET_IFNAME" in os.environ:
         return
     try:
         target = socket.getaddrinfo(os.environ["MASTER_ADDR"], 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(target[0], target[1]) as probe:
-            probe.connect(target[4])  # sends nothing: the routing table says which of our addresses it would leave by
+            probe.connect(target[4])  # sends nothing: the routing table gives the source address
             own = probe.getsockname()[0]
     except OSError:
-        return  # the rendezvous will say what is wrong
+        return  # the rendezvous will report what is wrong
     for name, addresses in psutil.net_if_addrs().items():
         if any(a.address.partition("%")[0] == own for a in addresses) and not own.startswith("127.") and own != "::1":
             os.environ["GLOO_SOCKET_IFNAME"] = name
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum of `values` over all ranks, as a new tensor where `values` live (a collective call)."""
+    """The sum of `values` over all ranks, as a new tensor on their device (a collective call)."""
     total = values.clone().to(get_accelerator().current_device_name())
     torch.distributed.all_reduce(total)
     return total.to(values.device)
@@ -127,28 +127,29 @@ class Engine:
             optimizer = AdamW(groups, **settings, fused=fused)
         if config.gradient_checkpointing:
             model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        # bf16 would round what is never trained, and the export promises it as it came.
+        # bf16 would round weights that are never trained, and are to be exported unchanged.
         self._frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
-        # AdamW with groups that may sit out is "untested" to DeepSpeed; tests/distributed/test_exact.py is our test.
+        # DeepSpeed calls our AdamW "untested"; tests/distributed/test_exact.py is our test.
         deepspeed.utils.logger.addFilter(lambda line: "untested optimizer" not in line.getMessage())
-        # On by default, its throughput timer waits for the GPU at both ends of every micro-step, and nothing reads it.
-        quiet = {**ds, "timers": {"throughput": {"enabled": False}}}
-        # DeepSpeed's bf16 optimizer (zero1.json) collects garbage before and after each parameter group, and each time
-        # would look through all that was imported: 24 s of the start with nine tasks' 22 groups, 0.7 like this.
+        # The throughput timer, on by default and unused here, waits for the GPU at both ends of every micro-step.
+        ds = {**ds, "timers": {"throughput": {"enabled": False}}}
+        # DeepSpeed's bf16 optimizer (zero1.json) collects garbage before and after each parameter group: 24 s of the
+        # start with nine tasks' 22 groups, 0.7 s with everything imported so far frozen.
         gc.collect()
         gc.freeze()
         try:
-            self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=quiet)
+            self.ds, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=ds)
         finally:
-            gc.unfreeze()  # or an engine that has had its time, and all it holds, would stay
-        self.ds.train()  # all of it: a loaded encoder comes in eval mode
+            gc.unfreeze()  # or garbage engines would never be freed
+        self.ds.train()  # a loaded encoder is in eval mode
         self.stage = self.ds.zero_optimization_stage()
-        if hasattr(self.ds.optimizer, "scaled_global_norm") and not self.ds.optimizer.cpu_offload:
-            grad_norm.in_one_message(self.ds.optimizer)  # where DeepSpeed would wait for the GPU several times
-        self.reduction: zero2_gradients.Reduction | None = None  # where gradients and step are ours, not DeepSpeed's
-        if self.stage == 2 and zero2_gradients.fits(self.ds.optimizer):
-            self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
-            zero2_step.Step(self.ds.optimizer, self.reduction.sums)
+        self.reduction: zero2_gradients.Reduction | None = None  # None: gradients and step are DeepSpeed's own
+        if config.fast_zero2 and hasattr(self.ds.optimizer, "scaled_global_norm"):
+            if not self.ds.optimizer.cpu_offload:
+                grad_norm.in_one_message(self.ds.optimizer)
+            if zero2_gradients.fits(self.ds.optimizer):
+                self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
+                zero2_step.Step(self.ds.optimizer, self.reduction.sums)
         self._files = _Files(self.ds._config)
         self.ds.checkpoint_engine = self._files
         self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)
@@ -156,9 +157,9 @@ class Engine:
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
-        """The optimizer over this rank's own partitions, one flat tensor a group (plain one: over all parameters)."""
-        found: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
-        return found
+        """The optimizer over this rank's partitions, one flat tensor a group (stage 0: over all parameters)."""
+        inner: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
+        return inner
 
     @property
     def backend(self) -> str:
@@ -184,11 +185,11 @@ class Engine:
     ) -> tuple[Tensor, float, float]:
         """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
 
-        `present`: tasks with examples in the global step; `keys`: of those of pairs, the passage key of each
-        pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. Where it is not
-        finite nothing was changed, neither weights nor moments: the caller decides what that means.
+        `present`: tasks with examples in the global step; `keys`: of pair tasks among them, the passage key of each
+        pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. If it is not finite,
+        neither weights nor moments have changed.
         """
-        if not self.model.training:  # after an evaluation; not at each step, since 500 modules are told
+        if not self.model.training:  # after an evaluation; not at each step, since it visits 500 modules
             self.ds.train()
         if keys:
             micro_batches = self._with_pairs(number, micro_batches, keys)
@@ -202,7 +203,7 @@ class Engine:
         assert total is not None
         factor = schedule(number, self.steps, self.config.optimizer.warmup)
         set_step(self.ds.optimizer.param_groups, factor, present)
-        # Plain data parallelism in float32 reports no norm and looks for nothing: taken from the reduced gradients.
+        # Stage 0 in float32 reports no norm and detects no overflow: the norm is that of the reduced gradients.
         norm = None if self.stage or self.ds.bfloat16_enabled() else self._gradient_norm()
         if norm is not None and not math.isfinite(norm):
             self.ds.zero_grad()
@@ -211,7 +212,7 @@ class Engine:
         self.ds.step()
         if norm is None:
             norm = float(self.ds.get_global_grad_norm())
-        # DeepSpeed leaves a step out in silence; its own step counter goes on.
+        # DeepSpeed skips a step silently.
         if self.ds.skipped_steps != skipped:
             norm = math.inf
         return total, norm, factor
@@ -219,20 +220,20 @@ class Engine:
     def _with_pairs(
         self, number: int, micro_batches: list[PackedBatch], keys: Mapping[str, np.ndarray]
     ) -> list[PackedBatch]:
-        """The micro-batches with the gradients of their pairs attached, by a first pass without a graph."""
-        pieces: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in keys}
+        """The micro-batches with the gradients of their pairs' vectors attached, from a forward pass without graph."""
+        encoded: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in keys}
         micro_batches = [batch.to(self.device) for batch in micro_batches]
         with torch.no_grad():
             for micro, batch in enumerate(micro_batches):
                 torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
                 for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
-                    pieces[name].append((batch.heads[name].labels, vectors))
-        for name, mine in pieces.items():
-            gathered = gradient_caching.gather(mine, keys[name], self.model.encoder.config.hidden_size, self.device)
-            found = gradient_caching.gradients(gathered, self.model.heads[name].logit_scale[0])
-            for at, batch in enumerate(micro_batches):
-                rows = gradient_caching.attach(batch.heads[name], found)
-                micro_batches[at] = replace(batch, heads={**batch.heads, name: rows})
+                    encoded[name].append((batch.heads[name].labels, vectors))
+        for name, local in encoded.items():
+            gathered = gradient_caching.gather(local, keys[name], self.model.encoder.config.hidden_size, self.device)
+            gradients = gradient_caching.gradients(gathered, self.model.heads[name].logit_scale[0])
+            for micro, batch in enumerate(micro_batches):
+                rows = gradient_caching.attach(batch.heads[name], gradients)
+                micro_batches[micro] = replace(batch, heads={**batch.heads, name: rows})
         return micro_batches
 
     def _gradient_norm(self) -> float:
@@ -245,20 +246,20 @@ class Engine:
         for name, parameter in self.model.named_parameters():
             full = safe_get_full_fp32_param(parameter) if self.stage and parameter.requires_grad else None
             if self.rank == 0:
-                kept = self._frozen.get(name, parameter.data if full is None else full)
-                weights[name] = kept.detach().float().cpu().clone()
+                weight = self._frozen.get(name, parameter.data if full is None else full)
+                weights[name] = weight.detach().float().cpu().clone()
         return weights
 
     def save(self, folder: Path, tag: str) -> str | None:
-        """DeepSpeed's checkpoint in folder/tag (a collective call): None, or what went wrong on this rank."""
+        """Writes DeepSpeed's checkpoint in folder/tag (a collective call): None, or the error on this rank."""
         self._files.problem = None
-        # What DeepSpeed's own converter to its universal format asks for.
+        # DeepSpeed's converter to its universal format asks for it.
         client: dict[str, Any] = {UNIVERSAL_CHECKPOINT_INFO: {}}
         self.ds.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
         return self._files.problem
 
     def load(self, folder: Path, tag: str, saved_ranks: int) -> None:
-        """Weights and optimizer from folder/tag, which `saved_ranks` ranks wrote (a collective call).
+        """Loads weights and optimizer from folder/tag, which `saved_ranks` ranks wrote (a collective call).
 
         Raises `InputError` if a file holds anything but tensors, plain values and `SAFE_CLASSES`.
         """
@@ -277,7 +278,7 @@ class Engine:
             ) from None
 
     def peak_memory(self) -> float:
-        """Peak device memory in GiB since the last call (CPU: the process's own peak, which never falls)."""
+        """Peak device memory in GiB since the last call (CPU: of the process so far)."""
         accelerator = get_accelerator()
         if accelerator.device_name() == "cpu":
             import resource
@@ -289,29 +290,29 @@ class Engine:
 
 
 class _Files(TorchCheckpointEngine):
-    """Writes DeepSpeed's checkpoint files. A rank that cannot goes on: the others wait for it further down."""
+    """Writes DeepSpeed's checkpoint files. After a failure the rank goes on, as the others wait for it later."""
 
     problem: str | None = None
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        with self._noticed(path):
+        with self._recorded(path):
             super().makedirs(path, exist_ok=exist_ok)
 
     def save(self, state_dict: dict[str, Any], path: str) -> None:
-        with self._noticed(path):
+        with self._recorded(path):
             super().save(state_dict, path)
 
     def guarded(self, write: Callable[[str], None]) -> Callable[[str], None]:
-        """`write`, with its failures noticed like those of the rest."""
+        """`write`, with its failures recorded in `problem`."""
 
         def guarded(path: str) -> None:
-            with self._noticed(path):
+            with self._recorded(path):
                 write(path)
 
         return guarded
 
     @contextmanager
-    def _noticed(self, path: str) -> Iterator[None]:
+    def _recorded(self, path: str) -> Iterator[None]:
         try:
             yield
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
@@ -322,20 +323,20 @@ class _Files(TorchCheckpointEngine):
 
 
 def _offloaded(groups: list[dict[str, Any]], settings: dict[str, Any]) -> torch.optim.Optimizer:
-    from deepspeed.ops.adam import DeepSpeedCPUAdam  # compiled at first use: only where it is wanted
+    from deepspeed.ops.adam import DeepSpeedCPUAdam  # compiled at import
 
-    class OffloadedAdamW(SitsOut, DeepSpeedCPUAdam):
-        """DeepSpeed's AdamW on the host, made to compute the same after a resume.
+    class OffloadedAdamW(SkipsInactive, DeepSpeedCPUAdam):
+        """DeepSpeed's AdamW on the host, computing the same after a resume.
 
-        Its kernel carries beta^t from call to call (one multiplication instead of a power), so a resumed run would
-        differ in the last bit. An empty update with a step far away makes it take the power at every step.
+        Its kernel updates beta^t from call to call (one multiplication instead of a power), so a resumed run would
+        differ in the last bit. An empty update with a distant step number makes it compute the power at every step.
         """
 
         def step(self, closure: Any = None, **more: Any) -> Any:
-            group, nothing = self.param_groups[0], [torch.zeros(0) for _ in range(4)]
+            group, empty = self.param_groups[0], [torch.zeros(0) for _ in range(4)]
             beta1, beta2 = group["betas"]
             self.ds_opt_adam.adam_update(
-                self.opt_id, 2**40, 0.0, beta1, beta2, group["eps"], 0.0, group["bias_correction"], *nothing
+                self.opt_id, 2**40, 0.0, beta1, beta2, group["eps"], 0.0, group["bias_correction"], *empty
             )
             return super().step(closure)
 

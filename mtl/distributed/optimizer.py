@@ -1,9 +1,9 @@
-"""AdamW with groups that can sit out a step, and the learning-rate schedule.
+"""AdamW that skips inactive parameter groups, and the learning-rate schedule.
 
 Under ZeRO a head without rows gets a zero gradient, not a missing one, so AdamW's momentum and weight decay would
-still move it. `active` on a parameter group says whether any of its tasks had examples in this global step; an
-inactive group keeps weights *and* moments, as torch's AdamW does for a missing gradient. (A learning rate of 0 would
-not do: the moments would decay.)
+still move it. `active` of a parameter group says whether any of its tasks had examples in this global step; an
+inactive group keeps weights *and* moments, as torch's AdamW does for a missing gradient. (With a learning rate of 0 the
+moments would decay.)
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from common.run_config import Optimizer
 from mtl.model.encoder import MultiTaskModel
 
 
-class SitsOut:
-    """Mixed into an optimizer: `step` leaves out the groups whose `active` is False."""
+class SkipsInactive:
+    """Optimizer mixin: `step` skips the parameter groups whose `active` is False."""
 
     param_groups: list[dict[str, Any]]
 
@@ -24,20 +24,20 @@ class SitsOut:
         groups = self.param_groups
         self.param_groups = [group for group in groups if group.get("active", True)]
         try:
-            return super().step(closure)  # type: ignore[misc]  # the optimizer it is mixed into
+            return super().step(closure)  # type: ignore[misc]  # of the optimizer
         finally:
             self.param_groups = groups
 
 
-class AdamW(SitsOut, torch.optim.AdamW):
-    """torch's AdamW with groups that may sit out."""
+class AdamW(SkipsInactive, torch.optim.AdamW):
+    """torch's AdamW that skips inactive groups."""
 
 
 def fill_state(optimizer: torch.optim.Optimizer) -> None:
-    """Gives every parameter its moments and step count at once, all zero, instead of at its first step.
+    """Allocates the moments and step count of every parameter, all zero, instead of at its first step.
 
-    Then memory is what it will be from the first step on, and checkpoints have one form whichever heads have had
-    examples so far (DeepSpeed's converter to its universal format needs that).
+    Memory then does not grow later, and checkpoints have the same structure whichever heads have had examples so far
+    (DeepSpeed's converter to its universal format needs that).
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -45,7 +45,7 @@ def fill_state(optimizer: torch.optim.Optimizer) -> None:
                 fused = group.get("fused")
                 step: Any = torch.zeros((), device=parameter.device if fused else "cpu")
                 if not isinstance(optimizer, torch.optim.AdamW):
-                    step = 0  # DeepSpeed's own AdamW counts in plain numbers
+                    step = 0  # DeepSpeed's own AdamW counts in an int
                 optimizer.state[parameter].update(
                     step=step, exp_avg=torch.zeros_like(parameter), exp_avg_sq=torch.zeros_like(parameter)
                 )
@@ -60,14 +60,14 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
     pooler = {n: p for n, p in encoder.items() if n.startswith("pooler.")}
     body = {n: p for n, p in encoder.items() if n not in pooler}
     pooled = model.reading_pooler()
-    parts: list[tuple[str, dict[str, nn.Parameter], list[str] | None, float]] = [
+    modules: list[tuple[str, dict[str, nn.Parameter], list[str] | None, float]] = [
         ("encoder", body, None, settings.lr),
         ("pooler", pooler, pooled, settings.lr),
     ]
     for name in model.kinds:
-        parts.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
+        modules.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
     groups = []
-    for name, parameters, tasks, lr in parts:
+    for name, parameters, tasks, lr in modules:
         for decays in (True, False):
             chosen = [p for n, p in parameters.items() if _decays(n) == decays]
             if chosen:
@@ -89,14 +89,14 @@ def _decays(name: str) -> bool:
 
 
 def set_step(groups: list[dict[str, Any]], factor: float, present: set[str]) -> None:
-    """Prepares `groups` for one optimizer step: learning rates and who sits out. `present`: tasks with examples."""
+    """Sets learning rates and `active` of `groups` for one optimizer step. `present`: tasks with examples."""
     for group in groups:
         group["lr"] = group["peak"] * factor
         group["active"] = group["tasks"] is None or not present.isdisjoint(group["tasks"])
 
 
-def left(settings: Optimizer, factor: float) -> float:
-    """What weight decay leaves of an encoder weight that has no gradient in a step at `factor` of the peak rate."""
+def decay_factor(settings: Optimizer, factor: float) -> float:
+    """By which a step at `factor` of the peak learning rate multiplies an encoder weight that has no gradient."""
     return 1.0 - settings.lr * factor * settings.weight_decay
 
 

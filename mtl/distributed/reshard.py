@@ -1,11 +1,11 @@
-"""Goes on from a ZeRO checkpoint on another number of ranks.
+"""Loads a ZeRO checkpoint on another number of ranks than wrote it.
 
-DeepSpeed cuts each parameter group, laid flat and padded at its end, into one piece a rank; its plain checkpoint loads
-on the same number of ranks only. Here every rank reads from the old pieces what its new one holds: master weights and
-both moments; files are memory-mapped, so it reads little else.
+DeepSpeed flattens each parameter group, pads it at its end and divides it into one partition a rank; its plain
+checkpoint loads on the same number of ranks only. Here every rank reads its new partition of master weights and both
+moments from the old ones; files are memory-mapped, so it reads little else.
 
-DeepSpeed's own way, the universal format, was tried first: converting works (and is tested, for those who want it), but
-loading fails where a small group gives a rank nothing but padding, which the bias of a head on four ranks does.
+DeepSpeed's own solution is the universal format: converting works (and is tested, for those who want it), but loading
+fails where a rank's partition of a small group is all padding, as of the bias of a head on four ranks.
 """
 
 from pathlib import Path
@@ -18,20 +18,20 @@ _OPTIMIZER = "optimizer_state_dict"
 
 
 def load(ds: Any, folder: Path, rank: int, ranks: int) -> None:
-    """Loads `folder` into the DeepSpeed engine `ds` (stage 1 or 2), whatever number of ranks wrote it."""
+    """Loads `folder`, written by any number of ranks, into the DeepSpeed engine `ds` (stage 1 or 2)."""
     model = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=True, mmap=True)
     ds.module.load_state_dict(model["module"])
     ds.global_steps = model["global_steps"]
     ds.skipped_steps = model["skipped_steps"]
     files = _optimizer_files(folder)
-    pieces = [torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_OPTIMIZER] for path in files]
+    partitions = [torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_OPTIMIZER] for path in files]
     zero = ds.optimizer
     inner = zero.optimizer
     for number, group in enumerate(zero.bit16_groups):
         total = sum(parameter.numel() for parameter in group)
         master = zero.single_partition_of_fp32_groups[number]
-        masters = [piece["single_partition_of_fp32_groups"][number] for piece in pieces]
-        states = [piece["base_optimizer_state"]["state"][number] for piece in pieces]
+        masters = [old["single_partition_of_fp32_groups"][number] for old in partitions]
+        states = [old["base_optimizer_state"]["state"][number] for old in partitions]
         # Masters are stored without the padding, moments with it; it is always at the end.
         master.data.copy_(_slice(masters, total, rank, master.numel()))
         (parameter,) = inner.param_groups[number]["params"]
@@ -48,14 +48,14 @@ def _optimizer_files(folder: Path) -> list[Path]:
     return sorted(files, key=lambda path: int(path.name.partition("pp_rank_")[2].partition("_")[0]))
 
 
-def _slice(pieces: list[Tensor], total: int, rank: int, size: int) -> Tensor:
-    """Elements [rank * size, (rank + 1) * size) of the first `total` of the joined `pieces`, zeros behind."""
+def _slice(partitions: list[Tensor], total: int, rank: int, size: int) -> Tensor:
+    """Elements [rank * size, (rank + 1) * size) of the first `total` of the concatenation, padded with zeros."""
     first = rank * size
-    found = torch.zeros(size)
+    values = torch.zeros(size)
     start = 0
-    for piece in pieces:
-        low, high = max(first, start), min(first + size, start + piece.numel(), total)
+    for partition in partitions:
+        low, high = max(first, start), min(first + size, start + partition.numel(), total)
         if low < high:
-            found[low - first : high - first] = piece[low - start : high - start]
-        start += piece.numel()
-    return found
+            values[low - first : high - first] = partition[low - start : high - start]
+        start += partition.numel()
+    return values

@@ -1,9 +1,9 @@
 """When to stop before the end: signals, the launcher's death, a wall-clock limit.
 
-Stopping is asked for, never done at once: a handler sets a flag, the ranks agree on it at the next step boundary (also
-between the batches of a dev evaluation), save, and end with exit code `STOPPED`. The stock `deepspeed` launcher passes
-no signal on, and leaves the ranks behind when it is killed, so every rank looks after itself: it treats the death of
-the launcher's processes as SIGTERM. SIGUSR1 is what Slurm sends before it takes nodes away (`--signal=USR1@120`).
+Stopping is graceful: a handler sets a flag, the ranks agree on it at the next step boundary (also between the batches
+of a dev evaluation), save, and end with exit code `STOPPED`. The stock `deepspeed` launcher forwards no signals and
+orphans the ranks when it is killed, so every rank treats the death of the launcher's processes as SIGTERM. Slurm sends
+SIGUSR1 before it ends a job (`--signal=USR1@120`).
 """
 
 import os
@@ -19,7 +19,7 @@ import psutil
 
 from common.errors import InputError
 
-STOPPED = 75  # sysexits.h, EX_TEMPFAIL: not done, the same command goes on
+STOPPED = 75  # sysexits.h, EX_TEMPFAIL: not finished, the same command continues
 REASONS = {
     1: "SIGTERM",
     2: "SIGUSR1",
@@ -30,7 +30,7 @@ REASONS = {
 
 
 class Stop:
-    """Whether this rank wants the run to stop. `limit`: seconds since the process began, None: no limit."""
+    """Whether this rank wants the run to stop. `limit`: seconds since the start of the process, None: no limit."""
 
     def __init__(self, limit: float | None = None) -> None:
         self.limit = limit
@@ -47,12 +47,12 @@ class Stop:
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._code == 3:
-            os._exit(130)  # the second ctrl-C means it
+            os._exit(130)  # the second ctrl-C ends the process at once
         found = {signal.SIGTERM: 1, signal.SIGUSR1: 2, signal.SIGINT: 3}[signal.Signals(number)]
         self._code = self._code or found
 
     def look(self) -> None:
-        """Notices the death of the launcher (called by the watching thread, about once a second)."""
+        """Checks whether the launcher is alive (called by the watchdog's thread, about once a second)."""
         if not self._code and any(not alive(process) for process in self._launcher):
             self._code = 4
 
@@ -65,14 +65,14 @@ class Stop:
 
 
 def _launchers() -> list[psutil.Process]:
-    """The process that started this rank, and those of the same launcher above it."""
+    """The parent process of this rank, and the launcher's processes above it."""
     found: list[psutil.Process] = []
     try:
         process = psutil.Process().parent()
         while process is not None:
             found.append(process)
             above = process.parent()
-            # `deepspeed` starts launch.py, which starts the ranks: killed, each leaves the ones below alone.
+            # `deepspeed` starts launch.py, which starts the ranks: when killed, each orphans its children.
             if above is None or not any("deepspeed" in word for word in above.cmdline()[:4]):
                 break
             process = above
@@ -82,7 +82,7 @@ def _launchers() -> list[psutil.Process]:
 
 
 def _command(launchers: list[psutil.Process]) -> str:
-    """What the user typed, to type again: the outermost launcher's words, or this program's."""
+    """The command to continue the run: the outermost launcher's command line, or this program's."""
     words = ["python", *sys.argv]
     try:
         found = launchers[-1].cmdline() if launchers else []
@@ -98,7 +98,7 @@ def _command(launchers: list[psutil.Process]) -> str:
 
 
 def alive(process: psutil.Process) -> bool:
-    """Whether a process of this host still runs: neither gone, nor its number taken by another, nor a zombie."""
+    """Whether a process of this host is running: not ended, its pid not reused, and no zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -1,13 +1,13 @@
-"""Watches over the ranks: one that dies or hangs ends all of them, and the first cause is told once.
+"""Monitors the ranks: one that dies or hangs ends all of them, and the first cause is reported once.
 
 Collectives wait up to half an hour for a rank that will never come, and when they fail they fail on every rank, with
-a traceback that names none. So each rank has threads that give a sign of life through the rendezvous store once a
-second and look at the others: a process of the same host that is gone is noticed within seconds, one that gives no
-sign within `silence` seconds (60 unless the run config says otherwise). The rank that finds a cause claims it in the
-store; whoever claims first tells it, the others end without a word. Where the store itself is gone (it lives in rank
-0's process, or in torchrun's agent), one rank of each host tells what it sees.
+a traceback that names none. So each rank has threads that send a heartbeat through the rendezvous store once a second
+and check the others: a dead process of the same host is noticed within seconds, one without heartbeat after `silence`
+seconds (60 unless the run config says otherwise). The rank that finds a cause claims it in the store; the first to
+claim reports it, the others end silently. If the store itself is gone (it lives in rank 0's process, or in torchrun's
+agent), one rank of each host reports what it sees.
 
-All processes have then ended within `silence` + 15 seconds; a launcher waits 30 more before it kills a stopped one.
+All processes have ended within `silence` + 15 seconds; a launcher waits 30 more before it kills a stopped one.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ from mtl.distributed.shutdown import Stop, alive
 
 SILENCE = 60.0  # seconds, until the run config says otherwise
 _BEAT = 1.0
-_GRACE = 4.0  # seconds for a rank to end by itself after another has told the cause
+_GRACE = 4.0  # seconds for a rank to end by itself after another has reported the cause
 
 
 @dataclass(frozen=True)
 class Member:
-    """A rank as its mates see it. `machine`: equal for processes that can see each other's process numbers."""
+    """A rank's process. `machine`: equal for processes that can see each other's process ids."""
 
     rank: int
     host: str
@@ -68,19 +68,19 @@ class Member:
 
 
 class Watch:
-    """The watch of this rank. Made by a collective call, once the process group is there."""
+    """This rank's watchdog. Constructed by a collective call, after the process group."""
 
     def __init__(self, rank: int, world: int, stop: Stop) -> None:
         self.stop = stop
         self.silence = SILENCE
-        self.saved = ""  # what a resume would start from, for the message
+        self.saved = ""  # what a resume would start from, for error messages
         self.me = Member.here(rank)
         self.members: list[Member] = collectives.gather(self.me)
         self.mates = [m for m in self.members if m.machine == self.me.machine and m.rank != rank]
         self._ended = threading.Event()
         self._telling = threading.Lock()
-        self._cause = ""  # who told the cause, once anybody has
-        self._answered = time.monotonic()  # the store, last time
+        self._cause = ""  # the claimed cause, once there is one
+        self._answered = time.monotonic()  # when the store last answered
         self._seen: dict[int, tuple[int, float]] = {}  # rank -> (beats, when they last rose)
         self._told = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._key()}")
         self._store: Store | None = None
@@ -91,16 +91,16 @@ class Watch:
         collectives.barrier()
 
     def _key(self) -> str:
-        """The same for all ranks of this host in this run, and for nobody else, though hosts may share a folder."""
+        """An id of this host's ranks in this run; unique, as hosts may share a folder."""
         first = min([self.me, *self.mates], key=lambda m: m.rank)
         return hashlib.sha256(f"{first.host} {first.machine} {first.pid} {first.began}".encode()).hexdigest()[:16]
 
     # The threads.
 
     def _beat(self) -> None:
-        """Gives a sign of life and collects those of the others. May block for ever, so `_look` does the judging."""
+        """Sends this rank's heartbeat and reads the others'. May block for ever, so `_look` decides."""
         assert self._store is not None
-        # Rank 0 looks at all; the others at rank 0 only, or the store would be asked ranks^2 times a second.
+        # Rank 0 checks all; the others rank 0 only, or the store would get ranks^2 requests a second.
         others = [m.rank for m in self.members if m.rank != self.me.rank] if self.me.rank == 0 else [0]
         while not self._ended.wait(_BEAT):
             try:
@@ -119,7 +119,7 @@ class Watch:
         last = heard = time.monotonic()
         while not self._ended.wait(_BEAT):
             now = time.monotonic()
-            if now - last > 10 * _BEAT:  # this process itself was stopped for a while: the others get a fresh chance
+            if now - last > 10 * _BEAT:  # this process itself was stopped for a while: restart the others' clocks
                 self._answered = now
                 self._seen = {rank: (beats, now) for rank, (beats, _) in self._seen.items()}
             last = now
@@ -153,37 +153,37 @@ class Watch:
     # The end.
 
     def tell(self, cause: str, code: int, details: str = "") -> None:
-        """Prints `error: cause` unless another rank has told one before, and ends this process with `code`."""
-        with self._telling:  # one thread of this process is enough; it never comes back
+        """Prints `error: cause` unless another rank has reported one, and ends this process with `code`."""
+        with self._telling:  # never released: one thread of this process reports
             if self._claim(cause, code):
                 resume = f"; {self.saved}" if self.saved else ""
-                # Another rank's progress bar may stand in the line: begin a new one.
+                # The line may hold another rank's progress bar: begin a new one.
                 tqdm.write(f"\n{details}\nerror: {cause}{resume}".replace("\n\n", "\n"), file=sys.stderr)
                 if self.me.rank == 0:
-                    time.sleep(2.5 * _BEAT)  # the store is here: let the others read who told it
+                    time.sleep(2.5 * _BEAT)  # this process may own the store: let the others read the claim
             _leave(code)
 
     def failed(self, error: BaseException) -> None:
-        """An exception of this rank: told if it is a cause, left to the watch if it follows from another's."""
+        """Handles an exception of this rank: reported if it is a cause, not if it follows from another rank's."""
         if isinstance(error, collectives.Agreed):
             return
         if isinstance(error, InputError):
             self.tell(str(error), 2)
         if len(self.members) > 1 and _is_communication(error):
-            for _ in range(3):  # a mate that was killed is a zombie at once, and `_look` finds it
+            for _ in range(3):  # a killed process of this host is a zombie at once, and `_look` finds it
                 time.sleep(_BEAT)
-            # Rank 0 or a mate will know soon who is missing; they end this process.
+            # Rank 0 or another process of this host will find the missing rank, which ends this process.
             time.sleep(self.silence + 5)
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         self.tell(f"{self.me}: {first}", 1, "".join(traceback.format_exception(error)))
 
     def finish(self) -> None:
-        """Ends the watch in order (a collective call)."""
+        """Stops the watchdog (a collective call)."""
         self._ended.set()
         collectives.barrier()
 
     def _claim(self, cause: str, code: int) -> bool:
-        """Whether this rank is the first to tell a cause: of all where the store answers, else of its host."""
+        """Whether this rank is the first to report a cause: of all if the store answers, else of its host."""
         if self._cause:
             return False
         won: list[bool] = []
@@ -202,7 +202,7 @@ class Watch:
             asking.join(5)
             if won and not won[0]:
                 return False
-        try:  # a mate that cannot reach the store any more finds this file
+        try:  # for ranks of this host that cannot reach the store any more
             os.close(os.open(self._told, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         except FileExistsError:
             return bool(won)
@@ -212,7 +212,7 @@ class Watch:
 
 
 def _client() -> TCPStore:
-    """A connection of our own to the rendezvous store: the process group's may be busy."""
+    """A second connection to the rendezvous store: the process group's may be busy."""
     return TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
@@ -223,7 +223,7 @@ def _client() -> TCPStore:
 
 
 def _is_communication(error: BaseException) -> bool:
-    """Whether an exception comes out of a collective, and so only says that another rank is in trouble."""
+    """Whether an exception comes from a collective, and so is the consequence of another rank's failure."""
     text = f"{type(error).__name__} {error}"
     return isinstance(error, RuntimeError) and any(
         word in text
@@ -232,7 +232,7 @@ def _is_communication(error: BaseException) -> bool:
 
 
 def _leave(code: int) -> None:
-    """Ends the process without its destructors, which may wait for ranks that are gone."""
+    """Ends the process without destructors, which may wait for dead ranks."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

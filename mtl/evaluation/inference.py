@@ -112,8 +112,7 @@ def score(
 def _totals(head: Head, scores: Tensor, read: HeadRows) -> np.ndarray:
     """float64 [rows, 4]: the sums of `Scored.totals` for each row."""
     unit_losses, right = head.unit_losses(scores, read)
-    known = read.labels >= 0 if read.labels.ndim == 1 else torch.ones_like(unit_losses)
-    columns = (unit_losses, known, torch.ones_like(unit_losses), right)
+    columns = (unit_losses, head.known(read), torch.ones_like(unit_losses), right)
     values = torch.stack([column.double() for column in columns], 1).cpu().numpy()
     owner = np.arange(len(read.counts))
     if len(values) != len(owner):  # a unit for each position read, not for each row

@@ -22,6 +22,7 @@ class Meter:
 
     def __init__(self, tasks: list[TaskData], device: torch.device) -> None:
         self.names = [task.name for task in tasks]
+        self.with_accuracy = [task.type.accuracy for task in tasks]
         self.weights = np.array([task.loss_weight for task in tasks])
         self.device = device
         self._reset()
@@ -86,11 +87,12 @@ class Meter:
         seconds = self.seconds
         tasks = []
         for index in np.flatnonzero(self.counts):
+            loss, accuracy = (float(value) for value in sums[index] / self.units[index])
             tasks.append(
                 {
                     "task": self.names[index],
-                    "loss": float(sums[index, 0] / self.units[index]),
-                    "accuracy": float(sums[index, 1] / self.units[index]),
+                    "loss": loss,
+                    **({"accuracy": accuracy} if self.with_accuracy[index] else {}),
                     "share": float(self.counts[index] / self.counts.sum()),
                 }
             )

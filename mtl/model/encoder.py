@@ -1,7 +1,7 @@
-"""The shared encoder and its bank of heads.
+"""The shared encoder and the task heads.
 
-`load_encoder` gives a stock transformers encoder whose attention is ours (`attention.py`); `encode` runs it over a
-packed row; `MultiTaskModel` runs every head on its own rows and returns one loss. Every head runs in every
+`load_encoder` gives a stock transformers encoder with our attention (`attention.py`); `encode` runs it over a packed
+row; `MultiTaskModel` runs every head on its own rows and returns one loss. Every head runs in every
 micro-step, on every rank: docs/design.md says why ZeRO needs that.
 """
 
@@ -21,8 +21,9 @@ from transformers.utils import logging
 from common.errors import InputError
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
-from mtl.model import attention, dropout, weight_files
+from mtl.model import attention, weight_files
 from mtl.model.compiled import Compiled, after_attention
+from mtl.model.dropout import replace_dropout
 from tasks.encoding import Special
 from tasks.head import Head
 from tasks.registry import head_class
@@ -30,9 +31,9 @@ from tasks.registry import head_class
 # RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
 # tests/unit/mtl/test_packing.py runs each of them packed against alone.
 FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
-# Fields of the source's config.json that say something of the source's files, of a head it had, or of how it was to be
-# called, and not of the encoder. What the family's config class does not know (quantization_config, auto_map,
-# transformers_weights, task_specific_params, ...) goes too.
+# Fields of the source's config.json about its files, a head it had, or how it is called, and not about the encoder.
+# Fields that the family's config class does not know (quantization_config, auto_map, transformers_weights,
+# task_specific_params, ...) are dropped as well.
 SOURCE_ONLY = {
     "dtype", "transformers_version", "architectures", "id2label", "label2id", "problem_type", "output_hidden_states",
     "return_dict", "is_decoder", "is_encoder_decoder",
@@ -66,7 +67,7 @@ def load_config(spec: str | Path | RandomEncoder, special: Special | None = None
 
 
 def export_config(config: PretrainedConfig) -> PretrainedConfig:
-    """A copy of an encoder's config for an exported folder: float32, and without what was the source's own."""
+    """A copy of an encoder's config for an exported folder: float32, and without `SOURCE_ONLY`."""
     names = {field.name for field in dataclasses.fields(config)} - SOURCE_ONLY
     return type(config)(**{name: copy.deepcopy(getattr(config, name)) for name in names}, dtype=torch.float32)
 
@@ -81,12 +82,13 @@ def load_encoder(
     attention_dropout: float = 0.0,
     seed: int = 0,
 ) -> Any:
-    """The encoder in float32 and eval mode, packed attention in place; random parts are drawn from `seed`.
+    """The encoder in float32 and eval mode, with packed attention; missing parts are initialised from `seed`.
 
-    `compiled`: see `mtl/model/compiled.py`. Its attribute `unused_weights` names what the files hold besides: heads.
+    `compiled`: see `mtl/model/compiled.py`. The encoder's attribute `unused_weights` names the other weights in the
+    files, those of heads.
 
-    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or a back-end without
-    attention dropout where there is to be some.
+    Raises `InputError` for an unknown folder or family, weights that the config does not fit, or attention dropout with
+    a back-end that has none.
     """
     if backend in ("triton", "varlen") and attention_dropout:
         raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
@@ -102,13 +104,13 @@ def load_encoder(
     config.attention_probs_dropout_prob = attention_dropout
     config._attn_implementation = attention.NAME
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and every start
+        torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and at every start
         if isinstance(spec, RandomEncoder):
             encoder, unused = AutoModel.from_config(config, dtype=torch.float32), set()
         else:
-            encoder, found = _from_pretrained(AutoModel, spec, config)
-            _all_there(str(spec), found["missing_keys"], found["unexpected_keys"])
-            unused = {name for name in found["unexpected_keys"] if not name.startswith(("encoder.", "embeddings."))}
+            encoder, info = _from_pretrained(AutoModel, spec, config)
+            _check_keys(str(spec), info["missing_keys"], info["unexpected_keys"])
+            unused = {name for name in info["unexpected_keys"] if not name.startswith(("encoder.", "embeddings."))}
     encoder.unused_weights = unused
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
@@ -119,19 +121,19 @@ def load_encoder(
 def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
     """(model in float32, transformers' loading info) of an Auto class; `InputError` if it does not load."""
     if Path(spec).is_dir():
-        weight_files.needed(spec, weight_files.weight_files(spec))
+        weight_files.require(spec, weight_files.weight_files(spec))
     if getattr(config, "quantization_config", None) is not None:
         _refuse_quantized(spec)
         del config.quantization_config
     try:
-        model, found = factory.from_pretrained(str(spec), config=config, dtype=torch.float32, output_loading_info=True)
+        model, info = factory.from_pretrained(str(spec), config=config, dtype=torch.float32, output_loading_info=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
-    return model, found
+    return model, info
 
 
 def _refuse_quantized(spec: str | Path) -> None:
-    """`InputError` if weights are not plain floating-point numbers; a config may speak of quantization without them."""
+    """`InputError` if weights are not plain floating-point numbers, whatever the config says of quantization."""
     for name, kind in weight_files.element_types(weight_files.weight_files(spec)):
         plain = kind.lower() in ("f64", "f32", "f16", "bf16", "float64", "float32", "float16", "bfloat16")
         if not plain and "position_ids" not in name:
@@ -142,25 +144,25 @@ def _refuse_quantized(spec: str | Path) -> None:
 
 
 def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
-    """(weights of the mlm head, names of weights that this head takes) from the LM head of a folder or Hub model.
+    """(weights of the mlm head, their names in the files) from the LM head of a folder or Hub model.
 
-    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files; the encoder's blocks are left out.
-    None where there is no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
+    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files, without the encoder's blocks. None
+    where the files have no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
     word embeddings and the files hold another output matrix.
     """
     config = load_config(spec)
     config.num_hidden_layers = 0
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it would list every block as not used
+    logging.set_verbosity_error()  # it would list the weights of every block as unused
     try:
         with torch.random.fork_rng(devices=[]):
-            model, found = _from_pretrained(AutoModelForMaskedLM, spec, config)
+            model, info = _from_pretrained(AutoModelForMaskedLM, spec, config)
     finally:
         logging.set_verbosity(verbosity)
     output = model.get_output_embeddings()
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     head = {name: p.detach() for name, p in model.named_parameters() if id(p) not in encoder}
-    missing = sorted(head.keys() & set(found["missing_keys"]))
+    missing = sorted(head.keys() & set(info["missing_keys"]))
     if len(missing) == len(head):
         return None, set()
     if missing:
@@ -170,33 +172,33 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
             f"encoder {spec}: its config.json says that the LM head shares the word embeddings, but its weights have "
             "another output matrix: set tie_word_embeddings to false there"
         )
-    # Names inside the head's module. The bias that counts is the output layer's, which may be the head's own as well.
+    # Names inside the head's module. The bias in use is the output layer's, which may be the head's own as well.
     state = {name.partition(".")[2]: weight for name, weight in head.items()}
     state["bias"] = output.bias.detach()
     state.pop("decoder.bias", None)
     return state, set(head)
 
 
-def _all_there(spec: str, missing: Iterable[str], spare: Iterable[str]) -> None:
-    """`InputError` if the config asks for weights that the files lack, or the other way round.
+def _check_keys(spec: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """`InputError` if the files lack weights that the config asks for, or the other way round.
 
-    transformers would draw the missing ones at random and pass over the others. A pooler may be missing: published
+    transformers would initialise the missing ones at random and ignore the others. A pooler may be missing: published
     encoders have none.
     """
     missing = sorted(name for name in missing if not name.startswith("pooler."))
-    spare = sorted(n for n in spare if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n)
-    if missing or spare:
+    unexpected = sorted(n for n in unexpected if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n)
+    if missing or unexpected:
         raise InputError(
             f"encoder {spec}: its weights and its config.json do not belong together: "
-            + (f"{missing[0]} is missing" if missing else f"nothing takes {spare[0]}")
+            + (f"{missing[0]} is missing" if missing else f"nothing takes {unexpected[0]}")
         )
 
 
 def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None) -> Tensor:
     """Hidden state of every packed token, [T, H], after the first `layers` blocks (None: all; 0: embeddings).
 
-    Blocks above are not computed. `tokens`: int64 [m], the places that are read: gives [m, H], and the last block
-    computes nothing but attention for the others. Equals `hidden_states[layers]` of each sequence run alone.
+    Blocks above are not computed. `tokens`: int64 [m], the positions that are read: gives [m, H], and the last block
+    computes only attention for the others. Equals `hidden_states[layers]` of each sequence run alone.
     """
     for hidden in encode_each(encoder, batch, layers, tokens):  # noqa: B007
         pass
@@ -206,9 +208,9 @@ def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: 
 def encode_each(
     encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None
 ) -> Iterator[Tensor]:
-    """`encode` for 0, 1, ... `layers` blocks in one pass, one after the other; only the one at hand is kept.
+    """Yields `encode` for 0, 1, ... `layers` blocks in one pass, without keeping them.
 
-    `tokens` are those read of the last of them.
+    `tokens`: as in `encode`, of the last one.
     """
     backend = encoder.packed_backend
     if backend == "auto":
@@ -220,31 +222,31 @@ def encode_each(
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
     blocks = encoder.encoder.layer
     count = len(blocks) if layers is None else min(layers, len(blocks))
-    rest = encoder.compiled or after_attention
+    tail = encoder.compiled or after_attention
     if encoder.compiled is not None:
-        encoder.compiled.ready(blocks[0], hidden)
+        encoder.compiled.warm_up(blocks[0], hidden)
     yield hidden[0] if tokens is None or count else hidden[0, tokens]
-    final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and one LayerNorm behind
+    final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and a final LayerNorm
     for number, block in enumerate(blocks[:count], 1):
         if number == count and tokens is not None:
-            hidden = _block(block, hidden, layout, rest, tokens)
+            hidden = _block(block, hidden, layout, tail, tokens)
         elif block.gradient_checkpointing and block.training:
-            hidden = checkpoint(_block, block, hidden, layout, rest, use_reentrant=False)
+            hidden = checkpoint(_block, block, hidden, layout, tail, use_reentrant=False)
         else:
-            hidden = _block(block, hidden, layout, rest)
+            hidden = _block(block, hidden, layout, tail)
         yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
 
 
 def _block(
-    block: Any, hidden: Tensor, layout: attention.Layout, rest: Callable[..., Tensor], tokens: Tensor | None = None
+    block: Any, hidden: Tensor, layout: attention.Layout, tail: Callable[..., Tensor], tokens: Tensor | None = None
 ) -> Tensor:
-    """A block's output, all of it or at some places: [1, T, H] -> [1, T or m, H]; `rest`: what follows attention."""
+    """A block's output at all positions or at `tokens`: [1, T, H] -> [1, T or m, H]; `tail`: what follows attention."""
     norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
     context = attention.self_attention(block.attention.self, hidden if norm is None else norm(hidden), layout)
     if tokens is not None:
         # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
         context, hidden = context.index_select(1, tokens), hidden.index_select(1, tokens)
-    return rest(block, context, hidden)
+    return tail(block, context, hidden)
 
 
 class MultiTaskModel(nn.Module):
@@ -254,17 +256,17 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.kinds = dict(kinds)
-        self.notes: list[str] = []  # sentences for the user: which heads start where
+        self.notes: list[str] = []  # messages for the user: which head starts from which weights
         self.heads = nn.ModuleDict()
         for name, kind in kinds.items():
             with torch.random.fork_rng(devices=[]):
-                # Keyed by name: adding a task does not change the start of the others.
+                # Seeded by name: adding a task does not change the initial weights of the others.
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
                 self.heads[name] = head_class(kind).fresh(encoder.config, labels[name])
-        dropout.use(self)
+        replace_dropout(self)
         if not self.reading_pooler() and getattr(encoder, "pooler", None) is not None:
-            encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported as it came
+            encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported unchanged
 
     def head(self, name: str) -> Head:
         """The head of a task."""
@@ -275,25 +277,25 @@ class MultiTaskModel(nn.Module):
         return [name for name in self.kinds if self.head(name).reads_pooler]
 
     def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-        """(loss, stats): loss = sum over heads of batch.weights * summed unit losses, float32 scalar;
+        """(loss, stats).
 
-        stats: float32 [heads, 2], detached: summed unit losses, units answered right. Units are known to the plan.
+        loss: sum over heads of batch.weights * summed unit losses, float32 scalar; stats: float32 [heads, 2], detached:
+        summed unit losses, and correct units. How many units there are is known from the plan.
         """
         rows_of = [batch.heads[name] for name in self.kinds]
-        pieces = self._read(batch)
         total = batch.weights.new_zeros(())
         stats = []
-        for index, (name, rows, piece) in enumerate(zip(self.kinds, rows_of, pieces, strict=True)):
+        for index, (name, rows, hidden) in enumerate(zip(self.kinds, rows_of, self._read(batch), strict=True)):
             head = self.head(name)
-            part, shown, right = head.loss(head(piece, self.encoder), rows)
-            total = total + batch.weights[index] * part
-            stats.append(torch.stack([shown, right]))
+            loss, unit_losses, correct = head.loss(head(hidden, self.encoder), rows)
+            total = total + batch.weights[index] * loss
+            stats.append(torch.stack([unit_losses, correct]))
         return total, torch.stack(stats)
 
     def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
-        """{name: [2n, H] of length 1} of heads of pairs; draws the same dropout in the encoder as `forward`."""
-        pieces = dict(zip(self.kinds, self._read(batch), strict=True))
-        return {name: self.heads[name](pieces[name], self.encoder) for name in names}
+        """{name: unit vectors [2n, H]} of heads of pairs; draws the same dropout in the encoder as `forward`."""
+        hidden = dict(zip(self.kinds, self._read(batch), strict=True))
+        return {name: self.heads[name](hidden[name], self.encoder) for name in names}
 
     def _read(self, batch: PackedBatch) -> tuple[Tensor, ...]:
         """Hidden states that each head reads, [m, H], in the order of `kinds`."""

@@ -1,4 +1,4 @@
-"""Exported folders that somebody else may have written, or a copy may have cut: one line.
+"""Loading of encoders and heads that another program wrote or a copy truncated: any failure is one line.
 
 with loading("encoder runs/a/encoder"):
     encoder = load_encoder("runs/a/encoder")
@@ -12,7 +12,7 @@ from common.errors import InputError
 
 @contextlib.contextmanager
 def loading(what: str) -> Iterator[None]:
-    """`InputError` for whatever loading damaged files raises; transformers, safetensors and torch know many classes."""
+    """Turns whatever transformers, safetensors and torch raise for damaged files into `InputError`."""
     try:
         yield
     except InputError:

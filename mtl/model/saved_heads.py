@@ -1,4 +1,4 @@
-"""Where heads start: from an export's `heads/` beside the encoder, from the checkpoint's own LM head, or at random."""
+"""Initial weights of heads: from an export's `heads/` beside the encoder, from the encoder's LM head, or random."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class LoadedHead:
     module: Head
 
 
-def beside(encoder: Path) -> Path:
-    """The folder of the heads that were exported with an encoder: `encoder_last` has `heads_last`."""
+def heads_folder_of(encoder: Path) -> Path:
+    """The folder of the heads that were exported with an encoder: `heads_last` beside `encoder_last`."""
     name = encoder.name
     return encoder.parent / (name.replace("encoder", "heads", 1) if name.startswith("encoder") else "heads")
 
@@ -39,7 +39,7 @@ def beside(encoder: Path) -> Path:
 def load_heads(folder: Path) -> dict[str, LoadedHead]:
     """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
     for name in ("heads.json", "heads.safetensors"):
-        if not (folder / name).is_file():  # a pipe, say, would be waited for
+        if not (folder / name).is_file():
             raise InputError(f"{folder}: no exported heads here (no file {name})")
     with loading(f"{folder}: the heads"):
         about: dict[str, dict[str, Any]] = jsontext.parse((folder / "heads.json").read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
 
 
 def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, place: str) -> None:
-    """Gives `head` the weights of the exported head at `place` (FOLDER:TASK); `InputError` if it is another sort."""
+    """Loads the exported head at `place` (FOLDER:TASK) into `head`; `InputError` if its type or labels differ."""
     folder, _, task = place.rpartition(":")
     heads = load_heads(Path(folder))
     if task not in heads:
@@ -74,11 +74,11 @@ def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | 
 
 
 def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]) -> None:
-    """Gives the heads of a fresh `model` the trained weights that there are for them; `model.notes` says which.
+    """Loads trained weights into the heads of a fresh `model` where available; `model.notes` says which.
 
-    A task with `head` starts from that; one of kind mlm from the LM head of the encoder's own folder or Hub model. The
-    others keep the random weights they have. Trained weights that are there and not used are named, with the way to
-    use them where there is one. Raises `InputError` for a head of another form.
+    A task with `head` starts from that one; one of kind mlm from the LM head of the encoder's folder or Hub model. The
+    others keep their random weights. Trained weights that are available and unused are named in the notes, with the
+    option that uses them if there is one. Raises `InputError` for a head of another shape.
     """
     fresh = []
     for entry, task in zip(run.tasks, tasks, strict=True):
@@ -116,7 +116,7 @@ def _module(name: str) -> str:
 
 
 def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
-    """A sentence on trained weights of the encoder's files that no head of the run takes."""
+    """A message about trained weights in the encoder's files that no head of the run uses."""
     modules = sorted({_module(name) for name in unused})
     classes = ", ".join(config.architectures or ()) or "no class named in its config.json"
     hint = ""
@@ -130,12 +130,12 @@ def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
 
 
 def _fitting(encoder: Path, fresh: Sequence[TaskData]) -> dict[str, str]:
-    """{task: FOLDER:TASK of a head exported beside the encoder, of the same kind and labels}, for `fresh` heads."""
-    folder = beside(encoder)
+    """{task: FOLDER:TASK of a head exported with the encoder, of the same kind and labels}, for `fresh` heads."""
+    folder = heads_folder_of(encoder)
     try:
         heads = load_heads(folder) if encoder.is_dir() and folder.is_dir() else {}
     except InputError:
-        return {}  # not asked for, so no reason to stop
+        return {}  # the user did not ask for them
     found = {}
     for task in fresh:
         fits = [n for n, head in heads.items() if (head.kind, head.labels) == (task.task.kind, task.labels)]

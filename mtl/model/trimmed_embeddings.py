@@ -1,19 +1,18 @@
-"""Which rows of the word embeddings a run trains.
+"""The rows of the word embeddings that a run trains.
 
-A row whose token occurs in no prepared row of the run (training or dev) never gets a gradient. AdamW's moments of it
-stay 0, so a step only decays it (Loshchilov & Hutter 2019, algorithm 2, with m = v = 0):
+A row whose token occurs in no prepared row of the run (training or dev) never gets a gradient. Its AdamW moments stay
+0, so a step only decays it (Loshchilov & Hutter 2019, algorithm 2, with m = v = 0):
 
     w after T steps = w at the start * product over the steps made of (1 - lr_t * weight_decay)
 
-Such rows are left out of the trained table: of XLM-R Large's 250,002 English data need about a tenth, and the dense
+Such rows are left out of the trained table: English data need about a tenth of XLM-R Large's 250,002, and the dense
 gradient of the rest is nearly half of what data parallelism reduces. Nothing else changes: the model takes the same
-token ids, and what leaves is the whole table, with the product (`State.decay`) applied to the rows that were left out.
-A masked language model's loss reaches every row, through the output layer that shares them, so a run with a task of
-kind `mlm` trains all.
+token ids, and the export has the whole table, with the product (`State.decay`) applied to the untrained rows. A masked
+language model's loss reaches every row through the tied output layer, so a run with a task of kind `mlm` trains all.
 
-Equal to training the whole table up to rounding: there each step rounds the decayed row, here the product does once,
-and the norm that clips is summed in another order.
-The price: rank 0 keeps the rows that are left out in host memory (0.9 GB for XLM-R Large in float32).
+Equal to training the whole table up to rounding: there every step rounds the decayed row, here the product is rounded
+once, and the norm to clip by is summed in another order. Rank 0 keeps the untrained rows in host memory (0.9 GB for
+XLM-R Large in float32).
 """
 
 from collections.abc import Sequence
@@ -32,9 +31,10 @@ from tasks.encoding import Special
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The word embeddings of a run. `rows`: of the whole table; `ids`: int64 [trained], ascending, the token ids whose
+    """The word embeddings of a run.
 
-    rows are trained (None: all); `why`: the reason for either, a clause.
+    rows: of the whole table; ids: int64 [trained], ascending, the token ids whose rows are trained (None: all); why:
+    the reason, a clause.
     """
 
     rows: int
@@ -56,19 +56,17 @@ class Vocabulary:
         return known
 
     def identity(self, config: RunConfig) -> dict[str, Any]:
-        """What a checkpoint must have in common with the run that goes on from it: which rows it holds, and where
-
-        the others are found again.
-        """
+        """What a resumed run must have in common with its checkpoint: the rows in it, and the source of the others."""
         if self.ids is None:
             return {"rows": self.rows, "trained": self.rows}
-        # Random rows come from the seed; those of a folder are told apart by `Setup.identity`'s encoder.
+        # Random rows come from the seed; for those of a folder `Setup.identity` has the encoder.
         start = f"seed {config.seed}" if isinstance(config.encoder, RandomEncoder) else "the encoder"
         return {"rows": self.rows, "trained": self.trained, "ids": short_hash(self.ids.tolist()), "others": start}
 
     def saved(self, width: int, ds: dict[str, Any]) -> dict[str, int]:
-        """Bytes that the rows left out would cost, with embeddings of `width`: reduced (gradients) and gathered
-        (updated weights) a step, each counted once, and of optimizer state over all ranks.
+        """Bytes that the untrained rows would cost, with embeddings of `width`.
+
+        Reduced (gradients) and gathered (updated weights) in a step, each counted once; optimizer state of all ranks.
         """
         size = (self.rows - self.trained) * width
         stage = ds.get("zero_optimization", {}).get("stage", 0)
@@ -93,7 +91,7 @@ class Vocabulary:
 
 
 def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows: int) -> Vocabulary:
-    """The rows that a run over `tasks` has to train of a table of `rows`: of tokens in its data, and special ones.
+    """The rows that a run over `tasks` trains of a table of `rows`: those of tokens in its data, and special ones.
 
     Raises `InputError` if a prepared folder holds ids outside the tokenizer's vocabulary.
     """
@@ -113,29 +111,29 @@ def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows:
 
 
 class TrimmedEmbedding(nn.Embedding):
-    """An embedding [any shape] of ids -> [..., H] that has rows for some ids only; another id is an index error.
+    """An embedding, ids [...] -> [..., H], that has rows for some ids only; another id is an index error.
 
-    `others`: the rows without gradient, [rows - trained, H], ascending ids, on the host; None where nothing exports.
+    others: the untrained rows, [rows - trained, H], ascending ids, on the host; None in processes that do not export.
     """
 
     def __init__(self, whole: nn.Embedding, ids: Tensor, keep: bool) -> None:
         count, pad = len(ids), whole.padding_idx
-        place = torch.full((whole.num_embeddings,), count)  # `count`: no row, so the look-up fails
-        place[ids] = torch.arange(count)
+        row_of_id = torch.full((whole.num_embeddings,), count)  # `count`: no row, so the look-up fails
+        row_of_id[ids] = torch.arange(count)
         weight = whole.weight.detach()
-        padding = None if pad is None else int(place[pad])
+        padding = None if pad is None else int(row_of_id[pad])
         super().__init__(count, whole.embedding_dim, padding_idx=padding, _weight=weight[ids])
-        self.place: Tensor
-        self.register_buffer("place", place, persistent=False)
-        self.others = weight[place == count] if keep else None
+        self.row_of_id: Tensor
+        self.register_buffer("row_of_id", row_of_id, persistent=False)
+        self.others = weight[row_of_id == count] if keep else None
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(self.place[input])
+        return super().forward(self.row_of_id[input])
 
     def whole(self, trained: Tensor, decay: float) -> Tensor:
         """[rows, H] float32: the `trained` rows, and the others times `decay`."""
         assert self.others is not None, "this process does not export"
-        missing = (self.place == self.num_embeddings).cpu()
+        missing = (self.row_of_id == self.num_embeddings).cpu()
         table = trained.new_empty(len(missing), self.embedding_dim)
         table[~missing] = trained
         # Rounded as the trained rows were at the start: DeepSpeed takes its float32 master copies from bf16 weights.
@@ -144,12 +142,12 @@ class TrimmedEmbedding(nn.Embedding):
 
 
 def trim(encoder: Any, ids: np.ndarray, keep: bool) -> None:
-    """Leaves the rows `ids` of the encoder's word embeddings in training; the others are kept aside if `keep`."""
+    """Trains only the rows `ids` of the encoder's word embeddings; the others are kept for the export if `keep`."""
     encoder.set_input_embeddings(TrimmedEmbedding(encoder.get_input_embeddings(), torch.from_numpy(ids), keep))
 
 
 def restore(encoder: Any, weights: dict[str, Tensor], decay: float) -> None:
-    """Makes the word embeddings in `weights` (`encoder.*`, float32) whole; `decay`: what it left of the other rows."""
+    """Completes the word embeddings in `weights` (`encoder.*`, float32); `decay`: factor of the untrained rows."""
     table = encoder.get_input_embeddings()
     if isinstance(table, TrimmedEmbedding):
         name = next(n for n, parameter in encoder.named_parameters() if parameter is table.weight)

@@ -1,16 +1,15 @@
-"""Attention over packed rows in Triton: forward and backward, deterministic, made for many short sequences.
+"""Attention over packed rows in Triton: forward and backward, deterministic, for many short sequences.
 
-The algorithm is FlashAttention-2 (Dao 2023, arXiv:2307.08691): scores live in tiles on the chip, the forward keeps of
-them the log-sum-exp of each query, and the backward computes them anew. Written for this project, with what its
-rows ask for:
+The algorithm is FlashAttention-2 (Dao 2023, arXiv:2307.08691): scores stay in tiles on the chip, the forward pass saves
+the log-sum-exp of each query, and the backward pass recomputes them. Written for this project's rows:
 
 - A row is cut into tiles on the host, once per micro-batch (`make_tiles`): a program per tile and head, none empty,
   the longest sequences first, so that the short ones fill the gaps at the end.
 - Backward: a kernel over tiles of queries (dq, and `delta`), then one over tiles of keys (dk, dv). They compute the
-  scores twice, 7 matrix products instead of 5: the price of doing without atomic adds. The same inputs thus give the
-  same bits each time. (A kernel of its own for sequences of one tile, which needs 5, was 2 % faster on an H100.)
+  scores twice, 7 matrix products instead of 5, and so need no atomic adds: the same inputs give bitwise the same
+  gradients. (A special kernel for sequences of one tile, which needs 5, was 2 % faster on an H100.)
 
-Block sizes are fixed (`PLANS`), not searched for at run time: start-up is short and every rank runs the same code.
+Block sizes are fixed (`PLANS`), not autotuned: start-up is short and every rank runs the same code.
 """
 
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from torch.autograd.function import once_differentiable
 
 
 class Kernel(NamedTuple):
-    """How a kernel is launched. tile: rows a program owns, one of SIZES; step: rows it reads per turn of its loop.
+    """Launch parameters. tile: rows of a program, one of SIZES; step: rows it reads per iteration of its loop.
 
-    stages: turns whose reads are under way at once.
+    stages: of the software pipeline (iterations whose loads are in flight).
     """
 
     tile: int
@@ -37,25 +36,25 @@ class Kernel(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The kernels for one size of head and element."""
+    """The kernels for one head size and element size."""
 
     forward: Kernel
     dq: Kernel
     dkv: Kernel
 
 
-SIZES = (32, 64)  # the tiles that a row is cut into; whatever a plan names must be here
-# By bytes per element and largest dim. What limits: registers hold float32 accumulators, tile x step (scores) and
-# tile x dim (results), over 32 * warps threads of at most 255 registers; operands lie in shared memory, 227 KB.
+SIZES = (32, 64)  # tile sizes; those of all plans
+# By bytes per element and largest dim. The limits: registers hold float32 accumulators, tile x step (scores) and
+# tile x dim (results), over 32 * warps threads of at most 255 registers; operands are in shared memory, 227 KB.
 PLANS = {
     # The fastest of 19 on an H100, where tiles of 128 were 15 to 100 % slower (bench/README.md).
     (2, 64): Plan(forward=Kernel(64, 64, 4, 3), dq=Kernel(64, 64, 4, 3), dkv=Kernel(64, 64, 4, 1)),
     (2, 128): Plan(Kernel(64, 64, 4, 2), Kernel(64, 64, 4, 2), Kernel(64, 64, 8, 2)),
-    # Exact float32 has no tensor cores: small tiles, for tests and rare uses.
+    # IEEE float32 has no tensor cores: small tiles, for tests and rare uses.
     (4, 64): Plan(Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1)),
     (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1)),
 }
-LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and exp2 is what the hardware has
+LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and the hardware has exp2
 
 
 def plan(dtype: torch.dtype, dim: int) -> Plan:
@@ -64,17 +63,17 @@ def plan(dtype: torch.dtype, dim: int) -> Plan:
 
 @dataclass(frozen=True)
 class Tiles:
-    """How a packed row is cut into tiles, longest sequences first; `make_tiles` makes it, all layers share it."""
+    """The tiles of a packed row, longest sequences first, from `make_tiles`; shared by all layers."""
 
     tokens: int  # T, the sum of the lengths
-    tables: dict[int, Tensor]  # by size of tile: int32 [tiles, 4] (see `_tile`), views of one tensor
+    tables: dict[int, Tensor]  # by tile size: int32 [tiles, 4] (see `_tile`), views of one tensor
 
 
 def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
-    """The tiles of a row of sequences of these lengths (each at least 1): one copy to the device, nothing awaited."""
-    given = np.array(lengths, dtype=np.int32)
-    order = np.argsort(-given, kind="stable")
-    sizes, starts = given[order], (np.cumsum(given) - given)[order]
+    """The tiles of a row of sequences of these lengths (each at least 1), by one asynchronous copy to the device."""
+    unsorted = np.array(lengths, dtype=np.int32)
+    order = np.argsort(-unsorted, kind="stable")
+    sizes, starts = unsorted[order], (np.cumsum(unsorted) - unsorted)[order]
     parts = []
     for tile in SIZES:
         counts = -(-sizes // tile)
@@ -85,17 +84,17 @@ def make_tiles(lengths: tuple[int, ...], device: torch.device | str) -> Tiles:
         table[:, 2] = tile * (np.arange(len(owner)) - (ends - counts)[owner])
         parts.append(table)
     host = torch.from_numpy(np.concatenate(parts))
-    # From ordinary memory the host would wait for all that the GPU still has to do.
+    # From pageable memory the host would wait for all queued work of the GPU.
     host = host.pin_memory() if torch.device(device).type == "cuda" else host
-    there = host.to(device, non_blocking=True).split([len(part) for part in parts])
-    return Tiles(int(given.sum()), dict(zip(SIZES, there, strict=True)))
+    tables = host.to(device, non_blocking=True).split([len(part) for part in parts])
+    return Tiles(int(unsorted.sum()), dict(zip(SIZES, tables, strict=True)))
 
 
 def attention(qkv: Tensor, tiles: Tiles, scale: float) -> Tensor:
     """softmax(q k^T * scale) v within each sequence of a packed row: [T, 3, heads, dim] -> [T, heads, dim].
 
-    qkv: contiguous, on the current device; `fits` says of which dtype and dim. scale: positive. The gradient is one
-    contiguous [T, 3, heads, dim].
+    qkv: contiguous, on the current device, of at most 4 bytes an element; dim: 16, 32, 64 or 128; scale: positive. The
+    gradient is one contiguous [T, 3, heads, dim].
     """
     tokens, three, _, dim = qkv.shape
     assert tokens == tiles.tokens and three == 3, f"{tuple(qkv.shape)} for {tiles.tokens} tokens"
@@ -128,7 +127,7 @@ class _Attention(torch.autograd.Function):
 
 
 def _launch(function: Any, kernel: Kernel, tiles: Tiles, tensors: tuple[Tensor, ...], scale: float) -> None:
-    """Run `function` over all tiles of the table for its size, all heads."""
+    """Runs `function` over all tiles of its size and all heads."""
     _, _, heads, dim = tensors[0].shape  # qkv
     table = tiles.tables[kernel.tile]
     function[(len(table) * heads,)](
@@ -139,10 +138,10 @@ def _launch(function: Any, kernel: Kernel, tiles: Tiles, tensors: tuple[Tensor, 
 
 # In the kernels: q, k, v, dout (`do`) and their gradients are [rows, DIM]; scores are [queries, keys], in base 2 (by
 # LOG2E), as is `lse`, float32 [heads, T]. Products accumulate in float32; probabilities and ds are rounded to the
-# inputs' dtype, as operands must be. Rows beyond the end of the sequence are read as 0 and not stored. Queries there
-# have an lse of infinity, thus probabilities of exactly 0; keys there are masked, but in `_backward_dkv`, where each
-# key has a row of the results to itself.
-# Counts that change with every batch must not be specialised on: each new kind of number would compile anew.
+# inputs' dtype, as operands must be. Rows beyond the end of the sequence are read as 0 and not stored. Such queries
+# have an lse of infinity, thus probabilities of exactly 0; such keys are masked, except in `_backward_dkv`, where each
+# key has its own row of the results.
+# Counts that change with every batch must not be specialised on, or Triton recompiles for some of their values.
 _jit = triton.jit(do_not_specialize=["tokens"])
 
 
@@ -195,7 +194,7 @@ def _forward(
         k = _read(base + PART, keys, length, 3 * PART, DIM)
         v = _read(base + 2 * PART, keys, length, 3 * PART, DIM)
         scores = tl.where(keys[None, :] < length, _product(q, k), float("-inf"))
-        higher = tl.maximum(top, tl.max(scores, 1) * factor)  # finite: each turn has a key of the sequence
+        higher = tl.maximum(top, tl.max(scores, 1) * factor)  # finite: each iteration has a key of the sequence
         p = tl.exp2(scores * factor - higher[:, None])
         shrink = tl.exp2(top - higher)
         total = total * shrink + tl.sum(p, 1)

@@ -1,7 +1,7 @@
-"""The weight files of an encoder: one list for loading, for a run's identity, for fingerprints and for downloads.
+"""The weight files of an encoder: one list for loading, a run's identity, fingerprints and downloads.
 
-transformers reads the first of `NAMES` that a folder or repository has, whatever else lies beside it; an index names
-its shards. A config may name another file (`transformers_weights`), which then comes first.
+transformers reads the first of `NAMES` that a folder or repository has, whatever other files it has; an index names its
+shards. A config may name another file (`transformers_weights`), which then comes first.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ NAMES = (
 
 
 def weight_files(spec: str | Path) -> list[Path]:
-    """The files that loading `spec` (a folder, or a Hub id in the Hub's cache) reads; an index comes before its shards.
+    """The files that loading `spec` (a folder, or a Hub id in the cache) reads; an index comes before its shards.
 
     [] if there are none; `InputError` if an index cannot be read or a shard that it names is missing.
     """
@@ -41,9 +41,9 @@ def weight_files(spec: str | Path) -> list[Path]:
 
 
 def download(repository: str, revision: str) -> list[Path]:
-    """`weight_files` of a Hub repository at a commit, fetched into the Hub's cache; no other weights are.
+    """Downloads `weight_files` of a Hub repository at a commit, and no other weights, into the cache.
 
-    Raises the Hub client's errors, also where nothing is in the cache and the Hub cannot be reached.
+    Raises the Hub client's errors, also if nothing is cached and the Hub cannot be reached.
     """
     unreachable: list[LocalEntryNotFoundError] = []
 
@@ -62,7 +62,7 @@ def download(repository: str, revision: str) -> list[Path]:
     return files
 
 
-def needed(spec: str | Path, files: list[Path]) -> list[Path]:
+def require(spec: str | Path, files: list[Path]) -> list[Path]:
     """`files`, or `InputError` if there are none."""
     if not files:
         raise InputError(f"encoder {spec}: no weights there: expected one of {', '.join(NAMES)}")

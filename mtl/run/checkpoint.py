@@ -17,11 +17,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
-from common import jsontext
+from common import files, jsontext
 from common.errors import InputError
-from data_prep.storage.store import file_sha256, short_hash
 from mtl.distributed import collectives
 
 if TYPE_CHECKING:
@@ -113,7 +110,7 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     folder = run_folder / FOLDER
     name = _name(state.step)
     writing = folder / f".writing-{name}"
-    hashes: list[dict[str, str]] = []
+    hashes: dict[str, str] = {}
 
     def begin() -> None:
         if engine.rank == 0:
@@ -124,19 +121,17 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     def mine() -> None:
         # Each rank flushes and reads back its part of the files; writing took place on all of them as well.
         paths = sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]
-        hashes.append({path.name: _flushed(path) for path in paths})
+        for path in paths:
+            files.fsync(path)
+            hashes[path.name] = files.file_sha256(path)
 
     def finish() -> None:
         if engine.rank == 0:
-            _write(writing / STATE, json.dumps(asdict(state), indent=1))
-            files = {STATE: file_sha256(writing / STATE)}
-            for part in all_hashes:
-                files |= part
-            _write(writing / MANIFEST, manifest_text(files))
-            _flush(writing)
+            files.write_json(writing / STATE, asdict(state))
+            write_manifest(writing, dict(item for part in all_hashes for item in part.items()))
             shutil.rmtree(folder / name, ignore_errors=True)
             os.replace(writing, folder / name)
-            _flush(folder)
+            files.fsync(folder)
             point(folder, name)
             prune(folder, keep, state.best_step)
 
@@ -146,7 +141,7 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     if problem is None:
         problem = _together(mine, folder)
     if problem is None:
-        all_hashes = collectives.gather(hashes[0])
+        all_hashes = collectives.gather(hashes)
         problem = _together(finish, folder)
     if problem is not None and engine.rank == 0:
         shutil.rmtree(writing, ignore_errors=True)
@@ -164,9 +159,7 @@ def names(folder: Path) -> list[str]:
 
 def point(folder: Path, name: str) -> None:
     """Makes `latest` name this checkpoint, for DeepSpeed's own tools; this program goes by the names."""
-    pointer = folder / f".{LATEST}"
-    _write(pointer, name + "\n")
-    os.replace(pointer, folder / LATEST)
+    files.write_text(folder / LATEST, name + "\n")
 
 
 def prune(folder: Path, keep: int, best_step: int) -> None:
@@ -181,43 +174,30 @@ def prune(folder: Path, keep: int, best_step: int) -> None:
         shutil.rmtree(rest, ignore_errors=True)
 
 
-def manifest_text(files: dict[str, str]) -> str:
-    """The text of `manifest.json`: sha256 by file name, and a check of the list itself."""
-    ordered = dict(sorted(files.items()))
-    return json.dumps({"files": ordered, "check": short_hash(ordered)}, indent=1)
+def write_manifest(folder: Path, hashes: dict[str, str]) -> None:
+    """Completes a checkpoint: `manifest.json` with the sha256 of each file by name. `hashes`: of all but the state."""
+    hashes[STATE] = files.file_sha256(folder / STATE)
+    files.write_json(folder / MANIFEST, {"files": dict(sorted(hashes.items()))})
+    files.fsync(folder)
 
 
 def _read(folder: Path) -> State | str:
     """The state of a whole checkpoint, or what is wrong with it."""
     try:
-        if not (folder / MANIFEST).is_file():  # a pipe would be waited on for ever
-            return f"{MANIFEST} is missing"
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        files = jsontext.parse(text)["files"]
-        if text != manifest_text(files):
-            return f"{MANIFEST} is not as it was written"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return f"{MANIFEST}: {error.strerror if isinstance(error, OSError) else 'not readable'}"
-    there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    for name in sorted(there ^ set(files)):
-        return f"{name} is missing" if name in files else f"{name} does not belong there"
-
-    def altered(name: str) -> bool:
-        try:
-            return not (folder / name).is_file() or file_sha256(folder / name) != files[name]
-        except OSError:
-            return True
-
-    with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
-        for name, wrong in zip(files, pool.map(altered, files), strict=True):
-            if wrong:
-                return f"{name} is not as it was written"
-    try:
+        hashes = jsontext.parse((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name in sorted(({path.name for path in folder.iterdir()} - {MANIFEST}) ^ set(hashes)):
+            return f"{name} is missing" if name in hashes else f"{name} does not belong there"
+        with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
+            found = pool.map(lambda name: files.file_sha256(folder / name), hashes)
+            for name, digest in zip(hashes, found, strict=True):
+                if digest != hashes[name]:
+                    return f"{name} is not as it was written"
         values = jsontext.parse((folder / STATE).read_text(encoding="utf-8"))
-        known = json.dumps({f.name: values[f.name] for f in fields(State)})
-        state = TypeAdapter(State).validate_json(known, strict=True)
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"{STATE} is not of this version of the program"
+        state = State(**{f.name: values[f.name] for f in fields(State)})
+    except OSError as error:
+        return f"{Path(error.filename or folder).name}: {error.strerror}"
+    except (ValueError, TypeError, KeyError) as error:
+        return f"not readable as one of this version of the program: {error!r}"
     return state if folder.name == _name(state.step) else f"{STATE} is of step {state.step}"
 
 
@@ -254,21 +234,3 @@ def _together(work: Callable[[], None], folder: Path) -> str | None:
 
 def _first(problem: str | None) -> str | None:
     return next((found for found in collectives.gather(problem) if found is not None), None)
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    _flush(path)
-
-
-def _flushed(path: Path) -> str:
-    _flush(path)
-    return file_sha256(path)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

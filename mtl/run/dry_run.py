@@ -42,11 +42,12 @@ def report(made: Setup, ranks: int) -> str:
         made.vocabulary.describe(made.source.hidden_size, ds),
         *(["blocks: what follows attention is compiled (compile)"] if made.compiled else []),
         "",
-        f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}), estimated:",
+        f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}, fast_zero2 {'on' if config.fast_zero2 else 'off'}), "
+        "estimated:",
         "GPUs   weights  gradients  optimizer  buckets  activations   sum",
     ]
     for count in sorted({1, 8, 64, ranks}):
-        m = memory(encoder + heads, ds, made.source, config.micro_tokens, count)
+        m = memory(encoder + heads, ds, made.source, config.micro_tokens, count, config.fast_zero2)
         lines.append(
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"

@@ -25,15 +25,17 @@ def parameters(made: Setup) -> tuple[int, int]:
     )
 
 
-def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int) -> dict[str, float]:
+def memory(
+    total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int, fast_zero2: bool = True
+) -> dict[str, float]:
     """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), buckets, activations.
 
     Rajbhandari et al. 2020 (ZeRO, section 3): stage 1 divides the optimizer states by the ranks, stage 2 the gradients
     too; what is held besides was measured (docs/scaling.md): in half precision stage 1 keeps gradients as computed and
     as accumulated. Buckets: what gradients are reduced through: DeepSpeed's in stage 1, twice with `overlap_comm`; in
-    stage 2 (`zero2_gradients.py`) on one rank all gradients, on several those that wait and the concatenation of a
-    bucket, and with `overlap_comm` the gradients of two more that are on their way. A parameter larger than a bucket is
-    one by itself, and not counted as more.
+    stage 2 with `fast_zero2` (`zero2_gradients.py`) on one rank all gradients, on several those that wait and the
+    concatenation of a bucket, and with `overlap_comm` the gradients of two more buckets in flight. A parameter larger
+    than a bucket is one by itself, and not counted as more.
     Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
     equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
     """
@@ -48,16 +50,17 @@ def memory(total: int, ds: dict[str, Any], config: PretrainedConfig, micro_token
     buffers = 2 if overlap else 1
     if stage == 1 and half:
         gradients, buffers = 6.0, 0
-    if stage == 2 and not offload:
+    bucket = zero.get("reduce_bucket_size", 5e8)
+    if stage == 2 and fast_zero2 and not offload:
         buffers = 4 if overlap else 2
-    bucket = zero.get("reduce_bucket_size", 5e8) * buffers if stage else 0
-    if stage == 2 and not offload:
-        bucket = total if ranks == 1 else min(bucket, total * buffers)
+        bucketed = total if ranks == 1 else min(bucket, total) * buffers
+    else:
+        bucketed = bucket * buffers if stage else 0
     parts = {
         "weights": total * width,
         "gradients": total * gradients,
         "optimizer": 0 if offload else total * states / (ranks if stage else 1),
-        "buckets": bucket * width,
+        "buckets": bucketed * width,
         "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
     }
     return {name: size / GIB for name, size in parts.items()}
@@ -73,7 +76,7 @@ def ran_out(error: BaseException) -> bool:
 def advice(made: Setup, ranks: int, tokens: int, available: float) -> str:
     """What to lower after memory ran out in a micro-batch of `tokens` tokens; `available`: GiB that a rank may use."""
     config = made.run
-    parts = memory(sum(parameters(made)), made.ds, made.source, config.micro_tokens, ranks)
+    parts = memory(sum(parameters(made)), made.ds, made.source, config.micro_tokens, ranks, config.fast_zero2)
     fixed = sum(parts.values()) - parts["activations"]
     plan = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
     said = (

@@ -1,12 +1,10 @@
 """run.json: what a run was made with, so that its figures can be explained later."""
 
-import json
 import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +31,7 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
             "cpu_threads": torch.get_num_threads(),
         },
         "deepspeed": made.ds,
+        "fast_zero2": plan.config.fast_zero2,
         "attention": backend,
         "compile": made.compiled,
         "gradient_checkpointing": plan.config.gradient_checkpointing,
@@ -47,13 +46,6 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
         "plan_fingerprint": plan.fingerprint(),
         "data": {p.manifest["dataset"]: str(p.path) for task in plan.tasks for p in task.prepared},
     }
-
-
-def write(path: Path, values: dict[str, Any]) -> None:
-    """`values` as readable JSON, replacing the file at once."""
-    writing = path.with_name(f".{path.name}")
-    writing.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    writing.replace(path)
 
 
 def _commit() -> str | None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.errors import InputError
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
@@ -34,7 +35,7 @@ def open_run(
         lock, notes = Lock.take(run_folder, me)
         try:
             if not resume and any(path.name != lock.folder.name for path in run_folder.iterdir()):
-                kept = _put_aside(run_folder)
+                kept = files.put_aside(run_folder)
                 run_folder.mkdir()
                 Lock(kept, lock.token).release_all()
                 lock, _ = Lock.take(run_folder, me)
@@ -50,14 +51,6 @@ def open_run(
     return Opened(lock.token, resumed, [note for note in notes if note] + (resumed.notes if resumed else []))
 
 
-def _put_aside(run_folder: Path) -> Path:
-    number = 1
-    while (kept := run_folder.with_name(f"{run_folder.name}.{number}")).exists():
-        number += 1
-    run_folder.rename(kept)
-    return kept
-
-
 def _clear_the_way(run_folder: Path, resumed: Resumed | None) -> None:
     """Puts damaged checkpoints aside, so that they are not counted among the newest, and the sign of success."""
     (run_folder / "done").unlink(missing_ok=True)
@@ -65,11 +58,6 @@ def _clear_the_way(run_folder: Path, resumed: Resumed | None) -> None:
     for name in checkpoint.names(folder):
         if resumed is None or name <= resumed.name:
             break
-        aside = folder / f"damaged-{name}"
-        number = 1
-        while aside.exists():
-            aside = folder / f"damaged-{name}.{number}"
-            number += 1
-        (folder / name).rename(aside)
+        files.put_aside(folder / name, f"damaged-{name}")
     if resumed is not None:
         checkpoint.point(folder, resumed.name)

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common import files
 from common.errors import InputError
 from mtl.distributed.watchdog import Member
 
@@ -75,9 +76,7 @@ class Lock:
 
     def _write(self, me: Member, beats: int) -> Path:
         path = self.folder / f"rank-{me.rank:05d}.json"
-        writing = path.with_suffix(f".{os.getpid()}")
-        writing.write_text(json.dumps({"token": self.token, "beats": beats, **asdict(me)}), encoding="utf-8")
-        os.replace(writing, path)
+        files.write_json(path, {"token": self.token, "beats": beats, **asdict(me)})
         return path
 
     def _beat(self, me: Member, lost: Callable[[str], None]) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from common import files
+
 
 class Monitor:
     """`step` counts finished optimizer steps."""
@@ -134,6 +136,4 @@ def _drop_after(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):
             break
-    writing = path.with_name(f".{path.name}")  # killed in between, nothing is lost
-    writing.write_text("".join(kept), encoding="utf-8")
-    writing.replace(path)
+    files.write_text(path, "".join(kept))

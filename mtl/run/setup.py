@@ -13,12 +13,13 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
+from common.files import file_sha256
 from common.run_config import HOUSE, RandomEncoder, RunConfig
 from data_prep.run_tasks import load
-from data_prep.storage.store import file_sha256
 from mtl.data import task_data
 from mtl.data.plan import Plan
 from mtl.data.task_data import TaskData
+from mtl.distributed import zero2_gradients
 from mtl.model import attention, trimmed_embeddings, weight_files
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
 from mtl.model.loading import loading
@@ -92,6 +93,7 @@ class Setup:
             "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
             "compile": self.compiled,  # other dropout masks
             "deepspeed": self.ds,
+            "fast_zero2": run.fast_zero2,
         }
 
     def common(self) -> dict[str, Any]:
@@ -139,6 +141,8 @@ def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
     run, named = load(name, overrides)
     ds = read_deepspeed(run)
+    if run.fast_zero2:
+        zero2_gradients.check_version()
     tokenizer = task_data.tokenizer_of(run)
     special = task_data.special_of(tokenizer)
     with loading(f"{called(run.encoder)}: its config"):

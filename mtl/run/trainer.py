@@ -58,7 +58,7 @@ class Keeper:
         """
         if math.isfinite(norm):
             self._in_a_row = 0
-            self.state.decay *= optimizer.left(self.run.optimizer, factor)
+            self.state.decay *= optimizer.decay_factor(self.run.optimizer, factor)
             self.meter.add(now, stats, shares, self.run.micro_tokens)
         else:
             self._left_out(now, shares)
@@ -113,7 +113,11 @@ class Keeper:
         self.monitor.flush()
         self.state.meter = self.meter.state(engine.sum_over_ranks) if self.meter.steps else None
         run = self.run
+        before = self.watch.saved
+        # A rank that dies after the checkpoint's rename, before all know of it: both may be what a resume finds.
+        self.watch.saved = f"the same command goes on after step {self._saved}, or {self.state.step} if that was saved"
         failed = checkpoint.save(self.runner, run.folder, self.state, run.checkpoint.keep)
+        self.watch.saved = before
         if failed is None:
             self._saved = self.state.step
             self._say_where()

@@ -26,10 +26,9 @@ class Choice:
     label: int
 
 
-class ChoiceType(TaskType[Choice]):
+class Type(TaskType[Choice]):
     """A sequence `<s> prompt </s></s> choice </s>` per choice; the head reads the first token of each."""
 
-    name = "choice"
     metrics = ("accuracy",)
     columns = (("label", INT),)
     stored = ("label",)

@@ -11,7 +11,6 @@ from common.columns import Columns, Lists, lists
 from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
 from tasks.encoding import Encoding, Pieces, Row, Special, make_row, tokenize
-from tasks.tag.data import labelled_tokens
 
 MLM_PROBABILITY = 0.15  # of the unit counts in prepared folders; a run may mask another share
 _MASKING = 3  # keeps these random numbers apart from those of the sampler
@@ -25,10 +24,9 @@ class Text:
     text: str
 
 
-class MlmType(TaskType[Text]):
+class Type(TaskType[Text]):
     """`<s> tokens </s>`, a long text cut into several rows; the head reads the masked tokens."""
 
-    name = "mlm"
     metrics = ("masked_accuracy",)
     all_embeddings = True
 
@@ -71,7 +69,7 @@ class MlmType(TaskType[Text]):
         return {**columns, "input_ids": Lists(values, ids.counts), **new}
 
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-        return labelled_tokens(columns, starts, first)
+        return Positions.labelled(columns, starts[first])
 
 
 def masked_count(lengths: np.ndarray, probability: float) -> np.ndarray:

@@ -24,10 +24,9 @@ class Pair:
     passage: str
 
 
-class PairType(TaskType[Pair]):
+class Type(TaskType[Pair]):
     """Two sequences, `<s> query </s>` and `<s> passage </s>`; the head reads the first token of each."""
 
-    name = "pair"
     metrics = ("map@20",)
     columns = (("passage_key", pa.int64()),)
     stored = ("passage_key",)

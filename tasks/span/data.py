@@ -29,10 +29,9 @@ class Span:
     answers: tuple[tuple[str, int], ...]
 
 
-class SpanType(TaskType[Span]):
+class Type(TaskType[Span]):
     """`<s> question </s></s> window </s>`, one row per window of the context; the head reads every token."""
 
-    name = "span"
     metrics = ("squad", "squad_v2")
     columns = (("start", INT), ("end", INT))
     dev_columns = (("offset_start", INTS), ("offset_end", INTS))
@@ -53,7 +52,6 @@ class SpanType(TaskType[Span]):
         return Span(name, question, context, fields.answers(row, "start", where))
 
     def validate(self, example: Span, where: str, labels: Sequence[str] | None = None) -> None:
-        fields.check_unicode(example.id, "id", where)  # it is stored, for the predictions
         fields.check_text(example.question, "question", where)
         fields.check_text(example.context, "context", where)
         for number, (text, start) in enumerate(example.answers):

@@ -1,7 +1,7 @@
 """The head of extractive question answering."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class Head(head.Head):
     """[m, H] -> [m, 2] start and end scores (XLMRobertaForQuestionAnswering)."""
 
     auto_class = "AutoModelForQuestionAnswering"
-    num_labels = 2
+    export_config: ClassVar[dict[str, Any]] = {"num_labels": 2}
     outcome = ("exact match", "F1")
 
     def __init__(self, config: PretrainedConfig, labels: int | None) -> None:

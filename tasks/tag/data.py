@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from common import fields
-from common.columns import Columns, lists
+from common.columns import Columns
 from common.errors import InputError
 from common.fields import EmptyText, Labels, shorten
 from tasks.base import Positions, TaskType
@@ -23,10 +23,9 @@ class Tag:
     tags: tuple[str, ...]
 
 
-class TagType(TaskType[Tag]):
+class Type(TaskType[Tag]):
     """`<s> words </s>`; the head reads the first token of every word."""
 
-    name = "tag"
     metrics = ("token_accuracy",)
     labels = "optional"
     columns = (("positions", INTS), ("labels", INTS))
@@ -46,7 +45,6 @@ class TagType(TaskType[Tag]):
             fields.check_text(word, f"words, number {number}", where)
             if not tag.strip():
                 raise InputError(f"{where}: field `tags`, number {number}: expected a tag, found {tag!r}")
-            fields.check_unicode(tag, f"tags, number {number}", where)
             if labels is not None and tag not in labels:
                 known = shorten(", ".join(labels))
                 raise InputError(f"{where}, tags: {shorten(tag)} is not among the task's labels ({known})")
@@ -87,16 +85,7 @@ class TagType(TaskType[Tag]):
         return example.tags
 
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-        return labelled_tokens(columns, starts, first)
-
-
-def labelled_tokens(columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-    """The tokens at `positions` of each row, with their `labels`."""
-    positions, labels = lists(columns["positions"]), lists(columns["labels"])
-    if not np.array_equal(positions.counts, labels.counts):
-        raise ValueError("`positions` and `labels` do not add up")
-    tokens = np.repeat(starts[first], positions.counts) + positions.values
-    return Positions(tokens, labels.values, positions.counts)
+        return Positions.labelled(columns, starts[first])
 
 
 def _row(tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:

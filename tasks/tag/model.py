@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig
 
 from tasks import head
-from tasks.head import Scored, classifier_dropout
+from tasks.head import HeadRows, Scored, classifier_dropout
 
 
 class Head(head.Head):
@@ -23,6 +23,9 @@ class Head(head.Head):
 
     def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
         return self.classifier(self.dropout(hidden))
+
+    def known(self, rows: HeadRows) -> Tensor:
+        return rows.labels >= 0
 
     def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> list[str]:
         """A label name for every word."""

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 import mtl.distributed.engine  # noqa: F401  # says how DeepSpeed's classes are pickled
 from common.errors import InputError
-from data_prep.storage.store import file_sha256
+from common.files import file_sha256
 from mtl.run import checkpoint, setup
 from tests.support.launch import program
 from tests.support.small import assert_same_exports
@@ -128,7 +128,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
     values = torch.load(newest / file, weights_only=False)
     torch.save({**values, "more": _Harmful(mark)}, newest / file)
     hashes = {p.name: file_sha256(p) for p in newest.iterdir() if p.name != "manifest.json"}
-    (newest / "manifest.json").write_text(checkpoint.manifest_text(hashes))  # whoever did it knows of the manifest
+    checkpoint.write_manifest(newest, hashes)  # whoever did it knows of the manifest
     done = program("train.py", *arguments, "--set", "steps=44", "--accept-changes", ranks=ranks, check=False)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -143,7 +143,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
 
 CONVERT = """
 import sys, types, torch
-from mtl.engine import SAFE_CLASSES
+from mtl.distributed.engine import SAFE_CLASSES
 torch.serialization.add_safe_globals(list(SAFE_CLASSES))
 from deepspeed.checkpoint import ds_to_universal
 ds_to_universal.main(types.SimpleNamespace(

@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite_names_the_example(bad_word, tmp_path, deepspe
     assert printed.count("the step is left out") == 2, printed
     lines = [json.loads(x) for x in (tmp_path / "small/metrics.jsonl").read_text().splitlines()]
     assert [x["skipped"] for x in lines if x["kind"] == "train" and x["task"] == "all"][-1] == 2
-    # Weight decay of what has no gradient, over the other steps (trimmed_embeddings.py): lr 1e-3, one step up, then down.
+    # Weight decay of what has no gradient, over the other steps : lr 1e-3, one step up, then down.
     out = {int(step) for step in re.findall(r"warning: step (\d+):", printed)}
     rates = [1e-3 * (1 if step == 1 else (7 - step) / 5) for step in range(1, 7) if step not in out]
     state = json.loads((tmp_path / "small/checkpoints/step-00000006/state.json").read_text())
@@ -136,7 +136,7 @@ SHORT_OF_MEMORY = """
 import resource, sys
 sys.path.insert(0, ".")
 import train
-from mtl import engine
+from mtl.distributed import engine
 first = engine.Engine.step
 def step(self, *given):
     if given[0] == 2:  # two steps were possible; from now on there is room for little more than what is held

@@ -89,4 +89,4 @@ def test_nine_tasks_on_real_rows(shared, tmp_path, capsys):
             taken = split.take(range(min(split.rows, 500)))
             assert all(r["length"] == r["lengths"].sum() == len(r["input_ids"]) for r in taken)
             assert all(r["lengths"].max() <= 256 and r["input_ids"][0] == 0 and r["input_ids"][-1] == 2 for r in taken)
-            assert split.units.min() >= (0 if row[0] == "ccg" else 1)
+            assert split.whole("units").min() >= (0 if row[0] == "ccg" else 1)

@@ -56,7 +56,7 @@ def repository(folder: Path) -> Repo:
 PROGRAM = """
 import json, sys
 from eval.__main__ import main
-from mtl import setup
+from mtl.run import setup
 config, data, out = sys.argv[1:4]
 if out != "-":
     for names in (["bin", "shards", "both"], ["none"]):

@@ -39,6 +39,8 @@ EXACT = {
     "stage2-by_task-small-micro2": _case(2, "by_task", SMALL, 2),
     "stage2-mixed-small-micro3": _case(2, "mixed", SMALL, 3),
     "stage2-by_task-large-micro3": _case(2, "by_task", LARGE, 3),
+    "stage1-mixed-small-micro2-off": _case(1, "mixed", SMALL, 2, set=["fast_zero2=false"]),
+    "stage2-by_task-small-micro3-off": _case(2, "by_task", SMALL, 3, set=["fast_zero2=false"]),
 }
 # In-batch negatives are those of the whole global batch, so gradients do not depend on how it is divided.
 PAIRS = {
@@ -80,12 +82,12 @@ PARTS = {
     "parts-zero1": _part("zero1", "fp32"),
     "parts-zero1-reduced-fp32": _part("zero1", "fp32", communication_data_type="fp32"),
 }
-# Each with our gradients and step and with DeepSpeed's own. No parameter is larger than a bucket: DeepSpeed would send
-# it in pieces, and gloo add them up in another order.
+# Each with `fast_zero2` (ours) and without (theirs), and the same norm to clip by: DeepSpeed's own is float32. No
+# parameter is larger than a bucket: DeepSpeed would send it in pieces, and gloo add them up in another order.
 BITWISE = ("bf16", "bf16-buckets", "fp32-buckets")
 
 
-def _bitwise(name: str) -> dict[str, Any]:
+def _bitwise(name: str, *more: str) -> dict[str, Any]:
     half, buckets = name.startswith("bf16"), name.endswith("buckets")
     ds: dict[str, Any] = {"zero_optimization": {"stage": 2, "overlap_comm": half}}
     if buckets:
@@ -93,13 +95,12 @@ def _bitwise(name: str) -> dict[str, Any]:
     if half and buckets:
         ds["communication_data_type"] = "fp32"
     file = "zero2.json" if half else "zero2_cpu.json"
-    return {"set": [f"deepspeed={file}"], "ds": ds, "micro_steps": 3, "moments": [ref.STEPS - 1]}
+    return {"set": [f"deepspeed={file}", *more], "ds": ds, "micro_steps": 3, "moments": [ref.STEPS - 1]}
 
 
-SIDES = {
-    f"{name}-{side}": {**_bitwise(name), "theirs": side == "theirs"} for name in BITWISE for side in ("ours", "theirs")
-}
-SIDES["bf16-buckets-spoiled"] = {**_bitwise("bf16-buckets"), "spoiled": [0, 3]}
+SIDES = {f"{name}-ours": _bitwise(name) for name in BITWISE}
+SIDES |= {f"{name}-theirs": {**_bitwise(name, "fast_zero2=false"), "same_norm": True} for name in BITWISE}
+SIDES |= {f"bf16-buckets-{x}-spoiled": {**SIDES[f"bf16-buckets-{x}"], "spoiled": [0, 3]} for x in ("ours", "theirs")}
 LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
     "1 rank": (1, {**EXACT, **PAIRS, **SIDES}),
     "2 ranks": (2, {**EXACT, **PAIRS, **FILES, **PARTS}),

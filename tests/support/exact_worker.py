@@ -4,10 +4,10 @@
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
 (how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
-after which AdamW's state is kept), `theirs` (gradients and step are DeepSpeed's own code) and `spoiled` (steps that
-are first made with an infinite number in the gradient, so that they are left out). Rank 0 writes
-OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under test is
-unchanged.
+after which AdamW's state is kept), `same_norm` (DeepSpeed's own step clips by our float64 norm instead of its float32
+one) and `spoiled` (steps that are first made with an infinite number in the gradient, so that they are left out). Rank
+0 writes OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under
+test is otherwise unchanged.
 """
 
 import contextlib
@@ -27,11 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mtl.data import loader
 from mtl.data.plan import Step
-from mtl.distributed import engine, zero2_gradients
+from mtl.distributed import engine, grad_norm
 from mtl.run import setup
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-FITS = zero2_gradients.fits
 read = functools.cache(lambda config, overrides: setup.read(config, list(overrides)))
 
 
@@ -47,8 +46,10 @@ def main() -> None:
 
 def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
     made = read(case["config"], tuple(case["set"]))
-    zero2_gradients.fits = (lambda optimizer: False) if case.get("theirs") else FITS
-    return made, engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
+    runner = engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
+    if case.get("same_norm"):
+        runner.ds.optimizer.scaled_global_norm = lambda norm_type=2: grad_norm.norm(runner.ds.optimizer).cpu()
+    return made, runner
 
 
 def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def spoiled(runner: engine.Engine) -> Iterator[None]:
 
     def step() -> None:
         if runner.rank == 0:
-            runner.reduction.sums[0][0] = math.inf
+            runner.ds.optimizer.averaged_gradients[0].flat_partition[0] = math.inf
         inner()
 
     runner.ds.step = step

@@ -47,9 +47,11 @@ def lines(data: bytes) -> list[str]:
 
 def parsed(text: str) -> Any:
     try:
-        return json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError):
         raise Wrong from None
+    need(storable(json.dumps(values, ensure_ascii=False)))
+    return values
 
 
 def json_lines(data: bytes) -> list[Row]:

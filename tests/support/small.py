@@ -53,11 +53,15 @@ def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
     if kind == "tag":
         words = sentence(rng).split()
         return {"words": words, "tags": ["LONG" if len(w) > 5 else "SHORT" for w in words]}
+    if kind == "regress":
+        a, b = sentence(rng), sentence(rng)
+        words = (a + " " + b).split()
+        return {"text_a": a, "text_b": b, "label": round(5 * sum(len(w) > 5 for w in words) / len(words), 2)}
     return {"text": sentence(rng, 5, 15)}
 
 
 KINDS = ("classify", "span", "choice", "tag", "mlm")
-SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20, "pair": 50}
+SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20, "pair": 50, "regress": 60}
 LABELS = {"classify": ["no", "yes"]}
 METRICS = {"span": "squad_v2"}
 

@@ -81,7 +81,8 @@ def test_commands_have_the_options_that_are_shown(page: Path) -> None:
             assert set(shown) <= known, (line, sorted(set(shown) - known))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+# docs/extending.md runs configs that its reader writes.
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "extending.md"], ids=lambda page: page.name)
 def test_configs_that_commands_name_exist(page: Path) -> None:
     for line in commands(page):
         for name in re.findall(r"--config (\w+\.json)", line):

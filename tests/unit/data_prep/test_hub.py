@@ -28,10 +28,10 @@ for line in sys.stdin:
 """
 READ = """
 from pathlib import Path
-from data_prep.errors import InputError
-from data_prep.lock import Lock
+from common.errors import InputError
+from data_prep.sources.sources_lock import Lock
 from eval.read import NotThere, read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 try:
     loaded = read(TARGETS[{name!r}], tuple({codes!r}.split()), "hub", Lock(Path({folder!r})))
     rows = {{code: [repr(row) for row in rows] for code, rows in loaded.rows.items()}}
@@ -229,7 +229,7 @@ def test_real_samples_through_the_hub(server, online, shared, tmp_path, tiny_tok
     for folder in (path for space in root.iterdir() for path in space.iterdir()):
         name = f"{folder.parent.name}/{folder.name}"
         server.repos[name] = repo_of(folder, tmp_path / "readme" / name / "README.md", REVISIONS.get(name))
-    tasks = ["mnli", "squad_v1", "udpos", "siqa", "commonsenseqa"]
+    tasks = ["mnli", "squad_v1", "udpos", "siqa", "hellaswag"]
     code, _, err = online.data_prep(tmp_path, tiny_tokenizer_dir, tasks)
     assert code == 0, err[-2000:]
     # The same bytes give the same prepared folder, wherever they came from.

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.retrieval import mining, retrieve
+from eval.retrieval import mining, neighbors
 from eval.retrieval.mining import Corpus, Mined
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int = 4) -> mining.Neighbours:
-    return retrieve.top_k(retrieve.normalise(queries), retrieve.normalise(index), min(k, len(index)))
+    return neighbors.top_k(neighbors.normalise(queries), neighbors.normalise(index), min(k, len(index)))
 
 
 def slow_mining(x: np.ndarray, y: np.ndarray, k: int = 4) -> list[tuple[float, int, int]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from common.errors import InputError
-from eval.retrieval.retrieve import top_k, top_k_both
+from eval.retrieval.neighbors import top_k, top_k_both
 from tests.support.launch import run
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_searched_is_refused() -> None:
 MEMORY = """
 import resource
 import numpy as np
-from eval.retrieve import top_k_both
+from eval.retrieval.neighbors import top_k_both
 n, m, k = 10_000, 20_000, 4
 rng = np.random.default_rng(0)
 left, right = (rng.normal(size=(rows, 16)).astype(np.float32) for rows in (n, m))

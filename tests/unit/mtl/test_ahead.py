@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from data_prep.storage import store
+from data_prep.storage.arrow_file import Split
+from data_prep.storage.store import Prepared
 from mtl.data import loader
 from mtl.distributed import collectives
 from mtl.run import dry_run, setup
@@ -78,11 +79,9 @@ def test_leaving_early_ends_the_thread(made):
 def test_planning_asks_for_the_rows_of_its_step_only(made, monkeypatch):
     """Of a task of any size: as many rows as the step has, and no whole column at all."""
     asked = []
-    real = store.Split.gather
-    monkeypatch.setattr(
-        store.Split, "gather", lambda self, rows, names: asked.append(len(rows)) or real(self, rows, names)
-    )
-    monkeypatch.setattr(store.Split, "whole", lambda self, name: pytest.fail("a whole column was read"))
+    real = Split.gather
+    monkeypatch.setattr(Split, "gather", lambda self, rows, names: asked.append(len(rows)) or real(self, rows, names))
+    monkeypatch.setattr(Split, "whole", lambda self, name: pytest.fail("a whole column was read"))
     plan = setup.read(str(made.run.output).removesuffix("/runs") + "/small.json", []).plan
     step = plan.step(1)
     assert sum(asked) == plan.batch_examples == len(step.task)
@@ -136,8 +135,8 @@ def test_a_dry_run_tells_of_steps_that_just_miss(made):
 def test_prepared_data_that_changed_is_found_at_the_next_start(tmp_path, tiny_tokenizer_dir, monkeypatch):
     """What was read once is read again exactly if a file was touched."""
     prepared = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), []).tasks[0].prepared[0]
-    read, real = [], store.Prepared.verify
-    monkeypatch.setattr(store.Prepared, "verify", lambda this, v=None: read.append(1) or real(this, v))
+    read, real = [], Prepared.verify
+    monkeypatch.setattr(Prepared, "verify", lambda this: read.append(1) or real(this))
     time.sleep(0.1)
     for _ in range(2):
         prepared.confirm()

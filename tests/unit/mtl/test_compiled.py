@@ -115,7 +115,7 @@ def test_dropout_has_its_rate_and_follows_the_seed():
     run, block = Compiled(), Stub(0.1).train()
     context, nothing = torch.ones(1, 4000, 64), torch.zeros(1, 4000, 64)
     torch.manual_seed(1)
-    run.ready(block, nothing)  # must not draw from the generator
+    run.warm_up(block, nothing)  # must not draw from the generator
     first = run(block, context, nothing)
     n = first.numel()
     dropped = (first == 0).double().mean().item()

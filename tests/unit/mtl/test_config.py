@@ -1,16 +1,22 @@
 """Run configs: every shipped one loads; wrong ones are answered in one line that helps."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import train
 from common import run_config
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
 from data_prep import run_tasks
+from mtl.distributed import zero2_gradients
+from mtl.distributed.collectives import differences
+from mtl.run import setup
 from tests.support.launch import HOUSE
+from tests.support.small import write_run
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 
@@ -18,7 +24,7 @@ GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 def load(tmp_path, values, *overrides):
     path = tmp_path / "c.json"
     path.write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
-    return run_config.load(str(path), list(overrides))
+    return run_tasks.load(str(path), list(overrides))[0]
 
 
 @pytest.mark.parametrize("path", sorted((HOUSE / "configs").glob("*.json")), ids=lambda p: p.stem)
@@ -102,3 +108,22 @@ def test_anything_in_a_field_is_a_config_or_one_line(tmp_path_factory, key, valu
         assert "\n" not in str(error)
     else:
         assert isinstance(run, run_config.RunConfig)
+
+
+def test_fast_zero2_is_tied_to_one_deepspeed_and_part_of_the_identity(
+    tmp_path, tiny_tokenizer_dir, monkeypatch, capsys
+):
+    path = str(write_run(tmp_path, tiny_tokenizer_dir))
+    on, off = (setup.read(path, [f"fast_zero2={value}"]).identity() for value in ("true", "false"))
+    assert differences(on, off) == [("fast_zero2", True, False)]
+    monkeypatch.setattr(zero2_gradients, "version", lambda package: {"deepspeed": "0.20.0"}[package])
+    for more, code in (([], 2), (["--set", "fast_zero2=false"], 0)):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["train.py", "--config", path, "--dry-run", *more])
+        assert train.main() == code
+        found = capsys.readouterr()
+        if code:
+            assert found.err.count("\n") == 1 and "0.20.0 is installed" in found.err, found.err
+            assert "--set fast_zero2=false" in found.err
+        else:
+            assert "fast_zero2 off" in found.out

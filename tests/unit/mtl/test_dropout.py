@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl.model.dropout import Dropout, use
+from mtl.model.dropout import Dropout, replace_dropout
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_gradient_is_that_of_the_mask():
 def test_seeded_by_torch_off_in_evaluation_and_in_the_place_of_the_stock_one():
     x, found = torch.randn(5, 64), []
     model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Dropout(0.1)))
-    use(model)
+    replace_dropout(model)
     assert isinstance(model[1][0], Dropout) and model[1][0].p == 0.1
     for seed in (3, 3, 4):
         torch.manual_seed(seed)

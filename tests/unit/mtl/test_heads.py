@@ -15,7 +15,7 @@ from transformers import (
 from common.run_config import RandomEncoder
 from mtl.model.encoder import MultiTaskModel, load_encoder
 from tasks.encoding import Special
-from tests.support.packing import pack_rows
+from tests.support.packing import head_scores, pack_rows
 from tests.support.small import SHAPE
 
 SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89))
@@ -23,6 +23,7 @@ CONFIG = {**SHAPE, "vocab_size": 90}
 # kind -> (transformers' class, where it keeps the modules of our head, number of labels)
 STOCK = {
     "classify": (XLMRobertaForSequenceClassification, "classifier.", 3),
+    "regress": (XLMRobertaForSequenceClassification, "classifier.", None),
     "choice": (XLMRobertaForMultipleChoice, "", None),
     "span": (XLMRobertaForQuestionAnswering, "", None),
     "tag": (XLMRobertaForTokenClassification, "", 5),
@@ -38,7 +39,7 @@ def build(kind):
     with torch.no_grad():  # fresh biases are 0: make them matter
         for parameter in ours.heads.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    config = XLMRobertaConfig(**{**encoder.config.to_dict(), "num_labels": labels or 2})
+    config = XLMRobertaConfig(**{**encoder.config.to_dict(), "num_labels": labels or (1 if kind == "regress" else 2)})
     config._attn_implementation = "eager"
     theirs = cls(config).eval()
     state = {f"roberta.{n}": w for n, w in encoder.state_dict().items()}
@@ -72,7 +73,7 @@ def compare(ours, kind, rows, loss_sum, scores, right):
         total, stats = ours(batch)
         assert total.item() == pytest.approx(loss_sum.item(), rel=1e-5)
         assert stats[0, 0].item() == pytest.approx(loss_sum.item(), rel=1e-5)
-        assert (ours.scores(batch, "t") - scores).abs().max().item() < 1e-5
+        assert (head_scores(ours, batch, "t") - scores).abs().max().item() < 1e-5
     assert stats[0, 1].item() == right
 
 
@@ -83,6 +84,17 @@ def test_classify():
     ids, mask = padded(parts)
     out = theirs(ids, attention_mask=mask, labels=labels)
     compare(ours, "classify", rows, out.loss * 6, out.logits, (out.logits.argmax(-1) == labels).sum())
+
+
+def test_regress():
+    """One output, which transformers' own class takes for regression by itself; negative labels among them."""
+    ours, theirs = build("regress")
+    parts, labels = sequences(), torch.tensor([0.0, 4.25, -1.0, 5.0, 2.5, -3.75])
+    rows = [{"input_ids": s, "lengths": [len(s)], "label": y} for s, y in zip(parts, labels.tolist(), strict=True)]
+    ids, mask = padded(parts)
+    out = theirs(ids, attention_mask=mask, labels=labels)
+    assert theirs.config.problem_type == "regression"
+    compare(ours, "regress", rows, out.loss * 6, out.logits, 0)
 
 
 def test_choice():

@@ -10,10 +10,11 @@ from mtl.model import attention
 from mtl.model.encoder import FAMILIES, encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
+from tests.support import block_attention
 from tests.support.packing import head_scores, mask_row, pack_rows, pack_sequences
 from tests.support.small import KINDS, SHAPE, items_of, write_run
 
-BACKENDS = ["sdpa", "padded", "block"]
+BACKENDS = ["sdpa", "padded"]
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,10 @@ def test_every_kind_packed_equals_alone(small, backend):
     heads = list(model.kinds.items())
     items = rows_of(made)
     with torch.no_grad():
-        model.encoder.packed_backend = backend
+        block_attention.use(model.encoder, backend)
         together = pack_rows(items, heads, made.special)
         scores = {name: head_scores(model, together, name) for name in model.kinds}
-        model.encoder.packed_backend = "block"
+        block_attention.use(model.encoder, "block")
         taken = dict.fromkeys(model.kinds, 0)
         for t, row in items:
             name = heads[t][0]
@@ -87,14 +88,14 @@ def test_gradients_of_the_back_ends_agree(small):
     made, model = small
     items = rows_of(made, 3)
     found = {}
-    for backend in BACKENDS:
-        model.encoder.packed_backend = backend
+    for backend in ("block", *BACKENDS):
+        block_attention.use(model.encoder, backend)
         model.zero_grad()
         loss, _ = model(pack_rows(items, list(model.kinds.items()), made.special))
         loss.backward()
         found[backend] = {n: p.grad.clone() for n, p in model.named_parameters()}
-    for backend in BACKENDS[1:]:
-        for name, grad in found["sdpa"].items():
+    for backend in BACKENDS:
+        for name, grad in found["block"].items():
             scale = grad.norm().item() + 1e-3
             assert (grad - found[backend][name]).norm().item() / scale < 1e-4, name
 
@@ -160,8 +161,8 @@ def test_kernels_equal_block(dtype, backend):
     rng = np.random.default_rng(1)
     batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 31, 64, 17)], 1).to("cuda")
     with torch.no_grad():
-        encoder.packed_backend = backend
+        block_attention.use(encoder, backend)
         ours = encode(encoder, batch).float()
-        encoder.packed_backend = "block"
+        block_attention.use(encoder, "block")
         reference = encode(encoder.float(), batch)
     assert (ours - reference).abs().max().item() < (0.1 if dtype == torch.bfloat16 else 0.02)

@@ -11,6 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from common.errors import InputError
+from data_prep.__main__ import main as prepare
 from eval.export import export
 from mtl.data import loader
 from mtl.model.encoder import FAMILIES
@@ -53,7 +54,9 @@ def test_every_family_gives_the_loss_of_its_own_class(
     encoder = masked_lm.checkpoint(
         tmp_path / "one", tiny_tokenizer_dir, family=family, more_rows=7, tie_word_embeddings=tied
     )
-    made = setup.read(str(config), [f"encoder={encoder}"])
+    change = f"encoder={encoder}"  # whose family decides the class of the tokenizer, too
+    assert prepare(["--config", str(config), "--set", change, "--jobs", "1"]) == 0
+    made = setup.read(str(config), [change])
     assert made.run.trim_word_embeddings
     assert made.vocabulary.ids is None  # the softmax reaches every row
     for task in ("my_mlm", "more"):

@@ -1,0 +1,67 @@
+"""Files: hashes, writes that leave the old or the new content and nothing between, and the lock of one host."""
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from common.errors import InputError
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fsync(path: Path) -> None:
+    """Flushes a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces the file at once: whoever reads it, also after a crash, finds the old text or the new one."""
+    writing = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        writing.write_text(text, encoding="utf-8")
+        fsync(writing)
+        writing.replace(path)
+    finally:
+        writing.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """`write_text` of `values` as readable JSON."""
+    write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+def put_aside(path: Path, name: str = "") -> Path:
+    """Renames a file or folder, to `name` or its own name with the first free number; returns the new path."""
+    number, kept = 0, path.with_name(name or path.name)
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{name or path.name}.{number}")
+    return path.rename(kept)
+
+
+def lock(path: Path, busy: str, *, wait: bool) -> AbstractContextManager[Any]:
+    """Locks the file `path` among processes of one host until the end of a `with`, or of this process.
+
+    Where another process holds it, prints `busy` and waits, or, without `wait`, raises `InputError(busy)`.
+    """
+    try:
+        return FileLock(path).acquire(blocking=False)
+    except Timeout:
+        if not wait:
+            raise InputError(busy) from None
+    print(busy, file=sys.stderr)
+    return FileLock(path).acquire()

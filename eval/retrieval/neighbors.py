@@ -1,0 +1,190 @@
+"""Exact nearest neighbours by dot product or cosine: blocked `torch.topk`, on CPU or GPU; no index is built.
+
+    scores, places = top_k(queries, index, 4)              # each query's 4 best rows of `index`, best first
+    there, back = top_k_both(german, english, 4)           # both directions from the same products
+
+Exact: the neighbours by the exact dot products of the float32 vectors, whatever the BLAS, the device or the number of
+threads. Blocks are multiplied in float32 (never TF32), and the best 2k + 16 rows of each query are kept. Those closer
+together than the rounding error of a product can be (H * 2^-24 * |x| * |y|, the bound for any order of summation:
+Higham 2002, section 3.1) are multiplied again in float64; scores that are equal there go to the earlier row. A query
+with more near ties than are kept (copies of one sentence, a collapsed encoder) is searched in float64 altogether.
+
+Memory beside the vectors: about 0.2 GB of blocks on CPU, 2 GB on a GPU, and 12 (2k + 16) bytes for each query, with
+`top_k_both` of both sides. The vectors may be memory-mapped arrays; a block is read at a time.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.errors import InputError
+
+Vectors = np.ndarray | Tensor
+Neighbours = tuple[np.ndarray, np.ndarray]  # (scores float32 [n, k], places int64 [n, k]), best first
+
+_BLOCK = {"cpu": (2048, 4096), "cuda": (8192, 16384)}  # (queries, index rows) multiplied at once in float32
+_FLOAT64 = {"cpu": 1 << 20, "cuda": 1 << 25}  # numbers of a block in float64
+
+
+def normalise(vectors: Vectors) -> Tensor:
+    """float32 [n, H] with rows of length 1 (a zero row stays zero)."""
+    return F.normalize(torch.as_tensor(vectors, dtype=torch.float32), dim=1)
+
+
+def centre(vectors: np.ndarray) -> np.ndarray:
+    """[n, H] minus its mean row: takes out what all sentences of one language share."""
+    return vectors - vectors.mean(axis=0, keepdims=True)
+
+
+def top_k(
+    queries: Vectors, index: Vectors, k: int, *, cosine: bool = False, device: torch.device | str | None = None
+) -> Neighbours:
+    """The k rows of `index` [m, H] with the highest dot product (or cosine) for each of `queries` [n, H], best first.
+
+    float32 arrays or tensors; `cosine` divides by the lengths (a row of zeros scores 0 everywhere). Equal scores: the
+    earlier row first. `device` None: where the tensors are, CPU for arrays; vectors elsewhere are moved there a block
+    at a time. `ValueError` unless 1 <= k <= m and the shapes fit; `InputError` for a NaN or an infinity.
+    """
+    return _search(queries, index, k, cosine, device, both=False)[0]
+
+
+def top_k_both(
+    left: Vectors, right: Vectors, k: int, *, cosine: bool = False, device: torch.device | str | None = None
+) -> tuple[Neighbours, Neighbours]:
+    """(`top_k(left, right, k)`, `top_k(right, left, k)`) for the products of one; k at most both lengths."""
+    there, back = _search(left, right, k, cosine, device, both=True)
+    return there, back
+
+
+def _search(
+    left: Vectors, right: Vectors, k: int, cosine: bool, device: torch.device | str | None, both: bool
+) -> list[Neighbours]:
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        raise ValueError(f"top_k: {tuple(left.shape)} against {tuple(right.shape)}; expected [n, H] and [m, H]")
+    fewest = min(len(left), len(right)) if both else len(right)
+    if not 1 <= k <= fewest:
+        raise ValueError(f"top_k: k = {k}, but the index has {fewest} rows")
+    if device is None:
+        device = next((x.device for x in (left, right) if isinstance(x, Tensor)), "cpu")
+    device = torch.device(device)
+    rows, columns = _BLOCK[device.type]
+    with torch.inference_mode(), _full_precision():
+        x, y = _Side(left, cosine, device, "queries"), _Side(right, cosine, device, "index")
+        nearest = [_Nearest(*sides, k) for sides in ((x, y), (y, x))[: 1 + both]]
+        for row in range(0, len(x), rows):
+            part = x.read(slice(row, row + rows))
+            for column in range(0, len(y), columns):
+                scores = part @ y.read(slice(column, column + columns)).T
+                nearest[0].add(scores, row, column)
+                if both:
+                    nearest[1].add(scores.T.contiguous(), column, row)
+        return [one.decided() for one in nearest]
+
+
+class _Side:
+    """Vectors [n, H], read onto the device by rows, with `cosine` of length 1; `norms` float32 [n] are as given."""
+
+    def __init__(self, vectors: Vectors, cosine: bool, device: torch.device, name: str) -> None:
+        self.vectors, self.cosine, self.device = torch.as_tensor(vectors), cosine, device
+        blocks = self.vectors.split(_BLOCK[device.type][0])
+        self.norms = torch.cat([torch.linalg.vector_norm(block.to(device, torch.float32), dim=1) for block in blocks])
+        wrong = (~self.norms.isfinite()).nonzero()
+        if len(wrong):
+            raise InputError(f"vectors ({name}): row {int(wrong[0])} has a NaN or an infinity, so it has no neighbours")
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def read(self, rows: slice | Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+        part = self.vectors[rows if isinstance(rows, slice) else rows.to(self.vectors.device)]
+        part = part.to(self.device, torch.float32).to(dtype)
+        return F.normalize(part, dim=1, eps=torch.finfo(torch.float32).tiny) if self.cosine else part
+
+
+class _Nearest:
+    """For each of n queries the rows of `index` that are best so far: `scores`, `places` [n, 2k + 16].
+
+    Differences of float32 scores above `slack` [n, 1] have the right sign; float64 scores closer than `same` are equal.
+    """
+
+    def __init__(self, queries: _Side, index: _Side, k: int) -> None:
+        self.queries, self.index, self.k = queries, index, k
+        self.width = queries.vectors.shape[1]
+        sizes = (queries.norms > 0).float() if queries.cosine else queries.norms * index.norms.max()  # |x| |y| at most
+        error = (2 if queries.cosine else 1) * (self.width + 8) * 2.0**-24  # lengths of a cosine are rounded, too
+        self.slack, self.same = sizes[:, None] * (2.1 * error), sizes[:, None].double() * ((self.width + 8) * 2.0**-50)
+        self.scores = sizes.new_full((len(queries), min(2 * k + 16, len(index))), -torch.inf)
+        self.places = torch.zeros_like(self.scores, dtype=torch.int64)
+
+    def add(self, scores: Tensor, first: int, start: int) -> None:
+        """Takes in a block: of the queries from `first` and of the rows of the index from `start` on."""
+        rows, kept = slice(first, first + len(scores)), self.scores.shape[1]
+        best, places = scores.topk(min(kept, scores.shape[1]))
+        best, places = torch.cat([self.scores[rows], best], 1), torch.cat([self.places[rows], places + start], 1)
+        self.scores[rows], order = best.topk(kept)
+        self.places[rows] = places.gather(1, order)
+
+    def decided(self) -> Neighbours:
+        """The k best, near ties decided in float64."""
+        k, scores, places, (_, kept) = self.k, self.scores, self.places, self.scores.shape
+        # Neither "<=" nor ">=": the NaN of an infinite score counts as a tie.
+        near = ~(scores[:, :-1] - scores[:, 1:] > self.slack)[:, :k].all(1)
+        count = (~(scores < scores[:, k - 1 : k] - self.slack)).sum(1)  # of rows that can be among the k best
+        crowded = (count == kept) & (kept < len(self.index))
+        numbers = _FLOAT64[scores.device.type]
+        for rows in _some(near & ~crowded, max(1, numbers // (kept * self.width))):
+            few = places[rows, : int(count[rows].max())]
+            x = self.queries.read(rows, torch.float64)[:, :, None]
+            y = self.index.read(few.flatten(), torch.float64).view(*few.shape, self.width)
+            best, few = _in_order((y @ x)[:, :, 0], few, self.same[rows])
+            scores[rows, :k], places[rows, :k] = best[:, :k].float(), few[:, :k]
+        for rows in _some(crowded, 512):
+            best, places[rows, :k] = self._in_float64(rows, numbers // 512)
+            scores[rows, :k] = best.float()
+        return scores[:, :k].cpu().numpy(), places[:, :k].cpu().numpy()
+
+    def _in_float64(self, rows: Tensor, columns: int) -> tuple[Tensor, Tensor]:
+        """(scores float64, places) [rows, k] by products with the whole index, `columns` of its rows at once."""
+        x, same = self.queries.read(rows, torch.float64), self.same[rows]
+        scores, places = x.new_empty((len(x), 0)), rows.new_empty((len(x), 0))
+        for start in range(0, len(self.index), columns):
+            part = x @ self.index.read(slice(start, start + columns), torch.float64).T
+            wanted = min(self.k, part.shape[1])
+            last = part.topk(wanted).values[:, -1:]
+            above, equal = part > last + same, (part - last).abs() <= same
+            earliest = equal & (equal.cumsum(1) <= wanted - above.sum(1, keepdim=True))
+            at = (above | earliest).nonzero()[:, 1].view(-1, wanted)
+            scores, places = torch.cat([scores, part.gather(1, at)], 1), torch.cat([places, at + start], 1)
+            scores, places = (side[:, : self.k] for side in _in_order(scores, places, same))
+        return scores, places
+
+
+def _some(which: Tensor, step: int) -> Iterator[Tensor]:
+    """The true rows of `which` bool [n], at most `step` at a time."""
+    rows = which.nonzero()[:, 0]
+    return (rows[first : first + step] for first in range(0, len(rows), step))
+
+
+def _in_order(scores: Tensor, places: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of scores float64 [n, c] with their places from high to low, those within `same` [n, 1] by place."""
+    scores, order = scores.sort(dim=1, descending=True)
+    places = places.gather(1, order)
+    run = F.pad((scores[:, :-1] - scores[:, 1:] > same).cumsum(1), (1, 0))  # equal scores have one number
+    order = (run * (int(places.max()) + 1) + places).argsort(1)
+    return scores.gather(1, order), places.gather(1, order)
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """float32 products on a GPU are float32 products, whatever the program allows elsewhere."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before

@@ -1,0 +1,61 @@
+"""Regression: two sentences and a number, such as how similar they are (STS)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from common import fields
+from common.columns import Columns, lists, plain
+from common.errors import InputError
+from common.fields import Labels
+from tasks.base import Positions, TaskType
+from tasks.encoding import FLOAT, Encoding, Pieces, Row, encode_pairs
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Regress:
+    """Two sentences with a real-valued label."""
+
+    id: str
+    text_a: str
+    text_b: str
+    label: float
+
+
+class Type(TaskType[Regress]):
+    """`<s> A </s></s> B </s>`; the head reads the first token."""
+
+    metrics = ("pearson",)
+    columns = (("label", FLOAT),)
+    stored = ("label",)
+    accuracy = False
+
+    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Regress:
+        label = fields.get(row, "label", where)
+        if isinstance(label, bool) or not isinstance(label, int | float):
+            raise InputError(f"{where}: field `label`: expected a number, found {fields.shorten(label)}")
+        texts = (fields.text(row, name, where) for name in ("text_a", "text_b"))
+        return Regress(str(row.get("id", "")), *texts, label)
+
+    def validate(self, example: Regress, where: str, labels: Sequence[str] | None = None) -> None:
+        fields.check_text(example.text_a, "text_a", where)
+        fields.check_text(example.text_b, "text_b", where)
+        if not -LARGEST <= example.label <= LARGEST:  # NaN is neither
+            found = fields.shorten(example.label)
+            raise InputError(f"{where}: field `label`: expected a finite number (float32), found {found}")
+
+    def encode(self, tokenizer: Pieces, examples: Sequence[Regress], to: Encoding) -> list[Row]:
+        """Adds `label`, a float. Texts are cut at their ends, the longer one first."""
+        rows = encode_pairs(tokenizer, [(e.text_a, e.text_b) for e in examples], to)
+        return [{**row, "label": float(example.label)} for row, example in zip(rows, examples, strict=True)]
+
+    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
+        return Positions(starts, plain(columns["label"]), lists(columns["lengths"]).counts)
+
+    def majority(self, columns: Columns, gold: Sequence[dict[str, Any]]) -> float:
+        """0: a constant correlates with nothing."""
+        return 0.0
