@@ -180,8 +180,3 @@ def test_checkpointing_and_no_grad(device: str, dtype: torch.dtype) -> None:
     assert torch.equal(torch.autograd.grad(again, qkv, dout)[0], gradient)
     with torch.no_grad():
         assert torch.equal(triton_attention.attention(qkv, tiles, 0.25), out)
-
-
-def test_what_fits() -> None:
-    assert triton_attention.fits(torch.bfloat16, 64) and triton_attention.fits(torch.float32, 16)
-    assert not triton_attention.fits(torch.bfloat16, 48) and not triton_attention.fits(torch.float64, 64)
