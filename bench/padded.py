@@ -40,10 +40,10 @@ class Padded(nn.Module):
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         kind, head = self.kinds[task], self.heads[task]
         if kind == "classify":
-            return F.cross_entropy(head(hidden[:, 0]), labels)
+            return F.cross_entropy(head(hidden[:, 0], self.encoder), labels)
         if kind == "choice":
             return F.cross_entropy(head(hidden[:, 0], self.encoder).view(-1, choices), labels)
-        scores = head(hidden)
+        scores = head(hidden, self.encoder)
         if kind == "span":
             scores = scores.masked_fill(attention_mask[..., None] == 0, float("-inf"))
             return (F.cross_entropy(scores[..., 0], labels[:, 0]) + F.cross_entropy(scores[..., 1], labels[:, 1])) / 2

@@ -145,17 +145,18 @@ def test_the_batch_script_of_the_docs(hosts, config, folder, one_host, tmp_path)
     def ask(*command):
         return hosts[0].tell("env", setting, *command)
 
-    job = ask("sbatch", "--parsable", path).strip()
-    wait_until((folder / "checkpoints" / "step-00000004").exists, LIMIT, "no checkpoint")
+    job, output = ask("sbatch", "--parsable", path).strip(), tmp_path / "job.out"
+
+    def story() -> str:
+        logs = [*filter(Path.exists, [output]), *sorted((tmp_path / "slurm").glob("slurm*.log"))]
+        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p.name}:\n{p.read_text()[-4000:]}" for p in logs)])
+
+    wait_until((folder / "checkpoints" / "step-00000004").exists, LIMIT, story)
     ask("scancel", "--signal=USR1", job)  # as --signal does: to the ranks, not to the script
     wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), 60, "not queued again")
     assert not (folder / "done").exists()
 
-    again, output = time.monotonic() + 3, tmp_path / "job.out"
-
-    def story() -> str:
-        logs = [output, *sorted((tmp_path / "slurm").glob("slurm*.log"))]
-        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p.name}:\n{p.read_text()[-4000:]}" for p in logs)])
+    again = time.monotonic() + 3
 
     def completed() -> bool:
         state = ask("scontrol", "show", "job", job)

@@ -139,8 +139,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             data = data[: len(data) // 2] if cut else data
+            self.state.sent += len(data) if "ETag" in headers else 0  # first: a client that has them may ask at once
             self.wfile.write(data)
-            self.state.sent += len(data) if "ETag" in headers else 0
         if cut:
             self.wfile.flush()
             self.close_connection = True

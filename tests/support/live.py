@@ -151,6 +151,12 @@ class Forked(Live):
     def ranks(self) -> list[psutil.Process]:
         return list(self._known.values())
 
+    def end(self, timeout: float) -> int | None:
+        super().end(timeout)
+        for process in self._started:  # the fork server reports an exit code a moment after the end
+            process.join(10)
+        return self.code()
+
     def code(self) -> int | None:
         """The first exit code that is not 0, else 0 once all have ended."""
         codes = [process.exitcode for process in self._started]
