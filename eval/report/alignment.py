@@ -103,7 +103,8 @@ def heat_maps(entries: Sequence[Entry], measure: Measure) -> list[Plot]:
     """One map of layers x languages per entry, all with the same rows, columns and colours."""
     scores = _scores(entries, measure)
     grids = [scores[i].mean(axis=1, skipna=False).unstack("language") for i in range(len(entries))]
-    lowest, highest = min(grid.min(axis=None) for grid in grids), max(grid.max(axis=None) for grid in grids)
+    every = pd.concat(grids)
+    lowest, highest = (0.0, 1.0) if every.isna().all(axis=None) else (every.min(axis=None), every.max(axis=None))
     limits = (0.0 if measure.percent else lowest, highest)
     sizes = sorted({one["n"] for languages in _languages(entries) for one in languages.values()})
     pairs = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}"

@@ -37,6 +37,9 @@ class Value:
     missing: str = ""
 
 
+Classes = dict[str, tuple[list[Value], list[str]]]  # family or script: (each entry's value, the languages)
+
+
 def label(figure: str) -> str:
     """How tables call a figure of scores.json."""
     return _KNOWN_LABELS.get(figure, figure.replace("_", " "))
@@ -135,8 +138,8 @@ class Comparison:
         figure = headline(self.records(target)[0])
         return {code: self.values(target, figure, [code]) for code in self.languages(target)}
 
-    def by_class(self, targets: Sequence[Target], kind: str) -> dict[str, tuple[list[Value], list[str]]]:
-        """{family or script: (each entry's value, the languages)} without English, which targets are trained in.
+    def by_class(self, targets: Sequence[Target], kind: str) -> Classes:
+        """Each entry's value by family or script, without English, which targets are trained in.
 
         kind: "family" or "script". A value is the mean over targets of the mean over the languages of a class, of the
         headline figure, over the languages that all runs have; every target is one that all runs have, or the only one.
@@ -145,9 +148,9 @@ class Comparison:
         for target in targets:
             codes = [code for code in self.shared(target.name) if code != "en"]
             parts[target.name] = self.table(target.name, headline(self.records(target.name)[0])).loc[codes]
-        scores = pd.concat(parts, names=["target", "language"])
-        if scores.empty:
+        if not any(map(len, parts.values())):
             return {}
+        scores = pd.concat(parts, names=["target", "language"])
         codes = scores.index.get_level_values("language")
         classes = codes.map(lambda code: getattr(language(code), kind)).rename("class")
         means = scores.groupby(["target", classes]).mean().groupby("class").mean()
@@ -219,13 +222,9 @@ def _views(runs: Sequence[Run], everything: bool) -> list[View]:
     if rest():
         found.append(resolve_suite(",".join(rest())))
     # A choice of targets that an official suite shows as well needs no table of its own.
-    official = [set(targets) for suite, targets in _named(found) if suite in OFFICIAL]
+    official = [{target.name for target in targets} for suite, targets in found if suite in OFFICIAL]
     return [
-        view
-        for view, (suite, targets) in zip(found, _named(found), strict=True)
-        if suite in SUITES or not any(set(targets) <= shown for shown in official)
+        (suite, targets)
+        for suite, targets in found
+        if suite in SUITES or not any({target.name for target in targets} <= shown for shown in official)
     ]
-
-
-def _named(views: Sequence[View]) -> list[tuple[str, list[str]]]:
-    return [(suite, [target.name for target in targets]) for suite, targets in views]

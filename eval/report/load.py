@@ -5,7 +5,6 @@ entries = group(runs)       # the first two as one entry, if their configs diffe
 """
 
 import itertools
-import json
 import math
 import os
 import re
@@ -15,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from common import jsontext
 from common.errors import InputError
+from common.run_config import read_json
 from eval.metrics import aggregate
 from eval.metrics.aggregate import TO_OTHER
 from eval.suites import TARGETS, resolve_suite
@@ -40,9 +39,7 @@ _EXTRA = {  # only some targets have these
     "threshold": {"threshold": {str: _NUMBER}, "threshold_from": {str: str}, "scored_on": {str: str}},
 }
 _SCORED = {"score": _NUMBER_OR_NONE, "random": _NUMBER_OR_NONE}
-_ALIGNMENT = {
-    "encoders": [{"fingerprint": str, "languages": {str: {"n": int, "layers": {str: {str: _SCORED}}}}}]
-}  # fmt: skip
+_ALIGNMENT = {"encoders": [{"fingerprint": str, "languages": {str: {"n": int, "layers": {str: {str: _SCORED}}}}}]}
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def read(paths: Sequence[str]) -> list[Run]:
     for file in files:  # one align.json may hold the encoders of several runs
         path = file.with_name("align.json")
         if path.is_file():
-            found = _object(path)
+            found = read_json(path)
             _check_file(path, "run `python -m eval align` again", found, _ALIGNMENT)
             for encoder in found["encoders"]:
                 if encoder["languages"]:
@@ -116,7 +113,7 @@ def _find(place: str) -> Path:
 
 
 def _read(file: Path) -> Run:
-    scores = _object(file)
+    scores = read_json(file)
     if "baseline" in scores and "runs" in scores:
         raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
     _check_file(file, "evaluate that encoder again", scores, _SCORES)
@@ -141,20 +138,6 @@ def _read(file: Path) -> Run:
     return Run(scores, file.parent, _config(file))
 
 
-def _object(file: Path) -> dict[str, Any]:
-    try:
-        found = jsontext.parse(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
-    except UnicodeError:
-        raise InputError(f"{file}: not UTF-8 text; write it again") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}, line {error.lineno}: not JSON ({error.msg}); write it again") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: expected a JSON object")
-    return found
-
-
 def _check_file(file: Path, remedy: str, value: Any, shape: Any, where: str = "") -> None:
     try:
         _check(value, shape, where)
@@ -168,23 +151,21 @@ def _check(value: Any, shape: Any, where: str) -> None:
     shape: a type or types; [shape of the items]; {str: shape of the values}; or {field: its shape}, in which a field
     with a question mark at its end may be absent. Numbers are finite.
     """
-    if not isinstance(shape, list | dict):
-        if not isinstance(value, shape) or (isinstance(value, float) and not math.isfinite(value)):
-            types = shape if isinstance(shape, tuple) else (shape,)
-            raise ValueError(f"{where}: expected {' or '.join(one.__name__ for one in types)}, found {value!r:.40}")
-        return
-    if type(value) is not type(shape):
-        raise ValueError(f"{where or 'the file'}: expected a JSON {'list' if isinstance(shape, list) else 'object'}")
-    if isinstance(shape, list):
+    fields: list[tuple[Any, Any, Any]] = []
+    if isinstance(shape, list) and isinstance(value, list):
         fields = [(i, item, shape[0]) for i, item in enumerate(value)]
-    elif str in shape:
-        fields = [(key, item, shape[str]) for key, item in value.items()]
+    elif isinstance(shape, dict) and isinstance(value, dict):
+        for key, inner in shape.items():
+            if key is str:
+                fields += [(name, item, inner) for name, item in value.items()]
+            elif (name := key.removesuffix("?")) in value:
+                fields.append((name, value[name], inner))
+            elif name == key:
+                raise ValueError(f"{where or 'the file'} has no {name!r}")
     else:
-        absent = [name for name in shape if not name.endswith("?") and name not in value]
-        if absent:
-            raise ValueError(f"{where or 'the file'} has no {absent[0]!r}")
-        names = [(name, name.removesuffix("?")) for name in shape]
-        fields = [(name, value[name], shape[key]) for key, name in names if name in value]
+        types = shape if isinstance(shape, tuple) else (shape if isinstance(shape, type) else type(shape),)
+        if not isinstance(value, types) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{where}: expected {' or '.join(one.__name__ for one in types)}, found {value!r:.40}")
     for name, item, inner in fields:
         _check(item, inner, f"{where}.{name}" if where else str(name))
 
@@ -199,7 +180,7 @@ def _config(file: Path) -> dict[str, Any] | None:
 
 def _run_config(folder: Path) -> dict[str, Any] | None:
     """The config of a run; None if it is that of a transformers model, which has no seed."""
-    config = _object(folder / "config.json")
+    config = read_json(folder / "config.json")
     if "model_type" in config and "seed" not in config:
         return None
     if not isinstance(config.get("seed"), int):

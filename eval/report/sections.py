@@ -5,23 +5,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.official import GROUPS
 from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
-from eval.report.compare import Comparison, headline, title
+from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.plots import Plot, bars, heat
-from eval.report.tables import (
-    Table,
-    class_table,
-    group_table,
-    language_table,
-    languages_table,
-    main_table,
-    protocol_table,
-    rank_distance_table,
-    runs_table,
-    threshold_table,
-)
+from eval.report.tables import Table
 from eval.suites import Target
 
 _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that share the cells of one table by language
@@ -49,7 +39,7 @@ class Section:
                 yield block
 
 
-Block = str | Table | Plot | tuple[Plot, Plot] | Section
+Block = str | Table | Plot | tuple[Plot, ...] | Section
 
 
 def intro(comparison: Comparison) -> str:
@@ -76,37 +66,37 @@ def build(comparison: Comparison) -> list[Section]:
     """All sections; every target of the views that any entry has gets one of its own."""
     sections = []
     for view in comparison.views:
-        sections.append(Section(view[0], [main_table(comparison, view)]))
+        sections.append(Section(view[0], [tables.main_table(comparison, view)]))
         if view[0] in GROUPS:
-            sections[-1].blocks.append(group_table(comparison, view))
+            sections[-1].blocks.append(tables.group_table(comparison, view))
     parts = [_classes(comparison), _retrieval(comparison), _alignment(comparison)]
     sections += [section for section in parts if section.blocks]
     sections += [_target(comparison, target) for target in comparison.scored]
-    return [*sections, Section("Runs and languages", [runs_table(comparison), languages_table(comparison)])]
+    return [
+        *sections,
+        Section("Runs and languages", [tables.runs_table(comparison), tables.languages_table(comparison)]),
+    ]
 
 
-def _class_bars(
-    comparison: Comparison, targets: Sequence[Target], name: str, caption: str
-) -> tuple[tuple[Plot, Plot], list[Table]] | None:
-    """Bars by family and by script with the same as tables; None where all results are English ones."""
-    plots, tables = [], []
+def _by_class(comparison: Comparison, targets: Sequence[Target]) -> dict[str, Classes]:
+    return {kind: comparison.by_class(targets, kind) for kind in ("family", "script")}
+
+
+def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> tuple[Plot, ...]:
     labels = [entry.name for entry in comparison.entries]
-    for kind in ("family", "script"):
-        classes = comparison.by_class(targets, kind)
-        if not classes:
-            return None
+    plots = []
+    for kind, classes in by_class.items():
         rows = {one: values for one, (values, _) in classes.items()}
         plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows, upright=False))
-        tables.append(class_table(comparison, classes, kind))
-    return (plots[0], plots[1]), tables
+    return tuple(plots)
 
 
 def _classes(comparison: Comparison) -> Section:
     """Means by family and by script over all targets; nothing where no target has a language besides English."""
     section = Section("By family and script")
     every = [t for t in comparison.scored if not any(comparison.not_run(e, t.name) for e in comparison.entries)]
-    drawn = _class_bars(comparison, every, "all", "By {}, mean over targets") if every else None
-    if drawn is not None:
+    by_class = _by_class(comparison, every)
+    if by_class["family"]:
         text = (
             f"Mean over targets ({', '.join(target.name for target in every)}) of the mean over the languages of a"
             " family or script, English left out. Families have different targets, so compare runs within a row, not"
@@ -115,7 +105,9 @@ def _classes(comparison: Comparison) -> Section:
         left_out = [target.name for target in comparison.scored if target not in every]
         if left_out:
             text += f" Not in it, because not all runs have them: {', '.join(left_out)}."
-        section.blocks += [text, drawn[0], Section("The same as tables", list(drawn[1]))]
+        folded = [tables.class_table(comparison, classes, kind) for kind, classes in by_class.items()]
+        drawn = _class_bars(comparison, by_class, "all", "By {}, mean over targets")
+        section.blocks += [text, drawn, Section("The same as tables", list(folded))]
     return section
 
 
@@ -164,14 +156,14 @@ def _target(comparison: Comparison, target: Target) -> Section:
     section = Section(name, [bars(name, caption, labels, comparison.by_language(name), chance=record["chance"])])
     # Pairs of figures that belong together share cells, the others have a table of their own.
     main = [figure for figure in _TOGETHER if figure in record["scores"]] or [headline(record)]
-    section.blocks.append(language_table(comparison, name, main))
-    extra = [rank_distance_table(comparison, name), threshold_table(comparison, name)]
+    section.blocks.append(tables.language_table(comparison, name, main))
+    extra = [tables.rank_distance_table(comparison, name), tables.threshold_table(comparison, name)]
     section.blocks += [table for table in extra if table is not None]
-    if len(comparison.by_class([target], "family")) > 1:
-        drawn = _class_bars(comparison, [target], name, name + " by {}, without English")
-        section.blocks += [drawn[0]] if drawn is not None else []
+    by_class = _by_class(comparison, [target])
+    if len(by_class["family"]) > 1:
+        section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))
     others = [figure for figure in record["scores"] if figure not in main]
     if others:
-        section.blocks.append(Section("More figures", [language_table(comparison, name, others)]))
-    section.blocks.append(Section("Protocol", [protocol_table(comparison, name)]))
+        section.blocks.append(Section("More figures", [tables.language_table(comparison, name, others)]))
+    section.blocks.append(Section("Protocol", [tables.protocol_table(comparison, name)]))
     return section

@@ -14,7 +14,7 @@ from typing import Any
 
 from eval.metrics import aggregate
 from eval.official import GROUPS
-from eval.report.compare import Comparison, Value, View, headline, title
+from eval.report.compare import Classes, Comparison, Value, View, headline, title
 from eval.report.families import language
 from eval.report.load import Entry
 from eval.suites import OFFICIAL, Target
@@ -218,7 +218,7 @@ def language_table(comparison: Comparison, target: str, figures: Sequence[str]) 
     return table
 
 
-def class_table(comparison: Comparison, classes: dict[str, tuple[list[Value], list[str]]], kind: str) -> Table:
+def class_table(comparison: Comparison, classes: Classes, kind: str) -> Table:
     """The figures of the bars by family or script."""
     table = Table(f"By {kind}, in percent", row(kind, *heads(comparison), "languages"), style="long listed")
     for name, (values, codes) in classes.items():
