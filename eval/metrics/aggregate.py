@@ -11,6 +11,7 @@ comparable.
 """
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,14 +116,13 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     half = t(0.975, n - 1) * s / sqrt(n), with n - 1 degrees of freedom and s the sample standard deviation; None for a
     single value.
     """
-    n = len(values)
-    middle = math.fsum(values) / n
+    n, mean = len(values), statistics.fmean(values)
     if n == 1:
-        return {"mean": middle, "half": None, "n": 1}
+        return {"mean": mean, "half": None, "n": 1}
     from scipy.stats import t  # slow to import, only needed with seeds
 
-    deviation = math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (n - 1))
-    return {"mean": middle, "half": float(t.ppf((1 + LEVEL) / 2, n - 1)) * deviation / math.sqrt(n), "n": n}
+    half = t.ppf((1 + LEVEL) / 2, n - 1) * statistics.stdev(values) / math.sqrt(n)
+    return {"mean": mean, "half": float(half), "n": n}
 
 
 def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

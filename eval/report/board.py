@@ -11,56 +11,47 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from eval.report import compare
-from eval.report.compare import Value, View
-from eval.report.inputs import Entry
-from eval.report.pages import table_text
+from matplotlib.image import imread
+from torch.utils.tensorboard import SummaryWriter
+
+from eval.report.compare import Comparison, Value, headline
+from eval.report.load import Entry
+from eval.report.plots import Plot
+from eval.report.render import table_text
 from eval.report.sections import Section
-from eval.suites import OFFICIAL
+from eval.report.tables import Table
 
-REPORT = "report"  # the run of texts and images
+_REPORT = "report"  # the run of texts and images
 
 
-def write(folder: Path, entries: Sequence[Entry], views: Sequence[View], sections: Sequence[Section]) -> None:
+def write(folder: Path, comparison: Comparison, sections: Sequence[Section]) -> None:
     """Writes `folder`, in place of what an earlier report left there."""
-    from matplotlib.image import imread
-    from torch.utils.tensorboard import SummaryWriter
-
     for old in folder.glob("*/events.out.tfevents.*"):
         old.unlink()
-    names = _names(entries)
-    for name, entry in zip(names, entries, strict=True):
+    scalars = _scalars(comparison)
+    for i, name in enumerate(_names(comparison.entries)):
         with SummaryWriter(str(folder / name)) as board:
-            for tag, value in scalars(entry, entries, views).items():
-                board.add_scalar(tag, value, 0)
-    with SummaryWriter(str(folder / REPORT)) as board:
+            for tag, values in scalars.items():
+                if not values[i].missing:
+                    board.add_scalar(tag, values[i].mean, 0)
+    with SummaryWriter(str(folder / _REPORT)) as board:
         for section in sections:
-            for table in section.tables():
-                board.add_text(f"{section.title}/{table.caption}", table_text(table), 0)
-            for plot in section.plots():
-                board.add_image(plot.name, imread(io.BytesIO(plot.png))[..., :3], 0, dataformats="HWC")
+            for block in section.content():
+                if isinstance(block, Table):
+                    board.add_text(f"{section.title}/{block.caption}", table_text(block), 0)
+                elif isinstance(block, Plot):
+                    board.add_image(block.name, imread(io.BytesIO(block.png))[..., :3], 0, dataformats="HWC")
 
 
-def scalars(entry: Entry, entries: Sequence[Entry], views: Sequence[View]) -> dict[str, float]:
+def _scalars(comparison: Comparison) -> dict[str, list[Value]]:
     """Means over seeds by tag: the figures of the tables, over the languages that all entries have."""
-    found: dict[str, float] = {}
-    for suite, targets in views:
-        if suite in OFFICIAL:
-            found |= _there(f"average/{suite}", compare.average(entry, (suite, targets)))
-    for target in compare.everywhere(views):
-        every = compare.records(entries, target.name)
-        if compare.not_run(entry, target.name) is None:
-            codes = sorted({code for record in every for code in record["languages"]})
-            figure = compare.headline(every[0])
-            common = compare.shared(every, codes)
-            found |= _there(f"{target.name}/score", compare.value(entry, target.name, common, figure))
-            for code in codes:
-                found |= _there(f"{target.name}/{code}", compare.of_language(entry, target.name, code, figure))
+    found = {f"average/{view[0]}": comparison.average(view) for view in comparison.views}
+    for target in comparison.scored:
+        figure = headline(comparison.records(target.name)[0])
+        found[f"{target.name}/score"] = comparison.values(target.name, figure, comparison.shared(target.name))
+        by_language = comparison.by_language(target.name)
+        found |= {f"{target.name}/{code}": values for code, values in by_language.items()}
     return found
-
-
-def _there(tag: str, value: Value | str) -> dict[str, float]:
-    return {tag: value.mean} if isinstance(value, Value) else {}
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:
@@ -68,5 +59,5 @@ def _names(entries: Sequence[Entry]) -> list[str]:
     names: list[str] = []
     for entry in entries:
         name = re.sub(r"[^\w.+-]+", "_", entry.name).strip("_.") or "run"
-        names.append(f"{name}_{len(names) + 1}" if name in (REPORT, *names) else name)
+        names.append(f"{name}_{len(names) + 1}" if name in (_REPORT, *names) else name)
     return names

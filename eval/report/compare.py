@@ -1,37 +1,48 @@
-"""The figures of a report: every entry's mean over the same languages, with its interval over seeds.
+"""The results of a report: every entry's mean over the same languages, with its interval over seeds.
 
-    view = views(entries, everything=True)[0]            # a suite and its targets
-    value(entry, record_languages, "f1")
+    comparison = Comparison(entries, everything=True)
+    comparison.values("xnli", "accuracy", ["de", "fr"])         # one Value per entry
 
-Nothing is formatted here. Where a figure is lacking there is a sentence that says why, never a gap; a mean is taken
-over the languages that all entries have, so that a difference never compares other sets.
+Nothing is formatted here. A missing result carries a sentence that says why; a mean is taken over the languages that
+all entries have, so that a difference never compares different sets of languages.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from eval.metrics import aggregate
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report.families import language
-from eval.report.inputs import Entry, Run
-from eval.suites import OFFICIAL, SUITES, TARGETS, Target, resolve_suite
+from eval.report.load import Entry, Run
+from eval.suites import OFFICIAL, SUITES, Target, resolve_suite
 
+View = tuple[str, list[Target]]  # a suite, or names of targets with commas between, and its targets
 _KNOWN_LABELS = {
-    "f1": "F1",
-    "em": "EM",
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "map@20": "mAP@20",
-    TO_OTHER: "en→xx",
-    TO_ENGLISH: "xx→en",
-}
+    "f1": "F1", "em": "EM", "map@20": "mAP@20", TO_OTHER: "en→xx", TO_ENGLISH: "xx→en",
+}  # fmt: skip
+_NAMED = 6  # missing languages that are listed by name
+
+
+@dataclass(frozen=True)
+class Value:
+    """mean ± half is the 95 % interval over n seeds, half None for one seed; `missing` is why there is no value."""
+
+    mean: float = math.nan
+    half: float | None = None
+    n: int = 0
+    missing: str = ""
+
+
+Classes = dict[str, tuple[list[Value], list[str]]]  # family or script: (each entry's value, the languages)
 
 
 def label(figure: str) -> str:
-    """What a figure of scores.json is called in tables; a figure that is not known by its own name."""
-    return _KNOWN_LABELS[figure] if figure in _KNOWN_LABELS else figure.replace("_", " ")
+    """How tables call a figure of scores.json."""
+    return _KNOWN_LABELS.get(figure, figure.replace("_", " "))
 
 
 def title(record: dict[str, Any], figure: str) -> str:
@@ -39,130 +50,131 @@ def title(record: dict[str, Any], figure: str) -> str:
     return f"{label(record['metric'])} {label(figure)}" if figure in (TO_OTHER, TO_ENGLISH) else label(figure)
 
 
-@dataclass(frozen=True)
-class Value:
-    """mean +- half is the 95 % interval over the n seeds; half is None for one."""
-
-    mean: float
-    half: float | None
-    n: int
-
-
-Lacking = str  # why there is no value
-_NAMED = 6  # languages
-View = tuple[str, list[Target]]
-
-
-def views(entries: Sequence[Entry], everything: bool) -> list[View]:
-    """The suites to show, each with its targets: the first run's, or every run's and what else was scored.
-
-    Targets outside the suites that were asked for come as the official suite that they belong to, else by themselves.
-    """
-    runs = [run for entry in entries for run in entry.runs]
-    names = dict.fromkeys(str(run.scores["suite"]) for run in (runs if everything else runs[:1]))
-    found = [resolve_suite(name) for name in names]
-    if everything:
-        scored = dict.fromkeys(name for run in runs for name in run.targets)
-        for suite in (*OFFICIAL, "toy"):
-            rest = [name for name in scored if not _shown(name, found)]
-            if suite not in names and any(name in SUITES[suite] for name in rest):
-                found.append(resolve_suite(suite))
-        rest = [name for name in scored if not _shown(name, found)]
-        if rest:
-            found.append((",".join(rest), [TARGETS[name] for name in rest]))
-    return [view for view in found if not _within(view, found)]
-
-
-def _shown(target: str, found: Sequence[View]) -> bool:
-    return any(target in [one.name for one in targets] for _, targets in found)
-
-
-def _within(view: View, found: Sequence[View]) -> bool:
-    """Whether an official suite among `found` shows all of it: then a choice of targets needs no table of its own."""
-    suite, targets = view
-    return suite not in SUITES and any(
-        other in OFFICIAL and all(target in theirs for target in targets) for other, theirs in found
-    )
-
-
-def everywhere(views_: Iterable[View]) -> list[Target]:
-    """Every target of the views, once."""
-    return list({target.name: target for _, targets in views_ for target in targets}.values())
-
-
-def records(entries: Sequence[Entry], target: str) -> list[dict[str, Any]]:
-    return [run.targets[target] for entry in entries for run in entry.runs if target in run.targets]
-
-
 def headline(record: dict[str, Any]) -> str:
-    """The figure of `languages`."""
+    """The figure of `languages` in a record of scores.json."""
     return TO_OTHER if TO_OTHER in record["scores"] else str(record["metric"])
 
 
-def in_cell(record: dict[str, Any]) -> list[str]:
-    """The figures of a cell of the table: F1 and EM for question answering, else the headline."""
-    return ["f1", "em"] if "em" in record["scores"] else [headline(record)]
+def intervals(row: pd.Series, why: Callable[[int], str]) -> list[Value]:
+    """Each entry's mean over its seeds.
+
+    row: indexed by (number of the entry, number of its run), NaN where a run has no value. `why`: the reason that the
+    entry of this number has none; all of its seeds must have one.
+    """
+    return [
+        Value(missing=why(i)) if seeds.isna().any() else Value(**aggregate.interval(seeds.tolist()))
+        for i, seeds in row.groupby(level=0)
+    ]
 
 
-def wanted(target: Target, suite: str, found: Sequence[dict[str, Any]]) -> list[str]:
-    """The languages that a suite asks for; where it names none (the toy world), all that there are."""
-    return sorted(target.of_suite(suite) or {code for record in found for code in record["languages"]})
+class Comparison:
+    """Entries beside one another, the first one as the baseline.
 
+    views: the suites to show: the first run's, or with `everything` every run's and what else was scored. scored: the
+    targets of the views that any run has.
+    """
 
-def shared(found: Sequence[dict[str, Any]], codes: Iterable[str]) -> list[str]:
-    """Those of `codes` that every record has."""
-    return [code for code in codes if all(code in record["languages"] for record in found)]
+    def __init__(self, entries: Sequence[Entry], everything: bool) -> None:
+        self.entries = list(entries)
+        self.runs = [run for entry in entries for run in entry.runs]
+        self.views = _views(self.runs, everything)
+        shown = {target.name: target for _, targets in self.views for target in targets}
+        self.scored = [target for target in shown.values() if self.records(target.name)]
+        self._tables: dict[tuple[str, str], pd.DataFrame] = {}
 
+    def records(self, target: str) -> list[dict[str, Any]]:
+        return [run.targets[target] for run in self.runs if target in run.targets]
 
-def of_languages(record: dict[str, Any], codes: Sequence[str], figure: str) -> float:
-    """Unweighted mean of a figure over languages, at least one."""
-    if figure == headline(record):
-        return sum(record["languages"][code] for code in codes) / len(codes)
-    return sum(record["details"][code][figure] for code in codes) / len(codes)
+    def languages(self, target: str) -> list[str]:
+        """Those that any run has, in alphabetical order."""
+        return sorted({code for record in self.records(target) for code in record["languages"]})
 
+    def wanted(self, target: Target, suite: str) -> list[str]:
+        """The languages that a suite asks for; where it names none (the toy world), all that there are."""
+        return sorted(target.of_suite(suite) or self.languages(target.name))
 
-def value(entry: Entry, target: str, codes: Sequence[str], figure: str) -> Value | Lacking:
-    """An entry's mean over `codes`, which all its records of `target` have."""
-    lacking = not_run(entry, target)
-    if lacking is not None:
-        return lacking
-    found = records([entry], target)
-    if not codes:
-        return "no language that all runs have"
-    if any(figure not in record["scores"] for record in found):
-        return f"no {label(figure)} in its scores.json"
-    return over_seeds([of_languages(record, codes, figure) for record in found])
+    def shared(self, target: str, codes: Iterable[str] | None = None) -> list[str]:
+        """Those of `codes` (default: all) that every run has which has the target."""
+        found = self.records(target)
+        codes = self.languages(target) if codes is None else codes
+        return [code for code in codes if all(code in record["languages"] for record in found)]
 
+    def table(self, target: str, figure: str) -> pd.DataFrame:
+        """Languages x (number of the entry, number of its run), NaN where there is no figure."""
+        if (target, figure) not in self._tables:
+            columns = {}
+            for i, entry in enumerate(self.entries):
+                for k, run in enumerate(entry.runs):
+                    record = run.targets.get(target)
+                    if record is None:
+                        column = {}
+                    elif figure == headline(record):
+                        column = record["languages"]
+                    else:
+                        column = {code: one.get(figure, math.nan) for code, one in record["details"].items()}
+                    columns[i, k] = pd.Series(column, dtype=float)
+            self._tables[target, figure] = pd.DataFrame(columns)
+        return self._tables[target, figure]
 
-def of_language(entry: Entry, target: str, code: str, name: str) -> Value | Lacking:
-    """An entry's figure of one language."""
-    lacking = not_run(entry, target)
-    if lacking is None:
-        without = [run for run in entry.runs if code not in run.targets[target]["languages"]]
-        if without:
-            whose = "" if len(without) == len(entry.runs) else " in some seeds"
-            lacking = f"no data: this language was not in the test data{whose}"
-    return lacking if lacking is not None else value(entry, target, [code], name)
+    def values(self, target: str, figure: str, codes: Sequence[str]) -> list[Value]:
+        """Each entry's unweighted mean over languages."""
 
+        def why(i: int) -> str:
+            runs = self.entries[i].runs
+            if reason := self.not_run(self.entries[i], target):
+                return reason
+            if not codes:
+                return "no language that all runs have"
+            without = [run for run in runs if any(code not in run.targets[target]["languages"] for code in codes)]
+            if without:
+                in_some = "" if len(without) == len(runs) else " in some seeds"
+                return f"no data: this language was not in the test data{in_some}"
+            return f"no {label(figure)} in its scores.json"
 
-def over_seeds(values: Sequence[float]) -> Value:
-    return Value(**aggregate.interval(values))
+        return intervals(self.table(target, figure).reindex(codes).mean(skipna=False), why)
 
+    def by_language(self, target: str) -> dict[str, list[Value]]:
+        """{language: each entry's headline figure}, in alphabetical order."""
+        figure = headline(self.records(target)[0])
+        return {code: self.values(target, figure, [code]) for code in self.languages(target)}
 
-def not_run(entry: Entry, target: str) -> Lacking | None:
-    """Why an entry has no figure of a target, or None if it has; all seeds must have it."""
-    reason = why_not_run(entry, target)
-    if reason is None:
-        return None
-    without = [str(run.scores["name"]) for run in entry.runs if target not in run.targets]
-    whom = "" if len(without) == len(entry.runs) else f" for {', '.join(without)}"
-    return f"not run{whom}: {reason}"
+    def by_class(self, targets: Sequence[Target], kind: str) -> Classes:
+        """Each entry's value by family or script, without English, which targets are trained in.
 
+        kind: "family" or "script". A value is the mean over targets of the mean over the languages of a class, of the
+        headline figure, over the languages that all runs have; every target is one that all runs have, or the only one.
+        """
+        parts = {}
+        for target in targets:
+            codes = [code for code in self.shared(target.name) if code != "en"]
+            parts[target.name] = self.table(target.name, headline(self.records(target.name)[0])).loc[codes]
+        if not any(map(len, parts.values())):
+            return {}
+        scores = pd.concat(parts, names=["target", "language"])
+        codes = scores.index.get_level_values("language")
+        classes = codes.map(lambda code: getattr(language(code), kind)).rename("class")
+        means = scores.groupby(["target", classes]).mean().groupby("class").mean()
+        return {
+            str(name): (
+                intervals(row, lambda i: self.not_run(self.entries[i], targets[0].name)),
+                sorted(set(codes[classes == name])),
+            )
+            for name, row in means.iterrows()
+        }
 
-def why_not_run(entry: Entry, target: str) -> str | None:
-    """The reasons of `not_run` alone."""
-    without = [run for run in entry.runs if target not in run.targets]
-    return "; ".join(dict.fromkeys(_reason(run, target) for run in without)) or None
+    def not_run(self, entry: Entry, target: str) -> str:
+        """Why an entry has no figure of a target, "" if it has; all of its seeds must have it."""
+        without = [run.name for run in entry.runs if target not in run.targets]
+        whom = "" if len(without) == len(entry.runs) else f" for {', '.join(without)}"
+        return f"not run{whom}: {self.why_not_run(entry, target)}" if without else ""
+
+    def why_not_run(self, entry: Entry, target: str) -> str:
+        """The reasons of `not_run` alone."""
+        return "; ".join(dict.fromkeys(_reason(run, target) for run in entry.runs if target not in run.targets))
+
+    def average(self, view: View, group: str | None = None) -> list[Value]:
+        """Each entry's average of a suite, or of one of its groups, over all targets with all their languages."""
+        return [_average(entry, view, group) for entry in self.entries]
 
 
 def _reason(run: Run, target: str) -> str:
@@ -174,70 +186,45 @@ def _reason(run: Run, target: str) -> str:
     return f"not among what was asked for (--suite {suite})"
 
 
-def average(entry: Entry, view: View, group: str | None = None) -> Value | Lacking:
-    """The average of a suite, or of one of its groups, over all targets with all their languages."""
+def _average(entry: Entry, view: View, group: str | None) -> Value:
     suite, targets = view
     if suite not in OFFICIAL:
-        return f"no average: defined for {', '.join(OFFICIAL)} alone"
+        return Value(missing=f"no average: defined for {', '.join(OFFICIAL)} alone")
     each = [aggregate.average(run.scores, suite, targets) for run in entry.runs]
-    missing: dict[str, str] = {}
-    for one in each:
-        for name, lack in one["missing"].items():
-            if group is None or name in one["groups"][group]["targets"]:
-                missing[name] = lack
-    if missing:
-        absent = [name for name, lack in missing.items() if lack == "not run"]
-        parts = [f"{', '.join(absent)} not run"] if absent else []
-        for name, lack in missing.items():
-            if lack != "not run":
-                codes = lack.removeprefix("without ").split()  # all of them stand at the head of the target's column
-                parts.append(f"{name} {lack}" if len(codes) <= _NAMED else f"{name} without {len(codes)} languages")
-        return f"no average: {'; '.join(parts)}"
-    scores = [one["score"] if group is None else one["groups"][group]["score"] for one in each]
-    return over_seeds(scores)
+    missing = {name: lack for one in each for name, lack in one["missing"].items()}
+    if group is not None:
+        missing = {name: lack for name, lack in missing.items() if name in each[0]["groups"][group]["targets"]}
+        each = [one["groups"][group] for one in each]
+    if not missing:
+        return Value(**aggregate.interval([one["score"] for one in each]))
+    absent = [name for name, lack in missing.items() if lack == "not run"]
+    parts = [f"{', '.join(absent)} not run"] if absent else []
+    for name, lack in missing.items():
+        if lack != "not run":
+            count = len(lack.removeprefix("without ").split())  # all of them are named at the target's column
+            parts.append(f"{name} {lack}" if count <= _NAMED else f"{name} without {count} languages")
+    return Value(missing=f"no average: {'; '.join(parts)}")
 
 
-def by_language(entries: Sequence[Entry], target: str) -> dict[str, list[Value | Lacking]]:
-    """{language: each entry's headline figure}, in alphabetical order."""
-    found = records(entries, target)
-    figure = headline(found[0])
-    rows: dict[str, list[Value | Lacking]] = {}
-    for code in sorted({code for record in found for code in record["languages"]}):
-        rows[code] = [of_language(entry, target, code, figure) for entry in entries]
-    return rows
+def _views(runs: Sequence[Run], everything: bool) -> list[View]:
+    """Targets outside the suites that were asked for come as the official suite that they belong to, else alone."""
+    suites = dict.fromkeys(str(run.scores["suite"]) for run in (runs if everything else runs[:1]))
+    found = [resolve_suite(suite) for suite in suites]
+    scored = dict.fromkeys(name for run in runs for name in run.targets) if everything else {}
 
+    def rest() -> list[str]:
+        shown = {target.name for _, targets in found for target in targets}
+        return [name for name in scored if name not in shown]
 
-def by_class(
-    entries: Sequence[Entry], targets: Sequence[Target], kind: str
-) -> dict[str, tuple[list[Value | Lacking], list[str]]]:
-    """{family or script: (each entry's value, the languages)} without English, which the targets are trained in.
-
-    kind: "family" or "script". A value is the mean over targets of the mean over the class's languages, of the
-    headline figure, over the languages that all entries have; an entry without one of the targets has none.
-    """
-    cells: dict[str, dict[str, list[str]]] = {}
-    for target in targets:
-        found = records(entries, target.name)
-        for code in shared(found, sorted(found[0]["languages"])):
-            if code != "en":
-                name = str(getattr(language(code), kind))
-                cells.setdefault(name, {}).setdefault(target.name, []).append(code)
-    return {
-        name: (
-            [_of_class(entry, columns) for entry in entries],
-            sorted({code for codes in columns.values() for code in codes}),
-        )
-        for name, columns in sorted(cells.items())
-    }
-
-
-def _of_class(entry: Entry, columns: dict[str, list[str]]) -> Value | Lacking:
-    """`columns`: the languages of each target."""
-    lacking = [why for target in columns if (why := not_run(entry, target)) is not None]
-    if lacking:
-        return lacking[0]
-    each = []
-    for run in entry.runs:
-        found = [(run.targets[target], codes) for target, codes in columns.items()]
-        each.append(sum(of_languages(record, codes, headline(record)) for record, codes in found) / len(found))
-    return over_seeds(each)
+    for suite in (*OFFICIAL, "toy"):
+        if suite not in suites and set(rest()) & set(SUITES[suite]):
+            found.append(resolve_suite(suite))
+    if rest():
+        found.append(resolve_suite(",".join(rest())))
+    # A choice of targets that an official suite shows as well needs no table of its own.
+    official = [{target.name for target in targets} for suite, targets in found if suite in OFFICIAL]
+    return [
+        (suite, targets)
+        for suite, targets in found
+        if suite in SUITES or not any({target.name for target in targets} <= shown for shown in official)
+    ]

@@ -13,11 +13,14 @@ from typing import Any
 
 from common import files
 from common.errors import InputError
-from eval import report
 from eval.metrics import aggregate
-from eval.report import compare, inputs, terminal
-from eval.report.compare import Value, View
-from eval.report.inputs import Entry
+from eval.report.board import write as write_board
+from eval.report.compare import Comparison
+from eval.report.load import FILE, Scores, group, read, single_entries
+from eval.report.plots import Plot
+from eval.report.render import html, markdown
+from eval.report.sections import build, intro
+from eval.report.terminal import overview
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,45 +34,70 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    runs = inputs.read(options.runs)
+    runs = read(options.runs)
     last = runs[-1].folder
     assert last is not None
     out = options.out or last / "report"
     if any(run.folder == out.resolve() for run in runs):
         raise InputError(f"--out {out}: holds the scores.json of one of the runs; give another folder")
-    entries = inputs.group(runs)
-    views = compare.views(entries, everything=True)
+    comparison = Comparison(group(runs), everything=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths = report.write_entries(entries, views, out)
-        files.write_json(out / inputs.FILE, combined(entries, views))
+        paths = _write(comparison, out)
+        files.write_json(out / FILE, _combined(comparison))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
-    for view in views:
-        print(f"{view[0]}\n{terminal.overview(entries, view)}\n")
-    for path in [out / inputs.FILE, *paths]:
+    for view in comparison.views:
+        print(f"{view[0]}\n{overview(comparison, view)}\n")
+    for path in [out / FILE, *paths]:
         print(path)
     return 0
 
 
-def combined(entries: Sequence[Entry], views: Sequence[View]) -> dict[str, Any]:
+def write(scores: Sequence[Scores], folder: Path) -> list[Path]:
+    """Writes the report of one call of a suite into `folder`; returns the paths of report.md and report.html."""
+    return _write(Comparison(single_entries(scores), everything=False), folder)
+
+
+def terminal_table(scores: Sequence[Scores]) -> str:
+    """The overview of one call of a suite, one column per encoder."""
+    comparison = Comparison(single_entries(scores), everything=False)
+    return overview(comparison, comparison.views[0])
+
+
+def _write(comparison: Comparison, folder: Path) -> list[Path]:
+    """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
+    title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
+    text, sections = intro(comparison), build(comparison)
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        for block in section.content():
+            if isinstance(block, Plot):
+                (folder / "plots" / f"{block.name}.png").write_bytes(block.png)
+    paths = [folder / "report.md", folder / "report.html"]
+    paths[0].write_text(markdown(title, text, sections, "plots"), encoding="utf-8")
+    paths[1].write_text(html(title, text, sections), encoding="utf-8")
+    write_board(folder / "tensorboard", comparison, sections)
+    return paths
+
+
+def _combined(comparison: Comparison) -> dict[str, Any]:
     """The report's scores.json.
 
     {"baseline": name, "runs": {entry: [{"from": folder, "scores": a run's scores.json}]}, "suites": {suite: {entry:
     {"over_seeds": as `aggregate.over_seeds`, "average": {"mean", "half", "n"} or why there is none}}}}.
     """
     suites: dict[str, Any] = {}
-    for suite, targets in views:
+    for suite, targets in comparison.views:
         suites[suite] = {}
-        for entry in entries:
+        for entry, average in zip(comparison.entries, comparison.average((suite, targets)), strict=True):
             each = [
                 {**run.scores, "suite": suite, "average": aggregate.average(run.scores, suite, targets)}
                 for run in entry.runs
             ]
-            average = compare.average(entry, (suite, targets))
             suites[suite][entry.name] = {
                 "over_seeds": aggregate.over_seeds(each),
-                "average": vars(average) if isinstance(average, Value) else average,
+                "average": average.missing or {"mean": average.mean, "half": average.half, "n": average.n},
             }
-    runs = {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in entries}
-    return {"baseline": entries[0].name, "runs": runs, "suites": suites}
+    runs = {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in comparison.entries}
+    return {"baseline": comparison.entries[0].name, "runs": runs, "suites": suites}

@@ -1,72 +1,60 @@
-"""The report as sections of sentences, tables and plots, in reading order; the pages only set them."""
+"""The report as sections of sentences, tables and plots, in reading order; `render` and `board` only set them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import pandas as pd
+
+import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report import alignment, compare, plots, tables
-from eval.report.compare import Value, View
-from eval.report.inputs import Entry
-from eval.report.plots import Plot
+from eval.official import GROUPS
+from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
+from eval.report.compare import Classes, Comparison, headline, title
+from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
 from eval.suites import Target
 
-_TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that stand in one cell of a table by language
-RETRIEVAL = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two plots side by side where there is room."""
-
-    left: Plot
-    right: Plot
-
-
-@dataclass(frozen=True)
-class Folded:
-    """What only some readers want."""
-
-    title: str
-    blocks: Sequence[Table | Plot]
+_TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that share the cells of one table by language
+_RETRIEVED = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map
 
 
 @dataclass
 class Section:
+    """A heading and what stands below it: sentences, tables, plots, pairs of plots that stand side by side where there
+
+    is room, and sections that are folded away because only some readers want them.
+    """
+
     title: str
-    blocks: list[str | Table | Plot | Pair | Folded] = field(default_factory=list)
+    blocks: list["Block"] = field(default_factory=list)
 
-    def plots(self) -> list[Plot]:
-        return [block for block in self._flat() if isinstance(block, Plot)]
-
-    def tables(self) -> list[Table]:
-        return [block for block in self._flat() if isinstance(block, Table)]
-
-    def _flat(self) -> list[str | Table | Plot]:
-        flat: list[str | Table | Plot] = []
+    def content(self) -> Iterator[str | Table | Plot]:
+        """The blocks one after another, without pairs and folds."""
         for block in self.blocks:
-            if isinstance(block, Pair):
-                flat += [block.left, block.right]
-            elif isinstance(block, Folded):
-                flat += block.blocks
+            if isinstance(block, Section):
+                yield from block.content()
+            elif isinstance(block, tuple):
+                yield from block
             else:
-                flat.append(block)
-        return flat
+                yield block
 
 
-def intro(entries: Sequence[Entry]) -> str:
+Block = str | Table | Plot | tuple[Plot, ...] | Section
+
+
+def intro(comparison: Comparison) -> str:
     """How the figures are to be read."""
     text = (
         "All scores are percentages. A target's score is the unweighted mean over its languages; what is trained on a"
         " target is trained on English only. Question answering shows F1 / EM and enters averages as (F1 + EM) / 2."
         " Chance is one guess among all candidates, or always the commonest label; other figures have none."
     )
-    if len(entries) > 1:
+    if len(comparison.entries) > 1:
         text += (
-            f" The baseline is {entries[0].name}; signed figures are differences from it, taken before rounding and"
-            " over the same languages."
+            f" The baseline is {comparison.entries[0].name}; signed figures are differences from it, taken before"
+            " rounding and over the same languages."
         )
-    if any(len(entry.runs) > 1 for entry in entries):
+    if len(comparison.runs) > len(comparison.entries):
         text += (
             " Runs that differ only in their seed are one row: mean ± half of the 95 % interval of the mean (Student's"
             " t). A difference smaller than the intervals around it says nothing."
@@ -74,109 +62,108 @@ def intro(entries: Sequence[Entry]) -> str:
     return text
 
 
-def build(entries: Sequence[Entry], views: Sequence[View]) -> list[Section]:
+def build(comparison: Comparison) -> list[Section]:
     """All sections; every target of the views that any entry has gets one of its own."""
     sections = []
-    for view in views:
-        blocks = [tables.main_table(entries, view), tables.group_table(entries, view)]
-        sections.append(Section(view[0], [block for block in blocks if block is not None]))
-    scored = [target for target in compare.everywhere(views) if compare.records(entries, target.name)]
-    sections += _families(entries, scored)
-    sections += _retrieval(entries, scored)
-    sections += _alignment(entries)
-    sections += [_target(entries, target) for target in scored]
-    sections.append(Section("Runs and languages", [tables.runs_table(entries), tables.languages_table(entries)]))
-    return sections
-
-
-def _families(entries: Sequence[Entry], scored: Sequence[Target]) -> list[Section]:
-    """Means by family and by script over all targets; nothing where no target has a language besides English."""
-    both = [target for target in scored if not any(compare.not_run(entry, target.name) for entry in entries)]
-    if not both:
-        return []
-    said = (
-        f"Mean over targets ({', '.join(target.name for target in both)}) of the mean over the languages of a family or"
-        " script, English left out. Families have different targets, so compare runs within a row, not rows."
-    )
-    left_out = [target.name for target in scored if target not in both]
-    if left_out:
-        said += f" Not in it, because not all runs have them: {', '.join(left_out)}."
-    classes = {kind: compare.by_class(entries, both, kind) for kind in ("family", "script")}
-    if not classes["family"]:
-        return []
-    drawn = [
-        plots.lying_bars(f"all_{kind}", f"By {kind}, mean over targets", entries, {k: v for k, (v, _) in some.items()})
-        for kind, some in classes.items()
+    for view in comparison.views:
+        sections.append(Section(view[0], [tables.main_table(comparison, view)]))
+        if view[0] in GROUPS:
+            sections[-1].blocks.append(tables.group_table(comparison, view))
+    parts = [_classes(comparison), _retrieval(comparison), _alignment(comparison)]
+    sections += [section for section in parts if section.blocks]
+    sections += [_target(comparison, target) for target in comparison.scored]
+    return [
+        *sections,
+        Section("Runs and languages", [tables.runs_table(comparison), tables.languages_table(comparison)]),
     ]
-    folded = Folded("The same as tables", [tables.class_table(entries, some, k) for k, some in classes.items()])
-    return [Section("By family and script", [said, Pair(drawn[0], drawn[1]), folded])]
 
 
-def _retrieval(entries: Sequence[Entry], scored: Sequence[Target]) -> list[Section]:
+def _by_class(comparison: Comparison, targets: Sequence[Target]) -> dict[str, Classes]:
+    return {kind: comparison.by_class(targets, kind) for kind in ("family", "script")}
+
+
+def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> tuple[Plot, ...]:
+    labels = [entry.name for entry in comparison.entries]
+    plots = []
+    for kind, classes in by_class.items():
+        rows = {one: values for one, (values, _) in classes.items()}
+        plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows, upright=False))
+    return tuple(plots)
+
+
+def _classes(comparison: Comparison) -> Section:
+    """Means by family and by script over all targets; nothing where no target has a language besides English."""
+    section = Section("By family and script")
+    every = [t for t in comparison.scored if not any(comparison.not_run(e, t.name) for e in comparison.entries)]
+    by_class = _by_class(comparison, every)
+    if by_class["family"]:
+        text = (
+            f"Mean over targets ({', '.join(target.name for target in every)}) of the mean over the languages of a"
+            " family or script, English left out. Families have different targets, so compare runs within a row, not"
+            " rows."
+        )
+        left_out = [target.name for target in comparison.scored if target not in every]
+        if left_out:
+            text += f" Not in it, because not all runs have them: {', '.join(left_out)}."
+        folded = [tables.class_table(comparison, classes, kind) for kind, classes in by_class.items()]
+        drawn = _class_bars(comparison, by_class, "all", "By {}, mean over targets")
+        section.blocks += [text, drawn, Section("The same as tables", list(folded))]
+    return section
+
+
+def _retrieval(comparison: Comparison) -> Section:
     """Heat maps, runs x languages, of the targets that are retrieved or mined."""
-    blocks: list[str | Table | Plot | Pair | Folded] = []
-    for target in scored:
-        if target.kind in RETRIEVAL:
-            rows = compare.by_language(entries, target.name)
-            values = [
-                [value.mean if isinstance(value := column[i], Value) else None for column in rows.values()]
-                for i in range(len(entries))
-            ]
-            first = compare.records(entries, target.name)[0]
-            metric = compare.title(first, compare.headline(first))
-            caption = f"{target.name}: {metric} by language, in percent (×: no figure)"
-            names = [entry.name for entry in entries]
-            blocks.append(plots.heat(f"{target.name}_heat", caption, names, list(rows), values, (0.0, 100.0), ".0f"))
-    return [Section("Retrieval", blocks)] if blocks else []
+    section = Section("Retrieval")
+    for target in comparison.scored:
+        if target.kind in _RETRIEVED:
+            record = comparison.records(target.name)[0]
+            caption = f"{target.name}: {title(record, headline(record))} by language, in percent (×: no figure)"
+            rows = comparison.by_language(target.name)
+            means = pd.DataFrame({code: [value.mean for value in values] for code, values in rows.items()})
+            means.index = pd.Index([entry.name for entry in comparison.entries])
+            section.blocks.append(heat(f"{target.name}_heat", caption, means, (0.0, 100.0), ".0f"))
+    return section
 
 
-def _alignment(entries: Sequence[Entry]) -> list[Section]:
+def _alignment(comparison: Comparison) -> Section:
     """Heat maps and means by layer of the entries that have an align.json; nothing for scores that lie nowhere yet."""
-    if any(run.folder is None for entry in entries for run in entry.runs):
-        return []
-    there = [entry for entry in entries if alignment.aligned(entry)]
-    absent = [entry.name for entry in entries if not alignment.aligned(entry)]
-    said = "No run has alignment scores."
-    if there:
-        said = (
+    section = Section("Alignment by layer")
+    if any(run.folder is None for run in comparison.runs):
+        return section
+    entries = [entry for entry in comparison.entries if aligned(entry)]
+    absent = [entry.name for entry in comparison.entries if not aligned(entry)]
+    text = "No run has alignment scores."
+    if entries:
+        text = (
             "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
-            f" The last column of a table is the same score over wrong pairs, by {there[0].name}. All depend on n, the"
-            " number of pairs."
+            f" The last column of a table is the same score over wrong pairs, by {entries[0].name}. All depend on n,"
+            " the number of pairs."
         )
     if absent:
-        said += f" Not there for {', '.join(absent)}: python -m eval align writes align.json beside the scores."
-    section = Section("Alignment by layer", [said])
-    for measure in alignment.MEASURES if there else ():
-        parts: list[Table | Plot] = [*alignment.heat_maps(there, measure), alignment.table(there, measure)]
-        section.blocks += parts if measure is alignment.MEASURES[0] else [Folded(measure.title, parts)]
-    return [section]
+        text += f" Not there for {', '.join(absent)}: python -m eval align writes align.json beside the scores."
+    section.blocks.append(text)
+    for measure in MEASURES if entries else ():
+        parts: list[Block] = [*heat_maps(entries, measure), layer_table(entries, measure)]
+        section.blocks += parts if measure is MEASURES[0] else [Section(measure.title, parts)]
+    return section
 
 
-def _target(entries: Sequence[Entry], target: Target) -> Section:
-    found = compare.records(entries, target.name)
-    first = compare.headline(found[0])
-    section = Section(target.name)
-    rows = compare.by_language(entries, target.name)
-    chance = found[0]["chance"]
-    caption = f"{target.name}: {compare.title(found[0], first)} by language"
-    section.blocks.append(plots.bars(target.name, caption, entries, rows, chance))
-    # The pairs that belong together stand in one cell, other figures in a table of their own.
-    figures = list(found[0]["scores"])
-    main = [name for name in _TOGETHER if name in figures] or [first]
-    section.blocks.append(tables.language_table(entries, target.name, main))
-    section.blocks += tables.extra_tables(entries, target.name)
-    classes = {kind: compare.by_class(entries, [target], kind) for kind in ("family", "script")}
-    if len(classes["family"]) > 1:
-        drawn = [
-            plots.lying_bars(
-                f"{target.name}_{kind}", f"{target.name} by {kind}, without English", entries,
-                {name: values for name, (values, _) in some.items()},
-            )
-            for kind, some in classes.items()
-        ]  # fmt: skip
-        section.blocks.append(Pair(drawn[0], drawn[1]))
-    others = [name for name in figures if name not in main]
+def _target(comparison: Comparison, target: Target) -> Section:
+    name = target.name
+    record = comparison.records(name)[0]
+    caption = f"{name}: {title(record, headline(record))} by language"
+    labels = [entry.name for entry in comparison.entries]
+    section = Section(name, [bars(name, caption, labels, comparison.by_language(name), chance=record["chance"])])
+    # Pairs of figures that belong together share cells, the others have a table of their own.
+    main = [figure for figure in _TOGETHER if figure in record["scores"]] or [headline(record)]
+    section.blocks.append(tables.language_table(comparison, name, main))
+    extra = [tables.rank_distance_table(comparison, name), tables.threshold_table(comparison, name)]
+    section.blocks += [table for table in extra if table is not None]
+    by_class = _by_class(comparison, [target])
+    if len(by_class["family"]) > 1:
+        section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))
+    others = [figure for figure in record["scores"] if figure not in main]
     if others:
-        section.blocks.append(Folded("More figures", [tables.language_table(entries, target.name, others)]))
-    section.blocks.append(Folded("Protocol", [tables.protocol_table(entries, target.name)]))
+        section.blocks.append(Section("More figures", [tables.language_table(comparison, name, others)]))
+    section.blocks.append(Section("Protocol", [tables.protocol_table(comparison, name)]))
     return section

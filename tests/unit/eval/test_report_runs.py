@@ -114,9 +114,9 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
     assert f"did you mean {deeper}?" in says(tmp_path / "deep")
     assert "holds the scores.json of one of the runs" in says(good, "--out", good / "eval")
     bad = tmp_path / "bad.json"
-    for text, message in ((b"x", "not JSON"), (b"\xff{}", "not UTF-8"), (b"[1]", "expected a JSON object")):
+    for text, message in ((b"x", "json (expecting value)"), (b"\xff{}", "utf-8"), (b"[1]", "expected a json object")):
         bad.write_bytes(text)
-        assert f"{bad}" in (line := says(good, bad)) and message in line
+        assert f"{bad}" in (line := says(good, bad)) and message in line.lower()
     assert "cannot be written" in says(good, "--out", bad)
     for message, change in DAMAGE.items():
         result = one("bad", 1, "xnli")

@@ -1,0 +1,269 @@
+"""The runs of a report, read from disk and checked, and runs that are seeds of one another put together.
+
+runs = read(["runs/baseline_s1", "runs/baseline_s2", "runs/mtl/eval/scores.json"])
+entries = group(runs)       # the first two as one entry, if their configs differ only in the seed
+"""
+
+import itertools
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.run_config import read_json
+from eval.metrics import aggregate
+from eval.metrics.aggregate import TO_OTHER
+from eval.suites import TARGETS, resolve_suite
+
+Scores = dict[str, Any]
+FILE = "scores.json"
+_SEED_FIELDS = ("seed", "name", "output")  # fields of a run's config that may differ between its seeds
+
+# What a report reads of a file, in the terms of `_check`.
+_NUMBER = (int, float)
+_NUMBER_OR_NONE = (int, float, type(None))
+_SCORES = {"encoder": str, "name": str, "fingerprint": str, "suite": str, "targets": {str: dict}, "not_run": {str: str}}
+_RECORD = {
+    "metric": str, "score": _NUMBER, "languages": {str: _NUMBER}, "missing_languages": [str],
+    "scores": {str: _NUMBER}, "chance": _NUMBER_OR_NONE, "details": {str: {str: _NUMBER}},
+    "protocol": {"training?": [{"seed": int, "overrides": [str]}]}, "truncated": {str: int}, "notes": [str],
+    "supplied?": [str], "dev?": [str],
+}  # fmt: skip
+_EXTRA = {  # only some targets have these
+    "rank_distance": {"rank_distance": _NUMBER, "pool": int},
+    "threshold": {"threshold": {str: _NUMBER}, "threshold_from": {str: str}, "scored_on": {str: str}},
+}
+_SCORED = {"score": _NUMBER_OR_NONE, "random": _NUMBER_OR_NONE}
+_ALIGNMENT = {"encoders": [{"fingerprint": str, "languages": {str: {"n": int, "layers": {str: {str: _SCORED}}}}}]}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scores.json.
+
+    folder: where the file lies; None if it was never written. config: the config of the run that the encoder comes
+    from, if any. alignment: the results for the same weights in an align.json, if any.
+    """
+
+    scores: Scores
+    folder: Path | None = None
+    config: dict[str, Any] | None = None
+    alignment: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.scores["name"])
+
+    @property
+    def targets(self) -> dict[str, Any]:
+        return self.scores["targets"]
+
+    @cached_property
+    def seeds(self) -> tuple[int, ...]:
+        """The seed of the run and those of the target training."""
+        own = [] if self.config is None else [self.config["seed"]]
+        stages = [stage for record in self.targets.values() for stage in record["protocol"].get("training", ())]
+        return (*own, *(stage["seed"] for stage in stages))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table: a run, or several seeds of one."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+def read(paths: Sequence[str]) -> list[Run]:
+    """The runs at `paths` (run folders, eval folders or scores.json files), each once, in their order.
+
+    `InputError` for a path without scores and for a file that is not as `python -m eval` writes it.
+    """
+    files = dict.fromkeys(_find(path).resolve() for path in paths)
+    aligned: dict[str, dict[str, Any]] = {}
+    for file in files:  # one align.json may hold the encoders of several runs
+        path = file.with_name("align.json")
+        if path.is_file():
+            found = read_json(path)
+            _check_file(path, "run `python -m eval align` again", found, _ALIGNMENT)
+            for encoder in found["encoders"]:
+                if encoder["languages"]:
+                    aligned.setdefault(encoder["fingerprint"], encoder)
+    runs = [_read(file) for file in files]
+    return [replace(run, alignment=aligned.get(run.scores["fingerprint"])) for run in runs]
+
+
+def _find(place: str) -> Path:
+    path = Path(place)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"{place}: no such run; give a run folder, its eval folder or a scores.json")
+    for file in (path / FILE, path / "eval" / FILE):
+        if file.is_file():
+            return file
+    deeper = sorted(path.glob(f"*/{FILE}")) + sorted(path.glob(f"eval/*/{FILE}"))
+    hint = f"did you mean {deeper[0].parent}?" if deeper else "score it with `python -m eval --encoder ...` first"
+    raise InputError(f"{place}: no {FILE} there or in eval/; {hint}")
+
+
+def _read(file: Path) -> Run:
+    scores = read_json(file)
+    if "baseline" in scores and "runs" in scores:
+        raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
+    _check_file(file, "evaluate that encoder again", scores, _SCORES)
+    for name, record in scores["targets"].items():
+        if name not in TARGETS:
+            raise InputError(f"{file}: targets.{name}: unknown target; known: {', '.join(TARGETS)}")
+        _check_file(file, "evaluate that encoder again", record, _RECORD, f"targets.{name}")
+        languages, details = record["languages"], record["details"]
+        if not languages or details.keys() != languages.keys():
+            raise InputError(f"{file}: targets.{name}: `languages` is empty or `details` has other languages")
+        headline = [] if TO_OTHER in record["scores"] else [record["metric"]]
+        wanted = [*record["scores"], *headline, "n", *(["chance"] if record["chance"] is not None else [])]
+        shape = {"details": dict.fromkeys(languages, dict.fromkeys(wanted, _NUMBER))}
+        for part in (shape, *(fields for key, fields in _EXTRA.items() if key in record)):
+            _check_file(file, "evaluate that encoder again", record, part, f"targets.{name}")
+    try:
+        resolve_suite(scores["suite"])
+    except InputError:
+        raise InputError(f"{file}: suite: {scores['suite']!r} is neither a suite nor names of targets") from None
+    if not scores["targets"] and not scores["not_run"]:
+        raise InputError(f"{file}: no target was scored; evaluate that encoder first")
+    return Run(scores, file.parent, _config(file))
+
+
+def _check_file(file: Path, remedy: str, value: Any, shape: Any, where: str = "") -> None:
+    try:
+        _check(value, shape, where)
+    except ValueError as error:
+        raise InputError(f"{file}: {error}; {remedy}") from None
+
+
+def _check(value: Any, shape: Any, where: str) -> None:
+    """`ValueError` that names the first field of `value` that is not of the expected shape.
+
+    shape: a type or types; [shape of the items]; {str: shape of the values}; or {field: its shape}, in which a field
+    with a question mark at its end may be absent. Numbers are finite.
+    """
+    fields: list[tuple[Any, Any, Any]] = []
+    if isinstance(shape, list) and isinstance(value, list):
+        fields = [(i, item, shape[0]) for i, item in enumerate(value)]
+    elif isinstance(shape, dict) and isinstance(value, dict):
+        for key, inner in shape.items():
+            if key is str:
+                fields += [(name, item, inner) for name, item in value.items()]
+            elif (name := key.removesuffix("?")) in value:
+                fields.append((name, value[name], inner))
+            elif name == key:
+                raise ValueError(f"{where or 'the file'} has no {name!r}")
+    else:
+        types = shape if isinstance(shape, tuple) else (shape if isinstance(shape, type) else type(shape),)
+        if not isinstance(value, types) or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{where}: expected {' or '.join(one.__name__ for one in types)}, found {value!r:.40}")
+    for name, item, inner in fields:
+        _check(item, inner, f"{where}.{name}" if where else str(name))
+
+
+def _config(file: Path) -> dict[str, Any] | None:
+    """The config.json of the run: runs/NAME for runs/NAME/eval and runs/NAME/eval/encoder_last, else none."""
+    for folder in (file.parent.parent, file.parent.parent.parent):
+        if (folder / "config.json").is_file() and "eval" in (file.parent.name, file.parent.parent.name):
+            return _run_config(folder)
+    return None
+
+
+def _run_config(folder: Path) -> dict[str, Any] | None:
+    """The config of a run; None if it is that of a transformers model, which has no seed."""
+    config = read_json(folder / "config.json")
+    if "model_type" in config and "seed" not in config:
+        return None
+    if not isinstance(config.get("seed"), int):
+        raise InputError(f"{folder / 'config.json'}: no `seed`; is it the config of a run?")
+    return config
+
+
+# Names and seeds
+
+
+def single_entries(scores: Sequence[Scores]) -> list[Entry]:
+    """Every scores.json as an entry of its own."""
+    runs = [Run(one) for one in scores]
+    return [Entry(name, (run,)) for name, run in zip(names_of(runs), runs, strict=True)]
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """Short names; the encoder's path where two are the same, then the folder of the scores."""
+    choices = [[run.name for run in runs], [str(run.scores["encoder"]) for run in runs]]
+    unique = [[name for name in names if names.count(name) == 1] for names in choices]
+    names = []
+    for run, short, encoder in zip(runs, *choices, strict=True):
+        if short in unique[0]:
+            names.append(short)
+        elif encoder in unique[1] or run.folder is None:
+            names.append(encoder)
+        else:
+            below = run.folder.is_relative_to(Path.cwd())
+            names.append(os.path.relpath(run.folder) if below else str(run.folder))
+    return names
+
+
+def group(runs: Sequence[Run]) -> list[Entry]:
+    """Entries in the order of their first runs.
+
+    Seeds of one entry: runs of one config, but for its seed, name and output (those of the runs that it starts from
+    set aside as well), or of the same weights where there is no config; scored with the same settings, but for the
+    seeds of the target training; no two with the same seeds.
+    """
+    names = names_of(runs)
+    groups: list[list[int]] = []
+    for i, run in enumerate(runs):
+        same = [members for members in groups if all(_is_seed_of(run, runs[other]) for other in members)]
+        if same:
+            same[0].append(i)
+        else:
+            groups.append([i])
+    titles = [names[some[0]] if len(some) == 1 else _common([runs[i].name for i in some]) for some in groups]
+    return [
+        Entry(title if titles.count(title) == 1 else " + ".join(names[i] for i in some), tuple(runs[i] for i in some))
+        for title, some in zip(titles, groups, strict=True)
+    ]
+
+
+def _is_seed_of(one: Run, other: Run) -> bool:
+    if one.seeds == other.seeds or _identity(one) != _identity(other):
+        return False
+    shared = one.targets.keys() & other.targets.keys()
+    return not any(aggregate.differing([one.targets[name], other.targets[name]]) for name in shared)
+
+
+def _identity(run: Run) -> Any:
+    """What all seeds of a run have in common."""
+    if run.config is None:
+        return run.scores["fingerprint"]
+    which = Path(run.scores["encoder"]).name  # encoder or encoder_last
+    return [which, _without_seed(run.config, 0)]
+
+
+def _without_seed(config: dict[str, Any], depth: int) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in _SEED_FIELDS}
+    encoder = kept.get("encoder")
+    if isinstance(encoder, str) and depth < 10 and (Path(encoder).parent / "config.json").is_file():
+        before = _run_config(Path(encoder).parent)
+        if before is not None:
+            kept["encoder"] = [Path(encoder).name, _without_seed(before, depth + 1)]
+    return kept
+
+
+def _common(names: Sequence[str]) -> str:
+    """mtl_s1, mtl_s2, mtl_s3 -> mtl (3 seeds)."""
+    pairs = zip(min(names), max(names), strict=False)
+    start = "".join(a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    if len(set(names)) > 1:
+        start = re.sub(r"[-_. /]+(seed|s)?[-_. ]*\d*$", "", start) or f"{names[0]} and others"
+    return f"{start} ({len(names)} seeds)"

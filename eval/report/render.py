@@ -1,0 +1,63 @@
+"""The sections as report.html (one file, nothing from outside, light and dark, phone and desktop) and as report.md.
+
+The page is `page.html`, a Jinja2 template that escapes every value, with `style.css` in it. Its tables have a caption,
+heads with a scope, and scroll by themselves where they are wider than the screen, with the first column in place. A
+difference shows its sign as well as its colour.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from eval.report.plots import Plot
+from eval.report.sections import Section
+from eval.report.tables import Table
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def html(title: str, intro: str, sections: Sequence[Section]) -> str:
+    """The page as one string."""
+    return _TEMPLATES.get_template("page.html").render(title=title, intro=intro, sections=sections)
+
+
+def markdown(title: str, intro: str, sections: Sequence[Section], plots: str) -> str:
+    """The same as text; pictures are files `plots`/NAME.png beside it."""
+    parts = [f"# {title}", intro]
+    for section in sections:
+        parts.append(f"## {section.title}")
+        for block in section.blocks:
+            if isinstance(block, Section):
+                parts += [f"### {block.title}", *(_text(one, plots) for one in block.content())]
+            elif isinstance(block, tuple):
+                parts.append("\n".join(_text(plot, plots) for plot in block))
+            else:
+                parts.append(_text(block, plots))
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(block: str | Table | Plot, plots: str) -> str:
+    if isinstance(block, Table):
+        return table_text(block)
+    return block if isinstance(block, str) else f"![{block.caption}]({plots}/{block.name}.png)"
+
+
+def table_text(table: Table) -> str:
+    """A table in Markdown, its caption above and its notes below."""
+    lines = [_pipes([cell.text(" ") for cell in table.header])]
+    left = len(table.header) if table.style == "texts" else 1
+    lines.append("|" + "|".join("---" if i < left else "---:" for i in range(len(table.header))) + "|")
+    lines += [_pipes([cell.text() for cell in row]) for row in table.rows]
+    notes = [f"- [{i}] {note}" for i, note in enumerate(table.notes, start=1)]
+    return "\n\n".join(part for part in (f"**{table.caption}**", "\n".join(lines), "\n".join(notes)) if part)
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
