@@ -177,7 +177,8 @@ def prune(folder: Path, keep: int, best_step: int) -> None:
 def write_manifest(folder: Path, hashes: dict[str, str]) -> None:
     """Completes a checkpoint: `manifest.json` with the sha256 of each file by name. `hashes`: of all but the state."""
     hashes[STATE] = files.file_sha256(folder / STATE)
-    files.write_json(folder / MANIFEST, {"files": dict(sorted(hashes.items()))})
+    # No line end: without its last byte it would still be whole.
+    files.write_text(folder / MANIFEST, json.dumps({"files": dict(sorted(hashes.items()))}, indent=1))
     files.fsync(folder)
 
 
