@@ -1,6 +1,6 @@
 """The driver with real processes on two CPU ranks, interrupted, killed and continued by the same command.
 
-`deepspeed` trains, `accelerate launch` predicts; one process and two give the same scores.
+`deepspeed` trains, `accelerate launch` predicts. One process and two give the same scores: test_eval_training.py.
 """
 
 import json
@@ -14,7 +14,7 @@ import pytest
 from eval.__main__ import main
 from examples.toyworld.__main__ import generate
 from tests.support.eval_live import Driver, totals
-from tests.support.eval_run import error_line, make_run, scores_in, skip_reports, without_seconds
+from tests.support.eval_run import error_line, make_run, scores_in, skip_reports
 from tests.support.live import send
 from tests.support.target_files import nli, write_parquet
 
@@ -51,17 +51,13 @@ def command(base: Path, out: Path, suite: str, *more: object, data: str = "world
 def test_target_training_end_to_end_on_two_ranks(base: Path, out: Path, capfd: Any) -> None:
     arguments = command(base, out, "toy_xnli", "--set", "steps=5", "--set", "batch.examples=16")
     run = out / "targets" / "toy_xnli"
-
-    def files() -> dict[Path, int]:
-        return {path: path.stat().st_mtime_ns for path in run.rglob("*")}
-
     assert main([*arguments, "--num_gpus", "2"]) == 0
     printed = capfd.readouterr().err
     assert totals(printed)[-1] == ("450", "450")  # 3 x 5 steps x 16 examples, and 30 in each of 7 languages
     assert len({total for _, total in totals(printed)}) == 1  # one bar
     assert (run / "done").is_file() and not (run / "checkpoints").exists()
     assert json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
-    first, trained = scores_in(out), files()
+    first = scores_in(out)
     target = first["targets"]["toy_xnli"]
     (training,) = target["protocol"]["training"]
     assert training["config"] == "configs/targets/toy_xnli.json" and training["steps"] == 5
@@ -76,18 +72,13 @@ def test_target_training_end_to_end_on_two_ranks(base: Path, out: Path, capfd: A
     assert "toy_xnli: same encoder, training, protocol and data, taken from" in printed
     assert totals(printed)[-1] == ("210", "210") and scores_in(out) == first
 
-    # One process predicts what two did, with the same target training.
-    (out / "scores.json").unlink()
-    assert main([*arguments, "--num_gpus", "1"]) == 0
-    assert without_seconds(scores_in(out)) == without_seconds(first) and files() == trained
-
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> None:
     """By SIGTERM while there are no ranks yet that would listen, by ctrl-C while they train; with the same command."""
     run = out / "targets" / "toy_xnli"
-    sets = [word for value in ("steps=200", "checkpoint.every=50", "log_every=1") for word in ("--set", value)]
+    sets = [word for value in ("steps=80", "checkpoint.every=50", "log_every=1") for word in ("--set", value)]
     arguments = command(base, out, "toy_xnli", "--num_gpus", 2, *sets)
     with Driver(tmp_path / "log", *arguments) as driver:
         driver.until(lambda: len(driver._with("deepspeed.launcher.launch")) == 1, 120)
@@ -96,12 +87,12 @@ def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> 
 
     with Driver(tmp_path / "log", *arguments) as driver:
         driver.folder = run
-        driver.until(lambda: driver.step >= 20, 200)
+        driver.until(lambda: driver.step >= 10, 200)
         os.killpg(driver.launcher.pid, signal.SIGINT)  # as a terminal does: to the launchers and the ranks too
         printed = driver.finish(130, 100)
     assert "interrupted; finished targets are kept" in printed and "Traceback" not in printed
     reached = driver.step
-    assert 20 <= reached < 200 and list((run / "checkpoints").glob("step-*")) and not (run / "done").exists()
+    assert 10 <= reached < 80 and list((run / "checkpoints").glob("step-*")) and not (run / "done").exists()
 
     with Driver(tmp_path / "log", *arguments) as driver:
         printed = driver.finish(timeout=400)
@@ -109,7 +100,7 @@ def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> 
     assert f"after step {reached}" in log and sum(line.startswith("$ ") for line in log.splitlines()) == 3
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "train" and line["task"] == "all"]
-    assert steps == list(range(1, 201)) and scores_in(out)["targets"].keys() == {"toy_xnli"}
+    assert steps == list(range(1, 81)) and scores_in(out)["targets"].keys() == {"toy_xnli"}
     assert totals(printed)[-1][0] == totals(printed)[-1][1] and not (run.parent / "toy_xnli.1").exists()
 
 

@@ -34,10 +34,6 @@ def fails(call, *parts: str) -> str:
     return message
 
 
-def write_jsonl(path: Path, rows: list) -> Path:
-    return write(path, rows)
-
-
 def write(path: Path, content, names: dict[str, list[str]] | None = None) -> Path:
     """A file with text or bytes as they are; or rows, as the file's suffix says; or a JSON document.
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eval.read import read
 from eval.rows import Loaded
 from eval.suites import TARGETS
+from tests.support.rows import hub_file, write
 
 
 def load(target: str, codes: str, folder: Path) -> Loaded:
@@ -23,32 +23,15 @@ def copy(source: Path, folder: Path) -> Path:
     return Path(shutil.copy(source, folder))
 
 
-def write(path: Path, text: str) -> Path:
-    """Writes `text` with its own line ends, folders included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
-    return path
-
-
 def laser(folder: Path, code: str, pairs: list[tuple[str, str]], end: str = "\n") -> None:
     """LASER's Tatoeba files of one language (ISO 639-3) from (English, other) pairs."""
     for suffix, side in (("eng", 0), (code, 1)):
         write(folder / f"tatoeba.{code}-eng.{suffix}", "".join(pair[side] + end for pair in pairs))
 
 
-def parquet(path: Path, columns: dict[str, list[Any]], names: list[str] | None = None) -> None:
-    """A Parquet file; `names`: ClassLabel names of the column `label`, recorded as `datasets` records them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.table(columns)
-    if names:
-        info = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-        table = table.replace_schema_metadata({"huggingface": json.dumps(info)})
-    pq.write_table(table, path)
-
-
-def write_parquet(folder: Path, split: str, columns: dict[str, list[Any]]) -> None:
-    """The one file of a split in the Hub's layout."""
-    parquet(folder / f"{split}-00000-of-00001.parquet", columns)
+def write_parquet(folder: Path, split: str, columns: dict[str, list[Any]], labels: list[str] | None = None) -> None:
+    """The one file of a split in the Hub's layout; `labels`: ClassLabel names of the column `label`."""
+    write(hub_file(folder, split), pa.table(columns), {"label": labels} if labels else None)
 
 
 def nli(labels: list[int]) -> dict[str, list[Any]]:
@@ -57,10 +40,10 @@ def nli(labels: list[int]) -> dict[str, list[Any]]:
     return {"premise": [f"p{i}" for i in numbers], "hypothesis": [f"h{i}" for i in numbers], "label": labels}
 
 
-def squad(questions: dict[str, list[tuple[str, int]]], context: str) -> str:
+def squad(questions: dict[str, list[tuple[str, int]]], context: str, **paragraph: Any) -> str:
     """SQuAD's JSON of one paragraph: (answer, start) by question id."""
     qas = [
         {"id": name, "question": "Who?", "answers": [{"text": text, "answer_start": start} for text, start in answers]}
         for name, answers in questions.items()
     ]
-    return json.dumps({"version": "1.1", "data": [{"paragraphs": [{"context": context, "qas": qas}]}]})
+    return json.dumps({"version": "1.1", "data": [{"paragraphs": [{"context": context, "qas": qas, **paragraph}]}]})

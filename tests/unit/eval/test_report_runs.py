@@ -1,18 +1,13 @@
 """Which runs a report reads, from where, what they are called, whose seed is whose; damaged files are one line."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from eval.__main__ import main
+from tests.support.eval_run import error_line
+from tests.support.rows import write
 from tests.support.scores_files import scores, tables, write_run
-
-
-def write_json(path: Path, value: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
-    return path
 
 
 def one(name: str, seed: int, target: str = "tatoeba", layer: int = 14) -> dict[str, Any]:
@@ -37,13 +32,13 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
     places.append(write_run(tmp_path, one("again", 5), 1))
     # Models without a run; one has a config.json, which is that of transformers.
     places += [write_run(tmp_path, one(name, 6), None) for name in ("model", "other")]
-    write_json(tmp_path / "model/config.json", {"model_type": "xlm-roberta"})
+    write(tmp_path / "model/config.json", {"model_type": "xlm-roberta"})
     for seed in (1, 2):
         # A run of one seed starts from a run of the same seed, so its `encoder` differs too.
         before = write_run(tmp_path, one(f"mlm{seed}", seed), seed, lr=3e-5)
         places.append(write_run(tmp_path, one(f"two_s{seed}", seed), seed, encoder=str(before / "encoder")))
         # A Hub encoder has no config.json; its seeds are those of the target training.
-        hub = write_json(tmp_path / f"out{seed}/scores.json", one("org/model", seed, "xnli"))
+        hub = write(tmp_path / f"out{seed}/scores.json", one("org/model", seed, "xnli"))
         places.append(hub)
     assert rows(*places, out=tmp_path / "report") == {
         "mtl (3 seeds)": ["mtl_s1", "mtl_s2", "mtl_s3"],
@@ -56,8 +51,8 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
 def test_where_scores_lie_and_what_they_are_called(tmp_path: Path, capsys) -> None:
     """A run, its eval folder and its file are the same; two of one name are called by their encoders."""
     run = write_run(tmp_path, one("a", 1), 5)
-    last = write_json(run / "eval/encoder_last/scores.json", one("a/encoder_last", 2))
-    same = [write_json(tmp_path / f"{n}/scores.json", {**one("same", n), "encoder": f"in/{n}"}) for n in (3, 4)]
+    last = write(run / "eval/encoder_last/scores.json", one("a/encoder_last", 2))
+    same = [write(tmp_path / f"{n}/scores.json", {**one("same", n), "encoder": f"in/{n}"}) for n in (3, 4)]
     places = [run, run / "eval", run / "eval" / "scores.json", last.parent, *same]
     expected = {"a": ["a"], "a/encoder_last": ["a/encoder_last"], "in/3": ["same"], "in/4": ["same"]}
     assert rows(*places, out=tmp_path / "report") == expected
@@ -82,18 +77,10 @@ def test_suites_that_are_shown(tmp_path: Path) -> None:
     assert [caption.partition(":")[0] for caption in captions] == ["xtreme-r", "xtreme"]
 
 
-def record(result: dict[str, Any]) -> dict[str, Any]:
-    return result["targets"]["xnli"]
-
-
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "targets": lambda r: r.pop("targets"),
-    "targets.xnli.languages.en": lambda r: record(r)["languages"].update(en="high"),
-    "targets.xnli.score": lambda r: record(r).update(score=float("nan")),
-    "details.en has no 'n'": lambda r: record(r)["details"]["en"].pop("n"),
-    "other languages": lambda r: record(r)["details"].clear(),
-    "unknown target": lambda r: r["targets"].update(xnil=record(r)),
-    "neither a suite nor names of targets": lambda r: r.update(suite="xnil"),
+    "targets.xnli.languages.en": lambda r: r["targets"]["xnli"]["languages"].update(en="high"),
+    "unknown target": lambda r: r["targets"].update(xnil=r["targets"]["xnli"]),
     "no target was scored": lambda r: r.update(targets={}),
 }
 
@@ -102,15 +89,11 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
     good = write_run(tmp_path, one("good", 1, "xnli"), 1)
 
     def says(*arguments: object) -> str:
-        assert main(["report", *map(str, arguments)]) == 2
-        captured = capsys.readouterr()
-        (line,) = captured.err.splitlines()
-        assert line.startswith("error: ") and not captured.out
-        return line
+        return error_line(capsys, "report", *arguments)
 
     assert "no such run" in says(tmp_path / "nowhere")
     assert "no scores.json there" in says(tmp_path)
-    deeper = write_json(tmp_path / "deep/eval/encoder_last/scores.json", one("a", 1)).parent
+    deeper = write(tmp_path / "deep/eval/encoder_last/scores.json", one("a", 1)).parent
     assert f"did you mean {deeper}?" in says(tmp_path / "deep")
     assert "holds the scores.json of one of the runs" in says(good, "--out", good / "eval")
     bad = tmp_path / "bad.json"
@@ -121,14 +104,11 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
     for message, change in DAMAGE.items():
         result = one("bad", 1, "xnli")
         change(result)
-        write_json(bad, result)
+        write(bad, result)
         assert f"{bad}" in (line := says(good, bad)) and message in line
-    combined = write_json(tmp_path / "combined.json", {"baseline": "a", "runs": {}})
-    assert "combined scores of a report" in says(combined)
-    align = good / "eval/align.json"
-    for text in ("[", "{}", '{"encoders": [{"fingerprint": 3}]}'):
-        write_json(align, text)
-        assert "align.json" in says(good)
+    assert "combined scores of a report" in says(write(tmp_path / "all.json", {"baseline": "a", "runs": {}}))
+    align = write(good / "eval/align.json", "[")
+    assert "align.json" in says(good)
     align.unlink()
-    write_json(good / "config.json", {})
+    write(good / "config.json", {})
     assert "no `seed`" in says(good)

@@ -1,8 +1,9 @@
-"""Means over languages, targets, groups and suites as the official evaluator takes them, and intervals over seeds."""
+"""Means over languages, targets, groups and suites as the official evaluator takes them.
+
+Intervals over seeds, and what they are not taken over: test_report.py.
+"""
 
 import copy
-import random
-import statistics
 from fractions import Fraction
 from typing import Any
 
@@ -12,8 +13,6 @@ from eval.metrics import aggregate
 from eval.official import GROUPS, LANGUAGES
 from eval.suites import SUITES, TARGETS, resolve_suite
 from tests.support.scores_files import headline, scores
-
-QA = ("xquad", "mlqa", "tydiqa")
 
 
 def whole(suite: str, seed: int) -> dict[str, Any]:
@@ -55,10 +54,9 @@ def test_what_is_missing_is_named_and_nothing_is_averaged_over_it() -> None:
     found = average(result, "xtreme")
     assert found["score"] is None and found["missing"] == {"xquad": "without en th", "bucc": "not run"}
     assert set(found["targets"]) == set(SUITES["xtreme"]) - {"xquad", "bucc"}
-    groups = found["groups"]
-    assert groups["qa"] == {"score": None, "targets": [*QA], "missing": ["xquad"]}
-    assert groups["retrieval"]["score"] is None and groups["retrieval"]["missing"] == ["bucc"]
-    assert groups["classification"]["score"] is not None and groups["structured"]["score"] is not None
+    assert {name: group["missing"] for name, group in found["groups"].items() if group["score"] is None} == {
+        "qa": ["xquad"], "retrieval": ["bucc"],
+    }  # fmt: skip
 
 
 def test_a_target_counts_over_the_languages_of_the_suite() -> None:
@@ -94,46 +92,3 @@ def test_the_official_languages() -> None:
     assert [len(codes) for codes in LANGUAGES["xtreme-r"].values()] == [15, 11, 38, 48, 12, 7, 9, 41, 11, 11]
     everything = [{code for codes in lists.values() for code in codes} for lists in LANGUAGES.values()]
     assert [len(codes) for codes in everything] == [40, 50]
-
-
-# Student's t, 97.5 %, by n: from printed tables.
-@pytest.mark.parametrize(("n", "t"), [(2, 12.7062), (3, 4.3027), (4, 3.1824), (5, 2.7764), (10, 2.2622)])
-def test_interval_is_students(n: int, t: float) -> None:
-    rng = random.Random(n)
-    values = [rng.uniform(0, 100) for _ in range(n)]
-    half = t * statistics.stdev(values) / n**0.5
-    assert aggregate.interval(values) == {
-        "mean": pytest.approx(statistics.fmean(values)), "half": pytest.approx(half, rel=1e-4), "n": n,
-    }  # fmt: skip
-    assert aggregate.interval(values[:1]) == {"mean": values[0], "half": None, "n": 1}
-    assert aggregate.interval([42.0] * n) == {"mean": 42.0, "half": 0.0, "n": n}
-
-
-def test_over_seeds() -> None:
-    runs = [whole("xtreme", seed) for seed in (1, 2, 3)]
-    merged = aggregate.over_seeds(runs)
-    assert merged["runs"] == ["run1", "run2", "run3"] and merged["missing"] == {} and merged["level"] == 0.95
-    assert merged["average"]["score"] == aggregate.interval([one["average"]["score"] for one in runs])
-    qa = [one["average"]["groups"]["qa"]["score"] for one in runs]
-    assert merged["average"]["groups"]["qa"] == aggregate.interval(qa)
-    xquad = merged["targets"]["xquad"]
-    assert xquad["languages"]["th"] == aggregate.interval([one["targets"]["xquad"]["languages"]["th"] for one in runs])
-    assert xquad["score"]["mean"] == pytest.approx(sum(one["targets"]["xquad"]["score"] for one in runs) / 3)
-    # Seeds are no difference of settings.
-    assert xquad["scores"]["em"]["n"] == 3 and xquad["missing"] == [] and merged["targets"]["xnli"]["differs"] == []
-
-    # A run with less: what it lacks is named, never averaged over the others.
-    poor = copy.deepcopy(runs[2])
-    del poor["targets"]["bucc"], poor["targets"]["xquad"]["languages"]["th"]
-    poor["targets"]["pawsx"]["protocol"]["split"] = "dev"
-    poor["average"] = average(poor, "xtreme")
-    merged = aggregate.over_seeds([runs[0], runs[1], poor])
-    assert merged["missing"] == {"bucc": ["run3"]} and "bucc" not in merged["targets"]
-    xquad = merged["targets"]["xquad"]
-    assert xquad["missing"] == ["th"] and xquad["score"] is None and "th" not in xquad["languages"]
-    assert xquad["languages"]["de"]["n"] == 3 and merged["targets"]["pawsx"]["differs"] == ["split"]
-    assert merged["average"]["score"] is None and merged["average"]["groups"]["qa"] is None
-    assert merged["average"]["groups"]["structured"]["n"] == 3
-
-    with pytest.raises(ValueError, match="different suites"):
-        aggregate.over_seeds([runs[0], {**runs[1], "suite": "xtreme-r"}])

@@ -1,10 +1,9 @@
-"""Average precision against its definition and scikit-learn; ranks and rank distance against a sort."""
+"""Average precision against its definition; ranks and rank distance against a sort."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score
 
 from eval.retrieval import ranking
 
@@ -26,30 +25,15 @@ def test_average_precision_follows_the_definition(ranked: list[int], relevant: s
         assert ranking.average_precision(ranked, relevant, k) == pytest.approx(slow_ap(ranked, relevant, k))
 
 
-def test_without_a_cut_it_is_scikit_learns() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.normal(size=(300, 19))
-    relevant = rng.random((300, 19)) < 0.2
-    relevant[:, 3] = True
-    ranked = [np.argsort(-row).tolist() for row in scores]
-    golds = [set(np.flatnonzero(row).tolist()) for row in relevant]
-    expected = 100 * label_ranking_average_precision_score(relevant, scores)
-    assert ranking.mean_average_precision(ranked, golds) == pytest.approx(expected)
-
-
 def test_known_values() -> None:
     # More than 20 relevant ones: the first 20 places can hold no more. One that comes twice counts once.
     assert ranking.average_precision(list(range(20)), set(range(25))) == 1.0
     assert ranking.average_precision(["a", "a", "b"], {"a", "b"}) == pytest.approx((1 + 2 / 3) / 2)
-    with pytest.raises(ValueError, match="without a relevant"):
-        ranking.average_precision(["a"], set())
     # With one relevant candidate it is the reciprocal rank; the last one stands in place 21.
     ranked = [["x", "Q1"], ["Q2"], ["x", "y", "z"], [], ["x", *["y"] * 18, "Q5"], ["x", *"abcdefghijklmnopqrs", "Q6"]]
     golds = [{"Q1"}, {"Q2"}, {"Q3"}, {"Q4"}, {"Q5"}, {"Q6"}]
     expected = 100 * (1 / 2 + 1 + 0 + 0 + 1 / 20 + 0) / 6
     assert ranking.mean_average_precision(ranked, golds) == pytest.approx(expected)
-    with pytest.raises(ValueError):
-        ranking.mean_average_precision([["a"]], [{"a"}, {"b"}])
 
 
 def test_ranks_and_rank_distance() -> None:
@@ -57,5 +41,3 @@ def test_ranks_and_rank_distance() -> None:
     order = sorted(range(200), key=lambda place: (-scores[place], place))
     assert ranking.ranks(scores, range(200)) == [order.index(place) + 1 for place in range(200)]
     assert ranking.rank_distance([[1, 4, 2], [1, 2]]) == pytest.approx((3 + 1) / 2)
-    with pytest.raises(ValueError, match="query 1 has 1"):
-        ranking.rank_distance([[1, 2], [4]])

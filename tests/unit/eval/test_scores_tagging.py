@@ -66,12 +66,6 @@ def test_pos_known_values() -> None:
     # Tags with S are chunks of one word.
     found = tagging.pos([["SYM", "SYM", "X"]], [["SYM", "SYM", "SYM"]])
     assert (found["precision"], found["recall"]) == (pytest.approx(200 / 3), pytest.approx(200 / 3))
-    with pytest.raises(ValueError, match="'NN'"):
-        tagging.pos([["NN"]], [["NOUN"]])
-    with pytest.raises(ValueError, match="no word"):
-        tagging.pos([[]], [[]])
-    with pytest.raises(ValueError, match="sentence 1: 1 predictions for 2 words"):
-        tagging.pos([["NOUN"], ["NOUN"]], [["NOUN"], ["NOUN", "VERB"]])
 
 
 def test_an_i_without_its_b_opens_an_entity() -> None:
@@ -81,7 +75,3 @@ def test_an_i_without_its_b_opens_an_entity() -> None:
     # After another type too; and a B- always begins a new one.
     assert tagging.entities([["B-LOC", "I-PER", "I-PER"]], [["B-LOC", "B-PER", "I-PER"]])["f1"] == 100.0
     assert tagging.entities([["B-PER", "B-PER"]], [["B-PER", "I-PER"]])["f1"] == 0.0
-    with pytest.raises(ValueError, match="'PER'"):
-        tagging.entities([["PER"]], [["O"]])
-    with pytest.raises(ValueError, match="1 predicted sentences for 2"):
-        tagging.entities([["O"]], [["O"], ["O"]])

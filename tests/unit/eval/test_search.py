@@ -46,17 +46,6 @@ def test_neighbours_are_scikit_learns(k: int) -> None:
         np.testing.assert_allclose(scores, 1 - distances, atol=1e-6)
 
 
-def test_thousands_of_rows() -> None:
-    """Anisotropic as real encoders' vectors are; the last rows are a sorted corpus, each better than those before."""
-    rng = np.random.default_rng(0)
-    common = 3 * rng.normal(size=24)
-    left, right = (unit(common + rng.normal(size=(n, 24))) for n in (2200, 6300))
-    right[4300:] = unit(left[:1] + np.linspace(2, 0.1, 2000)[:, None] * rng.normal(size=(2000, 24)))
-    there, back = top_k_both(left, right, 4)
-    assert (there[1][::20] == by_sorting(left[::20], right, 4)).all()
-    assert (back[1][::20] == by_sorting(right[::20], left, 4)).all()
-
-
 @settings(max_examples=60)
 @given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_equal_scores_go_to_the_earlier_row(width: int, n: int, m: int, seed: int) -> None:
@@ -119,19 +108,11 @@ def test_cosine_of_any_lengths(tmp_path: Path) -> None:
     assert (top_k(torch.from_numpy(left), torch.from_numpy(right), 6, cosine=True)[1] == places).all()
 
 
-def test_what_cannot_be_searched_is_refused() -> None:
+def test_vectors_that_are_not_finite_are_refused() -> None:
     five = np.eye(5, dtype=np.float32)
-    with pytest.raises(ValueError, match="k = 6, but the index has 5 rows"):
-        top_k(five, five, 6)
-    with pytest.raises(ValueError, match="has 4 rows"):
-        top_k_both(five[:4], five, 5)
-    with pytest.raises(ValueError, match="expected"):
-        top_k(five, five[:, :3], 1)
-    assert top_k(five[:0], five, 2)[1].shape == (0, 2)
-    broken = five.copy()
-    broken[3, 1] = np.nan
+    five[3, 1] = np.nan
     with pytest.raises(InputError, match=r"index.*row 3 .*NaN"):
-        top_k(five, broken, 1)
+        top_k(five[:3], five, 1)
 
 
 MEMORY = """
@@ -140,7 +121,8 @@ import numpy as np
 from eval.retrieval.neighbors import top_k_both
 n, m, k = 10_000, 20_000, 4
 rng = np.random.default_rng(0)
-left, right = (rng.normal(size=(rows, 16)).astype(np.float32) for rows in (n, m))
+# Anisotropic as real encoders' vectors are.
+left, right = ((1 + rng.normal(size=(rows, 16))).astype(np.float32) for rows in (n, m))
 top_k_both(left[:3000], right[:3000], k)  # libraries have their buffers now
 data = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
 limit = data + n * m * 4 // 2

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -27,7 +26,7 @@ from eval.suites import TARGETS
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tests.support import official
-from tests.support.rows import fails
+from tests.support.rows import fails, hub_file, write
 
 Rows = list[Any]
 WORDS = ("ab", "Cd", '"ef', "gh\u2028i", "jk\x85", "l'm", "«no»", "pq", "Öst", "st")  # no line ends but to splitlines
@@ -37,18 +36,12 @@ def sentence(rng: random.Random, count: int = 4) -> str:
     return " ".join(rng.choices(WORDS, k=count))
 
 
-def put(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
-
-
 def put_lines(path: Path, lines: list[Any]) -> None:
-    put(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
+    write(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
 
 
-def put_parquet(folder: Path, name: str, rows: Rows, split: str = "test") -> None:
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), folder / name / f"{split}-00000-of-00001.parquet")
+def put_parquet(folder: Path, rows: Rows, split: str = "test") -> None:
+    write(hub_file(folder, split), rows)
 
 
 def table(rows: Rows, quoted: bool = False) -> str:
@@ -66,25 +59,20 @@ def pairs(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -
     labels = NLI if target == "xnli" else ("0", "1")
     rows = [(sentence(rng), sentence(rng), rng.choice(labels)) for _ in range(9)]
     rows[3] = ("", *rows[3][1:])  # an empty text counts as a row
-    numbers = [{"label": labels.index(label)} for _, _, label in rows]
+    columns = ("premise", "hypothesis") if target == "xnli" else ("sentence1", "sentence2")
+    found = [
+        {"id": n, **dict(zip(columns, row, strict=False)), "label": labels.index(row[2])} for n, row in enumerate(rows)
+    ]
+    put_parquet(hub / ("facebook/xnli" if target == "xnli" else "google-research-datasets/paws-x") / code, found)
     if target == "xnli":
         path = folder / "XNLI-1.0/xnli.test.tsv"
         head = ["language", "gold_label", *(f"{n}_parse" for n in range(4)), "sentence1", "sentence2", "pairID"]
         old = path.read_text("utf-8") if path.is_file() else table([head])
         lines = [[code, label, *"----", a, b, str(n)] for n, (a, b, label) in enumerate(rows)]
-        put(path, old + table(lines))
-        put_parquet(
-            hub / "facebook/xnli", code,
-            [{"premise": a, "hypothesis": b, **n} for (a, b, _), n in zip(rows, numbers, strict=True)],
-        )  # fmt: skip
+        write(path, old + table(lines))
         return
     lines = [["id", "sentence1", "sentence2", "label"], *([str(n), *row] for n, row in enumerate(rows, 1))]
-    put(folder / f"x-final/{code}/test_2k.tsv", table(lines))
-    found = [
-        {"id": i, "sentence1": a, "sentence2": b, **n}
-        for i, ((a, b, _), n) in enumerate(zip(rows, numbers, strict=True))
-    ]
-    put_parquet(hub / "google-research-datasets/paws-x", code, found)
+    write(folder / f"x-final/{code}/test_2k.tsv", table(lines))
 
 
 def treebanks(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
@@ -106,19 +94,19 @@ def treebanks(folder: Path, hub: Path, target: str, code: str, rng: random.Rando
     # The Hub's copy holds the parts of multi-word tokens.
     rows = [{"tokens": ["zum", "B"], "pos_tags": [1, 7]}] * 9
     if code in ("lt", "pl", "ro", "uk", "wo"):
-        put_parquet(hub / "izhx/xtreme-r-udpos", code, rows)
+        put_parquet(hub / "izhx/xtreme-r-udpos" / code, rows)
     else:
-        put_parquet(hub / "google/xtreme", f"udpos.{UD_NAMES[code]}", rows)
+        put_parquet(hub / f"google/xtreme/udpos.{UD_NAMES[code]}", rows)
 
 
 def entities(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
     rows = [[(f"{rng.choice(WORDS)}:{n}", rng.choice(NER) if n else "B-PER") for n in range(6)] for _ in range(5)]
-    put(folder / f"panx/{code}/test", "\n".join(table([(f"{code}:{w}", t) for w, t in row]) for row in rows))
+    write(folder / f"panx/{code}/test", "\n".join(table([(f"{code}:{w}", t) for w, t in row]) for row in rows))
     columns = [
         {"tokens": [w for w, _ in row], "ner_tags": [NER.index(t) for _, t in row], "langs": [code] * len(row)}
         for row in rows
     ]
-    put_parquet(hub / "unimelb-nlp/wikiann", code, columns)
+    put_parquet(hub / "unimelb-nlp/wikiann" / code, columns)
 
 
 def questions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
@@ -138,15 +126,15 @@ def questions(folder: Path, hub: Path, target: str, code: str, rng: random.Rando
             )
         articles.append({"title": "t", "paragraphs": [paragraph]})
     path = folder / official.QA_FILES[target].format(code=code, tydi=TYDIQA_NAMES.get(code))
-    put(path, json.dumps({"data": articles, "version": "1.1"}))
+    write(path, json.dumps({"data": articles, "version": "1.1"}))
     if target == "tydiqa":  # all languages in one file, on the Hub as well
         path = hub / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
         old = pq.read_table(path).to_pylist() if path.is_file() else []
-        put_parquet(path.parent, "", old + found, "validation")
+        put_parquet(path.parent, old + found, "validation")
     elif target == "xquad":
-        put_parquet(hub / "google/xquad", f"xquad.{code}", found, "validation")
+        put_parquet(hub / f"google/xquad/xquad.{code}", found, "validation")
     else:
-        put_parquet(hub / "google/xtreme", f"MLQA.{code}.{code}", found)
+        put_parquet(hub / f"google/xtreme/MLQA.{code}.{code}", found)
 
 
 def corpora(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
@@ -154,8 +142,8 @@ def corpora(folder: Path, hub: Path, target: str, code: str, rng: random.Random)
         gold = list(zip(rng.sample(range(count), 8), rng.sample(range(count), 8), strict=True))
         for suffix in (code, "en"):
             rows = [(f"{suffix}-{n:09}", f"{suffix} {split} {n}") for n in range(count)]
-            put(folder / f"{code}-en/{code}-en.{split}.{suffix}", table(rows))
-        put(folder / f"{code}-en/{code}-en.{split}.gold", table([(f"{code}-{a:09}", f"en-{b:09}") for a, b in gold]))
+            write(folder / f"{code}-en/{code}-en.{split}.{suffix}", table(rows))
+        write(folder / f"{code}-en/{code}-en.{split}.gold", table([(f"{code}-{a:09}", f"en-{b:09}") for a, b in gold]))
 
 
 def translations(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
@@ -163,16 +151,16 @@ def translations(folder: Path, hub: Path, target: str, code: str, rng: random.Ra
     for suffix, side in (("eng", 0), (ISO3[code], 1)):
         put_lines(folder / f"tatoeba.{ISO3[code]}-eng.{suffix}", [row[side] for row in rows])
     columns = [{"sentence1": b, "sentence2": a} for a, b in rows]
-    put_parquet(hub / "mteb/tatoeba-bitext-mining", f"{ISO3[code]}-eng", columns)
+    put_parquet(hub / f"mteb/tatoeba-bitext-mining/{ISO3[code]}-eng", columns)
     columns = [{"source_sentence": f"{b}\n", "target_sentence": f"{a}\n"} for a, b in rows]
-    put_parquet(hub.parent / "hub of XTREME/google/xtreme", f"tatoeba.{ISO3[code]}", columns, "validation")
+    put_parquet(hub.parent / f"hub of XTREME/google/xtreme/tatoeba.{ISO3[code]}", columns, "validation")
 
 
 def choices(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
     fixed = {"choice1": "a", "choice2": "b", "question": "cause"}
     rows = [{"premise": sentence(rng), **fixed, "label": rng.randrange(2), "idx": n} for n in range(9)]
     put_lines(folder / f"xcopa/{code}/test.{code}.jsonl", rows)
-    put_parquet(hub / "cambridgeltl/xcopa", code, rows)
+    put_parquet(hub / "cambridgeltl/xcopa" / code, rows)
 
 
 def mentions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
@@ -201,27 +189,27 @@ def xtreme(folder: Path, target: str, code: str, upstream: Path) -> None:
     """The files of XTREME's own download, made of the upstream ones, with the labels that it takes out of tests."""
     rows = official.gold_rows(target, code, upstream)
     if target in ("xnli", "pawsx"):
-        put(folder / target / f"test-{code}.tsv", table(rows, quoted=True))
+        write(folder / target / f"test-{code}.tsv", table(rows, quoted=True))
     elif target in ("udpos", "panx"):
-        put(folder / target / f"test-{code}.tsv", "\n".join(table(row) for row in rows))
+        write(folder / target / f"test-{code}.tsv", "\n".join(table(row) for row in rows))
     elif target in official.QA_FILES:
         name = f"tydiqa.goldp.{code}.dev.json" if target == "tydiqa" else official.QA_FILES[target].format(code=code)
-        put(folder / target / Path(name).name, json.dumps({"version": "1.1", "data": rows}))
+        write(folder / target / Path(name).name, json.dumps({"version": "1.1", "data": rows}))
     elif target == "bucc":
         for path in (upstream / f"{code}-en").iterdir():
             name = path.name.replace("training", "test").replace("sample", "dev")
-            put(folder / "bucc2018" / name, path.read_text("utf-8"))
+            write(folder / "bucc2018" / name, path.read_text("utf-8"))
     elif target == "tatoeba":
         put_lines(folder / f"tatoeba/{code}-en.en", [text for text, _ in rows])
         put_lines(folder / f"tatoeba/test-{code}.tsv", [str(line) for _, line in rows])
         other = upstream / f"tatoeba.{ISO3[code]}-eng.{ISO3[code]}"
-        put(folder / f"tatoeba/{code}-en.{code}", other.read_text("utf-8"))
+        write(folder / f"tatoeba/{code}-en.{code}", other.read_text("utf-8"))
     elif target == "xcopa":
         put_lines(folder / f"xcopa/test-{code}.jsonl", rows)
     else:
         put_lines(folder / f"mewslix/wikinews_mentions/test-{code}.jsonl", rows)
         pool = upstream / "candidate_set_entities.jsonl"
-        put(folder / "mewslix" / pool.name, pool.read_text("utf-8"))
+        write(folder / "mewslix" / pool.name, pool.read_text("utf-8"))
 
 
 def predict_gold(job: Job, loaded: Loaded) -> None:
