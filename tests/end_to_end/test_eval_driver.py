@@ -57,20 +57,13 @@ def test_target_training_end_to_end_on_two_ranks(base: Path, out: Path, capfd: A
     assert len({total for _, total in totals(printed)}) == 1  # one bar
     assert (run / "done").is_file() and not (run / "checkpoints").exists()
     assert json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
-    first = scores_in(out)
-    target = first["targets"]["toy_xnli"]
+    scores = scores_in(out)
+    target = scores["targets"]["toy_xnli"]
     (training,) = target["protocol"]["training"]
     assert training["config"] == "configs/targets/toy_xnli.json" and training["steps"] == 5
     assert training["overrides"] == ["steps=5", "batch.examples=16"] and training["data"]["mnli"]
-    assert target["protocol"]["training_on_target"] == "English" and target["protocol"]["max_length"] == 128
-    assert set(target["languages"]) == {"de", "en", "es", "hi", "ja", "ru", "sw"} and not first["not_run"]
+    assert set(target["languages"]) == {"de", "en", "es", "hi", "ja", "ru", "sw"} and not scores["not_run"]
     assert [path.suffix for path in (out / "work").iterdir()] == [".log"]  # nothing else stays of the work
-
-    # The same command again runs nothing.
-    assert main([*arguments, "--num_gpus", "2"]) == 0
-    printed = capfd.readouterr().err
-    assert "toy_xnli: same encoder, training, protocol and data, taken from" in printed
-    assert totals(printed)[-1] == ("210", "210") and scores_in(out) == first
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_scores_report_and_submission(encoder: Path, world: Path, tmp_path: Path
 def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     evaluate: Any, encoder: Path, tmp_path: Path, centre: bool
 ) -> None:
-    """Layer, pooling, centring and direction reach the scores."""
+    """Layer, pooling, centring and direction reach scores and submission."""
     pairs = [(f"{a} {b[:3]}", f"{b} {a[:9]}") for a in ENGLISH for b in GERMAN if len(a) % 2 or len(b) % 2]
     laser(tmp_path / "data", "deu", pairs)
     options = ("--layer", 3, "--pooling", "cls", *["--centre"] * centre)
@@ -109,10 +109,16 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     x, y = (padded_vectors(encoder, side, 3, "cls") for side in zip(*pairs, strict=True))
     if centre:
         x, y = x - x.mean(0), y - y.mean(0)
+    found = {}
     for direction, query, index in (("en->xx", x, y), ("xx->en", y, x)):
         nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(index).kneighbors(query, return_distance=False)
         assert detail[direction] == pytest.approx(100 * (nearest[:, 0] == np.arange(len(pairs))).mean())
+        found[direction] = nearest[:, 0]
     assert centre or detail["en->xx"] != detail["xx->en"]  # so that an exchange of the two would show
+    # XTREME's file: for each English sentence, in their order, the line of what it finds.
+    order = sorted(range(len(pairs)), key=lambda i: pairs[i][0])
+    said = (tmp_path / "out/submission/xtreme/tatoeba/test-de.tsv").read_text().split()
+    assert said == [str(found["en->xx"][i]) for i in order]
 
 
 def test_a_finished_target_is_reused_and_only_then(
@@ -236,11 +242,10 @@ def test_two_encoders_side_by_side(
     before, after = (scores_in(one.parent / "eval") for one in (plain, second))
     assert set(before["targets"]) == {"toy_tatoeba"} and len(after["targets"]) == 3
     assert "no head of mnli or anli_plus" in before["not_run"]["toy_xnli"]
-    lines = capsys.readouterr().out.splitlines()
-    assert next(line for line in lines if line.startswith("target")).split()[2:5] == ["plain", "first", "Δ"]
-    old, new, difference = next(line for line in lines if line.startswith("toy_tatoeba")).split()[3:6]
-    assert float(difference) == pytest.approx(float(new) - float(old), abs=0.11) and difference[0] in "+-"
-    assert next(line for line in lines if line.startswith("toy_xnli")).split()[2] == "–"
+    table = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert table["target"][2:5] == ["plain", "first", "Δ"] and table["toy_xnli"][2] == "–"
+    old, new, difference = map(float, table["toy_tatoeba"][3:6])
+    assert difference == pytest.approx(new - old, abs=0.11)
     assert (tmp_path / "both" / "report.html").is_file() and not (tmp_path / "both" / "scores.json").exists()
 
 

@@ -85,11 +85,8 @@ def test_wrong_partners_are_wrong_and_each_used_once(n: int, seed: int) -> None:
     assert (partner == wrong_partners(n, seed)).all()
 
 
-def test_perfect_and_collapsed_and_too_few() -> None:
+def test_apart_and_collapsed_and_too_few() -> None:
     x, _ = languages(50, 20)
-    perfect = scores_of(x, 2 * x)
-    assert {perfect[name] for name in SCORES if "->" in name or name == "mexa"} == {100}
-    assert perfect["cka"] == pytest.approx(1) and perfect["anc"] == pytest.approx(1) and perfect["rank_distance"] == 1
     apart = scores_of(x, 2 * x + 50)  # each language in its own corner: geometry is kept, neighbours are lost
     assert apart["cka"] == pytest.approx(1, abs=1e-4) and apart["centred_en->xx"] == 100
     assert apart["rank_distance"] >= 50

@@ -10,7 +10,10 @@ import pytest
 from common.labels import PAWSX, QQP
 from eval.inference.artifacts import Job
 from eval.metrics.score_target import figures
-from eval.rows import Candidate, Corpora, Loaded, Query, Translation
+from eval.retrieval import mining
+from eval.retrieval.mining import Corpus
+from eval.retrieval.neighbors import top_k
+from eval.rows import Candidate, Corpora, Loaded, Query
 from eval.suites import TARGETS
 from tasks.classify.data import Classify
 from tasks.span.data import Span
@@ -30,65 +33,28 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
     return found
 
 
-def test_tatoeba_in_both_directions(tmp_path: Path) -> None:
-    loaded = Loaded("test", {"de": [Translation(a, f"{a}!") for a in "abcd"]}, {})
-    english = np.array([[1, 0.0], [0, 1], [-1, 0], [0, -1]])
-    # b's translation lies nearest to a, and further from a than a's own; c's and d's are exchanged.
-    other = np.array([[1, 0.0], [1, 0.9], [0, -1], [-1, 0]])
-    found = scored("tatoeba", loaded, tmp_path, {"de.en": english, "de.xx": other})
-    # From English: a finds a, b finds b (the nearest to (0, 1) is (1, 0.9)), c and d find each other's.
-    # To English: a finds a, b finds a, c and d as before.
-    assert found.details["de"] == {"en->xx": 50.0, "xx->en": 25.0, "n": 4, "chance": 25.0}
-    assert found.submission["de"] == [("a", 0), ("b", 1), ("c", 3), ("d", 2)]
-
-
-COMMON = 0.3  # cosine of any two sentences that are not a pair
-
-
-def bitext(cosines: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors of two corpora whose sentences i have the cosine `cosines[i]`, and all other pairs `COMMON`."""
-    n = len(cosines)
-    x, y = np.zeros((n, 1 + 2 * n)), np.zeros((n, 1 + 2 * n))
-    x[:, 0] = y[:, 0] = np.sqrt(COMMON)
-    for i, cosine in enumerate(cosines):
-        # In a plane of its own, at the angle that the cosine wants.
-        inner = (cosine - COMMON) / (1 - COMMON)
-        x[i, 1 + 2 * i] = np.sqrt(1 - COMMON)
-        y[i, 1 + 2 * i] = np.sqrt(1 - COMMON) * inner
-        y[i, 2 + 2 * i] = np.sqrt((1 - COMMON) * (1 - inner**2))
-    return x, y
-
-
-def margin(cosine: float) -> float:
-    """Ratio margin of a pair of `bitext`: its cosine over the mean of the 4 nearest of both, which are alike."""
-    return cosine / ((cosine + 3 * COMMON) / 4)
-
-
 def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None:
-    def split(name: str, count: int, gold: list[tuple[str, str]]) -> Corpora:
-        # The first sentence comes twice on the English side: embedded once, out of the pairs, not of the gold.
-        other, english = ([f"{name} {side}{i}" for i in range(count)] for side in "xy")
-        ids = [tuple(f"{side}{i}" for i in range(count)) for side in "xy"]
-        return Corpora(name, ids[0], tuple(other), (*ids[1], "again"), (*english, english[0]), tuple(gold))
-
-    # Pairs in order of their margin, with the best F1 after the fourth: 3 right of 4, all 3 of the gold found.
-    dev_cosines = [0.99, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5]
-    dev = split("validation", 7, [("x1", "y1"), ("x2", "y2"), ("x4", "y4")])
-    threshold = (margin(0.7) + margin(0.6)) / 2
-    # On test five pairs lie above that (and the repeated one), two below; four of the five are right, of six.
-    test_cosines = [0.99, 0.93, 0.91, 0.85, 0.75, 0.68, 0.62, 0.5]
-    assert sum(margin(c) >= threshold for c in test_cosines[1:]) == 5
-    test = split("test", 8, [*((f"x{i}", f"y{i}") for i in (1, 2, 4, 5, 6)), ("x7", "y0")])
-    artifacts = {}
-    for one, cosines in ((dev, dev_cosines), (test, test_cosines)):
-        x, y = bitext(cosines)
-        artifacts |= {f"de.{one.split}.xx": 3 * x, f"de.{one.split}.en": y}
-    found = scored("bucc", Loaded("test", {"de": [dev, test]}, {}), tmp_path, artifacts)
-    precision, recall = 4 / 5, 4 / 6
-    f1 = 2 * precision * recall / (precision + recall)
-    expected = {"precision": 100 * precision, "recall": 100 * recall, "f1": 100 * f1, "n": 6}
-    assert found.details["de"] == pytest.approx(expected)
-    assert found.submission["de"] == [(f"x{i}", f"y{i}") for i in range(1, 6)]
+    """Mining itself: test_scores_mining.py. A repeated sentence is embedded once, out of the pairs, not of the gold."""
+    rng = np.random.default_rng(0)
+    rows, artifacts, mined = [], {}, {}
+    for name, count in (("validation", 30), ("test", 40)):
+        x = rng.normal(size=(count, 8))
+        y = x + 0.7 * rng.normal(size=(count, 8))
+        other, english = (
+            Corpus([f"{s}{i}" for i in range(count)], [f"{name} {s}{i}" for i in range(count)]) for s in "xy"
+        )
+        gold = tuple((f"x{i}", f"y{i}") for i in range(0, count, 2))
+        again = Corpus((*english.ids, "again"), (*english.sentences, english.sentences[0]))
+        rows.append(Corpora(name, other.ids, other.sentences, again.ids, again.sentences, gold))
+        artifacts |= {f"de.{name}.xx": 3 * x, f"de.{name}.en": y}
+        near = [top_k(one.astype(np.float32), two.astype(np.float32), 4, cosine=True) for one, two in ((x, y), (y, x))]
+        mined[name] = mining.mine(*near, other, again)
+    threshold = mining.best_threshold(mined["validation"], rows[0].gold)
+    assert threshold != pytest.approx(mining.best_threshold(mined["test"], rows[1].gold))
+    found = scored("bucc", Loaded("test", {"de": rows}, {}), tmp_path, artifacts)
+    pairs = mining.extract(mined["test"], threshold)
+    assert found.submission["de"] == pairs and 0 < len(pairs) < len(mined["test"].pairs)
+    assert found.details["de"] == pytest.approx({**mining.f1(pairs, rows[1].gold), "n": 20})
     assert found.extra["threshold"]["de"] == pytest.approx(threshold, rel=1e-5)
     assert found.extra["threshold_from"] == {"de": "validation"} and found.extra["scored_on"] == {"de": "test"}
 

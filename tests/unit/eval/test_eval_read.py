@@ -25,7 +25,7 @@ from tasks.tag.data import Tag
 from tests.support.damage import altered
 from tests.support.launch import HOUSE
 from tests.support.rows import fails, write
-from tests.support.target_files import laser, load, nli, squad, write_parquet
+from tests.support.target_files import load, nli, squad, write_parquet
 
 LINE = 1500  # characters of a message at most, the names of files and columns in it
 
@@ -73,7 +73,7 @@ CHOICE = {"premise": "p", "choice1": "a", "choice2": "b", "question": "cause", "
 
 # By target, files of German (Spanish, Estonian) test data.
 FILES: dict[str, dict[str, Any]] = {
-    "tatoeba": {"tatoeba.deu-eng.eng": "b\na\n", "tatoeba.deu-eng.deu": "x\ny\n"},
+    "tatoeba": {"tatoeba.deu-eng.eng": "b\u2028\r\na\r\n", "tatoeba.deu-eng.deu": "x \r\ny\x0c\r\n"},
     "xnli": {"xnli/dev-de.tsv": 'a ""b"".\tc\tentailment\r\n"a ""quoted"" text"\tb\tcontradictory\r\n'},
     "pawsx": {"x-final/de/test_2k.tsv": PAWSX_HEAD + '7\t"a" b\tsaid "c\t1\n8\t\tb\t0\n'},
     "udpos": {
@@ -107,6 +107,8 @@ def put(folder: Path, target: str, **changes: Any) -> None:
 
 
 EXPECTED: dict[str, dict[str, list[Any]]] = {
+    # U+2028 and a form feed are characters of a sentence, not ends of a line.
+    "tatoeba": {"de": [Translation("b\u2028", "x "), Translation("a", "y\x0c")]},
     "xnli": {"de": [Classify("", 'a ""b"".', "c", 0), Classify("", 'a "quoted" text', "b", 2)]},
     "pawsx": {"de": [Classify("7", '"a" b', 'said "c', 1), Classify("8", "", "b", 0)]},
     "panx": {"de": [Tag("", ("a:b", ":"), ("B-PER", "I-PER")), Tag("", ("c",), ("O",))]},
@@ -171,17 +173,6 @@ def test_mewslix_of_the_hub(tmp_path: Path) -> None:
     assert loaded.pool == [Candidate("Q144", "The dog.", "")] and loaded.split == "test"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     fails(lambda: load("mewslix", "de", tmp_path), path.name, "not a readable archive")
-
-
-def test_laser_files_anywhere_below(tmp_path: Path) -> None:
-    # U+2028 and a form feed are characters of a sentence, not ends of a line.
-    pairs = [("one", "eins"), ("two\u2028more", "zwei"), ("three\x0c", "drei ")]
-    laser(tmp_path / "a" / "b", "deu", pairs, end="\r\n")
-    laser(tmp_path / "c", "cmn", pairs[:2])
-    loaded = load("tatoeba", "de fr zh", tmp_path)
-    assert loaded.rows == {"de": [Translation(*p) for p in pairs], "zh": [Translation(*p) for p in pairs[:2]]}
-    assert sorted(loaded.files["de"]) == ["a/b/tatoeba.deu-eng.deu", "a/b/tatoeba.deu-eng.eng"]
-    assert sorted(load("toy_tatoeba", "", tmp_path).rows) == ["de", "zh"]  # takes whatever is there
 
 
 def test_sentences_without_words_are_left_out(tmp_path: Path) -> None:
@@ -279,6 +270,9 @@ def test_no_data(tmp_path: Path) -> None:
         ("mlqa", "dev-context-de-question-de.json", squad({"q": [("", 0)]}, "Ein Hund.")),
         ("xquad", "xquad.de.json", squad({"q": [("", 0)]}, "Ein Hund.")),
         ("xnli", "xnli/test-de.tsv", "a\tb\r\n"),
+        ("pawsx", "pawsx/test-de.tsv", "a\tb\r\n"),
+        ("udpos", "udpos/test-de.tsv", "Ein\nHund\n"),
+        ("tydiqa", "tydiqa/tydiqa.goldp.en.dev.json", squad({"q": []}, "Ein Hund.")),
         ("mewslix", "wikinews_mentions/test-de.jsonl", [
             {**DOCUMENT, "mentions": [{**mention, "entity_id": ""} for mention in DOCUMENT["mentions"]]}
         ]),
@@ -290,14 +284,15 @@ def test_no_data(tmp_path: Path) -> None:
 def test_labels_that_say_nothing_are_none(tmp_path: Path, target: str, name: str, content: Any) -> None:
     write(tmp_path / name, content)
     with pytest.raises(NotThere, match="this copy has no labels"):
-        load(target, "de et", tmp_path)
+        load(target, "de en et", tmp_path)
 
 
 # What is wrong
 
 
-TATOEBA = {"tatoeba.deu-eng.eng": None, "tatoeba.deu-eng.deu": None, "tatoeba/de-en.de": "x\ny\n"}
-TATOEBA |= {"tatoeba/de-en.en": "a\nb\n"}  # what XTREME's tatoeba_preprocess writes
+TATOEBA: dict[str, Any] = {"tatoeba.deu-eng.eng": None, "tatoeba.deu-eng.deu": None}
+ENGLISH = "".join(f"{i:03}\n" for i in range(60))
+TATOEBA |= {"tatoeba/de-en.en": ENGLISH, "tatoeba/de-en.de": "x\n" * 60}  # what XTREME's tatoeba_preprocess writes
 LAREQA = "xquad-r/de.json"
 MEWSLIX = "candidate_set_entities.jsonl"
 WRONG: list[tuple[str, dict[str, Any], str]] = [
@@ -306,15 +301,16 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("tatoeba", {"tatoeba.deu-eng.deu": "x\n \n"}, "line 2: an empty sentence"),
     ("tatoeba", {"tatoeba.deu-eng.deu": b"\xff\nb\n"}, "line 1: invalid UTF-8"),
     ("tatoeba", {"again/tatoeba.deu-eng.eng": "b\na\n", "again/tatoeba.deu-eng.deu": "x\nz\n"}, "differ"),
-    (
-        "tatoeba",
-        {"tatoeba.deu-eng.eng": "".join(f"{i:03}\n" for i in range(60)), "tatoeba.deu-eng.deu": "x\n" * 60},
-        "hides the alignment",
-    ),
-    ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "1\n2\n"}, "test-de.tsv: .*each number from 0 to 1 once"),
-    ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "one\n" * 2}, "test-de.tsv: line 1: .*number of a sentence"),
+    ("tatoeba", {"tatoeba.deu-eng.eng": ENGLISH, "tatoeba.deu-eng.deu": "x\n" * 60}, "hides the alignment"),
+    ("tatoeba", TATOEBA, "sorted.*hides the alignment.*LASER"),
+    ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "1\n" * 60}, "test-de.tsv: .*each number from 0 to 59 once"),
+    ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "one\n" * 60}, "test-de.tsv: line 1: .*number of a sentence"),
     ("xnli", {"xnli/dev-de.tsv": "a\tb\tmaybe\n"}, "dev-de.tsv: line 1: label: expected one of entailment"),
-    ("pawsx", {"x-final/de/test_2k.tsv": PAWSX_HEAD + "7\ta\tb\t2\n"}, "line 2: `label`: expected 0 or 1, found '2'"),
+    (
+        "pawsx",
+        {"x-final/de/test_2k.tsv": PAWSX_HEAD + "7\ta\tb\t2\n"},
+        "line 2: field `label`: expected 0 or 1",
+    ),
     ("pawsx", {"pawsx/dev-de.tsv": PAWSX_HEAD}, "dev-de.tsv: line 1: 4 fields.*XTREME's TSV"),
     ("pawsx", {"pawsx/dev-de.tsv": '"a\tb\t1\n'}, "dev-de.tsv: line 1: .*quoted as csv"),
     ("udpos", {"UD_Spanish-X/es_x-ud-test.conllu": "1\ta\tb\n"}, "es_x-ud-test.conllu: line 1: .*10 columns, found 3"),
