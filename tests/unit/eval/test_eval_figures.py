@@ -34,7 +34,7 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
 
 
 def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None:
-    """Mining itself: test_scores_mining.py. A repeated sentence is embedded once, out of the pairs, not of the gold."""
+    """Mining itself: test_scores_retrieval.py. A repeated sentence is embedded once, and in no pair."""
     rng = np.random.default_rng(0)
     rows, artifacts, mined = [], {}, {}
     for name, count in (("validation", 30), ("test", 40)):

@@ -9,6 +9,7 @@ import pytest
 
 from common.errors import InputError
 from eval.driver import subprocesses
+from mtl.distributed.shutdown import alive
 
 # A launcher that starts another one, which starts a program that sleeps; all of them write their number.
 NESTED = """
@@ -33,21 +34,16 @@ def nested(folder: Path, levels: int, first: str = "", then: str = "") -> list[s
     return python(code, str(levels - 1), str(folder), code)
 
 
-def left(folder: Path, count: int) -> list[str]:
+def left(folder: Path, count: int) -> list[int]:
     """Which of the `count` processes still run. A killed one may take a moment to be gone."""
-    processes = [path.name for path in folder.iterdir()]
-    assert len(processes) == count
-
-    def running(name: str) -> bool:
-        try:
-            return psutil.Process(int(name)).status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
-
+    pids = [int(path.name) for path in folder.iterdir()]
+    assert len(pids) == count
     deadline = time.monotonic() + 2
-    while any(map(running, processes)) and time.monotonic() < deadline:
+    while running := [one.pid for one in psutil.process_iter() if one.pid in pids and alive(one)]:
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.05)
-    return [name for name in processes if running(name)]
+    return running
 
 
 def test_everything_ends_with_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

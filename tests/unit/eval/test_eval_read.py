@@ -18,7 +18,7 @@ from common.errors import InputError
 from common.labels import NER, PAWSX
 from common.languages import ISO3
 from data_prep.datasets.named_tasks import TASKS
-from eval.read import Candidate, Corpora, NotThere, Query, Translation
+from eval.read import Candidate, NotThere, Query, Translation
 from eval.suites import TARGETS, resolve_suite
 from tasks.classify.data import Classify
 from tasks.tag.data import Tag
@@ -119,14 +119,6 @@ EXPECTED: dict[str, dict[str, list[Any]]] = {
             Tag("", ("Sí",), ("INTJ",)),
             Tag("", ("dámelo", "10000"), ("VERB", "NUM")),
             Tag("", ("del", "mis"), ("ADP", "NOUN")),
-        ]
-    },
-    "bucc": {
-        "de": [
-            Corpora(
-                "test", ("de-1", "de-2"), ("eins", "zwei\tmehr"), ("en-1", "en-2", "en-3"), ("one", "two", "three"),
-                (("de-2", "en-3"),),
-            )
         ]
     },
     "mewslix": {"de": [Query(str(i), text, ("Q144",)) for i, text in enumerate(MENTIONS.values())]},

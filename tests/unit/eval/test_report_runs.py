@@ -28,8 +28,7 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
     places = [write_run(tmp_path, one(f"mtl_s{seed}", seed), seed) for seed in (1, 2)]
     places.append(write_run(tmp_path, one("hot_s1", 1), 1, lr=1e-4))
     places.append(write_run(tmp_path, one("mtl_s3", 3), 3))
-    places.append(write_run(tmp_path, one("layer", 4, layer=7), 4))
-    places.append(write_run(tmp_path, one("again", 5), 1))
+    places += [write_run(tmp_path, one("layer", 4, layer=7), 4), write_run(tmp_path, one("again", 5), 1)]
     # Models without a run; one has a config.json, which is that of transformers.
     places += [write_run(tmp_path, one(name, 6), None) for name in ("model", "other")]
     write(tmp_path / "model/config.json", {"model_type": "xlm-roberta"})
@@ -38,8 +37,7 @@ def test_seeds_are_one_row(tmp_path: Path) -> None:
         before = write_run(tmp_path, one(f"mlm{seed}", seed), seed, lr=3e-5)
         places.append(write_run(tmp_path, one(f"two_s{seed}", seed), seed, encoder=str(before / "encoder")))
         # A Hub encoder has no config.json; its seeds are those of the target training.
-        hub = write(tmp_path / f"out{seed}/scores.json", one("org/model", seed, "xnli"))
-        places.append(hub)
+        places.append(write(tmp_path / f"out{seed}/scores.json", one("org/model", seed, "xnli")))
     assert rows(*places, out=tmp_path / "report") == {
         "mtl (3 seeds)": ["mtl_s1", "mtl_s2", "mtl_s3"],
         **{name: [name] for name in ("hot_s1", "layer", "again", "model", "other")},
