@@ -115,14 +115,14 @@ def test_whatever_ends_a_prediction_leaves_nothing_behind(base: Path, out: Path,
         write_parquet(base / "long" / "facebook" / "xnli" / code, "test", nli([0, 1, 2] * 5000))
     arguments = command(base, out, "toy_xnli", "--direct", "--micro-tokens", 200, "--num_gpus", 2, data="long")
     with Driver(tmp_path / "log", *arguments) as driver:
-        driver.until(lambda: predicting(driver), 120)
+        driver.until(lambda: predicting(driver), 240)
         predicting(driver)[1].kill()
         printed = driver.finish(2, 60)
     said = "error: prediction ended with exit code 1: Signal 9 (SIGKILL) received by PID"
     assert said in printed and printed.count("error: ") == 1 and "(log: " in printed
 
     with Driver(tmp_path / "log", *arguments) as driver:
-        driver.until(lambda: predicting(driver), 120)
+        driver.until(lambda: predicting(driver), 240)
         driver.launcher.kill()
         driver.finish(-9, 40)
 
