@@ -109,10 +109,11 @@ def _evaluate(arguments: list[str]) -> int:
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import report, submission
     from eval.driver import suite
+    from eval.driver.options import Options
     from eval.official import LANGUAGES
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
-    settings = suite.Options(
+    settings = Options(
         layer=options.layer,
         pooling=options.pooling,
         centre=options.centre,

@@ -91,6 +91,11 @@ def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length:
     return found
 
 
+def size(loaded: Loaded, by_head: bool) -> int:
+    """Number of texts to embed or examples to predict."""
+    return sum(piece.size for piece in pieces(loaded, by_head))
+
+
 def of_job(job: Job, loaded: Loaded) -> list[Piece]:
     """`pieces` with the settings of a job."""
     return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
