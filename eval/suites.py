@@ -31,6 +31,16 @@ class Target:
     languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
     data: str = ""
 
+    @property
+    def query_length(self) -> int:
+        """Maximum tokens of a sentence or query to embed, as in the scripts of XTREME and XTREME-R."""
+        return {"answers": 96, "entities": 64}.get(self.kind, 512)
+
+    @property
+    def retrieval(self) -> bool:
+        """Whether it is scored by vectors, not by the predictions of a head."""
+        return self.kind in ("translation", "mining", "answers", "entities")
+
     def of_suite(self, suite: str) -> tuple[str, ...]:
         """Languages in `suite`; outside the two official suites all that any of them asks for."""
         if suite in self.languages:

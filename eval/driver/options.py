@@ -1,9 +1,14 @@
 """The options of an evaluation."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+
+from common.errors import InputError
+
+FIXED = ("name", "output", "data", "encoder")  # fields of the config of a target run that the driver sets
 
 
 @dataclass(frozen=True)
@@ -27,3 +32,11 @@ class Options:
     sources: tuple[str, ...] = ()
     processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """`InputError` for a `--set` of a field that the driver sets."""
+    for override in overrides:
+        field = override.partition("=")[0].partition(".")[0]
+        if field in FIXED:
+            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")

@@ -9,14 +9,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from common.errors import InputError
 from eval.driver import results
 from eval.driver.options import Options
-from eval.driver.target_training import Stage, chain
 from eval.inference import artifacts
-from eval.inference.embed import MAX_LENGTH, default_layer
 from eval.inference.encoder import Subject, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read
@@ -25,8 +23,10 @@ from eval.sources import Source, groups
 from eval.suites import Target
 from mtl.model.saved_heads import LoadedHead
 
+if TYPE_CHECKING:
+    from eval.driver.target_training import Stage
+
 VERSION = 3  # of the protocols: increase it with any change to a score or a submission
-QUERY_LENGTHS = {"answers": 96, "entities": 64}  # tokens, as XTREME-R's scripts; passages: the head's max_length
 
 
 @dataclass
@@ -42,7 +42,7 @@ class TargetRun:
     target: Target
     loaded: Loaded
     protocol: dict[str, Any]
-    stages: list[Stage] = field(default_factory=list)
+    stages: list["Stage"] = field(default_factory=list)
     head: str | None = None
     names: dict[str, str] = field(default_factory=dict)
     setup: str = ""
@@ -52,11 +52,6 @@ class TargetRun:
     def size(self) -> int:
         """Texts to embed or examples to predict."""
         return artifacts.size(self.loaded, self.head is not None)
-
-    @property
-    def query_length(self) -> int:
-        """Maximum tokens of a sentence or query."""
-        return QUERY_LENGTHS.get(self.target.kind, MAX_LENGTH)
 
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run."""
@@ -144,12 +139,16 @@ def plan(
             protocol |= {"head": run.head, "training_on_target": "none"}
             protocol |= score_target.protocol(target, head.max_length)
         elif target.training:
+            from eval.driver.target_training import chain
+
             run.stages = chain(target.training, encoder, folder / "targets", options)
             (run.head,) = run.stages[-1].tasks()
             basis.append([stage.request() for stage in run.stages])
             protocol |= {"head": run.head, "training_on_target": "English"}
         else:
-            protocol |= _vectors_protocol(encoder, options) | score_target.protocol(target, None)
+            from eval.retrieval.score_vectors import protocol as protocol_of_vectors
+
+            protocol |= protocol_of_vectors(target, encoder.depth, options.layer, options.pooling, options.centre)
         run.setup = digest([basis, protocol])
         earlier = results.wider(folder, target.name, run.setup, rows.files)
         run.fingerprint = earlier or digest([run.setup, rows.files])
@@ -162,23 +161,10 @@ def digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _vectors_protocol(encoder: Subject, options: Options) -> dict[str, Any]:
-    return {
-        "layer": default_layer(encoder.depth) if options.layer is None else options.layer,
-        "depth": encoder.depth,
-        "pooling": options.pooling,
-        "special_tokens": options.pooling != "mean_no_special",
-        "centred": options.centre,
-        "similarity": "cosine",
-        "max_length": MAX_LENGTH,
-        "head": None,
-    }
-
-
 def check_head(encoder: Subject, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:
     """`InputError` if the head cannot predict the target; `names`: head label -> target label."""
     where = f"{encoder.spec}: its head {head.task}"
-    kind = "pair" if target.kind in QUERY_LENGTHS else target.kind
+    kind = "pair" if target.retrieval else target.kind
     if head.kind != kind:
         raise InputError(f"{where} is of task type {head.kind}; {target.name} needs {kind}")
     if target.kind == "classify":

@@ -24,14 +24,15 @@ from tqdm import tqdm
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
-from eval.driver import results, subprocesses, target_training, worker
-from eval.driver.options import Options
+from eval.driver import results
+from eval.driver.options import Options, check_overrides
 from eval.driver.plan import TargetRun, check_head, digest, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
-from eval.inference.embed import MAX_LENGTH, POOLINGS
 from eval.inference.encoder import Subject, head_fingerprint
 from eval.metrics import aggregate, score, score_target
+from eval.metrics.score_target import TargetScores, score_predictions
+from eval.rows import Loaded
 from eval.sources import parse, shared_places
 from eval.suites import Target, resolve_suite
 
@@ -48,9 +49,8 @@ def run(
     sources = [parse(text) for text in data]
     training_sources = options.sources or tuple(shared_places(sources))
     options = replace(options, sources=training_sources, prepared=options.prepared.resolve())
-    assert options.pooling in POOLINGS
-    target_training.check_overrides(options.overrides)
-    if subprocesses.GPU and options.processes > torch.cuda.device_count():
+    check_overrides(options.overrides)
+    if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     evaluated = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for encoder in evaluated:
@@ -158,11 +158,14 @@ def _run_one(
         head = encoder.heads[str(run.head)]
         names = {label: label for label in head.labels or ()}
         check_head(encoder, head, run.target, names)
-        protocol = {**protocol, **score_target.protocol(run.target, head.max_length)}
+        protocol = {**protocol, "training": [stage.record() for stage in run.stages]}
         if run.loaded.pool:
-            lengths = {"query_length": run.query_length, "passage_length": head.max_length}
-            protocol |= {"pooling": "encoder's pooler on <s>, length 1", **lengths}
-        protocol["training"] = [stage.record() for stage in run.stages]
+            from eval.retrieval.score_vectors import PROTOCOLS
+
+            lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
+            protocol |= {**PROTOCOLS[run.target.kind], "pooling": "encoder's pooler on <s>, length 1", **lengths}
+        else:
+            protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
     # Artifacts of an interrupted attempt are valid for these weights and this request only.
     work_folder = folder / "work" / f"{run.target.name}-{digest([run.fingerprint, weights])[:12]}"
@@ -180,13 +183,13 @@ def _run_one(
         examples=options.examples,
         layer=None if pooled else run.protocol.get("layer"),
         pooling="pooler" if pooled else options.pooling,
-        query_length=run.query_length,
-        passage_length=encoder.heads[str(run.head)].max_length if pooled else MAX_LENGTH,
+        query_length=run.target.query_length,
+        passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
         micro_tokens=options.micro_tokens,
         folder=str(work_folder),
     )
     _compute(job, run, encoder, options, bar)
-    scores = score_target.figures(run.target, job, run.loaded, names, options.centre, options.device)
+    scores = score_job(run.target, job, run.loaded, names, options.centre, options.device)
     record = _record(run, scores, protocol, job, result["suite"])
     record["seconds"] = round(time.perf_counter() - start, 2)
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
@@ -199,6 +202,8 @@ def _compute(job: Job, run: TargetRun, encoder: Subject, options: Options, bar: 
     if options.processes == 1:
         artifacts.compute(job, run.loaded, encoder, progress=bar.update)
         return
+    from eval.driver import subprocesses, worker
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
         path.write_text(worker.as_json(job), encoding="utf-8")
@@ -211,9 +216,25 @@ def _compute(job: Job, run: TargetRun, encoder: Subject, options: Options, bar: 
         subprocesses.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
 
 
-def _record(
-    run: TargetRun, scores: score_target.Figures, protocol: dict[str, Any], job: Job, suite: str
-) -> dict[str, Any]:
+def score_job(
+    target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], centre: bool, device: str
+) -> TargetScores:
+    """Scores the finished artifacts of `job`; nothing is submitted of rows that are not the official test sets'.
+
+    names: head label -> target label; centre: subtract each side's mean vector before retrieval.
+    """
+    if target.retrieval:
+        from eval.retrieval.score_vectors import score_vectors
+
+        scores = score_vectors(target, job, loaded, centre, device)
+    else:
+        scores = score_predictions(target, job, loaded, names)
+    excluded = scores.submission if loaded.unsubmitted else loaded.dev
+    scores.submission = {code: rows for code, rows in scores.submission.items() if code not in excluded}
+    return scores
+
+
+def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
     headline = aggregate.TO_OTHER if run.target.kind == "translation" else run.target.metric
     languages = {code: detail[headline] for code, detail in scores.details.items()}
     missing = [code for code in run.target.of_suite(suite) if code not in run.loaded.rows]

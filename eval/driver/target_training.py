@@ -27,7 +27,7 @@ from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import DATASETS, locate
 from eval.driver import subprocesses
-from eval.driver.options import Options
+from eval.driver.options import FIXED, Options
 from eval.inference.encoder import Subject
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
@@ -35,16 +35,7 @@ from mtl.run import checkpoint, setup
 from mtl.run.run_lock import Lock
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
-_FIXED = ("name", "output", "data", "encoder")  # fields of the config that the driver sets
-_IRRELEVANT = (*_FIXED, "notes", "log_every", "silence")  # fields that do not change the result
-
-
-def check_overrides(overrides: Sequence[str]) -> None:
-    """`InputError` for a `--set` of a field that the driver sets."""
-    for override in overrides:
-        field = override.partition("=")[0].partition(".")[0]
-        if field in _FIXED:
-            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
+_IRRELEVANT = (*FIXED, "notes", "log_every", "silence")  # fields that do not change the result
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from common.labels import PAWSX, QQP
+from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
-from eval.metrics.score_target import figures
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import TARGETS
 from tasks.choice.data import Choice
@@ -27,7 +27,7 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
     names, centre = options.get("names", {}), options.get("centre", False)
-    found = figures(TARGETS[target], job, loaded, names, centre, "cpu")
+    found = score_job(TARGETS[target], job, loaded, names, centre, "cpu")
     assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
     return found
 

@@ -16,6 +16,7 @@ import pytest
 from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from eval import submission
+from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
 from eval.metrics import score_target
 from eval.official import LANGUAGES
@@ -255,12 +256,12 @@ def predict_gold(job: Job, loaded: Loaded) -> None:
             (folder / f"{code}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def gold_figures(target: str, loaded: Loaded, folder: Path) -> score_target.Figures:
+def gold_figures(target: str, loaded: Loaded, folder: Path) -> score_target.TargetScores:
     job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(folder))
     folder.mkdir()
     predict_gold(job, loaded)
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
-    return score_target.figures(TARGETS[target], job, loaded, names, False, "cpu")
+    return score_job(TARGETS[target], job, loaded, names, False, "cpu")
 
 
 CASES = {(target, layout) for target in MAKE for layout in ("upstream", "xtreme", "hub")}
