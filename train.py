@@ -27,6 +27,7 @@ os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 import numpy as np  # noqa: E402
 
 from common.errors import InputError  # noqa: E402
+from mtl.distributed import launchers  # noqa: E402
 
 if TYPE_CHECKING:
     from mtl.distributed.shutdown import Stop
@@ -47,9 +48,9 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    first = launchers.first()
     try:
-        read_slurm()
+        os.environ.update(launchers.variables())
         if args.dry_run:
             return dry_run(args, first)
         from mtl.distributed.shutdown import Stop, seconds_of
@@ -76,19 +77,6 @@ def main() -> int:
     watch.finish()
     collectives.close()
     return code
-
-
-def read_slurm() -> None:
-    """`srun python train.py`: gives Slurm's variables the names that torch reads. A step of one task is left alone."""
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
-    if "RANK" in os.environ or tasks == "1":
-        return
-    if not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
-        raise InputError(
-            f"started by srun as {tasks} tasks, but MASTER_ADDR and MASTER_PORT are not set: "
-            "export them in the batch script (docs/cluster.md)"
-        )
-    os.environ.update(RANK=os.environ["SLURM_PROCID"], WORLD_SIZE=tasks, LOCAL_RANK=os.environ["SLURM_LOCALID"])
 
 
 def dry_run(args: argparse.Namespace, first: bool) -> int:
