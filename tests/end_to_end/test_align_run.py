@@ -11,7 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 from eval.__main__ import main
 from eval.alignment.measures import SCORES
 from eval.driver import results
-from tests.support.eval_run import error_line, laser, make_run, padded_vectors, scores_in
+from tests.support.eval_run import error_line, make_run, padded_vectors, scores_in
+from tests.support.target_files import laser
 from tests.support.tiny_tokenizer import LINES
 
 ENGLISH = [f"{a} {b}" for a in LINES[2].split()[:6] for b in LINES[3].split()[:4]]

@@ -16,7 +16,7 @@ from examples.toyworld.__main__ import generate
 from tests.support.eval_live import Driver, totals
 from tests.support.eval_run import error_line, make_run, scores_in, skip_reports, without_seconds
 from tests.support.live import send
-from tests.support.rows import nli, write_parquet
+from tests.support.target_files import nli, write_parquet
 
 # A process of prediction that cannot read its data.
 BROKEN = """

@@ -23,7 +23,6 @@ from tqdm import tqdm
 from eval.__main__ import main
 from tests.support.eval_run import (
     error_line,
-    laser,
     make_run,
     padded_vectors,
     scores_in,
@@ -31,6 +30,7 @@ from tests.support.eval_run import (
     without_seconds,
     write_tests,
 )
+from tests.support.target_files import laser
 
 ENGLISH = ["the small dog runs", "a teacher reads a long letter", "stone bread music", "winter summer", "never always"]
 GERMAN = ["der kleine Hund", "zum alten Haus", "am Fluss", "Hund Haus", "läuft"]

@@ -15,15 +15,16 @@ import torch
 from safetensors.torch import load_file
 
 from common import run_config as configs
+from data_prep.run_tasks import resolve
 from eval import suites
 from eval.__main__ import main
 from eval.driver import subprocesses
 from mtl.distributed.watchdog import Member
 from mtl.run.run_lock import Lock
 from tests.support.eval_live import fork_programs, prepare_here, totals
-from tests.support.eval_run import QUESTIONS, laser, make_run, scores_in, skip_reports, without_seconds, write_tests
-from tests.support.rows import write_parquet
+from tests.support.eval_run import QUESTIONS, make_run, scores_in, skip_reports, without_seconds, write_tests
 from tests.support.small import WORDS
+from tests.support.target_files import laser, write_parquet
 
 
 def stop() -> None:
@@ -49,7 +50,7 @@ class Trainer:
         self.log.append("goes on" if (folder / "checkpoints").exists() else "begins")
         (folder / "done").unlink(missing_ok=True)
         self.before()
-        (task,) = [task.name for task in run.resolved_tasks()]
+        (task,) = [task.name for task in resolve(run)]
         (folder / "config.json").write_text(json.dumps(run.model_dump(mode="json")))
         plan = {"steps": run.steps, "tasks": {task: {"data": ["0"]}}}
         (folder / "run.json").write_text(json.dumps({"plan": plan}))

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mtl.model.heads import make_head
 from transformers import AutoModel, AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
 
 from data_prep.encoding import tokenizer as tokenizers
 from eval import report
 from eval.__main__ import main
 from mtl.run.export import export_encoder, export_heads
-from tests.support.rows import nli, write_parquet
+from tasks.registry import head_class
+from tests.support.target_files import nli, write_parquet
 
 HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
     # Not the order of XNLI's labels: names decide, not numbers.
@@ -41,7 +41,7 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
     tasks: list[Any] = []
     for name in heads:
         kind, labels, max_length = HEADS[name]
-        module = make_head(kind, config, len(labels) if labels else None)
+        module = head_class(kind).fresh(config, len(labels) if labels else None)
         weights |= {f"heads.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
         task = SimpleNamespace(kind=kind, metric="accuracy")
         tasks.append(SimpleNamespace(name=name, task=task, labels=labels, max_length=max_length))
@@ -82,14 +82,6 @@ def write_tests(folder: Path) -> None:
     for code in ("en", "de"):
         write_parquet(folder / "facebook" / "xnli" / code, "test", nli([0, 1, 2, 0]))
         write_parquet(folder / "google" / "xquad" / f"xquad.{code}", "validation", QUESTIONS)
-
-
-def laser(folder: Path, code: str, pairs: Sequence[tuple[str, str]]) -> None:
-    """Tatoeba's pairs (English, other) as LASER publishes them; `code`: ISO 639-3 of the other language."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for suffix, side in (("eng", 0), (code, 1)):
-        lines = "".join(pair[side] + "\n" for pair in pairs)
-        (folder / f"tatoeba.{code}-eng.{suffix}").write_text(lines, encoding="utf-8")
 
 
 def scores_in(folder: Path, name: str = "scores.json") -> dict[str, Any]:

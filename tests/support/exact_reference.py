@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mtl.data import loader
-from mtl.data.packing import mask_tokens
 from mtl.model.encoder import MultiTaskModel
 from mtl.run import setup
+from tests.support.packing import mask_row
 
 STEPS, LR, HEAD_LR, DECAY, EPS, CLIP, TAG_WEIGHT = 5, 1e-3, 2e-3, 0.1, 1e-6, 2.0, 2.5
 FACTORS = [1 / 2, 1, 1, 2 / 3, 1 / 3]  # of the learning rate: two steps up, then down to 0 at the sixth
@@ -94,7 +94,7 @@ class Reference:
             encoded = task.train.take(np.array([row]))[0]
             if task.task.kind == "mlm":
                 place = (plan.config.seed, number, slot)
-                encoded = mask_tokens(encoded, self.made.special, plan.config.mlm_probability, place)
+                encoded = mask_row(encoded, self.made.special, plan.config.mlm_probability, place)
             if task.task.kind == "pair":
                 pairs.setdefault(int(t), []).append(_pair(self.model, encoded))
                 continue

@@ -4,8 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from mtl.data.packing import PackedBatch, columns_of, pack
+from mtl.model.encoder import MultiTaskModel, encode
 from tasks.encoding import Special
 from tasks.mlm.data import mask_tokens
 from tasks.registry import TASK_TYPES
@@ -17,7 +20,7 @@ def pack_rows(
     special: Special,
     weights: np.ndarray | None = None,
 ) -> PackedBatch:
-    """One micro-batch of `items` = (index into `heads`, encoded row); rows of mlm through `masked`."""
+    """One micro-batch of `items` = (index into `heads`, encoded row); rows of mlm through `mask_row`."""
     groups = []
     for head in sorted({head for head, _ in items}):
         places = np.array([place for place, (owner, _) in enumerate(items) if owner == head])
@@ -28,7 +31,27 @@ def pack_rows(
     return pack(groups, heads, special, weights)
 
 
-def masked(row: Mapping[str, Any], special: Special, probability: float, key: tuple[int, int, int]) -> dict[str, Any]:
+def mask_row(row: Mapping[str, Any], special: Special, probability: float, key: tuple[int, int, int]) -> dict[str, Any]:
     """A row of masked language modelling as a step with this key reads it."""
     ids, positions, labels = mask_tokens(row["input_ids"], special, probability, key)
     return {"input_ids": ids, "lengths": row["lengths"], "positions": positions, "labels": labels}
+
+
+def head_scores(model: MultiTaskModel, batch: PackedBatch, name: str) -> Tensor:
+    """The scores of one head on its rows of `batch`, float32."""
+    hidden = encode(model.encoder, batch, tokens=batch.heads[name].tokens)
+    return model.head(name)(hidden, model.encoder).float()
+
+
+def pack_sequences(sequences: Sequence[Sequence[int] | np.ndarray], pad: int) -> PackedBatch:
+    """Bare token sequences in one row, in the order given."""
+    sizes = np.array([len(sequence) for sequence in sequences])
+    positions = np.concatenate([np.arange(n) for n in sizes]) + pad + 1
+    return PackedBatch(
+        input_ids=torch.from_numpy(np.concatenate([np.asarray(s, dtype=np.int64) for s in sequences]))[None],
+        position_ids=torch.from_numpy(positions.astype(np.int64))[None],
+        cu_seqlens=torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)),
+        seq_lengths=tuple(sizes.tolist()),
+        heads={},
+        weights=torch.zeros(0),
+    )

@@ -6,13 +6,21 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from common.task_table import TASKS
-from data_prep.examples import Choice, Classify, Pair, Span, Tag, validate
 
 from common.errors import InputError
 from data_prep.convert import Dropped
+from data_prep.datasets.named_tasks import TASKS
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import DATASETS, locate, own
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.mlm.data import Text
+from tasks.pair.data import Pair
+from tasks.registry import TASK_TYPES
+from tasks.span.data import Span
+from tasks.tag.data import Tag
+
+KINDS = {Choice: "choice", Classify: "classify", Pair: "pair", Span: "span", Tag: "tag", Text: "mlm"}
 
 
 def fails(call, *parts: str) -> str:
@@ -87,7 +95,7 @@ def _read(parts, labels: tuple[str, ...] | None) -> list:
             except Dropped as reason:
                 found.append(str(reason))
                 continue
-            validate(example, where, len(labels) if labels else None)
+            TASK_TYPES[KINDS[type(example)]].validate(example, where, labels if type(example) is Classify else None)
             found.append(plain(example, labels or ()))
     return found
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 import data_prep.__main__ as data_prep_program
-from mtl.data.packing import mask_tokens
 from mtl.run.setup import Setup
+from tests.support.packing import mask_row
 
 TEXT = (
     "river stone bread music garden window letter winter summer horse silver doctor teacher market island yellow quiet "
@@ -121,7 +121,7 @@ def items_of(made: Setup, count: int) -> list[tuple[int, dict[str, Any]]]:
     for t, task in enumerate(made.tasks):
         for number, row in enumerate(task.train.take(np.arange(count))):
             mlm = task.task.kind == "mlm"
-            items.append((t, mask_tokens(row, made.special, 0.15, (1, 2, number)) if mlm else row))
+            items.append((t, mask_row(row, made.special, 0.15, (1, 2, number)) if mlm else row))
     return items
 
 

@@ -46,8 +46,15 @@ def parquet(path: Path, columns: dict[str, list[Any]], names: list[str] | None =
     pq.write_table(table, path)
 
 
+def write_parquet(folder: Path, split: str, columns: dict[str, list[Any]]) -> None:
+    """The one file of a split in the Hub's layout."""
+    parquet(folder / f"{split}-00000-of-00001.parquet", columns)
+
+
 def nli(labels: list[int]) -> dict[str, list[Any]]:
-    return {"premise": ["a"] * len(labels), "hypothesis": ["b"] * len(labels), "label": labels}
+    """Columns of natural language inference with these labels."""
+    numbers = range(len(labels))
+    return {"premise": [f"p{i}" for i in numbers], "hypothesis": [f"h{i}" for i in numbers], "label": labels}
 
 
 def squad(questions: dict[str, list[tuple[str, int]]], context: str) -> str:

@@ -11,9 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops, gpu, gpu_idle, train
-from mtl.data.packing import pack
 from mtl.model.encoder import encode
 from mtl.run import setup
+from tests.support.packing import pack_rows
 from tests.support.small import items_of, write_run
 
 
@@ -21,7 +21,7 @@ def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
     """Forward and backward, on packed rows of every task type."""
     run = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
     encoder = run.model().encoder.train()
-    batch = pack(items_of(run, 4), [(task.name, task.task.kind) for task in run.tasks], run.special)
+    batch = pack_rows(items_of(run, 4), [(task.name, task.task.kind) for task in run.tasks], run.special)
     read = torch.cat([rows.tokens for rows in batch.heads.values()])
     assert 0 < len(read) < batch.tokens
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):

@@ -6,13 +6,21 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from data_prep.examples import Choice, Classify, Pair, Span, Tag, Text
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from common.errors import InputError
-from data_prep.encoding import encode, tokenizer, word_cache
+from data_prep.encoding import tokenizer
+from tasks import word_cache
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.encoding import Encoding
+from tasks.mlm.data import Text
+from tasks.pair.data import Pair
+from tasks.registry import TASK_TYPES
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 from tests.support.rows import find
 
 KINDS = {Classify: "classify", Choice: "choice", Span: "span", Tag: "tag", Text: "mlm", Pair: "pair"}
@@ -58,7 +66,8 @@ def tok(request):
 def rows_of(tok, examples, max_length: int, truncated: Counter | None = None, **more) -> list[dict]:
     """Encoded rows, of which every sequence is `<s> ... </s>` and not too long."""
     examples = examples if isinstance(examples, list) else [examples]
-    rows = encode.encode(KINDS[type(examples[0])], tok, examples, max_length, truncated=truncated, **more)
+    to = Encoding(max_length, truncated=Counter() if truncated is None else truncated, **more)
+    rows = TASK_TYPES[KINDS[type(examples[0])]].encode(tok, examples, to)
     for row in rows:
         assert row["input_ids"].dtype == row["lengths"].dtype == np.int32
         assert row["length"] == len(row["input_ids"]) == row["lengths"].sum()

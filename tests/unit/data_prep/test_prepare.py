@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.encoding import encode, tokenizer
+from data_prep.encoding import tokenizer
 from data_prep.sources.locate import own
 from data_prep.storage.store import Prepared
+from tasks.encoding import Encoding
+from tasks.registry import TASK_TYPES
 from tests.support.rows import hub_file, run_config, write
 
 LABELS = ["no", "yes"]
@@ -85,7 +87,7 @@ def test_rows_come_back_as_they_were_encoded(tmp_path, data_prep, tiny_tokenizer
         labels = {"classify": LABELS, "tag": ["A", "B"]}.get(kind)
         (part,) = own(kind, file, file, kind).train
         examples = [part.convert(row, where, labels or ()) for where, row in part.rows()]
-        expected = encode.encode(kind, tokenizer.load(tiny_tokenizer_dir), examples, 40, labels)
+        expected = TASK_TYPES[kind].encode(tokenizer.load(tiny_tokenizer_dir), examples, Encoding(40, labels))
         prepared = Prepared(run.folder(kind))
         prepared.verify()
         assert prepared.labels == (tuple(labels) if labels else None)

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_prep.examples import Choice, Classify, Span, Tag
 
 from common.labels import PAWSX, QQP
 from eval.inference.artifacts import Job
 from eval.metrics.score_target import figures
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import TARGETS
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 
 
 def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any], **options: Any) -> Any:

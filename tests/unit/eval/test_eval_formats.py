@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from data_prep.examples import Choice, Classify
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.labels import PAWSX
 from eval.read import NotThere
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
 from tests.support.rows import fails, write_jsonl
 from tests.support.target_files import copy, load, parquet, squad, write
 

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from data_prep.examples import Choice, Classify, Example, Span, Tag
 
 from eval.__main__ import main
 from eval.inference.encoder import Subject
 from eval.inference.predict import predict
+from tasks.base import Example
+from tasks.choice.data import Choice
+from tasks.classify.data import Classify
+from tasks.span.data import Span
+from tasks.tag.data import Tag
 from tests.support.eval_run import HEADS, error_line, make_run
 from tests.support.tiny_tokenizer import LINES
 

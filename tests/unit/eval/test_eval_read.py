@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from common.task_table import TASKS
-from data_prep.examples import Classify
 
 from common.languages import ISO3
+from data_prep.datasets.named_tasks import TASKS
 from eval.read import NotThere, Translation
 from eval.suites import TARGETS, resolve_suite
+from tasks.classify.data import Classify
 from tests.support.launch import HOUSE
 from tests.support.rows import fails
 from tests.support.target_files import laser, load, nli, parquet, squad, write

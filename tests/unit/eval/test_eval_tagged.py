@@ -4,11 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
-from data_prep.examples import Tag
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.labels import NER, UPOS
+from tasks.tag.data import Tag
 from tests.support.rows import fails
 from tests.support.target_files import copy, load, parquet, write
 

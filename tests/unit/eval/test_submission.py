@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from data_prep.examples import Classify, Span
 
 from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
@@ -25,6 +24,8 @@ from eval.retrieval.mining import Corpus
 from eval.rows import Corpora, Loaded
 from eval.sources import Source, groups, parse
 from eval.suites import TARGETS
+from tasks.classify.data import Classify
+from tasks.span.data import Span
 from tests.support import official
 from tests.support.rows import fails
 

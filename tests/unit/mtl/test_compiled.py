@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel
 
-from mtl.data.packing import pack, pack_sequences
 from mtl.model import dropout
 from mtl.model.compiled import Compiled
 from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tests.support.launch import program, train_and_kill
+from tests.support.packing import pack_rows, pack_sequences
 from tests.support.small import SHAPE, assert_same_exports, items_of, write_run
 
 
@@ -53,7 +53,7 @@ def test_equal_to_the_others_with_one_graph(tmp_path, tiny_tokenizer_dir, checkp
     one_row = next(item for item in items if heads[item[0]][1] == "classify")
     cases = [[items[i] for i in order[:n]] for n in (20, 1, 7, len(items))] + [[], [one_row]]
     for case in cases:
-        batch = pack(case, heads, made.special)
+        batch = pack_rows(case, heads, made.special)
         found = []
         for one in (plain, model):
             one.zero_grad()
@@ -71,8 +71,8 @@ def test_equal_to_the_others_with_one_graph(tmp_path, tiny_tokenizer_dir, checkp
     # Evaluation is another graph, once; going back to training is none.
     for size in (5, 2):
         with torch.no_grad():
-            model.eval()(pack([items[i] for i in order[:size]], heads, made.special))
-        model.train()(pack([items[i] for i in order[:size]], heads, made.special))[0].backward()
+            model.eval()(pack_rows([items[i] for i in order[:size]], heads, made.special))
+        model.train()(pack_rows([items[i] for i in order[:size]], heads, made.special))[0].backward()
         assert graphs() == 2
 
 

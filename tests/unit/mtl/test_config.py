@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common import run_config
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
+from data_prep import run_tasks
 from tests.support.launch import HOUSE
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
@@ -28,8 +29,8 @@ def test_shipped_configs_load(path):
 
 
 def test_the_published_run():
-    run = run_config.load("mtl_all.json")
-    assert [t.name for t in run.resolved_tasks()] == [
+    run, tasks = run_tasks.load("mtl_all.json")
+    assert [t.name for t in tasks] == [
         "anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa",
     ]  # fmt: skip
     assert (run.mixture.kind, run.mixture.cap, run.mixture.batches) == ("capped", 2**17, "by_task")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from mtl.data.packing import pack
 from mtl.evaluation.dev import DevEvaluation, mean_major
 from mtl.run import setup
 from tasks.span.squad import squad_scores
+from tests.support.packing import head_scores, pack_rows
 from tests.support.small import KINDS, write_run, write_tasks
 
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ def test_metrics_equal_a_count_by_hand(small):
         right, labels = 0, []
         for row in task.dev.take(np.flatnonzero(np.isin(task.dev.example, chosen))):
             with torch.no_grad():
-                scores = model.scores(pack([(t, row)], heads, made.special), task.name)
+                scores = head_scores(model, pack_rows([(t, row)], heads, made.special), task.name)
             gold = np.atleast_1d(row["label"] if "label" in row else row["labels"])
             answer = scores.argmax(-1).reshape(-1).numpy()
             right += int((answer == gold).sum())
@@ -95,8 +95,8 @@ def test_span_metrics_equal_a_search_by_hand(small):
         best, null, text = -np.inf, np.inf, ""
         for row in task.dev.take(np.flatnonzero(task.dev.example == gold["example"])):
             with torch.no_grad():
-                batch = pack([(t, row)], list(model.kinds.items()), made.special)
-                scores = model.scores(batch, task.name).double().numpy()
+                batch = pack_rows([(t, row)], list(model.kinds.items()), made.special)
+                scores = head_scores(model, batch, task.name).double().numpy()
             null = min(null, scores[0].sum())
             inside = np.flatnonzero(row["offset_start"] >= 0)
             starts = sorted(inside, key=lambda i: -scores[i, 0])[:20]

@@ -13,8 +13,9 @@ from transformers import (
 )
 
 from common.run_config import RandomEncoder
-from mtl.data.packing import Special, pack
 from mtl.model.encoder import MultiTaskModel, load_encoder
+from tasks.encoding import Special
+from tests.support.packing import pack_rows
 from tests.support.small import SHAPE
 
 SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89))
@@ -66,7 +67,7 @@ def padded(parts):
 
 
 def compare(ours, kind, rows, loss_sum, scores, right):
-    batch = pack([(0, row) for row in rows], [("t", kind)], SPECIAL)
+    batch = pack_rows([(0, row) for row in rows], [("t", kind)], SPECIAL)
     with torch.no_grad():
         total, stats = ours(batch)
         assert total.item() == pytest.approx(loss_sum.item(), rel=1e-5)
@@ -142,7 +143,7 @@ def test_a_label_unknown_to_training_costs_nothing_and_is_never_right():
     known = {"input_ids": part, "lengths": [len(part)], "positions": [1], "labels": [3]}
     both = {**known, "positions": [1, 2], "labels": [3, -1]}
     with torch.no_grad():
-        one, first = ours(pack([(0, known)], [("t", "tag")], SPECIAL))
-        two, second = ours(pack([(0, both)], [("t", "tag")], SPECIAL))
+        one, first = ours(pack_rows([(0, known)], [("t", "tag")], SPECIAL))
+        two, second = ours(pack_rows([(0, both)], [("t", "tag")], SPECIAL))
     assert one.item() == pytest.approx(two.item())
     assert first[0, 1] == second[0, 1]

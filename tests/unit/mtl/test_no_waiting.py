@@ -9,8 +9,8 @@ import json
 import numpy as np
 import pytest
 
-from mtl.data.packing import mask_tokens, pack
 from mtl.run import setup
+from tests.support.packing import mask_row, pack_rows
 from tests.support.small import write_run
 
 
@@ -38,11 +38,11 @@ def test_a_micro_step_reads_nothing(tmp_path, tiny_tokenizer_dir, trimmed, setti
     for t, task in enumerate(made.tasks):
         for number, row in enumerate(task.train.take(np.arange(3))):
             mlm = task.task.kind == "mlm"
-            items.append((t, mask_tokens(row, made.special, 0.15, (1, 2, number)) if mlm else row))
+            items.append((t, mask_row(row, made.special, 0.15, (1, 2, number)) if mlm else row))
     heads = list(model.kinds.items())
     model.to("meta")
     for some in (items, items[:1], []):
-        loss, stats = model(pack(some, heads, made.special).to("meta"))
+        loss, stats = model(pack_rows(some, heads, made.special).to("meta"))
         loss.backward()
         assert stats.shape == (len(heads), 2) and not stats.requires_grad
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)

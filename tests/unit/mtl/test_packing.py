@@ -6,10 +6,11 @@ import torch
 from transformers import AutoConfig, AutoModel
 
 from common.run_config import RandomEncoder
-from mtl.data.packing import Special, mask_tokens, pack, pack_sequences
 from mtl.model import attention
 from mtl.model.encoder import FAMILIES, encode, load_encoder
 from mtl.run import setup
+from tasks.encoding import Special
+from tests.support.packing import head_scores, mask_row, pack_rows, pack_sequences
 from tests.support.small import KINDS, SHAPE, items_of, write_run
 
 BACKENDS = ["sdpa", "padded", "block"]
@@ -34,14 +35,14 @@ def test_every_kind_packed_equals_alone(small, backend):
     items = rows_of(made)
     with torch.no_grad():
         model.encoder.packed_backend = backend
-        together = pack(items, heads, made.special)
-        scores = {name: model.scores(together, name) for name in model.kinds}
+        together = pack_rows(items, heads, made.special)
+        scores = {name: head_scores(model, together, name) for name in model.kinds}
         model.encoder.packed_backend = "block"
         taken = dict.fromkeys(model.kinds, 0)
         for t, row in items:
             name = heads[t][0]
-            alone = pack([(t, row)], heads, made.special)
-            expected = model.scores(alone, name)
+            alone = pack_rows([(t, row)], heads, made.special)
+            expected = head_scores(model, alone, name)
             first = taken[name]
             taken[name] += len(expected)
             difference = (scores[name][first : taken[name]] - expected).abs().max().item()
@@ -89,7 +90,7 @@ def test_gradients_of_the_back_ends_agree(small):
     for backend in BACKENDS:
         model.encoder.packed_backend = backend
         model.zero_grad()
-        loss, _ = model(pack(items, list(model.kinds.items()), made.special))
+        loss, _ = model(pack_rows(items, list(model.kinds.items()), made.special))
         loss.backward()
         found[backend] = {n: p.grad.clone() for n, p in model.named_parameters()}
     for backend in BACKENDS[1:]:
@@ -101,7 +102,7 @@ def test_gradients_of_the_back_ends_agree(small):
 def test_no_rows_at_all_gives_zero_gradients_everywhere(small):
     made, model = small
     model.zero_grad()
-    loss, stats = model(pack([], list(model.kinds.items()), made.special))
+    loss, stats = model(pack_rows([], list(model.kinds.items()), made.special))
     loss.backward()
     assert loss.item() == 0
     assert stats.abs().sum() == 0
@@ -112,7 +113,7 @@ def test_masking(small):
     """The count depends on the length alone, the positions on the key; <s> and </s> are never touched."""
     made, _ = small
     for row in made.tasks[KINDS.index("mlm")].train.take(np.arange(10)):
-        masked, again, other = (mask_tokens(row, made.special, 0.15, (1, step, 3)) for step in (5, 5, 6))
+        masked, again, other = (mask_row(row, made.special, 0.15, (1, step, 3)) for step in (5, 5, 6))
         ids, before = np.asarray(masked["input_ids"]), np.asarray(row["input_ids"])
         np.testing.assert_array_equal(ids, again["input_ids"])
         assert len(masked["positions"]) == len(other["positions"]) == max(1, round(0.15 * (len(ids) - 2)))
@@ -128,7 +129,7 @@ def test_masking_shares():
     row = {"input_ids": np.r_[0, np.arange(1000, 1400), 2], "lengths": [402]}
     counts = np.zeros(3)
     for slot in range(200):
-        masked = mask_tokens(row, special, 0.15, (1, 0, slot))
+        masked = mask_row(row, special, 0.15, (1, 0, slot))
         now = masked["input_ids"][masked["positions"]]
         hidden, kept = now == special.mask, now == masked["labels"]
         counts += [hidden.sum(), (~hidden & ~kept).sum(), kept.sum()]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import label_ranking_average_precision_score
 
-from mtl.model import pairs
+from tasks.pair import gradient_caching
 
 
 @given(st.integers(1, 40), st.integers(0, 2**32 - 1))
@@ -18,7 +18,7 @@ def test_average_precision_is_scikit_learns(count, seed):
     keys = rng.integers(0, count, size=count)
     texts = texts[keys]  # the same key, the same text
     first = np.sort(np.unique(keys, return_index=True)[1])
-    found = pairs.average_precision(*(torch.from_numpy(x) for x in (queries, texts, keys)), k=count)
+    found = gradient_caching.average_precision(*(torch.from_numpy(x) for x in (queries, texts, keys)), k=count)
     wanted = [
         label_ranking_average_precision_score((keys[first] == key)[None], (query @ texts[first].T)[None])
         for query, key in zip(queries, keys, strict=True)
