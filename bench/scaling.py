@@ -132,7 +132,7 @@ def measure(numbers_of_ranks: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         config = training.write(
             Path(temporary), "small", rows=200, seed=1, vocabulary=4_000, max_length=256, steps=1000,
-            batch={"tokens": 4_000}, micro_tokens=MICRO_TOKENS, deepspeed="zero2_cpu.json",
+            batch={"tokens": 1_000}, micro_tokens=MICRO_TOKENS, deepspeed="zero2_cpu.json",
         )  # fmt: skip
         print("Bytes held (by the model) per trainable number; for buckets, per number in one bucket.\n")
         print("| ranks | stage | weights | gradients | optimizer | buckets |\n|---:|---|---|---|---|---|")
