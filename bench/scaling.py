@@ -174,6 +174,7 @@ def measure_engine(config: Path, stage: int, bf16: bool, rank: int, world: int) 
     optimizer_step = runner.ds.step
 
     def look() -> None:
+        gc.collect()  # unreachable cycles of the backward pass are not held
         held.update(reachable_storages([p.grad for p in model.parameters() if p.grad is not None]))
         optimizer_step()
 
