@@ -214,8 +214,8 @@ def watch_buckets(runner: engine.Engine, world: int) -> list[float]:
     elif reduction is not None:
         reduced = reduction._reduced
 
-        def watched_reduced(grads: list[torch.Tensor]) -> Sequence[torch.Tensor]:
-            pieces: Sequence[torch.Tensor] = reduced(grads)
+        def watched_reduced(grads: list[torch.Tensor]) -> list[torch.Tensor]:
+            pieces = reduced(grads)
             if len(grads) > 1:  # a gradient larger than a bucket is by itself, and no bucket
                 sizes.append(total_bytes(storages([*grads, *pieces])) / BUCKET)
             return pieces

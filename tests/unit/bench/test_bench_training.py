@@ -11,6 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import flops, gpu, gpu_idle, train
+from bench.contestants import baselines
+from bench.contestants.padded_model import Batches, Padded, padded_losses
+from bench.contestants.reference_losses import packed_losses
+from bench.workload import training
 from mtl.model.encoder import encode
 from mtl.run import setup
 from tests.support.packing import pack_rows
@@ -27,6 +31,23 @@ def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         encode(encoder, batch, tokens=read).sum().backward()
     assert counter.get_total_flops() == flops.of_batch(flops.shape_of(run.source), batch)
+
+
+def test_contestants_compute_the_same(tmp_path):
+    """The padded model of the baselines has the losses of ours; every rank of a baseline draws the same tasks."""
+    config = training.write(
+        tmp_path, "tiny", rows=20, seed=1, vocabulary=2000, max_length=256, steps=10, batch={"examples": 4}
+    )
+    run = setup.read(str(config), train.ALL_EMBEDDINGS)
+    model, cpu = run.model(), torch.device("cpu")
+    ours, theirs = packed_losses(run, model, cpu), padded_losses(run, Padded(run, model), cpu, bf16=False)
+    assert list(ours) == run.names
+    train.check_losses(ours, theirs, "padded")
+    stream = baselines.Stream(run, 2, 1, 2, "trainer_grouped")
+    for _, batch, (task, rows) in zip(range(8), stream, Batches(run, 4, run.run.seed, grouped=True), strict=False):
+        tokens, computed, work = batch[baselines.COUNTS]
+        assert batch["task"] == run.names[task] and computed >= tokens and work > 0
+        assert tokens == run.tasks[task].train.length[rows[1::2]].sum()
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=12))
