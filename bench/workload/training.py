@@ -1,10 +1,11 @@
-"""The nine tasks as made-up words of the true lengths: a run config, prepared data, a tokenizer and an encoder.
+"""The nine tasks as synthetic words with the real lengths: a run config, prepared data, a tokenizer and an encoder.
 
-    config = make(Path("work"), "base", rows=2000, seed=1)
+    config = write(Path("work"), "base", rows=2000, seed=1)
 
-Every word is one token, so that a row has exactly the tokens that bench/lengths.py measured; the rest of the road
-(data_prep, plan, packing) is the real one. Words come from an eighth of the vocabulary at most, as English text does.
-Labels are drawn at random: for speed and memory it does not matter what is learned.
+Every word is one token, so that a row has exactly the tokens that bench/workload/row_lengths.py measured; data
+preparation, plan and packing are those of the product. Words come from at
+most an eighth of the vocabulary, as in English text. Labels are random: what is learned does not matter for speed and
+memory.
 """
 
 import json
@@ -17,8 +18,8 @@ import torch
 from transformers import XLMRobertaConfig, XLMRobertaModel
 
 import data_prep.__main__ as data_prep_program
-from bench import madeup
-from bench.lengths import DATASETS, FILES
+from bench.workload import synthetic
+from bench.workload.row_lengths import DATASETS, FILES
 
 CAP = 131_072  # of the mixture (K = 2^17, Phang et al. 2020)
 SHAPES: dict[str, dict[str, int]] = {
@@ -27,7 +28,7 @@ SHAPES: dict[str, dict[str, int]] = {
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
 }
-# Task: its kind, the datasets whose lengths it has, classes.
+# Task: its type, the datasets whose lengths it has, number of classes.
 TASKS: dict[str, tuple[str, tuple[str, ...], int]] = {
     "anli_plus": ("classify", ("mnli", "snli", "anli"), 3),
     "mnli": ("classify", ("mnli",), 3),
@@ -43,11 +44,14 @@ ENGLISH = 25_576  # distinct ids in 3.6 million tokens of the real tasks, out of
 QUESTION = 12  # words of a question; its length is part of the row's
 
 
-def make(
+def write(
     folder: Path, shape: str, *, rows: int, seed: int, vocabulary: int = 250_002, max_length: int = 512, **settings: Any
 ) -> Path:
-    """Writes tokenizer, encoder, data and `run.json` (its path is returned) below `folder`; `settings` go into it."""
-    tokenizer = madeup.tokenizer(vocabulary)
+    """Writes tokenizer, encoder, data and a run config with `settings` below `folder`; the config's path.
+
+    `rows`: training rows of each task.
+    """
+    tokenizer = synthetic.tokenizer(vocabulary)
     encoder = folder / "encoder"
     if not (encoder / "config.json").exists():
         torch.manual_seed(seed)
@@ -57,15 +61,15 @@ def make(
         )  # fmt: skip
         XLMRobertaModel(config).save_pretrained(encoder)
         tokenizer.save_pretrained(encoder)
-    lengths = json.loads(FILES[max_length].read_text(encoding="utf-8"))
+    row_lengths = json.loads(FILES[max_length].read_text(encoding="utf-8"))
     tasks = []
     for name, (kind, datasets, classes) in TASKS.items():
         rng = random.Random(f"{seed}/{name}")
         sizes = [DATASETS[dataset] for dataset in datasets]
-        write = {"classify": _classify, "span": _span, "choice": _choice, "tag": _tag}[kind]
+        row_of = {"classify": _classify, "span": _span, "choice": _choice, "tag": _tag}[kind]
         for split, count in (("train", rows), ("dev", 20)):
-            drawn = (rng.choice(lengths[dataset]) for dataset in rng.choices(datasets, sizes, k=count))
-            lines = [json.dumps(write(rng, row, vocabulary, classes)) for row in drawn]
+            drawn = (rng.choice(row_lengths[dataset]) for dataset in rng.choices(datasets, sizes, k=count))
+            lines = [json.dumps(row_of(rng, lengths, vocabulary, classes)) for lengths in drawn]
             path = folder / "rows" / f"{name}.{split}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -89,31 +93,31 @@ def make(
 
 
 def _words(rng: random.Random, count: int, vocabulary: int) -> str:
-    most = min(ENGLISH, vocabulary // 8)
-    apart = (vocabulary - madeup.SPECIAL) // most  # they lie all over the table
-    return " ".join(f"w{madeup.rank(rng, most) * apart}" for _ in range(max(1, count)))
+    distinct = min(ENGLISH, vocabulary // 8)
+    spacing = (vocabulary - synthetic.SPECIAL) // distinct  # they are spread over the whole table
+    return " ".join(f"w{synthetic.zipf(rng, distinct) * spacing}" for _ in range(max(1, count)))
 
 
-def _classify(rng: random.Random, row: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
-    both = row[0] - 4
-    first = max(1, both * 2 // 3)
-    texts = {"text_a": _words(rng, first, vocabulary), "text_b": _words(rng, both - first, vocabulary)}
+def _classify(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+    total = lengths[0] - 4
+    first = max(1, total * 2 // 3)
+    texts = {"text_a": _words(rng, first, vocabulary), "text_b": _words(rng, total - first, vocabulary)}
     return {**texts, "label": f"c{rng.randrange(classes)}"}
 
 
-def _span(rng: random.Random, row: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
-    question = max(1, min(QUESTION, row[0] - 6))
-    context = _words(rng, row[0] - 4 - question, vocabulary)
+def _span(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+    question = max(1, min(QUESTION, lengths[0] - 6))
+    context = _words(rng, lengths[0] - 4 - question, vocabulary)
     answer = {"text": context.split()[0], "start": 0}
     return {"question": _words(rng, question, vocabulary), "context": context, "answers": [answer]}
 
 
-def _choice(rng: random.Random, row: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
-    prompt = max(1, min(row) - 6)
-    choices = [_words(rng, length - 4 - prompt, vocabulary) for length in row]
-    return {"prompt": _words(rng, prompt, vocabulary), "choices": choices, "label": rng.randrange(len(row))}
+def _choice(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+    prompt = max(1, min(lengths) - 6)
+    choices = [_words(rng, length - 4 - prompt, vocabulary) for length in lengths]
+    return {"prompt": _words(rng, prompt, vocabulary), "choices": choices, "label": rng.randrange(len(lengths))}
 
 
-def _tag(rng: random.Random, row: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
-    words = _words(rng, row[0] - 2, vocabulary).split()
+def _tag(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+    words = _words(rng, lengths[0] - 2, vocabulary).split()
     return {"words": words, "tags": [f"c{rng.randrange(classes)}" for _ in words]}

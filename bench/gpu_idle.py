@@ -1,9 +1,9 @@
-"""How much of a step the GPU has nothing to do: the share of time in which no kernel, copy or fill runs on it.
+"""Share of the time in which no kernel, copy or fill runs on the GPU.
 
-From a trace of torch.profiler with the GPU's own activities alone, whose recording costs the host next to nothing (with
-operators recorded too, the host is slower and the GPU waits for that). The time is that from the first activity to the
-end of the last, over several steps, so what the host does between steps counts. On several GPUs, rank 0's; kernels that
-wait for other ranks count as running.
+From a torch.profiler trace of the GPU's activities alone, which costs the host next to nothing to record (recording
+operators as well slows the host down, and the GPU waits for it). Measured from the first activity to the end of the
+last, over several steps, so the host's work between steps counts. With several GPUs it is rank 0's; kernels that wait
+for other ranks count as running.
 """
 
 import json
@@ -12,10 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-BUSY = {"kernel", "gpu_memcpy", "gpu_memset"}  # categories of the trace; annotations are others
+import torch
+
+BUSY = {"kernel", "gpu_memcpy", "gpu_memset"}  # trace categories of work on the GPU; annotations are not
 
 
-def share(intervals: Iterable[tuple[float, float]]) -> float:
+def idle_share(intervals: Iterable[tuple[float, float]]) -> float:
     """1 - (time covered by at least one of the intervals (start, end)) / (first start to last end)."""
     covered, first, reached = 0.0, None, 0.0
     for start, end in sorted(intervals):
@@ -24,29 +26,27 @@ def share(intervals: Iterable[tuple[float, float]]) -> float:
         covered += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     if first is None or reached == first:
-        raise ValueError("no activity of the GPU in the trace")
+        raise ValueError("no GPU activity in the trace")
     return 1 - covered / (reached - first)
 
 
 def of_trace(trace: dict[str, Any]) -> float:
-    """`share` of a Chrome trace as torch.profiler writes it (`ts` and `dur` in microseconds)."""
+    """`idle_share` of a Chrome trace as torch.profiler writes it (`ts` and `dur` in microseconds)."""
     events = (event for event in trace["traceEvents"] if event.get("ph") == "X" and event.get("cat") in BUSY)
-    return share((float(event["ts"]), float(event["ts"]) + float(event["dur"])) for event in events)
+    return idle_share((float(event["ts"]), float(event["ts"]) + float(event["dur"])) for event in events)
 
 
-class Watching:
-    """`start()`, steps, `stop()`: the share of them that the GPU was idle."""
+class IdleProfiler:
+    """`start()`, some steps, `stop()`: the idle share of these steps."""
 
     def __init__(self) -> None:
-        import torch
-
         self._profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
 
     def start(self) -> None:
         self._profile.start()
 
     def stop(self) -> float:
-        """The GPU must have finished (`torch.cuda.synchronize`)."""
+        """Call it after `torch.cuda.synchronize()`."""
         self._profile.stop()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trace.json"
