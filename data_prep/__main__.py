@@ -63,6 +63,7 @@ def _list(arguments: list[str]) -> None:
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from common.run_config import RandomEncoder
+    from data_prep.encoding.tokenizer import check_encoder
     from data_prep.prepare import prepare
     from data_prep.run_tasks import load
     from data_prep.sources.folders import Folder
@@ -84,6 +85,8 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.
+    if not isinstance(config.encoder, RandomEncoder):
+        check_encoder(config.encoder)
     lock = Lock(Path(out or config.data))
     places = [None if source == "hub" else Folder.open(Path(source)) for source in sources]
     located: dict[Job, Located] = {}

@@ -113,10 +113,10 @@ MENTION = {
 ENTITY = {"entity_id": "Q1", "description": "A beast. More.", "sentence_spans": [{"start": 0, "end": 8}]}
 MEWSLIX_PAIR = ("dog: She saw a { dog } there.", "A beast.")
 LEAVES = (
-    r"(<T S[dcl] 0 2> (<T NP 1 2> (<L NP[nb]/N DT DT The NP[nb]_1/N_1>) (<L N NN NN dog N>) )"
-    r" (<L S[dcl]\NP VBZ VBZ runs S\NP>) )"
+    r"(<T S[dcl] 0 2> (<T NP 1 2> (<L NP[nb]/N DT DT The NP[nb]_1/N_1>) (<L N NN NN <dog> N>) )"
+    r" (<L S[dcl]\NP VBZ VBZ > S\NP>) )"
 )
-CCG = (["The", "dog", "runs"], ["NP[nb]/N", "N", r"S[dcl]\NP"])
+CCG = (["The", "<dog>", ">"], ["NP[nb]/N", "N", r"S[dcl]\NP"])
 
 FORMS = [
     form("mnli", "nyu-mll/glue/mnli", NLI_ROW, NLI_PAIR, dev="validation_matched"),

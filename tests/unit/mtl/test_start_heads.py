@@ -11,10 +11,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from common.errors import InputError
+from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
 from eval.export import export
 from mtl.data import loader
-from mtl.model.encoder import FAMILIES
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import export_run
