@@ -5,7 +5,7 @@ from dataclasses import replace
 from common import run_config
 from common.errors import InputError
 from common.run_config import RunConfig, TaskEntry, nearest
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import TASKS
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 

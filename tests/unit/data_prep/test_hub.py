@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.datasets.revisions import REVISIONS
+from data_prep.datasets import REVISIONS
 from tests.support.hub_server import HubServer, Repo, repo_of
 from tests.support.rows import hub_file, run_config, write
 
@@ -28,10 +28,10 @@ for line in sys.stdin:
 """
 READ = """
 from pathlib import Path
-from data_prep.errors import InputError
-from data_prep.lock import Lock
+from common.errors import InputError
+from data_prep.sources.sources_lock import Lock
 from eval.read import NotThere, read
-from eval.targets import TARGETS
+from eval.suites import TARGETS
 try:
     loaded = read(TARGETS[{name!r}], tuple({codes!r}.split()), "hub", Lock(Path({folder!r})))
     rows = {{code: [repr(row) for row in rows] for code, rows in loaded.rows.items()}}
