@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.lengths import DATASETS, FILE
 from common.run_config import RunConfig
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import TASKS
 from tasks.task import Task
 
 NINE = ("anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")

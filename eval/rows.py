@@ -9,6 +9,7 @@ from typing import Any
 from common.errors import InputError
 
 Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
+Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields as they are in the file)
 
 
 class NotThere(InputError):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from data_prep.datasets.test_sets import TEST_SETS
+from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions, vectors
 from eval.metrics import score, tagging
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
