@@ -39,14 +39,9 @@ def write_text(path: Path, text: str) -> None:
         writing.unlink(missing_ok=True)
 
 
-def json_text(values: Any) -> str:
-    """`values` as `write_json` writes them."""
-    return json.dumps(values, indent=1) + "\n"
-
-
 def write_json(path: Path, values: Any) -> None:
     """`write_text` of `values` as readable JSON."""
-    write_text(path, json_text(values))
+    write_text(path, json.dumps(values, indent=1) + "\n")
 
 
 def put_aside(path: Path, name: str = "") -> Path:

@@ -177,17 +177,15 @@ def prune(folder: Path, keep: int, best_step: int) -> None:
 def write_manifest(folder: Path, hashes: dict[str, str]) -> None:
     """Completes a checkpoint: `manifest.json` with the sha256 of each file by name. `hashes`: of all but the state."""
     hashes[STATE] = files.file_sha256(folder / STATE)
-    files.write_json(folder / MANIFEST, {"files": dict(sorted(hashes.items()))})
+    # No line end: without its last byte it would still be whole.
+    files.write_text(folder / MANIFEST, json.dumps({"files": dict(sorted(hashes.items()))}, indent=1))
     files.fsync(folder)
 
 
 def _read(folder: Path) -> State | str:
     """The state of a whole checkpoint, or what is wrong with it."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-        hashes = jsontext.parse(text)["files"]
-        if text != files.json_text({"files": hashes}):
-            return f"{MANIFEST} is not as it was written"
+        hashes = jsontext.parse((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         for name in sorted(({path.name for path in folder.iterdir()} - {MANIFEST}) ^ set(hashes)):
             return f"{name} is missing" if name in hashes else f"{name} does not belong there"
         with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run

@@ -27,7 +27,7 @@ class Head(head.Head):
     def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
         return self.out_proj(self.dropout(torch.tanh(self.dense(self.dropout(hidden)))))
 
-    def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> str:
+    def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> str | float:
         """A label name."""
         assert labels is not None
         return labels[int(scored[0][1][0].argmax())]

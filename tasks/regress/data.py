@@ -38,8 +38,8 @@ class Type(TaskType[Regress]):
         label = fields.get(row, "label", where)
         if isinstance(label, bool) or not isinstance(label, int | float):
             raise InputError(f"{where}: field `label`: expected a number, found {fields.shorten(label)}")
-        texts = (fields.text(row, name, where) for name in ("text_a", "text_b"))
-        return Regress(str(row.get("id", "")), *texts, label)
+        text_a, text_b = fields.text(row, "text_a", where), fields.text(row, "text_b", where)
+        return Regress(str(row.get("id", "")), text_a, text_b, label)
 
     def validate(self, example: Regress, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.text_a, "text_a", where)
