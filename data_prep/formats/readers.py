@@ -1,8 +1,8 @@
 """File formats: each reader yields (where, row), `where` being the file and row for messages, `row` a dict.
 
-Readers are lazy and know nothing of tasks (`convert.py` does). Text files are read as bytes and decoded line by line,
-so that a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as
-`datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
+Readers are lazy and know nothing of datasets and tasks. Text files are read as bytes and decoded line by line, so that
+a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as in `datasets`).
+SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
 """
 
 import contextlib
