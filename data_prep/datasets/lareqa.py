@@ -4,12 +4,9 @@ A query is a question, a passage the answer's sentence with its paragraph; of se
 XQuAD-R is XQuAD with sentence boundaries; the sha256 were taken of its files at the commit named.
 """
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from common import jsontext
 from common.errors import InputError
 from common.fields import Labels
 from data_prep.datasets import squad
@@ -66,21 +63,6 @@ def _pair(convert: Convert, row: dict[str, Any], where: str) -> Pair:
     return Pair(span.id, span.question, passage_text(sentence, span.context))
 
 
-def paragraphs(path: Path) -> readers.Rows:
-    """XQuAD-R's JSON: one row {"context", "sentence_breaks", "qas"} per paragraph."""
-    try:
-        document = jsontext.parse("\n".join(line for _, line in readers.lines(path)))
-        for a, article in enumerate(document["data"]):
-            for p, paragraph in enumerate(article["paragraphs"]):
-                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
-                    raise TypeError
-                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
-
-
 TRAINING = replace(
     squad.V1,
     name="lareqa",
@@ -95,7 +77,7 @@ TEST = Dataset(
     "CC BY-SA 4.0",
     "https://github.com/google-research-datasets/lareqa",
     "1,190 questions, 13,014 candidates in all",
-    files=(Files("xquad-r/{code}.json", paragraphs, no_example, splits(validation="all")),),
+    files=(Files("xquad-r/{code}.json", readers.squad_paragraphs, no_example, splits(validation="all")),),
     splits=("validation",),
     published=tuple(
         Published(

@@ -262,6 +262,21 @@ def squad_json(path: Path) -> Rows:
         raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
 
 
+def squad_paragraphs(path: Path) -> Rows:
+    """XQuAD-R's JSON: one row {"context", "sentence_breaks", "qas"} per paragraph."""
+    try:
+        document = jsontext.parse("\n".join(line for _, line in lines(path)))
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
+                    raise TypeError
+                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
+
+
 def words_tags(path: Path) -> Rows:
     """CCG in two columns: `words<TAB>tags`, both separated by spaces, one sentence a line."""
     for number, line in lines(path):
