@@ -1,6 +1,6 @@
 """What a reader of test data gives: the rows of the retrieval targets, and `Loaded`, which holds any target's rows.
 
-The other targets have the canonical examples of `data_prep/examples.py`. Texts are kept as they were read.
+The other targets have the examples of their task types (`tasks/`). Texts are kept as they were read.
 """
 
 from dataclasses import dataclass, field
