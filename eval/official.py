@@ -1,15 +1,15 @@
 """The official suites: which targets in which languages, and the groups that are averaged apart.
 
-Languages stand in `common/languages.py`. Source: google-research/xtreme at 838c13b, `evaluate.py`. LAReQA
+Languages stand in `data_prep/datasets/`. Source: google-research/xtreme at 838c13b, `evaluate.py`. LAReQA
 has no languages there and is in no group, so that script can compute no average of XTREME-R; here it has the eleven
 languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021.
 """
 
-from common.languages import LANGUAGES as BY_TARGET
+from data_prep.datasets import TEST_SETS
 
 # Suite -> target -> languages, in the order of the papers' tables.
 LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
-    suite: {target: BY_TARGET[target][suite] for target in targets}
+    suite: {target: TEST_SETS[target].suites[suite] for target in targets}
     for suite, targets in {
         "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"),
         "xtreme-r": (

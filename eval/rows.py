@@ -1,6 +1,6 @@
 """What a reader of test data gives: the rows of the retrieval targets, and `Loaded`, which holds any target's rows.
 
-The other targets have the canonical examples of `data_prep/examples.py`. Texts are kept as they were read.
+The other targets have the examples of their task types (`tasks/`). Texts are kept as they were read.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from typing import Any
 from common.errors import InputError
 
 Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
+Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields as they are in the file)
 
 
 class NotThere(InputError):

@@ -1,7 +1,7 @@
 """The table of targets: XTREME's nine, XTREME-R's ten, and the toy world's. Data, not classes.
 
 Metrics are those of the official evaluator (google-research/xtreme, `evaluate.py`). Languages, test data and their
-sources are in `data_prep/catalogue/`.
+sources are in `data_prep/datasets/`.
 """
 
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
 """File formats: each reader yields (where, row), `where` being the file and row for messages, `row` a dict.
 
-Readers are lazy and know nothing of tasks (`convert.py` does). Text files are read as bytes and decoded line by line,
-so that a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as
-`datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
+Readers are lazy and know nothing of datasets and tasks. Text files are read as bytes and decoded line by line, so that
+a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as in `datasets`).
+SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
 """
 
 import contextlib
@@ -260,6 +260,21 @@ def squad_json(path: Path) -> Rows:
         raise InputError(f"{place}: field {error} is missing; expected SQuAD's JSON (data, paragraphs, qas)") from None
     except TypeError:
         raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
+
+
+def squad_paragraphs(path: Path) -> Rows:
+    """XQuAD-R's JSON: one row {"context", "sentence_breaks", "qas"} per paragraph."""
+    try:
+        document = jsontext.parse("\n".join(line for _, line in lines(path)))
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
+                    raise TypeError
+                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
 
 
 def words_tags(path: Path) -> Rows:

@@ -23,9 +23,10 @@ from tqdm import tqdm
 from common import files
 from common import run_config as configs
 from common.errors import InputError
+from data_prep.datasets import DATASETS
 from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import DATASETS, locate
+from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
 from eval.driver.options import FIXED, Options
 from eval.inference.encoder import Subject
@@ -196,7 +197,7 @@ def _has(source: str, dataset: str) -> bool:
     if source == "hub":
         return True
     try:
-        locate(DATASETS[dataset], [Folder.open(Path(source))])
+        locate_training(DATASETS[dataset], [Folder.open(Path(source))])
     except InputError:
         return False
     return True

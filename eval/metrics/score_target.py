@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.datasets.test_sets import TEST_SETS
+from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions
 from eval.metrics import score
 from eval.rows import Loaded

@@ -20,7 +20,7 @@ def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
         for part in ("LDC2005T13", "licence", ".train.tsv", "words<TAB>tags", ".auto", "configs/mtl_open.json"):
             assert part in message
     else:
-        assert DATASETS[first].hub.id in message and "--source hub" in message
+        assert DATASETS[first].hub[0].id in message and "--source hub" in message
 
 
 def squad(context: object = "the dog runs", **more) -> dict:

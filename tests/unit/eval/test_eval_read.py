@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.languages import ISO3
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import TASKS
 from eval.read import NotThere, Translation
 from eval.suites import TARGETS, resolve_suite
 from tasks.classify.data import Classify
