@@ -22,8 +22,7 @@ from common.errors import InputError
 from eval.inference.embed import embed_parts
 from eval.inference.encoder import Subject
 from eval.inference.predict import Share, predict
-from eval.retrieval.mining import Corpus
-from eval.rows import Corpora, Data, Loaded
+from eval.rows import Corpora, Corpus, Data, Loaded
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 

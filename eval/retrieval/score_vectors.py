@@ -10,8 +10,8 @@ from eval.inference.embed import MAX_LENGTH, default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
-from eval.retrieval.mining import NEIGHBOURS, Corpus
-from eval.rows import Corpora, Loaded, Translation
+from eval.retrieval.mining import NEIGHBOURS
+from eval.rows import Corpora, Corpus, Loaded, Translation
 from eval.suites import Target
 
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA

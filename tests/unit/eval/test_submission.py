@@ -21,8 +21,7 @@ from eval.inference.artifacts import Job
 from eval.metrics import score_target
 from eval.official import LANGUAGES
 from eval.read import read
-from eval.retrieval.mining import Corpus
-from eval.rows import Corpora, Loaded
+from eval.rows import Corpora, Corpus, Loaded
 from eval.sources import Source, groups, parse
 from eval.suites import TARGETS
 from tasks.classify.data import Classify
