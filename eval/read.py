@@ -23,7 +23,6 @@ from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
-from eval.retrieval import bitext, retrieval_sets
 from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Rows, Translation, joined
 from eval.suites import Target
 from tasks.base import Example
@@ -53,7 +52,11 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
     if isinstance(place, Lock):
         return _read(testset, languages, place, testset.splits[:1], data)
     if testset.kind == "mining":
+        from eval.retrieval import bitext
+
         return bitext.read_bucc(testset, place, languages)
+    if testset.kind in ("answers", "entities"):
+        from eval.retrieval import retrieval_sets
     if testset.kind == "answers":
         return retrieval_sets.read_lareqa(testset, place, languages)
     if testset.kind == "entities":
@@ -90,6 +93,8 @@ class _Rows:
                 self._read[part.files] = list(part.read())
             rows += [row for row in self._read[part.files] if part.select(row[1])]
         if isinstance(copy.source, Files) and copy.source.beside and self.folder is not None:
+            from eval.retrieval import bitext
+
             return bitext.aligned(self.folder, code, copy, rows)
         return rows
 

@@ -19,8 +19,7 @@ from eval.inference.encoder import Subject, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read
 from eval.rows import Loaded, NotThere, joined
-from eval.sources import Source, groups
-from eval.suites import Target
+from eval.suites import Source, Target, groups
 from mtl.model.saved_heads import LoadedHead
 
 if TYPE_CHECKING:

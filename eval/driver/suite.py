@@ -33,8 +33,7 @@ from eval.inference.encoder import Subject, head_fingerprint
 from eval.metrics import aggregate, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
-from eval.sources import parse, shared_places
-from eval.suites import Target, resolve_suite
+from eval.suites import Target, parse_data, resolve_suite, shared_places
 
 
 def run(
@@ -46,7 +45,7 @@ def run(
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
     name, targets = resolve_suite(suite)
-    sources = [parse(text) for text in data]
+    sources = [parse_data(text) for text in data]
     training_sources = options.sources or tuple(shared_places(sources))
     options = replace(options, sources=training_sources, prepared=options.prepared.resolve())
     check_overrides(options.overrides)

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from eval.inference.embed import embed_parts
 from eval.inference.encoder import Subject
 from eval.inference.predict import Share, predict
 from eval.rows import Corpora, Corpus, Data, Loaded
@@ -191,6 +190,8 @@ def _predict(
 def _embed(
     job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, wait: Any, truncated: Any, progress: Any
 ) -> None:
+    from eval.inference.embed import embed_parts
+
     assert piece.texts is not None
     part = folder / f"{piece.name}.part"
     if share[0] == 0:

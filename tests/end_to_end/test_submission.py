@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.__main__ import main
-from eval.official import LANGUAGES
+from eval.suites import LANGUAGES
 from tests.support.eval_run import make_run
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from common.languages import ISO3
 from eval import submission
-from eval.official import LANGUAGES
+from eval.suites import LANGUAGES
 
 
 def scorer_reads(path: Path, target: str) -> Any:

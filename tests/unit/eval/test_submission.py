@@ -19,11 +19,9 @@ from eval import submission
 from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
 from eval.metrics import score_target
-from eval.official import LANGUAGES
 from eval.read import read
 from eval.rows import Corpora, Corpus, Loaded
-from eval.sources import Source, groups, parse
-from eval.suites import TARGETS
+from eval.suites import LANGUAGES, TARGETS, Source, groups, parse_data
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tests.support import official
@@ -323,7 +321,7 @@ def test_two_releases_of_ud(tmp_path: Path) -> None:
         lambda: read(udpos, ("lt",), str(tmp_path / "both")), "lt_hse-ud-test.conllu", "two different files of one name"
     )
     old, new = (str(tmp_path / "both" / release) for release in ("2.5", "2.7"))
-    sources = [parse(old), parse(f"udpos:lt,pl={new}")]
+    sources = [parse_data(old), parse_data(f"udpos:lt,pl={new}")]
     (first, second) = groups(sources, udpos, ("de", "fr", "lt"))
     assert (first, second) == ((("lt",), [new]), (("de", "fr"), [old]))
     whole = read(udpos, (), {new: ("lt",), old: ("de", "fr")})
@@ -335,7 +333,7 @@ def test_data_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b", "udpos=c"):
         Path(name).mkdir()
-    assert [parse(text) for text in ("a", "hub", "udpos=c", "panx=a", "udpos:lt,pl=hub")] == [
+    assert [parse_data(text) for text in ("a", "hub", "udpos=c", "panx=a", "udpos:lt,pl=hub")] == [
         Source("a"), Source("hub"), Source("udpos=c"), Source("a", "panx"), Source("hub", "udpos", ("lt", "pl")),
     ]  # fmt: skip
     given = [Source("a"), Source("b", "panx"), Source("hub", "udpos", ("lt",)), Source("b")]
@@ -343,8 +341,8 @@ def test_data_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert groups(given, TARGETS["udpos"], ("de", "lt")) == [(("lt",), ["hub"]), (("de",), ["a", "b"])]
     assert groups(given, TARGETS["udpos"], ("de",)) == [(("de",), ["a", "b"])]
     assert groups(given[1:3], TARGETS["toy_xnli"], ()) == [((), ["hub"])]
-    fails(lambda: parse("nope"), "--data nope: no such folder")
-    fails(lambda: parse("udpos:lt=nope"), "nope: no such folder")
-    fails(lambda: parse("upos=a"), "unknown target 'upos'")
-    fails(lambda: parse("udpos:lt,xx=a"), "udpos has no language 'xx'")
-    fails(lambda: parse("lareqa:de=a"), "one pool for all languages", "--data lareqa=a")
+    fails(lambda: parse_data("nope"), "--data nope: no such folder")
+    fails(lambda: parse_data("udpos:lt=nope"), "nope: no such folder")
+    fails(lambda: parse_data("upos=a"), "unknown target 'upos'")
+    fails(lambda: parse_data("udpos:lt,xx=a"), "udpos has no language 'xx'")
+    fails(lambda: parse_data("lareqa:de=a"), "one pool for all languages", "--data lareqa=a")
