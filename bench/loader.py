@@ -125,7 +125,7 @@ def child(config: Path, rounds: int) -> dict[str, float]:
     made = setup.read(str(config), [])
     made.verify()
     ahead = {"rank": 1, "world": 8, "special": made.special, "pin": False}
-    with loader.Ahead(made.plan, first=0, **ahead) as works:
+    with loader.PrefetchLoader(made.plan, first=0, **ahead) as works:
         next(iter(works))
         first = time.perf_counter() - began
     steps = loader.steps_from(made.plan, 0)
@@ -140,7 +140,7 @@ def child(config: Path, rounds: int) -> dict[str, float]:
         whole.append(time.thread_time() - start)
     own, files = memory()
     wait = []
-    with loader.Ahead(made.plan, first=0, **ahead) as works:
+    with loader.PrefetchLoader(made.plan, first=0, **ahead) as works:
         came = iter(works)
         next(came)
         for _ in range(20):
@@ -151,7 +151,7 @@ def child(config: Path, rounds: int) -> dict[str, float]:
     ratios = []
     for _ in range(rounds):
         alone = issue(None)
-        with loader.Ahead(made.plan, first=0, **ahead) as works:
+        with loader.PrefetchLoader(made.plan, first=0, **ahead) as works:
             ratios.append(issue(works) / alone)
     return {
         "imports": imports, "first": first, "own": own, "files": files, "packed": tokens / packing,
@@ -160,7 +160,7 @@ def child(config: Path, rounds: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def issue(works: loader.Ahead | None) -> float:
+def issue(works: loader.PrefetchLoader | None) -> float:
     """Seconds that the host takes for ten steps' worth of small operations, as it issues kernels to a GPU.
 
     Between steps it sleeps as long as it would wait for the GPU, and takes a batch from `works`.

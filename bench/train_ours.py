@@ -26,7 +26,7 @@ class Ours:
     def __init__(self, made: setup.Setup, model: Any, options: Any, stack: ExitStack) -> None:
         self.made, self.options, self._stack = made, options, stack
         self.runner = engine.Engine(model, made.run, made.ds, made.plan.steps)
-        self._works: dict[tuple[int | None, int | None], Iterator[loader.Work]] = {}
+        self._works: dict[tuple[int | None, int | None], Iterator[loader.StepBatches]] = {}
         self._compiled: Compiled | None = model.encoder.compiled
 
     def switch(self, tune: dict[str, Any]) -> None:
@@ -46,7 +46,7 @@ class Ours:
         self.switch(tune)
         return probe(self.made, self.runner.model, self.runner.device)
 
-    def works(self, tune: dict[str, Any]) -> Iterator[loader.Work]:
+    def works(self, tune: dict[str, Any]) -> Iterator[loader.StepBatches]:
         """Packed steps of this size, going on where the last turn with it ended."""
         size = (tune.get("examples"), tune.get("micro_tokens"))
         if size not in self._works:
@@ -54,7 +54,7 @@ class Ours:
             more = [f"{name}={value}" for name, value in fields.items() if value is not None]
             plan = setup.read(self.options.config, [*self.options.set, *more]).plan if more else self.made.plan
             pin = self.runner.device.type == "cuda"
-            ahead = loader.Ahead(
+            ahead = loader.PrefetchLoader(
                 plan, first=0, rank=self.runner.rank, world=self.runner.world, special=self.made.special, pin=pin
             )
             self._works[size] = iter(self._stack.enter_context(ahead))
