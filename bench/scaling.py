@@ -192,7 +192,7 @@ def held(config: Path) -> None:
 
 def watched(runner: Any, world: int) -> list[float]:
     """Bytes that gradients are reduced through, in numbers of a bucket, as they come to be held (0 first)."""
-    found, optimizer, reduction = [0.0], runner.ds.optimizer, runner.reduction
+    found, optimizer, reduction = [0.0], runner.ds.optimizer, runner.reducer
     if reduction is not None and world == 1:  # all at once, and cut into buckets afterwards
         finish = reduction.finish
 

@@ -149,7 +149,7 @@ def _checked_batch(plan: Plan, step: Step, indices: np.ndarray, special: Special
 
 
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
-    """{task: int64 [n]}: the passage key of every pair of `step` in the order of the batch, by task of contrastive pairs."""
+    """{task of contrastive pairs: int64 [n], the passage key of each of its pairs in the batch, in order}."""
     keys = {}
     for t in np.flatnonzero(step.counts):
         task = plan.tasks[t]

@@ -41,6 +41,15 @@ class Layout:
     tiles: Any = None  # triton: `triton_attention.Tiles`
 
 
+def backend_of(encoder: Any) -> str:
+    """The back-end of an encoder, in its current mode."""
+    if encoder.packed_backend != "auto":
+        return str(encoder.packed_backend)
+    weight, config = encoder.get_input_embeddings().weight, encoder.config
+    dropout = config.attention_probs_dropout_prob if encoder.training else 0.0
+    return choose(weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads)
+
+
 def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int) -> str:
     """The back-end that `auto` means on this device, for this dtype, attention dropout and head size.
 

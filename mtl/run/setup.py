@@ -96,12 +96,12 @@ class Setup:
             "fast_zero2": run.fast_zero2,
         }
 
-    def common(self) -> dict[str, Any]:
+    def rank_identity(self) -> dict[str, Any]:
         """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
         return {**self.identity(), "code of the program": code_hash(), "version": versions}
 
-    def verify(self) -> None:
+    def verify_data(self) -> None:
         """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
         for task in self.tasks:
             for prepared in task.prepared:

@@ -83,7 +83,7 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     group, parameters = max(enumerate(optimizer.bit16_groups), key=lambda pair: sum(p.numel() for p in pair[1]))
     found = []
     for stream in (None, torch.cuda.Stream()):
-        one, flushes = zero2_gradients.Reduction(optimizer), []
+        one, flushes = zero2_gradients.GradientReducer(optimizer), []
         one._ranks, one._stream = 2, stream  # of one process: what is divided by 2 is then not added up again
         inner = one._reduced
         one._reduced = lambda grads, inner=inner, flushes=flushes: (flushes.append(len(grads)), inner(grads))[1]
