@@ -68,8 +68,8 @@ def check_equal(values: dict[str, Any]) -> None:
     The message names the first rank that differs from rank 0, its host, and up to three differences.
     """
     first, *others = gather((socket.gethostname(), values))
-    for rank, (host, found) in enumerate(others, start=1):
-        different = differences(first[1], found)
+    for rank, (host, theirs) in enumerate(others, start=1):
+        different = differences(first[1], theirs)
         if different:
             what = "; ".join(f"{where}: {one} there, {other} here" for where, one, other in different[:3])
             raise AgreedError(
@@ -131,13 +131,13 @@ class Vote:
 
     def result(self, values: list[int]) -> list[int]:
         """The maximum of the values cast, or, if there are none or they were discarded, of `values` now."""
-        found: list[int] = []
+        cast: list[int] = []
         if self._work is not None and self._sent is not None:
             self._work.wait()
-            *found, slow = self._sent.tolist()
-            found = [] if slow or self._renewed else found
+            *cast, slow = self._sent.tolist()
+            cast = [] if slow or self._renewed else cast
         self._work, self._renewed = None, False
-        return found or largest(values)
+        return cast or largest(values)
 
 
 def barrier() -> None:

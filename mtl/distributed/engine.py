@@ -265,10 +265,10 @@ class Engine:
             elif self.ds.load_checkpoint(str(folder), tag=tag)[0] is None:
                 raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
         except pickle.UnpicklingError as error:
-            what = re.search(r"GLOBAL (\S+)", str(error))
+            name = re.search(r"GLOBAL (\S+)", str(error))
             raise InputError(
-                f"{folder / tag}: holds {what[1] if what else 'something'}, which no checkpoint of this program does: "
-                "it may be a program made to run here; refused"
+                f"{folder / tag}: holds {name[1] if name else 'something'}, which no checkpoint of this program does: "
+                "it may be code made to run here; refused"
             ) from None
 
     def peak_memory(self) -> float:

@@ -79,14 +79,14 @@ def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows:
     masked = next((task.name for task in tasks if task.type.all_embeddings), None)
     if masked is not None:
         return Vocabulary(rows, None, f"the loss of {masked} reaches every one")
-    seen = np.zeros(rows, bool)
+    used = np.zeros(rows, bool)
     for task in tasks:
         for prepared in task.prepared:
-            seen[: special.vocabulary] |= prepared.token_ids(special.vocabulary)
-    seen[[special.bos, special.eos, special.pad, special.mask, *special.others]] = True
-    if seen.all():
+            used[: special.vocabulary] |= prepared.token_ids(special.vocabulary)
+    used[[special.bos, special.eos, special.pad, special.mask, *special.others]] = True
+    if used.all():
         return Vocabulary(rows, None, "the data hold every token")
-    return Vocabulary(rows, np.flatnonzero(seen), "no prepared row holds the other tokens")
+    return Vocabulary(rows, np.flatnonzero(used), "no prepared row holds the other tokens")
 
 
 class TrimmedEmbedding(nn.Embedding):

@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModel, PretrainedConfig
 
 from mtl.model.loading import loading
-from mtl.run.setup import Setup, called
+from mtl.run.setup import Setup, describe_encoder
 from tasks.registry import head_class
 
 GIB = 2**30
@@ -16,7 +16,7 @@ GIB = 2**30
 
 def parameters(setup: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters that take part in training, counted on the meta device."""
-    with loading(called(setup.run.encoder)), torch.device("meta"):
+    with loading(describe_encoder(setup.run.encoder)), torch.device("meta"):
         encoder = AutoModel.from_config(setup.source)
         heads = [head_class(t.task.kind).fresh(setup.source, len(t.labels) if t.labels else None) for t in setup.tasks]
     untrained = (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size

@@ -101,7 +101,7 @@ def _remove_if_stale(folder: Path, me: Member) -> str:
     """Removes the lock if none of its processes is alive: a message about it; `InputError` if one is."""
     before = _read(folder)
     if not before:
-        time.sleep(1.0)  # just being made
+        time.sleep(1.0)  # just being created
         before = _read(folder)
     remote = []
     for name, entry in before.items():
@@ -136,10 +136,10 @@ def _remove_if_stale(folder: Path, me: Member) -> str:
 
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {}
+    entries = {}
     for path in sorted(folder.glob("rank-*.json")):
         try:
-            found[path.name] = json.loads(path.read_text(encoding="utf-8"))
+            entries[path.name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-    return found
+    return entries
