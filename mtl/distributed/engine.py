@@ -74,11 +74,9 @@ def connect() -> tuple[int, int, torch.device]:
     # memory a rank behind.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
-    if accelerator.device_name() == "cpu":
-        device = torch.device("cpu")
-    else:
+    if accelerator.device_name() != "cpu":
         accelerator.set_device(local)
-        device = torch.device(accelerator.device_name(local))
+    device = torch.device(accelerator.current_device_name())
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
 
@@ -114,12 +112,7 @@ class Engine:
         self.rank = torch.distributed.get_rank()
         self.world = torch.distributed.get_world_size()
         groups = param_groups(model, config.optimizer)
-        settings: dict[str, Any] = {
-            "lr": config.optimizer.lr,
-            "betas": config.optimizer.betas,
-            "eps": config.optimizer.eps,
-            "weight_decay": config.optimizer.weight_decay,
-        }
+        settings = config.optimizer.model_dump(include={"lr", "betas", "eps", "weight_decay"})
         if "offload_optimizer" in ds.get("zero_optimization", {}):
             optimizer: torch.optim.Optimizer = _offloaded(groups, settings)
         else:
