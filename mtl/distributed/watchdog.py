@@ -78,7 +78,7 @@ class Watchdog:
         self.members: list[Member] = collectives.gather(self.me)
         self.local_peers = [m for m in self.members if m.machine == self.me.machine and m.rank != rank]
         self._ended = threading.Event()
-        self._reporting = threading.Lock()
+        self._report_lock = threading.Lock()
         self._cause = ""  # the claimed cause, once there is one
         self._answered = time.monotonic()  # when the store last answered
         self._heartbeats: dict[int, tuple[int, float]] = {}  # rank -> (count, when it last rose)
@@ -87,7 +87,7 @@ class Watchdog:
         if world > 1:
             self._store = PrefixStore("intermezzo-watch", _client())
             threading.Thread(target=self._beat, daemon=True).start()
-        threading.Thread(target=self._look, daemon=True).start()
+        threading.Thread(target=self._check, daemon=True).start()
         collectives.barrier()
 
     def _key(self) -> str:
@@ -96,7 +96,7 @@ class Watchdog:
         return hashlib.sha256(f"{first.host} {first.machine} {first.pid} {first.began}".encode()).hexdigest()[:16]
 
     def _beat(self) -> None:
-        """Sends this rank's heartbeat and reads the others'. May block for ever, so `_look` decides."""
+        """Sends this rank's heartbeat and reads the others'. May block for ever, so `_check` decides."""
         assert self._store is not None
         # Rank 0 checks all; the others rank 0 only, or the store would get ranks^2 requests a second.
         others = [m.rank for m in self.members if m.rank != self.me.rank] if self.me.rank == 0 else [0]
@@ -109,11 +109,11 @@ class Watchdog:
                         self._heartbeats[rank] = (beats, time.monotonic())
                 if self._store.check(["cause"]):
                     self._cause = self._store.get("cause").decode()
-            except RuntimeError:  # the store is gone: `_look` sees how long ago it answered
+            except RuntimeError:  # the store is gone: `_check` sees how long ago it answered
                 continue
             self._answered = time.monotonic()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         last = cause_absent = time.monotonic()
         while not self._ended.wait(_BEAT):
             now = time.monotonic()
@@ -149,7 +149,7 @@ class Watchdog:
 
     def report(self, cause: str, code: int, details: str = "") -> None:
         """Prints `error: cause` unless another rank has reported one, and ends this process with `code`."""
-        with self._reporting:  # never released: one thread of this process reports
+        with self._report_lock:  # never released: one thread of this process reports
             if self._claim(cause, code):
                 resume = f"; {self.resume_hint}" if self.resume_hint else ""
                 # The line may hold another rank's progress bar: begin a new one.
@@ -165,7 +165,7 @@ class Watchdog:
         if isinstance(error, InputError):
             self.report(str(error), 2)
         if len(self.members) > 1 and _is_communication(error):
-            for _ in range(3):  # a killed process of this host is a zombie at once, and `_look` finds it
+            for _ in range(3):  # a killed process of this host is a zombie at once, and `_check` finds it
                 time.sleep(_BEAT)
             # Rank 0 or another process of this host will find the missing rank, which ends this process.
             time.sleep(self.silence + 5)
