@@ -201,7 +201,7 @@ def measure_engine(config: Path, stage: int, bf16: bool, rank: int, world: int) 
 
 def watch_buckets(runner: engine.Engine, world: int) -> list[float]:
     """A list that grows during a step: bytes through which gradients are reduced, per number in a bucket; 0 first."""
-    sizes, optimizer, reduction = [0.0], runner.ds.optimizer, runner.reduction
+    sizes, optimizer, reduction = [0.0], runner.ds.optimizer, runner.reducer
     if reduction is not None and world == 1:  # all at once, cut into buckets afterwards
         finish = reduction.finish
 

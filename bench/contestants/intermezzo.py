@@ -25,7 +25,7 @@ class Intermezzo:
     def __init__(self, setup: Setup, model: Any, options: Any, stack: ExitStack) -> None:
         self.setup, self.options, self._stack = setup, options, stack
         self.engine = engine.Engine(model, setup.run, setup.ds, setup.plan.steps)
-        self._steps: dict[tuple[int | None, int | None], Iterator[loader.Work]] = {}
+        self._steps: dict[tuple[int | None, int | None], Iterator[loader.StepBatches]] = {}
         self._compiled: Compiled | None = model.encoder.compiled
 
     def apply(self, tune: dict[str, Any]) -> None:
@@ -45,7 +45,7 @@ class Intermezzo:
         self.apply(tune)
         return packed_losses(self.setup, self.engine.model, self.engine.device)
 
-    def steps(self, tune: dict[str, Any]) -> Iterator[loader.Work]:
+    def steps(self, tune: dict[str, Any]) -> Iterator[loader.StepBatches]:
         """Packed steps of the size in `tune`, continuing after the last turn of that size."""
         size = (tune.get("examples"), tune.get("micro_tokens"))
         if size not in self._steps:
@@ -53,8 +53,9 @@ class Intermezzo:
             more = [f"{name}={value}" for name, value in fields.items() if value is not None]
             plan = read(self.options.config, [*self.options.set, *more]).plan if more else self.setup.plan
             rank, world, pin = self.engine.rank, self.engine.world, self.engine.device.type == "cuda"
-            ahead = loader.Ahead(plan, first=0, rank=rank, world=world, special=self.setup.special, pin=pin)
-            self._steps[size] = iter(self._stack.enter_context(ahead))
+            special = self.setup.special
+            prefetched = loader.PrefetchLoader(plan, first=0, rank=rank, world=world, special=special, pin=pin)
+            self._steps[size] = iter(self._stack.enter_context(prefetched))
         return self._steps[size]
 
 

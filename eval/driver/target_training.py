@@ -33,7 +33,7 @@ from eval.inference.encoder import Subject
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, setup
-from mtl.run.run_lock import Lock
+from mtl.run.run_lock import RunLock
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
 _IRRELEVANT = (*FIXED, "notes", "log_every", "silence")  # fields that do not change the result
@@ -153,9 +153,9 @@ class Stage:
 
     def _put_aside(self) -> Path:
         """Renames the run folder to NAME.1 (2, ...); `InputError` while another run works in it."""
-        lock, _ = Lock.take(self.folder, Member.here(0))
+        lock, _ = RunLock.take(self.folder, Member.here(0))
         kept = files.put_aside(self.folder)
-        Lock(kept, lock.token).release_all()
+        RunLock(kept, lock.token).release_all()
         return kept
 
     def _share(self) -> float:

@@ -206,13 +206,7 @@ def encode_each(
 
     `tokens`: as in `encode`, of the last one.
     """
-    backend = encoder.packed_backend
-    if backend == "auto":
-        weight = encoder.get_input_embeddings().weight
-        dropout = encoder.config.attention_probs_dropout_prob if encoder.training else 0.0
-        head = encoder.config.hidden_size // encoder.config.num_attention_heads
-        backend = attention.choose(weight.device, weight.dtype, dropout, head)
-    layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
+    layout = attention.make_layout(attention.backend_of(encoder), batch.seq_lengths, batch.cu_seqlens)
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
     blocks = encoder.encoder.layer
     count = len(blocks) if layers is None else min(layers, len(blocks))

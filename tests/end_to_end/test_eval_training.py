@@ -20,7 +20,7 @@ from eval import suites
 from eval.__main__ import main
 from eval.driver import subprocesses
 from mtl.distributed.watchdog import Member
-from mtl.run.run_lock import Lock
+from mtl.run.run_lock import RunLock
 from tests.support.eval_live import fork_programs, prepare_here, totals
 from tests.support.eval_run import QUESTIONS, make_run, scores_in, skip_reports, without_seconds, write_tests
 from tests.support.launch import program
@@ -186,7 +186,7 @@ def test_missing_training_data_leave_a_target_out_and_the_others_go_on(
 def test_a_folder_at_which_another_process_works_is_left_alone(world: Path, trainer: Trainer, capfd: Any) -> None:
     evaluate(world, "toy_xnli")
     folder = world / "run" / "eval" / "targets" / "toy_xnli"
-    lock, _ = Lock.take(folder, Member.here(0))
+    lock, _ = RunLock.take(folder, Member.here(0))
     evaluate(world, "toy_xnli", "--set", "seed=2", code=2)
     assert f"error: {folder}: rank 0 on" in capfd.readouterr().err
     assert (folder / "done").is_file() and len(trainer.runs) == 1

@@ -144,7 +144,7 @@ def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_pa
     trained = made.model()
     masked_lm.scatter(trained)
     weights = {name: p.detach() for name, p in trained.named_parameters()}
-    export_run(made, weights, State(1, made.identity()), "", True)
+    export_run(made, weights, State(1, made.identity()), "")
     encoder, heads = made.run.folder / "encoder", made.run.folder / "heads"
 
     sets = [f"--set tasks.{task}.head={heads}:{task}" for task in made.names]
