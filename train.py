@@ -3,12 +3,12 @@
     deepspeed train.py --config mtl_all.json [--set key.path=value ...] [--dry-run] [--resume auto|never]
                        [--accept-changes] [--time-limit HH:MM:SS]
 
-Reads top to bottom: parse, build, loop. The config says what is computed; the number of ranks only divides the work.
-Everything lands in `runs/NAME/`: metrics.jsonl, TensorBoard events, checkpoints, encoder/, heads/. `python train.py`
-runs one process without the launcher.
+Reads top to bottom: parse, build, loop. The config determines what is computed; the number of ranks only divides the
+work. All output goes to `runs/NAME/`: metrics.jsonl, TensorBoard events, checkpoints, encoder/, heads/.
+`python train.py` runs one process without the launcher.
 
-Exit codes of a rank: 0 done, 2 a mistake of the user's, 75 stopped by a signal, the launcher's end or the time limit
-(saved: the same command goes on), 1 anything else. Launchers change them; success is the file `done` in the run folder.
+Exit codes of a rank: 0 done, 2 a user error, 75 stopped by a signal, the launcher's end or the time limit (saved: the
+same command resumes), 1 anything else. Launchers change them; success is the file `done` in the run folder.
 """
 
 import argparse
@@ -21,16 +21,17 @@ from typing import TYPE_CHECKING
 # Deprecations inside torch and deepspeed, which a user can do nothing about, printed once per rank.
 warnings.filterwarnings("ignore", category=FutureWarning)
 
-# What its store prints when a rank is gone; mtl/distributed/watchdog.py says it in a sentence.
+# Traces of torch's store when a rank is gone; mtl/distributed/watchdog.py reports that in one line.
 os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
 
 import numpy as np  # noqa: E402
 
 from common.errors import InputError  # noqa: E402
+from mtl.distributed import launchers  # noqa: E402
 
 if TYPE_CHECKING:
     from mtl.distributed.shutdown import Stop
-    from mtl.distributed.watchdog import Watch
+    from mtl.distributed.watchdog import Watchdog
 
 
 def parse() -> argparse.Namespace:
@@ -47,153 +48,134 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     args = parse()
-    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    is_first = launchers.first()
     try:
-        read_slurm()
+        os.environ.update(launchers.variables())
         if args.dry_run:
-            return dry_run(args, first)
+            return dry_run(args, is_first)
         from mtl.distributed.shutdown import Stop, seconds_of
 
         stop = Stop(seconds_of(args.time_limit) if args.time_limit else None)
     except InputError as error:
-        if first:
+        if is_first:
             print(f"error: {error}", file=sys.stderr)
         return 2
 
     from mtl.distributed import collectives, engine
-    from mtl.distributed.watchdog import Watch
+    from mtl.distributed.watchdog import Watchdog
 
     rank, world, _ = engine.connect()
     stop.listen()
-    watch = Watch(rank, world, stop)
+    watchdog = Watchdog(rank, world, stop)
     try:
-        code = train(args, rank, world, stop, watch)
+        code = train(args, rank, world, stop, watchdog)
     except BaseException as error:
-        watch.failed(error)  # comes back only if all ranks know of it
+        watchdog.failed(error)  # returns only if all ranks raised it
         if rank == 0:
             print(f"error: {error}", file=sys.stderr)
         code = 2
-    watch.finish()
+    watchdog.finish()
     collectives.close()
     return code
 
 
-def read_slurm() -> None:
-    """`srun python train.py`: gives Slurm's variables the names that torch reads. A step of one task is left alone."""
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS", "1")
-    if "RANK" in os.environ or tasks == "1":
-        return
-    if not {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ):
-        raise InputError(
-            f"started by srun as {tasks} tasks, but MASTER_ADDR and MASTER_PORT are not set: "
-            "export them in the batch script (docs/cluster.md)"
-        )
-    os.environ.update(RANK=os.environ["SLURM_PROCID"], WORLD_SIZE=tasks, LOCAL_RANK=os.environ["SLURM_LOCALID"])
+def dry_run(args: argparse.Namespace, is_first: bool) -> int:
+    from mtl.run.dry_run import report
+    from mtl.run.setup import read
 
-
-def dry_run(args: argparse.Namespace, first: bool) -> int:
-    from mtl.run import dry_run as dryrun
-    from mtl.run import setup
-
-    made = setup.read(args.config, args.set)
-    if first:
-        print(dryrun.report(made, int(os.environ.get("WORLD_SIZE", "1"))))
+    setup = read(args.config, args.set)
+    if is_first:
+        print(report(setup, int(os.environ.get("WORLD_SIZE", "1"))))
     return 0
 
 
-def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watch: "Watch") -> int:
+def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watchdog: "Watchdog") -> int:
     from common import files
-    from mtl.data import loader
-    from mtl.distributed import collectives, engine
+    from mtl.data.loader import PrefetchLoader
+    from mtl.distributed import collectives
+    from mtl.distributed.engine import Engine
     from mtl.distributed.shutdown import REASONS, STOPPED
-    from mtl.run import checkpoint, memory_estimate, provenance, run_folder, setup
-    from mtl.run.run_lock import Lock
-    from mtl.run.run_log import Monitor
-    from mtl.run.trainer import Keeper
+    from mtl.run import checkpoint, memory_estimate, provenance, run_folder
+    from mtl.run.run_lock import RunLock
+    from mtl.run.run_log import RunLog
+    from mtl.run.setup import read
+    from mtl.run.trainer import Trainer
 
-    # Build. A mistake that any rank finds is told once and ends all of them.
-    problem = opened = None
-    try:
-        made = setup.read(args.config, args.set)
+    # Build. A user error on any rank is printed once and ends all of them.
+    opened = None
+    with collectives.errors_on_all():
+        setup = read(args.config, args.set)
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            made.verify()
-        model = made.model(exports=rank == 0)
-    except InputError as error:
-        problem = str(error)
-    collectives.agree(problem)
-    collectives.agree_on(made.common())
-    run, plan, identity = made.run, made.plan, made.identity()
-    watch.silence = run.silence
-    try:
+            setup.verify_data()
+        model = setup.model(exports=rank == 0)
+    collectives.check_equal(setup.rank_identity())
+    run, plan, identity = setup.run, setup.plan, setup.identity()
+    watchdog.silence = run.silence
+    with collectives.errors_on_all():
         if rank == 0:
             resume, accept = args.resume == "auto", args.accept_changes
-            opened = run_folder.open_run(run.folder, watch.me, identity, world, resume=resume, accept=accept)
-    except InputError as error:
-        problem = str(error)
-    collectives.agree(problem)
-    opened = collectives.from_first(opened)
+            opened = run_folder.open_run(run.folder, watchdog.me, identity, world, resume=resume, accept=accept)
+    opened = collectives.from_rank0(opened)
     assert opened is not None
-    lock = Lock(run.folder, opened.token)
-    lock.join(watch.me, lambda sentence: watch.tell(sentence, 1))
+    lock = RunLock(run.folder, opened.token)
+    lock.join(watchdog.me, lambda error: watchdog.report(error, 1))
 
-    runner = engine.Engine(model, run, made.ds, plan.steps)
+    engine = Engine(model, run, setup.ds, plan.steps)
     state = checkpoint.State(world, identity)
     if opened.resumed is not None:
         state = opened.resumed.state
-        runner.load(run.folder / checkpoint.FOLDER, opened.resumed.name, state.ranks)
+        engine.load(run.folder / checkpoint.FOLDER, opened.resumed.name, state.ranks)
         state.ranks, state.identity = world, identity
-        state.be_patient(run.evaluate.patience)
+        state.check_patience(run.evaluate.patience)
     if rank == 0:
         files.write_json(run.folder / "config.json", run.model_dump())
-        files.write_json(run.folder / "run.json", provenance.describe(made, world, runner.backend))
+        files.write_json(run.folder / "run.json", provenance.describe(setup, world, engine.backend))
 
     # Loop.
-    stopping = 0
-    with Monitor(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as monitor:
-        # A resumed run has its heads from the checkpoint, wherever they started.
+    stop_code = 0
+    with RunLog(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as log:
+        # A resumed run has its heads from the checkpoint, whatever their initial weights were.
         for note in (*opened.notes, *(model.notes if opened.resumed is None else ())):
-            monitor.say(note)
+            log.print(note)
         if state.stopped:
-            monitor.say(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
-        keeper = Keeper(made, runner, state, monitor, watch, lambda: stop.code > 0)
-        pin = runner.device.type == "cuda"
-        ahead = loader.Ahead(plan, first=state.step, rank=rank, world=world, special=made.special, pin=pin)
+            log.print(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
+        trainer = Trainer(setup, engine, state, log, watchdog, lambda: stop.code > 0)
+        pin = engine.device.type == "cuda"
         vote = collectives.Vote()
-        with ahead as works:
-            for work in works:
+        with PrefetchLoader(plan, first=state.step, rank=rank, world=world, special=setup.special, pin=pin) as loader:
+            for item in loader:
                 if state.stopped:
                     break
-                stopping, broken = vote.result([stop.code, int(work.problem is not None)])
-                if stopping or broken:
-                    keeper.save()
-                    collectives.agree(work.problem)
+                stop_code, bad_data = vote.result([stop.code, int(item.error is not None)])
+                if stop_code or bad_data:
+                    trainer.save()
+                    collectives.raise_on_all(item.error)
                     break
-                vote.cast([stop.code, int(works.broken())])
-                now = work.step
-                present = {made.names[t] for t in np.flatnonzero(now.counts)}
+                vote.cast([stop.code, int(loader.next_has_error())])
+                active = {setup.names[t] for t in np.flatnonzero(item.step.counts)}
                 try:
-                    stats, norm, factor = runner.step(now.number, work.batches, present, work.keys)
+                    stats, norm, lr_factor = engine.step(item.step.number, item.batches, active, item.keys)
                 except (RuntimeError, MemoryError) as error:
                     if not memory_estimate.ran_out(error):
                         raise
-                    heaviest = max(batch.tokens for batch in work.batches)
-                    advice = memory_estimate.advice(made, world, heaviest, memory_estimate.available())
-                    raise InputError(f"step {now.number + 1}: {advice}") from None
-                keeper.keep(now, work.shares, stats, norm, factor)
-                if keeper.due(run.evaluate.every) or keeper.due(run.checkpoint.every):
+                    largest = max(batch.tokens for batch in item.batches)
+                    advice = memory_estimate.advice(setup, world, largest, memory_estimate.available())
+                    raise InputError(f"step {item.step.number + 1}: {advice}") from None
+                trainer.after_step(item.step, item.assignment, stats, norm, lr_factor)
+                if trainer.due(run.evaluate.every) or trainer.due(run.checkpoint.every):
                     vote.renew()
-        if keeper.given_up and not stopping:  # in the last evaluation, after which no step looks
-            (stopping,) = collectives.largest([stop.code])
-            keeper.save()
-        if stopping:
-            monitor.say(f"stopped by {REASONS[stopping]} after step {state.step}; to go on: {stop.command}")
+        if trainer.evaluation_interrupted and not stop_code:  # the last evaluation, after which no step votes
+            (stop_code,) = collectives.largest([stop.code])
+            trainer.save()
+        if stop_code:
+            log.print(f"stopped by {REASONS[stop_code]} after step {state.step}; to go on: {stop.command}")
         else:
-            keeper.export("_last")
+            trainer.export("_last")
             if rank == 0:
                 (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
-            monitor.say(f"done: {run.folder / 'encoder'}")
+            log.print(f"done: {run.folder / 'encoder'}")
     lock.release()
-    return STOPPED if stopping else 0
+    return STOPPED if stop_code else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The demo over several seeds, as a table: what intermediate training does to a tiny encoder in the toy world.
+"""The demo over several seeds as a table: the effect of intermediate training on a tiny encoder in the toy world.
 
     python -m bench.toyworld --seeds 1 2 3
 
 Runs the demo once a seed (world, weights and data order all follow the seed), then phase 3: target training from the
 encoder before phase 2 and from the one after it, with the same settings. Prints mean and spread (lowest to highest) of
-every task's held-out score beside its majority baseline, and of every zero-shot target after two and three phases.
-`--keep` only reads the finished runs.
+every task's held-out score next to its majority baseline, and of every zero-shot target after two and three phases.
+`--keep` only reads finished runs.
 """
 
 import argparse
@@ -19,28 +19,28 @@ from typing import Any
 
 import torch
 
-HOUSE = Path(__file__).resolve().parent.parent
+from bench.launch import REPOSITORY
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.toyworld", description="The demo over several seeds.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--keep", action="store_true", help="read the finished runs, run nothing")
+    parser.add_argument("--keep", action="store_true", help="only read finished runs")
     options = parser.parse_args(arguments)
     names = [f"demo_seed{seed}" for seed in options.seeds]
     if not options.keep:
         for seed, name in zip(options.seeds, names, strict=True):
             environment = {**os.environ, "SEED": str(seed), "NAME": name}
-            subprocess.run(["bash", "examples/toyworld/demo.sh"], cwd=HOUSE, env=environment, check=True)
+            subprocess.run(["bash", "examples/toyworld/demo.sh"], cwd=REPOSITORY, env=environment, check=True)
             for run in (f"{name}_mlm", name):
-                subprocess.run([sys.executable, "-m", "eval", *_third_phase(run)], cwd=HOUSE, check=True)
-    print(table([HOUSE / "runs" / name for name in names]))
+                subprocess.run([sys.executable, "-m", "eval", *_third_phase(run)], cwd=REPOSITORY, check=True)
+    print(table([REPOSITORY / "runs" / name for name in names]))
 
 
 def _third_phase(run: str) -> list[str]:
     processes = str(min(2, torch.cuda.device_count()) or 2)
-    places = ["--encoder", f"runs/{run}/encoder", "--data", "data/toyworld", "--out", f"runs/{run}/eval_targets"]
-    return [*places, "--suite", "toy", "--num_gpus", processes]
+    paths = ["--encoder", f"runs/{run}/encoder", "--data", "data/toyworld", "--out", f"runs/{run}/eval_targets"]
+    return [*paths, "--suite", "toy", "--num-gpus", processes]
 
 
 def table(runs: list[Path]) -> str:
@@ -49,8 +49,8 @@ def table(runs: list[Path]) -> str:
     lines = [f"Seeds: {len(runs)}. Mean (lowest to highest).", ""]
     lines += ["| held-out English | score | majority |", "|---|---|---|"]
     for task in dev[0]:
-        scores = [100 * figures[task]["score"] for figures in dev]
-        majority = [100 * figures[task]["majority"] for figures in dev]
+        scores = [100 * metrics[task]["score"] for metrics in dev]
+        majority = [100 * metrics[task]["majority"] for metrics in dev]
         lines.append(f"| {task} | {_spread(scores)} | {_spread(majority)} |")
     after = [_targets(run / "eval" / "scores.json") for run in runs]
     before = [_targets(run.with_name(f"{run.name}_mlm") / "eval" / "scores.json") for run in runs]
@@ -76,21 +76,22 @@ def table(runs: list[Path]) -> str:
 def _row(title: str, target: str, before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str:
     chance = after[0][target].get("chance")
     shown = "-" if chance is None else f"{chance:.1f}"
-    old = _spread([_foreign(s[target]) for s in before]) if all(target in s for s in before) else "-"
-    return f"| {title} | {shown} | {old} | {_spread([_foreign(s[target]) for s in after])} |"
+    old = _spread([_zero_shot(s[target]) for s in before]) if all(target in s for s in before) else "-"
+    return f"| {title} | {shown} | {old} | {_spread([_zero_shot(s[target]) for s in after])} |"
 
 
 def _last_dev(path: Path) -> dict[str, dict[str, float]]:
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    last = max(line["step"] for line in found if line["kind"] == "dev")
-    return {x["task"]: x for x in found if x["kind"] == "dev" and x["step"] == last and x["task"] != "all"}
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    dev = [record for record in records if record["kind"] == "dev" and record["task"] != "all"]
+    last = max(record["step"] for record in dev)
+    return {record["task"]: record for record in dev if record["step"] == last}
 
 
 def _targets(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))["targets"]
 
 
-def _foreign(target: dict[str, Any]) -> float:
+def _zero_shot(target: dict[str, Any]) -> float:
     scores = [score for language, score in target["languages"].items() if language != "en"]
     return sum(scores) / len(scores)
 

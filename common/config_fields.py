@@ -86,20 +86,28 @@ def shape(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem that `model` has with a config in one line, with the nearest known name for an unknown key."""
+    """The first problem that `model` has with a config in one line, or all unknown keys, each with the nearest name."""
     problem, *more = error.errors()
     # What is wrong with a model in a union says more than that the value is not of the other type either.
     inner = [p for p in more if any(str(part)[:1].isupper() for part in p["loc"])]
     problem = next((p for p in inner if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
-    # Which member of a union was tried is of no interest.
-    parts = [p for p in problem["loc"] if not (str(p)[:1].isupper() or str(p).startswith("function-"))]
-    where = ".".join(map(str, parts))
     if problem["type"] == "extra_forbidden":
-        for part in parts[:-1]:
-            model = _inside(model, part)
-        return f"unknown key `{where}`; {nearest(str(parts[-1]), model.model_fields)}"
+        unknown = [_parts(p["loc"]) for p in error.errors() if p["type"] == "extra_forbidden"]
+        return "; ".join(_unknown(parts, model) for parts in unknown)
     message = problem["msg"].removeprefix("Value error, ")
+    where = ".".join(map(str, _parts(problem["loc"])))
     return f"{where}: {message}" if where else message
+
+
+def _parts(location: tuple[int | str, ...]) -> list[int | str]:
+    """Without the member of a union that was tried."""
+    return [p for p in location if not (str(p)[:1].isupper() or str(p).startswith("function-"))]
+
+
+def _unknown(parts: list[int | str], model: type[BaseModel]) -> str:
+    for part in parts[:-1]:
+        model = _inside(model, part)
+    return f"unknown key `{'.'.join(map(str, parts))}`; {nearest(str(parts[-1]), model.model_fields)}"
 
 
 def _inside(model: type[BaseModel], part: int | str) -> type[BaseModel]:

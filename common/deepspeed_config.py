@@ -7,6 +7,7 @@ here imports deepspeed; test_bad_input.py checks accepted configs against DeepSp
 """
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,7 +55,7 @@ class BF16(Strict):
     check_grad_overflow: bool = True
 
 
-class FP16(Strict):
+class FP16(Strict, extra="ignore"):
     enabled: bool = False
 
 
@@ -93,8 +94,6 @@ class DeepSpeedFile(Strict):
 
     @model_validator(mode="after")
     def _goes_together(self) -> "DeepSpeedFile":
-        if self.fp16.enabled:
-            raise ValueError("fp16 skips steps while it looks for a loss scale: use bf16, or float32 (neither)")
         stage, accumulate = self.zero_optimization.stage, self.data_types.grad_accum_dtype
         if not self.bf16.enabled and accumulate == "bf16":
             raise ValueError("data_types.grad_accum_dtype bf16 needs bf16.enabled")
@@ -105,6 +104,21 @@ class DeepSpeedFile(Strict):
         return self
 
 
+def _without_defaults(values: dict[str, Any], known: Collection[str] = ()) -> dict[str, Any]:
+    """Without what changes nothing in configs of the Hugging Face Trainer and accelerate.
+
+    That is `"auto"`, which they fill in and DeepSpeed does not know, and the other keys of a block that is switched
+    off. Precision, stage and whole blocks stay: an `"auto"` there could mean either.
+    """
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value.get("enabled") is False:
+            kept |= {key: {"enabled": False}} if key in known else {}
+        elif value != "auto" or key in known or key in ("enabled", "stage"):
+            kept[key] = _without_defaults(value) if isinstance(value, dict) else value
+    return kept
+
+
 def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     """DeepSpeed's config of a run: the named file plus keys from the run config; `InputError` for invalid ones."""
     named = Path(config.deepspeed)
@@ -113,15 +127,21 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
         known = ", ".join(sorted(p.name for p in (HOUSE / "ds_configs").glob("*.json")))
         raise InputError(f"deepspeed: {config.deepspeed}: no such file, nor in ds_configs/ (there: {known})")
     values = read_json(path)
-    for key, field in OWNED.items():
-        if key in values:
-            raise InputError(
-                f"{path}: `{key}` is decided by `{field}` of the run config; remove it from one of the two"
-            )
+    values = _without_defaults(values, DeepSpeedFile.model_fields)
+    fp16 = values.get("fp16")
+    if isinstance(fp16, dict) and fp16.get("enabled") is True:
+        raise InputError(f"{path}: fp16 skips steps while it looks for a loss scale: use bf16, or float32 (neither)")
+    problems = [
+        f"`{key}` is decided by `{OWNED[key]}` of the run config; remove it from one of the two"
+        for key in values
+        if key in OWNED
+    ]
     try:
-        checked = DeepSpeedFile.model_validate(values)
+        checked = DeepSpeedFile.model_validate({key: value for key, value in values.items() if key not in OWNED})
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, DeepSpeedFile)}") from None
+        problems.append(explain(error, DeepSpeedFile))
+    if problems:
+        raise InputError(f"{path}: {'; '.join(problems)}")
     return {
         **checked.model_dump(exclude_unset=True),
         "train_micro_batch_size_per_gpu": 1,

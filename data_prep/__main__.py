@@ -63,10 +63,12 @@ def _list(arguments: list[str]) -> None:
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from common.run_config import RandomEncoder
+    from data_prep.datasets import DATASETS
+    from data_prep.encoding.tokenizer import check_encoder
     from data_prep.prepare import prepare
     from data_prep.run_tasks import load
     from data_prep.sources.folders import Folder
-    from data_prep.sources.locate import DATASETS, Located, locate, own
+    from data_prep.sources.locate import Located, locate_training, own
     from data_prep.sources.sources_lock import Lock
     from data_prep.workers import Encoder, Job
 
@@ -84,6 +86,8 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
             wanted[job] = files[dataset]
 
     # All inputs are looked for before hours of work start.
+    if not isinstance(config.encoder, RandomEncoder):
+        check_encoder(config.encoder)
     lock = Lock(Path(out or config.data))
     places = [None if source == "hub" else Folder.open(Path(source)) for source in sources]
     located: dict[Job, Located] = {}
@@ -91,7 +95,7 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
         if train is not None and dev is not None:
             located[job] = own(job.kind, train, dev, job.dataset)
         else:
-            located[job] = locate(DATASETS[job.dataset], places, lock)
+            located[job] = locate_training(DATASETS[job.dataset], places, lock)
 
     name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]

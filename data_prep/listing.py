@@ -6,35 +6,26 @@ There: prepared in the data folder, downloaded (by its lock file), or lying in a
 read but names, and nothing is fetched.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from data_prep.datasets.intermediate import INTERMEDIATE
-from data_prep.datasets.revisions import REVISIONS
-from data_prep.datasets.schema import Dataset, Published
-from data_prep.datasets.targets import TARGETS
-from data_prep.datasets.test_sets import TEST_SETS, HubTest, TestSet, names, shown
-from data_prep.datasets.wikipedia import WIKIPEDIA
+from common.errors import InputError
+from data_prep.datasets import DATASETS, REVISIONS, TEST_SETS
+from data_prep.datasets.schema import Dataset, Published, names, shown
 from data_prep.sources.download import FOLDER
 from data_prep.sources.folders import Folder
+from data_prep.sources.locate import locate, locate_training
 from data_prep.sources.sources_lock import Lock
 
-BY_NAME = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS)}
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
-# The names of the files of the targets whose readers are not driven by the table (`bitext.py`, `retrieval_sets.py`).
-_MARKS = {
-    "tatoeba": ("tatoeba.{iso3}-eng.{iso3}", "{code}-en.{code}"),
-    "bucc": ("{code}-en.training.{code}", "{code}-en.test.{code}", "{code}-en.sample.{code}", "{code}-en.dev.{code}"),
-    "lareqa": ("xquad-r/{code}.json",),
-    "mewslix": ("candidate_set_entities.jsonl", "candidate_entities.jsonl.tar.gz"),
-}
 
 
 def tables(data: Path, folders: Sequence[Folder]) -> list[tuple[str, list[tuple[str, ...]]]]:
     """(title, rows with the fields of `HEADER`) of training data and of test data."""
     lock = Lock(data)
-    training = [_training(dataset, data, lock, folders) for dataset in BY_NAME.values()]
+    training = [_training(dataset, data, lock, folders) for dataset in DATASETS.values() if dataset.kind != "mlm"]
     training.append(_wikipedia(data, lock, folders))
     tests = [_test(testset, lock, folders) for testset in TEST_SETS.values()]
     return [
@@ -60,14 +51,15 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
 
 
 def _training(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    if dataset.made_of is not None:
-        source = f"train of {dataset.made_of[0]}, dev of {dataset.made_of[1]}"
-    elif dataset.published:
+    if dataset.published:
         source = _servers(dataset.published)
-    elif dataset.hub is not None:
-        source = f"Hub: {dataset.hub.id}, {dataset.hub.config}{_pin(dataset.hub.id)}"
+    elif dataset.hub:
+        hub = dataset.hub[0]
+        source = f"Hub: {hub.id}, {hub.config.format(**names(dataset.language))}{_pin(hub.id)}"
     else:
         source = f"your folder ({dataset.obtain})"
+    if dataset.train_from:
+        source = f"train of {dataset.train_from}, dev of {source}"
     return (
         dataset.name, dataset.kind, dataset.language, dataset.rows, dataset.licence, source,
         _there(dataset, data, lock, folders),
@@ -77,102 +69,76 @@ def _training(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder
 def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
-    if dataset.published and all((data / FOLDER / file.path).is_file() for file in dataset.published):
+    if _is_downloaded(dataset, lock):
         return "downloaded"
-    if dataset.made_of is not None:
-        parts = [_there(BY_NAME[name], data, lock, folders) for name in dataset.made_of]
-        return parts[0] if "no" not in parts else "no"
-    hub = dataset.hub
-    if hub is not None:
-        splits = lock.repository(hub.id).get("splits", {})
-        if all(f"{hub.config}/{split}" in splits for split in hub.train + hub.dev):
-            return "downloaded"
     for folder in folders:
-        bases = (folder.path, folder.path / "hub")
-        copies = [copy for base in bases if hub is not None and (copy := base / hub.id / hub.config).is_dir()]
-        if copies:  # as `sources.locate`: a copy of the Hub that lacks a split is passed over with its whole folder
-            if hub is not None and _splits(copies[0], hub.train + hub.dev):
-                return f"in {folder.path.name}/"
-            continue
-        for upstream in dataset.upstream:
-            if all(folder.matching(end, upstream.within) for end in upstream.train + upstream.dev):
-                return f"in {folder.path.name}/"
-        if dataset.name == "ccg" and folder.ccgbank():
+        with contextlib.suppress(InputError):
+            locate_training(dataset, [folder])
             return f"in {folder.path.name}/"
     return "no"
 
 
-def _splits(folder: Path, splits: Sequence[str]) -> bool:
-    return all(any(folder.glob(f"{split}-[0-9]*.parquet")) for split in splits)
+def _is_downloaded(dataset: Dataset, lock: Lock) -> bool:
+    """Whether training data were downloaded, by the lock file."""
+    if dataset.train_from and not _is_downloaded(DATASETS[dataset.train_from], lock):
+        return False
+    if dataset.published:
+        return all((lock.folder / FOLDER / file.path).is_file() for file in dataset.published)
+    locked = [_locked(dataset, split, dataset.language, lock) for split in dataset.splits]
+    return all(locked)
+
+
+def _locked(dataset: Dataset, split: str, language: str, lock: Lock) -> bool:
+    """Whether the lock file has a split in a language of the repository that serves it."""
+    for hub in dataset.hub:
+        if not hub.languages or language in hub.languages:
+            splits = lock.repository(hub.id).get("splits", {})
+            config = hub.config.format(**names(language))
+            if all(f"{config}/{name}" in splits for name in hub.splits[split]):
+                return True
+    return False
 
 
 def _wikipedia(data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    first = WIKIPEDIA[0]
-    assert first.hub is not None
-    states = [_there(dataset, data, lock, folders) for dataset in WIKIPEDIA]
-    source = f"Hub: {first.hub.id}, {first.hub.config.partition('.')[0]}.xx{_pin(first.hub.id)}"
+    languages = [dataset for dataset in DATASETS.values() if dataset.kind == "mlm"]
+    first, hub = languages[0], languages[0].hub[0]
+    states = [_there(dataset, data, lock, folders) for dataset in languages]
     return (
-        "wiki_xx", "mlm", _count(dataset.language for dataset in WIKIPEDIA), first.rows, first.licence, source,
-        _of(sum(state != "no" for state in states), len(states)),
+        "wiki_xx", "mlm", _count(dataset.language for dataset in languages), first.rows, first.licence,
+        f"Hub: {hub.id}, {shown(hub.config)}{_pin(hub.id)}", _of(sum(state != "no" for state in states), len(states)),
     )  # fmt: skip
 
 
-def _test(testset: TestSet, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
+def _test(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
     if testset.published:
         source = _servers(testset.published)
     elif testset.hub_files is not None:
         source = f"Hub: {testset.hub_files[0]}{_pin(testset.hub_files[0])}"
     else:
-        ids = dict.fromkeys(
-            f"{s.id}, {shown(s.config)}{_pin(s.id)}" for s in testset.hub if s.codes or s is testset.hub[0]
-        )
+        ids = [
+            f"{hub.id}, {shown(hub.config)}{_pin(hub.id)}"
+            for hub in testset.hub
+            if hub.languages or hub is testset.hub[0]
+        ]
         source = f"Hub: {'; '.join(ids)}"
-    found = _downloaded(testset, lock).union(*(_lying(testset, folder) for folder in folders))
+    download = lock.folder / FOLDER / testset.name
+    here = [*folders, *([Folder.open(download)] if download.is_dir() else [])]
+    whole = testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {})
+    found = [
+        code for code in testset.languages if whole or any(_has(testset, s, code, lock, here) for s in testset.splits)
+    ]
     return (
         testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
         _of(len(found), len(testset.languages)),
     )  # fmt: skip
 
 
-def _downloaded(testset: TestSet, lock: Lock) -> set[str]:
-    """The languages of which any split was downloaded, by the lock file."""
-    if testset.hub_files is not None:
-        return set(testset.languages) if "files" in lock.repository(testset.hub_files[0]).get("splits", {}) else set()
-    folder = lock.folder / FOLDER / testset.name
-    found = _lying(testset, Folder.open(folder)) if folder.is_dir() else set()
-    for source in testset.hub:
-        splits = lock.repository(source.id).get("splits", {})
-        found |= {
-            code
-            for code, config in _configs(testset, source)
-            if any(f"{config}/{split}" in splits for split in testset.splits)
-        }
-    return found
-
-
-def _lying(testset: TestSet, folder: Folder) -> set[str]:
-    """The languages of which any split lies in a folder: where the Hub's layout is there, only what it has counts."""
-    bases = (folder.path, folder.path / "hub")
-    hub = {
-        code
-        for source in testset.hub
-        for code, config in _configs(testset, source)
-        if any((base / source.id / config).is_dir() for base in bases)
-    }
-    found = set(hub)
-    for code in testset.languages:
-        ends = [(mark.format(**names(code)), "") for mark in _MARKS.get(testset.name, ())]
-        for layout in () if hub else testset.layouts:
-            ends += [(layout.file.format(split=s, **names(code)), layout.within) for s in layout.splits.values()]
-        if any(folder.matching(end, within) for end, within in ends):
-            found.add(code)
-    return found
-
-
-def _configs(testset: TestSet, source: HubTest) -> list[tuple[str, str]]:
-    """(language, configuration) of a repository."""
-    codes = source.codes or testset.languages
-    return [(code, source.config.format(**names(code))) for code in codes]
+def _has(testset: Dataset, split: str, code: str, lock: Lock, folders: Sequence[Folder]) -> bool:
+    if _locked(testset, split, code, lock):
+        return True
+    with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
+        return any(next(locate(testset, split, code, folder), None) for folder in folders)
+    return False
 
 
 def _pin(name: str) -> str:

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from common import files
 from common.errors import InputError
 from common.fields import EmptyText
-from data_prep.convert import Dropped
-from data_prep.datasets.published_files import PUBLISHED
+from data_prep.datasets import SHA256
+from data_prep.datasets.schema import Dropped
 from data_prep.encoding import token_ids
 from data_prep.sources.licence import licence_of
 from data_prep.sources.locate import Located
@@ -220,7 +220,7 @@ def _hashes(job: Job, located: Located) -> dict[str, str]:
 
 def _differing(located: Located, sources: dict[str, str]) -> list[str]:
     """The files whose sha256 is known from their publishers, and is another one here."""
-    known = {name: PUBLISHED.get(name.rpartition("/")[2]) for name in sources} if located.known else {}
+    known = {name: SHA256.get(name.rpartition("/")[2]) for name in sources} if located.known else {}
     return [name for name, published in known.items() if published not in (None, sources[name])]
 
 

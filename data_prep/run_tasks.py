@@ -6,7 +6,7 @@ from common import run_config
 from common.config_fields import nearest
 from common.errors import InputError
 from common.run_config import RunConfig, TaskEntry
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import TASKS
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 

@@ -107,12 +107,13 @@ def _evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from eval import report, submission
+    from eval import submission
     from eval.driver import suite
-    from eval.official import LANGUAGES
+    from eval.driver.options import Options
+    from eval.suites import LANGUAGES
 
     given = {} if options.num_gpus is None else {"processes": options.num_gpus}
-    settings = suite.Options(
+    settings = Options(
         layer=options.layer,
         pooling=options.pooling,
         centre=options.centre,
@@ -126,6 +127,9 @@ def _evaluate(arguments: list[str]) -> int:
     )
     results = suite.run(options.encoder, options.suite, options.data or ["hub"], options.out, settings)
     scores = [one for one, _ in results]
+
+    from eval import report
+
     reports = report.write(scores, options.out or results[-1][1])
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:

@@ -1,7 +1,7 @@
-"""Readers of the targets' test data: from the Hub, from a folder in the Hub's layout, or from the makers' files.
+"""Readers of the targets' test data: from the Hub, from a folder in the Hub's layout, or from upstream files.
 
 `read(target, languages, data)` gives a `Loaded` (`eval/rows.py`): rows by language code, with the split and a sha256 of
-everything read. What is understood stands in `data_prep/datasets/test_sets.py`. A copy whose labels were withheld is
+everything read. What is understood stands in `data_prep/datasets/`. A copy whose labels were withheld is
 refused, never scored.
 
 Rows that the makers left empty are kept, because the official scores count them; only rows without a gold label and
@@ -10,20 +10,20 @@ sentences whose words a licence withholds are left out, and a note says how many
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
 from common.fields import EmptyText, shorten
-from data_prep.convert import Dropped
-from data_prep.datasets.test_sets import TEST_SETS, TestSet, shown
+from common.files import file_sha256
+from data_prep.datasets import TEST_SETS
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown
 from data_prep.sources.folders import Folder
+from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
-from eval.places import Copy, Finder, Local, Online
-from eval.retrieval import bitext, retrieval_sets
-from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Translation, joined
+from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Rows, Translation, joined
 from eval.suites import Target
 from tasks.base import Example
 from tasks.registry import TASK_TYPES
@@ -46,91 +46,142 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
         parts = {place: read(target, codes, place, lock) for place, codes in data.items()}
         return joined([replace(part, data=place) for place, part in parts.items()])
     testset = TEST_SETS[target.data or target.name]
-    if data != "hub":
-        place = Local(testset, Folder.open(Path(data), "--data"))
-    else:
-        if not languages:
-            raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
-        online = Online(testset, lock or Lock(Path("data")))
-        if testset.hub:
-            loaded = _read(testset, languages, online.finders(), testset.splits[:1], data)
-            loaded.notes += online.notes
-            return loaded
-        place = Local(testset, online.folder())
+    if data == "hub" and not languages:
+        raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
+    place = _open(testset, data, lock or Lock(Path("data")))
+    if isinstance(place, Lock):
+        return _read(testset, languages, place, testset.splits[:1], data)
     if testset.kind == "mining":
-        return bitext.read_bucc(place, languages)
+        from eval.retrieval import bitext
+
+        return bitext.read_bucc(testset, place, languages)
+    if testset.kind in ("answers", "entities"):
+        from eval.retrieval import retrieval_sets
     if testset.kind == "answers":
-        return retrieval_sets.read_lareqa(place, languages)
+        return retrieval_sets.read_lareqa(testset, place, languages)
     if testset.kind == "entities":
-        return retrieval_sets.read_mewslix(place, languages)
-    finders = place.finders()
-    if testset.kind == "translation":
-        finders = [partial(bitext.tatoeba, place), *finders]
-    codes = languages or (bitext.tatoeba_codes(place) if testset.kind == "translation" else place.codes())
-    return _read(testset, codes, finders, testset.splits, data)
+        return retrieval_sets.read_mewslix(testset, place, languages)
+    return _read(testset, languages or languages_in(testset, place), place, testset.splits, data)
 
 
-@dataclass
-class _Found:
-    """What one finder found: usable copies by split and language, and those without labels."""
-
-    usable: dict[str, dict[str, Copy]]
-    withheld: list[Copy]
-
-    def rows(self, splits: Sequence[str]) -> int:
-        return sum(len(copy.rows) for split in splits for copy in self.usable[split].values())
-
-    def split(self) -> str:
-        return max(self.usable, key=lambda split: len(self.usable[split]))
+def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
+    """The folder to read, downloaded if the Hub has only files of the target, or the lock file for the Hub."""
+    if data != "hub":
+        return Folder.open(Path(data), "--data")
+    if testset.hub:
+        return lock
+    try:
+        return downloaded(testset, lock, "--data")
+    except InputError as error:
+        raise NotThere(f"{error}; or give --data DIR with {testset.layout}") from None
 
 
-def _read(testset: TestSet, codes: Sequence[str], finders: list[Finder], splits: Sequence[str], data: str) -> Loaded:
-    """Rows of one kind of copy, never of two: the one with most labelled rows of the test, then of all splits."""
-    found = [_look(testset.kind, codes, finder, splits) for finder in finders]
-    withheld = [copy for some in found for copy in some.withheld]
+class _Rows:
+    """The rows of one target's copies, as they are in the files; a file that holds several languages is read once."""
+
+    def __init__(self, folder: Folder | None) -> None:
+        self.folder = folder
+        self._read: dict[tuple[Path, ...], Rows] = {}
+
+    def of(self, copy: Copy, code: str) -> Rows:
+        rows: Rows = []
+        for part in copy.parts:
+            if part.select is None:
+                rows += part.read()
+                continue
+            if part.files not in self._read:
+                self._read[part.files] = list(part.read())
+            rows += [row for row in self._read[part.files] if part.select(row[1])]
+        if isinstance(copy.source, Files) and copy.source.beside and self.folder is not None:
+            from eval.retrieval import bitext
+
+            return bitext.aligned(self.folder, code, copy, rows)
+        return rows
+
+    def sums(self, copy: Copy) -> dict[str, str]:
+        """sha256 of each file of a copy by its path below the folder or in the repository."""
+        if self.folder is not None:
+            return self.folder.sums([file for part in copy.parts for file in part.files])
+        return {part.name: file_sha256(file) for part in copy.parts for file in part.files}
+
+
+# split -> language -> a copy with its rows
+Usable = dict[str, dict[str, tuple[Copy, Rows]]]
+
+
+def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
+    """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
+    reader = _Rows(place if isinstance(place, Folder) else None)
+    notes: list[str] = []
+    found: dict[object, Usable] = {}
+    withheld: list[Copy] = []
+    for split, code in product(splits, codes):
+        for copy in _located(testset, split, code, place, notes):
+            rows = reader.of(copy, code)
+            if not rows and copy.source.select is not None:  # of other languages only
+                continue
+            # The repositories of a target are one form: each has languages of its own.
+            usable = found.setdefault(getattr(copy.source, "path", "hub"), {split: {} for split in splits})
+            if _labelled(testset.kind, copy.source.label, rows):
+                usable[split][code] = copy, rows
+            else:
+                withheld.append(copy)
+
+    def count(usable: Usable, among: Sequence[str]) -> int:
+        return sum(len(rows) for split in among for _, rows in usable[split].values())
+
     # The Hub calls Tatoeba's only split test or validation.
     tests = splits if testset.kind == "translation" else testset.splits[:1]
-    best = max(found, key=lambda some: (some.rows(tests), some.rows(splits)))
-    if not best.rows(splits) and not any(best.usable.values()):
+    best = max(found.values(), key=lambda usable: (count(usable, tests), count(usable, splits)), default={})
+    if not any(best.values()):
         if withheld:
             with_labels = testset.hub[0].id if testset.hub else testset.obtain
             raise NotThere(f"{withheld[0].where}: this copy has no labels (withheld); the Hub's {with_labels} has them")
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
-    split = best.split()
-    loaded = Loaded(split, {}, {code: copy.files for code, copy in best.usable[split].items()})
-    loaded.dev = () if split in tests else tuple(best.usable[split])
-    for code, copy in best.usable[split].items():
-        loaded.rows[code] = _examples(testset, copy, loaded.notes)
+    split = max(best, key=lambda split: len(best[split]))
+    chosen = best[split]
+    loaded = Loaded(split, {}, {code: reader.sums(copy) for code, (copy, _) in chosen.items()})
+    loaded.dev = () if split in tests else tuple(chosen)
+    for code, (copy, rows) in chosen.items():
+        loaded.rows[code] = _examples(testset, copy, rows, loaded.notes)
     loaded.notes += [f"{copy.where}: labels withheld, not used" for copy in withheld]
-    differing = [copy for copy in best.usable[split].values() if copy.differs]
-    if differing:
-        loaded.unsubmitted = f"rows of {differing[0].where} are not those of XTREME's test: {differing[0].differs}"
+    loaded.notes += notes
+    for copy, _ in chosen.values():
+        if isinstance(copy.source, Hub) and copy.source.differs:
+            loaded.unsubmitted = f"rows of {copy.where} are not those of XTREME's test: {copy.source.differs}"
+            break
     return loaded
 
 
-def _look(kind: str, codes: Sequence[str], finder: Finder, splits: Sequence[str]) -> _Found:
-    found = _Found({split: {} for split in splits}, [])
-    for split in splits:
-        for code in codes:
-            copy = finder(code, split)
-            if copy is not None and _labelled(kind, copy):
-                found.usable[split][code] = copy
-            elif copy is not None:
-                found.withheld.append(copy)
-    return found
+def _located(testset: Dataset, split: str, code: str, place: Folder | Lock, notes: list[str]) -> list[Copy]:
+    """The copies of a split in a language; of the Hub, an error says what else to do, or becomes a note."""
+    try:
+        return list(locate(testset, split, code, place))
+    except InputError as error:
+        if isinstance(place, Folder):
+            raise
+        source = next(hub for hub in testset.hub if not hub.languages or code in hub.languages)
+        problem = str(error).partition("; check the connection")[0]
+        config = source.config.format(**names(code))
+        instead = f"give --data DIR with {source.id}/{config}/{split}-*.parquet or {testset.layout}"
+        message = f"{problem}; check the connection, or {instead}"
+        if not source.unconfirmed:
+            raise InputError(message) from None
+        notes.append(message)
+        return []
 
 
-def layouts(testset: TestSet) -> str:
+def layouts(testset: Dataset) -> str:
     """What is looked for in a folder, in words."""
     on_hub = [f"{source.id}/{shown(source.config)}/{testset.splits[0]}-*.parquet" for source in testset.hub[:1]]
-    return " or ".join([*on_hub, testset.files])
+    return " or ".join([*on_hub, testset.layout])
 
 
-def _labelled(kind: str, copy: Copy) -> bool:
+def _labelled(kind: str, label: str, rows: Rows) -> bool:
     """Whether any row has a label; an empty copy counts as labelled, and is an error later."""
-    if kind == "translation" or not copy.rows:
+    if kind == "translation" or not rows:
         return True
-    values = [row.get(copy.label) for _, row in copy.rows]
+    values = [row.get(label) for _, row in rows]
     if kind == "span":
         return any(any(_answer_texts(value)) for value in values)
     if kind == "tag":
@@ -150,17 +201,17 @@ def _answer_texts(answers: Any) -> list[str]:
     return [str(text.get("text", "") if isinstance(text, dict) else text) for text in texts]
 
 
-def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:
-    if not copy.rows:
+def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str]) -> list[Any]:
+    if not rows:
         raise InputError(f"{copy.where}: no rows")
     counted: Counter[str] = Counter()
     examples: list[Any] = []
-    for where, row in copy.rows:
-        if copy.convert is None:
+    for where, row in rows:
+        if testset.kind == "translation":
             examples.append(_translation(row, where))
             continue
         try:
-            example = copy.convert(row, where, testset.labels or ())
+            example = copy.source.convert(row, where, testset.labels or ())
         except Dropped as reason:
             counted[f"left out: {reason}"] += 1
             continue
@@ -179,7 +230,7 @@ def _examples(testset: TestSet, copy: Copy, notes: list[str]) -> list[Any]:
     return examples
 
 
-def _check(example: Example, where: str, testset: TestSet) -> None:
+def _check(example: Example, where: str, testset: Dataset) -> None:
     if isinstance(example, Span) and not example.answers:
         raise InputError(f"{where}: no answer; expected at least one ({testset.name} has no unanswerable questions)")
     if isinstance(example, Tag):

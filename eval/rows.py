@@ -1,14 +1,19 @@
 """What a reader of test data gives: the rows of the retrieval targets, and `Loaded`, which holds any target's rows.
 
-The other targets have the canonical examples of `data_prep/examples.py`. Texts are kept as they were read.
+The other targets have the examples of their task types (`tasks/`). Texts are kept as they were read.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from common.errors import InputError
 
 Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
+Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields as they are in the file)
 
 
 class NotThere(InputError):
@@ -37,6 +42,29 @@ class Corpora:
     english_ids: tuple[str, ...]
     english: tuple[str, ...]
     gold: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """One side of BUCC: `ids[i]` names `sentences[i]`."""
+
+    ids: Sequence[str]
+    sentences: Sequence[str]
+
+    def distinct(self) -> np.ndarray:
+        """Indices int64 [m] of the first occurrence of each different sentence: what is embedded and searched."""
+        first: dict[str, int] = {}
+        for index, sentence in enumerate(self.sentences):
+            first.setdefault(sentence, index)
+        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+    def unrepeated(self) -> np.ndarray:
+        """bool [m], aligned with `distinct()`: whether the sentence occurs once (white space around it set aside).
+
+        The script drops a sentence that occurs twice from both the pairs and the ids, and leaves the gold as it is.
+        """
+        counts = Counter(sentence.strip() for sentence in self.sentences)
+        return np.array([counts[self.sentences[index].strip()] == 1 for index in self.distinct()], dtype=bool)
 
 
 @dataclass(frozen=True, slots=True)

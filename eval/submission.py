@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from common.labels import NER, NLI, UPOS
-from eval.official import LANGUAGES
-from eval.retrieval.ranking import TOP
+from eval.suites import LANGUAGES
 
 FOLDERS = {"bucc": "bucc2018"}  # where the folder is named differently
 LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
 TAGS = {"panx": NER, "udpos": UPOS}
+TOP_K = 20  # candidates of a query
 NO_TAG = "O"  # for a word without prediction: not an entity, and never a correct UPOS tag
 
 
@@ -138,7 +138,7 @@ def _indices(what: str, target: str, predictions: Sequence[tuple[str, int]]) -> 
 
 
 def _ranked(what: str, target: str, predictions: Mapping[str, Sequence[str]]) -> str:
-    return json.dumps({query: list(found)[:TOP] for query, found in predictions.items()}) + "\n"
+    return json.dumps({query: list(found)[:TOP_K] for query, found in predictions.items()}) + "\n"
 
 
 # Reading back, for `check`

@@ -1,14 +1,55 @@
-"""The table of targets: XTREME's nine, XTREME-R's ten, and the toy world's. Data, not classes.
+"""What is evaluated and on which data: the official suites, the table of targets, `--suite` and `--data`.
 
-Metrics are those of the official evaluator (google-research/xtreme, `evaluate.py`). Languages, test data and their
-sources are in `data_prep/catalogue/`.
+Suites, groups and metrics are those of the official evaluator (google-research/xtreme at 838c13b, `evaluate.py`).
+LAReQA has no languages there and is in no group, so that script can compute no average of XTREME-R; here it has the
+eleven languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021. Languages and test data are described in
+`data_prep/datasets/`.
+
+    parse_data("hub")    parse_data("DIR")    parse_data("udpos=UD_2.5")    parse_data("udpos:lt,pl,ro,uk,wo=UD_2.7")
+    groups(sources, target, codes)      [(languages, the places to look for them, in order), ...]
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from common.errors import InputError
 from common.labels import NLI, PAWSX, QQP
-from eval.official import LANGUAGES, languages_of
+from data_prep.datasets import TEST_SETS
+from data_prep.sources.folders import check_folders
+
+# Suite -> target -> languages, in the order of the papers' tables.
+LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    suite: {target: TEST_SETS[target].suites[suite] for target in targets}
+    for suite, targets in {
+        "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"),
+        "xtreme-r": (
+            "xnli", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "lareqa", "mewslix",
+        ),
+    }.items()
+}  # fmt: skip
+
+# The script calls the second group "tagging".
+GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "xtreme": {
+        "classification": ("xnli", "pawsx"),
+        "structured": ("udpos", "panx"),
+        "qa": ("xquad", "mlqa", "tydiqa"),
+        "retrieval": ("bucc", "tatoeba"),
+    },
+    "xtreme-r": {
+        "classification": ("xnli", "xcopa"),
+        "structured": ("udpos", "panx"),
+        "qa": ("xquad", "mlqa", "tydiqa"),
+        "retrieval": ("tatoeba", "lareqa", "mewslix"),
+    },
+}
+
+
+def languages_of(target: str) -> dict[str, tuple[str, ...]]:
+    """Languages of `target` by suite; suites without it are left out."""
+    return {suite: targets[target] for suite, targets in LANGUAGES.items() if target in targets}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +71,16 @@ class Target:
     direct: dict[str, dict[str, str]] = field(default_factory=dict)
     languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
     data: str = ""
+
+    @property
+    def query_length(self) -> int:
+        """Maximum tokens of a sentence or query to embed, as in the scripts of XTREME and XTREME-R."""
+        return {"answers": 96, "entities": 64}.get(self.kind, 512)
+
+    @property
+    def retrieval(self) -> bool:
+        """Whether it is scored by vectors, not by the predictions of a head."""
+        return self.kind in ("translation", "mining", "answers", "entities")
 
     def of_suite(self, suite: str) -> tuple[str, ...]:
         """Languages in `suite`; outside the two official suites all that any of them asks for."""
@@ -85,3 +136,56 @@ def resolve_suite(text: str) -> tuple[str, list[Target]]:
     if not names:
         raise InputError(f"--suite: give a suite ({', '.join(SUITES)}) or names of targets")
     return ",".join(dict.fromkeys(names)), [TARGETS[name] for name in dict.fromkeys(names)]
+
+
+Group = tuple[tuple[str, ...], list[str]]  # languages, and the places to look for them
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`hub` or a folder. `target`: the only one that it serves, "" for all; `languages`: of it, () for the others."""
+
+    place: str
+    target: str = ""
+    languages: tuple[str, ...] = ()
+
+
+def parse_data(text: str) -> Source:
+    """One `--data`; `InputError` for an unknown target, a language that it has not, or a folder that is not there."""
+    named = None if Path(text).is_dir() else re.fullmatch(r"(\w+)(?::([\w,-]+))?=(.+)", text)
+    if named is None:
+        check_folders("--data", [text])
+        return Source(text)
+    name, codes, place = named[1], tuple((named[2] or "").split(",")) if named[2] else (), named[3]
+    if name not in TARGETS:
+        raise InputError(f"--data {text}: unknown target {name!r}; expected one of {', '.join(TARGETS)}")
+    known = TARGETS[name].of_suite("")
+    unknown = [code for code in codes if code not in known]
+    if unknown:
+        raise InputError(f"--data {text}: {name} has no language {unknown[0]!r}; it has {' '.join(known) or 'no list'}")
+    if codes and TARGETS[name].kind in ("answers", "entities"):
+        raise InputError(f"--data {text}: {name} has one pool for all languages; give --data {name}={place}")
+    check_folders("--data", [place])
+    return Source(place, name, codes)
+
+
+def shared_places(sources: Sequence[Source]) -> list[str]:
+    """The places that serve every target, in order; `hub` where there is none."""
+    return [source.place for source in sources if not source.target] or ["hub"]
+
+
+def groups(sources: Sequence[Source], target: Target, codes: Sequence[str]) -> list[Group]:
+    """Each of `codes` (() for all that a folder holds) in one group; a target's own places go before the others."""
+    own = [source for source in sources if source.target == target.name]
+    served: dict[tuple[str, ...], list[str]] = {}
+    for code in codes:
+        places = [source.place for source in own if code in source.languages]
+        if places:
+            key = tuple(places)
+            served[key] = [*served.get(key, []), code]
+    found = [(tuple(some), list(places)) for places, some in served.items()]
+    rest = tuple(code for code in codes if not any(code in some for some, _ in found))
+    if rest or not codes:
+        places = [source.place for source in own if not source.languages] or shared_places(sources)
+        found.append((rest, places))
+    return found

@@ -1,48 +1,98 @@
-"""What a line of the tables of training data says: a dataset, its copy on the Hub, its makers' files."""
+"""What a dataset's file says: what it is, where its copies lie, and how a row of each becomes an example."""
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from data_prep.convert import Convert
+from common.fields import Labels
+from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.formats.readers import Reader
+from tasks.base import Example
 
-# (row, "train" or "dev") -> whether the row belongs to that split; others are passed over, not counted as dropped.
-Select = Callable[[dict[str, Any], str], bool]
+# convert(row, where, labels) -> example. `where`: file and row, for messages; `labels`: the label names in id order.
+Convert = Callable[[dict[str, Any], str, Labels], Example]
+# select(row, split, language): whether a row belongs to them; others are passed over, not counted as dropped.
+Select = Callable[[dict[str, Any], str, str], bool]
+# Split -> its names in a repository or in file names. "train" and "dev" are for training (a model is selected on
+# dev), "validation" and "test" for evaluation, named as on the Hub.
+Splits = dict[str, tuple[str, ...]]
+
+NO_GOLD = "no gold label"
+
+
+class Dropped(Exception):
+    """A row to leave out; its text is the reason under which it is counted."""
+
+
+def no_example(row: dict[str, Any], where: str, labels: Labels) -> Example:
+    """For the retrieval targets, whose rows become no examples but the types of `eval/rows.py`."""
+    raise NotImplementedError(where)
+
+
+def splits(train: str = "", dev: str = "", validation: str = "", test: str = "") -> Splits:
+    """The names of each split that there is, separated by spaces."""
+    given = {"train": train, "dev": dev, "validation": validation, "test": test}
+    return {split: tuple(names.split()) for split, names in given.items() if names}
+
+
+ON_HUB = splits("train", "validation", "validation", "test")
+IN_FILES = splits("train", "dev", "dev", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A dataset of the Hugging Face Hub: the columns named are read, the splits in this order.
+    """A repository of the Hugging Face Hub: a configuration, the columns that are read, what makes a row an example.
 
-    `documents`: of a corpus too large to be fetched whole, the first so many rows are dev and so many after them train.
+    revision: the commit, where a public record names one; else that of the first download is kept and used.
+    label: the column that is empty or -1 in a copy without labels. languages: those that it has; () for all.
+    documents: of a corpus too large to be fetched whole, the first so many rows are dev and so many after them train.
+    unconfirmed: no public record of its columns was found; a language that cannot be read is missing, without error.
+    differs: how its rows differ from those of the official test file, so that no submission can be made of them.
     """
 
     id: str
     config: str
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
     columns: tuple[str, ...]
     convert: Convert
+    revision: str | None = None
+    splits: Splits = field(default_factory=lambda: ON_HUB)
+    label: str = "label"
+    languages: tuple[str, ...] = ()
     select: Select | None = None
     documents: tuple[int, int] | None = None
+    unconfirmed: bool = False
+    differs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
-    """Files as their makers publish them: path ends, found anywhere below the folder that the user names.
+class Files:
+    """Upstream files: a path end with {split} and a language's name (`names`), anywhere below the user's folder.
 
-    `*` in a name stands for any characters; `within` is the beginning of the name of a folder that must be on the way
-    (for names as plain as train.csv). With `several`, all files that match are read, one after the other.
+    `*` in a name stands for any characters. within: the beginning of the name of a folder that must be on the way (for
+    names as plain as train.csv). beside: suffix of a file of the same name that belongs to it.
+    several: every file that matches is read, one after the other, byte-identical copies once.
+    sections: the names of a split are folders of which some may be missing; then a remark names them.
+    always: looked for also where the folder holds the dataset in the Hub's layout.
+    sha256: by file name, where it was published; a user's copy with another one is no error, but it is reported.
     """
 
-    train: tuple[str, ...]
-    dev: tuple[str, ...]
+    path: str
     read: Reader
     convert: Convert
+    splits: Splits = field(default_factory=lambda: IN_FILES)
+    label: str = "label"
     within: str = ""
+    beside: str = ""
     several: bool = False
+    sections: bool = False
+    always: bool = False
     select: Select | None = None
+    sha256: dict[str, str] = field(default_factory=dict)
+
+    def ends(self, split: str, language: str) -> tuple[str, ...]:
+        """The path ends of one split in one language."""
+        return tuple(self.path.format(split=name, **names(language)) for name in self.splits.get(split, ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +109,90 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One dataset. `hub` is None where the Hub has no copy; `obtain` says where the upstream files are to be had.
+    """Training data (`splits` train and dev, in one language) or the test data of a target.
 
-    rows: training / dev rows as published. published: the files to download where the Hub has none or a script only.
-    made_of: the dataset whose training split it has, and the one whose dev split, where these are two others.
+    kind: the task type; of test data also `translation`, `mining`, `answers`, `entities` (see `eval/rows.py`).
+    obtain: where the upstream files are to be had. rows: training / dev rows, or rows of one language, in words.
+    published: files to download where the Hub has no copy, or a loading script only. hub_files: a repository without
+    configurations, its commit, and files in it.
+    train_from: the dataset whose training split is used. hint: what to add to the message where nothing was found.
+    layout: the upstream files in words. languages: of test data, by suite. Splits of test data: in order of preference.
     """
 
     name: str
     kind: str
     licence: str
     obtain: str
-    hub: Hub | None
-    upstream: tuple[Upstream, ...]
     rows: str
+    hub: tuple[Hub, ...] = ()
+    files: tuple[Files, ...] = ()
     language: str = "en"
+    labels: tuple[str, ...] | None = None
+    splits: tuple[str, ...] = ("train", "dev")
     published: tuple[Published, ...] = ()
-    made_of: tuple[str, str] | None = None
+    hub_files: tuple[str, str, tuple[str, ...]] | None = None
+    train_from: str = ""
+    hint: str = ""
+    layout: str = ""
+    suites: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The language of the training data, or every language in which one of the suites scores it."""
+        return tuple(sorted({code for codes in self.suites.values() for code in codes})) or (self.language,)
+
+    @property
+    def training(self) -> bool:
+        """Whether it is for training: then all its splits come from one copy."""
+        return "dev" in self.splits
+
+
+def names(code: str) -> dict[str, str]:
+    """What the placeholders stand for; of an MLQA pair CONTEXT-QUESTION, else both languages are `code`.
+
+    {code} is a language's ISO 639-1 code, {iso3} its ISO 639-3 code, {ud} and {tydi} its English name as two of the
+    datasets write it, {context} and {question} the two languages of an MLQA pair.
+    """
+    context, _, question = code.partition("-")
+    return {
+        "code": code,
+        "iso3": ISO3.get(code, code),
+        "ud": UD_NAMES.get(code, code),
+        "tydi": TYDIQA_NAMES.get(code, code),
+        "context": context,
+        "question": question or context,
+    }
+
+
+# English names and ISO 639-3 codes in file names -> codes.
+_CODES = {
+    "iso3": {long: short for short, long in ISO3.items()},
+    "ud": {long: short for short, long in UD_NAMES.items()},
+    "tydi": {long: short for short, long in TYDIQA_NAMES.items()},
+}
+
+
+def code_in(pattern: str, name: str) -> str | None:
+    """The language that `name` is in, read with `pattern`; "" if it may hold any, None if it is not of the pattern."""
+    seen: set[str] = set()
+
+    def group(match: re.Match[str]) -> str:
+        key = match[1]
+        if key in seen:
+            return f"(?P={key})"
+        seen.add(key)
+        return f"(?P<{key}>[A-Za-z]+)"
+
+    match = re.fullmatch(re.sub(r"\\\{([a-z0-9]+)\\\}", group, re.escape(pattern)).replace(r"\*", ".*"), name)
+    if match is None:
+        return None
+    found = match.groupdict()
+    if "context" in found:
+        context, question = found["context"], found["question"]
+        return context if context == question else f"{context}-{question}"
+    return next((_CODES.get(key, {}).get(value, value) for key, value in found.items()), "")
+
+
+def shown(pattern: str) -> str:
+    """A name with xx for every placeholder, for people."""
+    return re.sub(r"\{[a-z0-9]+\}", "xx", pattern)

@@ -5,30 +5,35 @@ language has fewer). Only the files that hold these are downloaded.
 """
 
 from common.languages import ALL
-from data_prep.datasets.schema import Dataset, Hub
+from data_prep.datasets.schema import Dataset, Hub, splits
 from tasks.registry import TASK_TYPES
+from tasks.task import Task
 
-DUMP = "20231101"
 DEV_DOCUMENTS, TRAIN_DOCUMENTS = 200, 20_000
 
-WIKIPEDIA = tuple(
+TRAINING = tuple(
     Dataset(
         f"wiki_{code}",
         "mlm",
         "CC BY-SA 3.0 and GFDL",
         "https://dumps.wikimedia.org",
-        Hub(
-            "wikimedia/wikipedia",
-            f"{DUMP}.{code}",
-            ("train",),
-            ("train",),
-            ("id", "text"),
-            TASK_TYPES["mlm"].from_row,
-            documents=(DEV_DOCUMENTS, TRAIN_DOCUMENTS),
+        f"{TRAIN_DOCUMENTS:,} / {DEV_DOCUMENTS} articles",
+        (
+            Hub(
+                "wikimedia/wikipedia",
+                "20231101.{code}",
+                ("id", "text"),
+                TASK_TYPES["mlm"].from_row,
+                "b04c8d1ceb2f5cd4588862100d08de323dccfbaa",
+                splits("train", "train"),
+                documents=(DEV_DOCUMENTS, TRAIN_DOCUMENTS),
+            ),
         ),
-        (),
-        rows=f"{TRAIN_DOCUMENTS:,} / {DEV_DOCUMENTS} articles",
         language=code,
     )
     for code in ALL
+)
+TASKS = (  # all 50 languages on one head, or one language
+    Task("wiki", "mlm", "masked_accuracy", tuple(f"wiki_{code}" for code in ALL), language="mul"),
+    *(Task(f"wiki_{code}", "mlm", "masked_accuracy", (f"wiki_{code}",), language=code) for code in ALL),
 )

@@ -7,11 +7,13 @@ same, so that `tasks/encoding.py` may add the special tokens by itself.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import InputError
+from common.families import check_family
 from tasks.encoding import Pieces
 
 if TYPE_CHECKING:
@@ -56,6 +58,16 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"tokenizer {name}: does not work ({type(error).__name__}: {reason}); save it again") from None
     return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def check_encoder(name_or_folder: str) -> None:
+    """`InputError` if the config.json beside the tokenizer is of a family that cannot be trained."""
+    from transformers import PretrainedConfig
+
+    with suppress(OSError):  # a tokenizer alone: train.py asks for the encoder
+        values, _ = PretrainedConfig.get_config_dict(name_or_folder)
+        if "model_type" in values:
+            check_family(name_or_folder, values["model_type"])
 
 
 def _check(tokenizer: Any, name: str) -> None:

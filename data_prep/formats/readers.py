@@ -1,8 +1,8 @@
 """File formats: each reader yields (where, row), `where` being the file and row for messages, `row` a dict.
 
-Readers are lazy and know nothing of tasks (`convert.py` does). Text files are read as bytes and decoded line by line,
-so that a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as
-`datasets` counts). SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
+Readers are lazy and know nothing of datasets and tasks. Text files are read as bytes and decoded line by line, so that
+a broken byte or a truncated line is reported with its number (from 1; Parquet: row numbers from 0, as in `datasets`).
+SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2.0).
 """
 
 import contextlib
@@ -262,6 +262,21 @@ def squad_json(path: Path) -> Rows:
         raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
 
 
+def squad_paragraphs(path: Path) -> Rows:
+    """XQuAD-R's JSON: one row {"context", "sentence_breaks", "qas"} per paragraph."""
+    try:
+        document = jsontext.parse("\n".join(line for _, line in lines(path)))
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
+                    raise TypeError
+                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
+
+
 def words_tags(path: Path) -> Rows:
     """CCG in two columns: `words<TAB>tags`, both separated by spaces, one sentence a line."""
     for number, line in lines(path):
@@ -278,7 +293,7 @@ def _split(text: str) -> list[str]:
     return [item for item in text.split(" ") if item]
 
 
-_LEAF = re.compile(r"<L ([^<>]*)>")
+_LEAF = re.compile(r"\(<L (.*?)>\)(?=[\s)]|$)")  # a word may hold < and >, but no space
 
 
 def ccgbank_auto(path: Path) -> Rows:
@@ -295,7 +310,7 @@ def ccgbank_auto(path: Path) -> Rows:
             continue
         where = f"{path}: line {number}"
         leaves = [leaf.split() for leaf in _LEAF.findall(line)]
-        if not leaves or line.count("<L ") != len(leaves):
+        if not leaves or line.count("(<L ") != len(leaves):
             raise InputError(f"{where}: expected a CCGbank derivation with leaves `(<L CAT POS POS WORD CAT>)`")
         for leaf in leaves:
             if len(leaf) != 5:

@@ -6,7 +6,6 @@ Hidden folders are passed over; symbolic links are followed once.
 
 import itertools
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -90,13 +89,9 @@ class Folder:
                 raise InputError(f"{one}, {other}: two different files of one name; give a narrower {self.option}")
         return found
 
-    def ccgbank(self) -> dict[str, list[Path]]:
-        """Section (two digits) -> its `.auto` files, for files in .../NN/*.auto."""
-        sections: dict[str, list[Path]] = {}
-        for file in self.files:
-            if file.suffix == ".auto" and re.fullmatch(r"\d\d", file.parent.name):
-                sections.setdefault(file.parent.name, []).append(file)
-        return sections
+    def sums(self, files: Sequence[Path]) -> dict[str, str]:
+        """sha256 of each file by its path below the folder."""
+        return {file.relative_to(self.path).as_posix(): file_sha256(file) for file in files}
 
 
 def _walk(path: Path) -> list[Path]:

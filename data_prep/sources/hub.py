@@ -1,11 +1,11 @@
 """Files of the Hugging Face Hub: one commit, known bytes, no code from there.
 
-A repository is read at the commit of `catalogue/revisions.py`, or else at the one that `sources.lock.json` holds, or
-else at that of its main branch now, which the lock then keeps. Which files a split is made of is asked of `datasets`
-(`load_dataset_builder`, nothing is executed), once; sizes and checksums come from the Hub's API. Files are downloaded
-by `huggingface_hub` into its cache (HF_HOME), checked, and read from there, so that a second run needs no network and
-HF_HUB_OFFLINE=1 works. A repository that still holds a loading script on its main branch is read at the Hub's own
-conversion, `refs/convert/parquet`, whose commit is kept in the same way.
+A repository is read at the commit that its dataset names (`data_prep/datasets/`), or else at the one that
+`sources.lock.json` holds, or else at that of its main branch now, which the lock then keeps. Which files a split is
+made of is asked of `datasets` (`load_dataset_builder`, nothing is executed), once; sizes and checksums come from the
+Hub's API. Files are downloaded by `huggingface_hub` into its cache (HF_HOME), checked, and read from there, so that a
+second run needs no network and HF_HUB_OFFLINE=1 works. A repository that still holds a loading script on its main
+branch is read at the Hub's own conversion, `refs/convert/parquet`, whose commit is kept in the same way.
 
 `load_dataset` itself is not used: it fetches every split of a configuration (XNLI's machine-translated training data in
 15 languages), and offline it takes the newest commit in its cache, whichever that is.
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from common.errors import InputError
 from common.files import file_sha256
-from data_prep.datasets.revisions import REVISIONS
+from data_prep.datasets import REVISIONS
 from data_prep.formats import readers
 from data_prep.formats.readers import Rows
 from data_prep.sources.sources_lock import Lock

@@ -1,14 +1,16 @@
-"""Finding the training data: on the Hub, in a folder in the Hub's layout, or as the files that their makers publish.
+"""Finding data, for training and for evaluation: on the Hub, in a folder in its layout, or as upstream files.
 
-A *task* (`named_tasks.py`) names one or more datasets; what they are and where they come from stands in `catalogue/`.
-`locate` finds the files of one of them: on the Hub, in a local folder in the Hub's layout
-(`DIR/<namespace>/<name>/<config>/<split>-*.parquet`, also below `DIR/hub`), or as published, anywhere below `DIR`. Test
-splits are never read: their labels are withheld or would be spoilt by training on them.
+`locate` finds one split of one language of a dataset (`data_prep/datasets/`) in one place: a local folder in the Hub's
+layout (`DIR/<namespace>/<name>/<config>/<split>-*.parquet`, also below `DIR/hub`) or with the files as published,
+anywhere below `DIR`; or on the Hub. `locate_training` chooses among places for a dataset that is trained on,
+`eval/read.py` for one that is evaluated on. Training never reads test splits: their labels are withheld or would be
+spoilt by training on them.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -18,40 +20,53 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
-from data_prep import convert
-from data_prep.convert import Convert
-from data_prep.datasets.intermediate import INTERMEDIATE
-from data_prep.datasets.schema import Dataset, Hub, Select, Upstream
-from data_prep.datasets.targets import TARGETS
-from data_prep.datasets.wikipedia import WIKIPEDIA
+from data_prep.datasets import DATASETS
+from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
 from data_prep.formats import readers
-from data_prep.formats.readers import Reader, Rows
+from data_prep.formats.readers import RawRow, Reader, Rows
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
-from data_prep.sources.hub import fetch_split, shards
+from data_prep.sources.hub import fetch_files, fetch_split, shards
 from data_prep.sources.sources_lock import Lock
 from tasks.registry import TASK_TYPES
-
-OPEN_CONFIG = "configs/mtl_open.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """Something to read: a file, or rows of several. `files` are what its sha256 is taken of.
 
-    `total` is the number of rows, where it is cheap to know.
+    select: which rows belong to it; None for all.
+    total: the number of rows, where it is cheap to know.
     """
 
     name: str
-    rows: Callable[[], Rows]
+    read: Callable[[], Rows]
     convert: Convert
     files: tuple[Path, ...]
+    select: Callable[[RawRow], bool] | None = None
     total: int | None = None
+
+    def rows(self) -> Rows:
+        return self.read() if self.select is None else (item for item in self.read() if self.select(item[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One split of one language in one of a dataset's copies, in reading order.
+
+    `where` names it in messages, `origin` says in words where it comes from, `remark` what the user should know.
+    """
+
+    source: Hub | Files
+    parts: list[Part]
+    where: str
+    origin: str
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The parts of the two splits, in reading order, and in words where they come from."""
+    """The parts of the two splits to train on, in reading order, and in words where they come from."""
 
     train: list[Part]
     dev: list[Part]
@@ -61,19 +76,32 @@ class Located:
     remark: str = ""  # what the user should know about this copy
 
 
-DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in (*INTERMEDIATE, *TARGETS, *WIKIPEDIA)}
-
-# CCGbank's split (Hockenmaier and Steedman 2007): sections 02-21 to train, 00 to develop, 23 to test.
-CCGBANK_TRAIN = tuple(f"{section:02d}" for section in range(2, 22))
-CCGBANK_DEV = ("00",)
-
-
 class _Partial(InputError):
     """A copy that lacks a split."""
 
 
-def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None = None) -> Located:
-    """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub and the makers' servers.
+def locate(dataset: Dataset, split: str, language: str, place: Folder | Lock) -> Iterator[Copy]:
+    """The copies of a split in a language that `place` holds, in the dataset's order; nothing is read yet.
+
+    A `Lock` stands for the Hub: what is downloaded is recorded there. Where a folder has anything in the Hub's layout,
+    upstream files do not count (but see `Files.always`). Of a dataset for training all splits come from one copy, so a
+    copy that lacks another split is none.
+    Raises `InputError` if a file is ambiguous, a copy is incomplete, or the Hub cannot be reached.
+    """
+    serving = [hub for hub in dataset.hub if not hub.languages or language in hub.languages]
+    if isinstance(place, Lock):
+        yield from (_fetched(hub, split, language, place) for hub in serving[:1])
+        return
+    present = [hub for hub in dataset.hub if _hub_languages(dataset, hub, place)]
+    for files in dataset.files:
+        if files.always or not present:
+            yield from _upstream(dataset, files, split, language, place)
+    for hub in [hub for hub in serving if hub in present][:1]:
+        yield from _hub_layout(dataset, hub, split, language, place)
+
+
+def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None = None) -> Located:
+    """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub and upstream servers.
 
     What is downloaded is recorded in `lock` (default: that of the folder `data`), and lands in the Hub's cache or
     beside the lock file.
@@ -82,153 +110,36 @@ def locate(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None
     file is ambiguous, or if the Hub cannot be reached.
     """
     lock = lock or Lock(Path("data"))
-    if dataset.made_of is not None:
-        train, dev = (locate(DATASETS[name], sources, lock) for name in dataset.made_of)
-        return Located(train.train, dev.dev, f"{train.origin}; dev: {dev.origin}", dataset.licence, True)
+    other = locate_training(DATASETS[dataset.train_from], sources, lock) if dataset.train_from else None
     looked: list[str] = []
-    partial_copies: list[str] = []
+    problems: list[str] = []
     for source in sources:
-        if source is not None:
-            try:
-                found = _from_folder(dataset, source, looked)
-            except _Partial as error:
-                partial_copies.append(str(error))
-                continue
-        elif dataset.published:
-            folder = Folder.open(fetch_published(dataset.published, lock) / dataset.name)
-            found = _from_folder(dataset, folder, looked)
-        elif dataset.hub is not None:
-            found = _from_hub(dataset, dataset.hub, lock)
-        else:
+        if source is None and not dataset.published and not dataset.hub:
             looked.append("hub: has no copy")
-            found = None
-        if found is not None:
-            remarks = [*(f"passed over: {problem}" for problem in partial_copies), found.remark]
-            return replace(found, remark="; ".join(filter(None, remarks)))
-    raise InputError("; ".join(partial_copies) or _missing(dataset, looked))
-
-
-def _from_folder(dataset: Dataset, folder: Folder, looked: list[str]) -> Located | None:
-    names: list[str] = []
-    if dataset.hub is not None:
-        for base in (folder.path, folder.path / "hub"):
-            found = _hub_layout(dataset, dataset.hub, base)
-            if found is not None:
-                return found
-        splits = ",".join(dataset.hub.train + dataset.hub.dev)
-        names.append(f"{dataset.hub.id}/{dataset.hub.config}/{{{splits}}}-*.parquet")
-    for upstream in dataset.upstream:
-        ends = upstream.train + upstream.dev
-        files = _files(dataset, folder, upstream)
-        if files is not None:
-            train, dev = (
-                [
-                    _file_part(folder.path, path, upstream.read, upstream.convert, upstream.select, split)
-                    for path in paths
-                ]
-                for paths, split in zip(files, ("train", "dev"), strict=True)
-            )
-            return Located(train, dev, f"upstream files in {folder.path.name}/", dataset.licence, True)
-        names.append(", ".join(f"{upstream.within}*/.../{end}" if upstream.within else end for end in ends))
-    if dataset.name == "ccg":
-        sections = folder.ccgbank()
-        if sections:
-            return _ccgbank(dataset, folder.path, sections)
-        names.append("AUTO/NN/*.auto")
-    looked.append(f"below {folder.path}: {'; '.join(names)}")
-    return None
-
-
-def _files(dataset: Dataset, folder: Folder, upstream: Upstream) -> tuple[list[Path], list[Path]] | None:
-    """The training and the dev files, or None if one of the two is not there."""
-    if upstream.several:
-        train, dev = (folder.all(ends, upstream.within) for ends in (upstream.train, upstream.dev))
-        return (train, dev) if train and dev else None
-    found = folder.find(upstream.train + upstream.dev, upstream.within, dataset.name)
-    return None if found is None else (found[: len(upstream.train)], found[len(upstream.train) :])
-
-
-def _selected(rows: Callable[[], Rows], select: Select | None, split: str) -> Rows:
-    return (item for item in rows() if select is None or select(item[1], split))
-
-
-def _from_hub(dataset: Dataset, hub: Hub, lock: Lock) -> Located:
-    splits: list[list[Part]] = []
-    revision = ""
-    for split, names in (("train", hub.train), ("dev", hub.dev)):
-        parts = []
-        for name in names:
-            rows = sum(hub.documents) if hub.documents else None
-            fetched = fetch_split(hub.id, hub.config, name, lock, rows)
-            revision = fetched.revision
-            files = [
-                _part(f"{hub.id}/{path}", file, read, hub.convert, hub.select, split)
-                for path, read, file in zip(fetched.names, fetched.rows(hub.columns), fetched.paths, strict=True)
-            ]
-            parts += [_documents(files, hub.documents, split)] if hub.documents else files
-        splits.append(parts)
-    return Located(splits[0], splits[1], f"Hub: {hub.id}, {hub.config}, commit {revision}", dataset.licence, True)
-
-
-def _documents(files: list[Part], documents: tuple[int, int], split: str) -> Part:
-    """Of the rows of several files in order, the first ones (dev) or those that follow (train), as one part."""
-    dev, train = documents
-    first, last = (0, dev) if split == "dev" else (dev, dev + train)
-    needed: list[Part] = []
-    there = 0
-    for part in files:  # the same files for both splits, and no more of them than hold these rows
-        if there < dev + train:
-            needed.append(part)
-            there += part.total or 0
-
-    def rows() -> Rows:
-        return islice(chain.from_iterable(part.rows() for part in needed), first, last)
-
-    name = f"{needed[0].name}, rows {first} to {last}"
-    paths = tuple(path for part in needed for path in part.files)
-    return Part(name, rows, needed[0].convert, paths, max(0, min(last, there) - first))
-
-
-def _hub_layout(dataset: Dataset, hub: Hub, base: Path) -> Located | None:
-    folder = base / hub.id / hub.config
-    if not folder.is_dir():
-        return None
-    splits: list[list[Part]] = []
-    for split, names in (("train", hub.train), ("dev", hub.dev)):
-        parts = []
-        for name in names:
-            paths = shards(folder, name, dataset.name, whole=hub.documents is None)
-            if not paths:
-                raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
-            for shard in paths:
-                read = partial(readers.parquet, columns=hub.columns)
-                parts.append(_file_part(base, shard, read, hub.convert, hub.select, split))
-        if hub.documents is not None:
-            parts = [_documents(parts, hub.documents, split)]
-        splits.append(parts)
-    return Located(splits[0], splits[1], f"Hub layout in {base.name}/: {hub.id}, {hub.config}", dataset.licence, True)
-
-
-def _ccgbank(dataset: Dataset, base: Path, sections: dict[str, list[Path]]) -> Located:
-    splits = []
-    absent: list[str] = []
-    for wanted in (CCGBANK_TRAIN, CCGBANK_DEV):
-        missing = [section for section in wanted if section not in sections]
-        if len(missing) == len(wanted):
-            raise InputError(
-                f"dataset ccg: CCGbank .auto files below {base}, but none in sections {wanted[0]} to {wanted[-1]}"
-                " (02-21 are training, 00 is dev); for another split write two-column files ccg/NAME.train.tsv"
-                " and ccg/NAME.dev.tsv"
-            )
-        absent += missing
-        paths = [path for section in wanted for path in sections.get(section, [])]
-        splits.append([_file_part(base, path, readers.ccgbank_auto, convert.tag) for path in paths])
-    remark = f"CCGbank's sections {', '.join(absent)} are not there" if absent else ""
-    return Located(splits[0], splits[1], "CCGbank, sections 02-21 and 00", dataset.licence, True, remark)
+            continue
+        place = source or (downloaded(dataset, lock) if dataset.published else lock)
+        try:
+            found = [next(locate(dataset, split, dataset.language, place), None) for split in dataset.splits]
+        except _Partial as error:
+            problems.append(str(error))
+            continue
+        copies = [copy for copy in found if copy is not None]
+        if len(copies) == len(found):
+            remarks = [*(f"passed over: {problem}" for problem in problems), *(copy.remark for copy in copies)]
+            parts, origin = [copy.parts for copy in copies], copies[0].origin
+            if other is not None:
+                parts, origin = [other.train, *parts], f"{other.origin}; dev: {origin}"
+            return Located(parts[0], parts[1], origin, dataset.licence, True, "; ".join(filter(None, remarks)))
+        if isinstance(place, Folder):
+            looked.append(f"below {place.path}: {'; '.join(_wanted(dataset))}")
+    on_hub = f", or give --source hub ({dataset.hub[0].id})" if dataset.hub else ""
+    hint = f". {dataset.hint}" if dataset.hint else ""
+    missing = f"dataset {dataset.name}: not found (looked for: {' | '.join(looked)})"
+    raise InputError("; ".join(problems) or f"{missing}. Get it from {dataset.obtain}{on_hub}{hint}")
 
 
 def own(kind: str, train: str, dev: str, name: str) -> Located:
-    """A user's own files, named in the run config: JSONL in the canonical fields of `kind` (`convert.py`).
+    """A user's own files, named in the run config: JSONL in the canonical fields of `kind` (`tasks/<kind>/data.py`).
 
     Another suffix than .jsonl means plain text, a line each (mlm), or words<TAB>tags (tag).
     """
@@ -246,29 +157,145 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
 
 
-def _file_part(
-    base: Path, path: Path, read: Reader, make: Convert, select: Select | None = None, split: str = ""
+def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder:
+    """The folder with the upstream files of a dataset that the Hub has no copy of, downloaded."""
+    if dataset.hub_files is not None:
+        name, _, files = dataset.hub_files
+        _, paths = fetch_files(name, files, lock)
+        return Folder.open(paths[0].parents[files[0].count("/")], option)
+    return Folder.open(fetch_published(dataset.published, lock) / dataset.name, option)
+
+
+def languages_in(dataset: Dataset, folder: Folder) -> list[str]:
+    """Every language of which a folder may hold something, by the names of its files, sorted."""
+    found = {code for hub in dataset.hub for code in _hub_languages(dataset, hub, folder)}
+    for files in dataset.files:
+        for name in chain.from_iterable(files.splits.get(split, ()) for split in dataset.splits):
+            pattern = files.path.replace("{split}", name)
+            for path in folder.matching(re.sub(r"\{[a-z0-9]+\}", "*", pattern), files.within):
+                code = code_in(pattern, "/".join(path.parts[-len(pattern.split("/")) :]))
+                found |= set(dataset.languages) if code == "" else {code} if code else set()
+    return sorted(found)
+
+
+def _hub_languages(dataset: Dataset, hub: Hub, folder: Folder) -> set[str]:
+    """The languages of a repository that have a configuration in the Hub's layout; in training only the one counts."""
+    configs = {path.name for base in _bases(folder) for path in (base / hub.id).glob("*") if path.is_dir()}
+    if dataset.training:
+        return {dataset.language} if hub.config.format(**names(dataset.language)) in configs else set()
+    codes = {code_in(hub.config, name) for name in configs} - {None}
+    return set(dataset.languages) if "" in codes else {code for code in codes if code}
+
+
+def _bases(folder: Folder) -> tuple[Path, Path]:
+    return folder.path, folder.path / "hub"
+
+
+def _wanted(dataset: Dataset) -> list[str]:
+    """What is looked for in a folder, in words."""
+    wanted = []
+    for hub in dataset.hub[:1]:
+        splits = ",".join(name for split in dataset.splits for name in hub.splits[split])
+        wanted.append(f"{hub.id}/{hub.config.format(**names(dataset.language))}/{{{splits}}}-*.parquet")
+    for files in dataset.files:
+        ends = [end for split in dataset.splits for end in files.ends(split, dataset.language)]
+        ends = [files.path.format(split="NN")] if files.sections else ends
+        if ends:
+            wanted.append(", ".join(f"{files.within}*/.../{end}" if files.within else end for end in ends))
+    return wanted
+
+
+def _selected(source: Hub | Files, split: str, language: str) -> Callable[[RawRow], bool] | None:
+    select = source.select
+    return None if select is None else lambda row: select(row, split, language)
+
+
+def _part(
+    name: str, path: Path, read: Callable[[], Rows], source: Hub | Files, split: str, language: str, beside: str = ""
 ) -> Part:
-    name = path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
-    return _part(name, path, partial(read, path), make, select, split)
-
-
-def _part(name: str, path: Path, rows: Callable[[], Rows], make: Convert, select: Select | None, split: str) -> Part:
     total = None
-    if path.suffix == ".parquet" and select is None:
+    if path.suffix == ".parquet" and source.select is None:
         with contextlib.suppress(pa.ArrowException, OSError):  # a damaged file is reported when it is read
             total = pq.ParquetFile(path).metadata.num_rows
-    return Part(name, partial(_selected, rows, select, split), make, (path,), total)
+    files = (path, path.with_suffix(beside)) if beside else (path,)
+    return Part(name, read, source.convert, files, _selected(source, split, language), total)
 
 
-def _missing(dataset: Dataset, looked: list[str]) -> str:
-    where = f"not found (looked for: {' | '.join(looked)})"
-    if dataset.name == "ccg":
-        return (
-            f"dataset ccg: {where}. CCGbank is LDC2005T13, under a paid licence, {dataset.obtain};"
-            " add --source DIR with DIR/.../ccg/NAME.train.tsv and NAME.dev.tsv (words<TAB>tags, one sentence a line)"
-            " or CCGbank's own .../AUTO/NN/*.auto, or give `train` and `dev` in the config;"
-            f" {OPEN_CONFIG} runs without it"
-        )
-    hub = f", or give --source hub ({dataset.hub.id})" if dataset.hub else ""
-    return f"dataset {dataset.name}: {where}. Get it from {dataset.obtain}{hub}"
+def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
+    config, revision, parts = hub.config.format(**names(language)), "", []
+    for name in hub.splits[split]:
+        fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
+        revision = fetched.revision
+        for path, read, file in zip(fetched.names, fetched.rows(hub.columns), fetched.paths, strict=True):
+            parts.append(_part(f"{hub.id}/{path}", file, read, hub, split, language))
+    if hub.documents is not None:
+        parts = [_documents(parts, hub.documents, split)]
+    return Copy(hub, parts, f"{hub.id}, {config}, {name}", f"Hub: {hub.id}, {config}, commit {revision}")
+
+
+def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Folder) -> Iterator[Copy]:
+    config = hub.config.format(**names(language))
+    for base in _bases(place):
+        folder = base / hub.id / config
+        if not folder.is_dir():
+            continue
+        parts = []
+        for name in hub.splits.get(split, ()):
+            paths = shards(folder, name, dataset.name, whole=hub.documents is None)
+            if not paths and dataset.training:
+                raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
+            for path in paths:
+                read = partial(readers.parquet, path, hub.columns)
+                parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
+        if parts:
+            where = str(parts[0].files[0])
+            if hub.documents is not None:
+                parts = [_documents(parts, hub.documents, split)]
+            yield Copy(hub, parts, where, f"Hub layout in {base.name}/: {hub.id}, {config}")
+            return
+
+
+def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder: Folder) -> Iterator[Copy]:
+    together = dataset.splits if dataset.training else (split,)
+    ends = {name: files.ends(name, language) for name in together}
+    remark = ""
+    if not all(ends.values()):
+        return
+    if files.sections:
+        found = {name: [folder.matching(end, files.within) for end in ends[name]] for name in together}
+        paths = {name: list(chain.from_iterable(sections)) for name, sections in found.items()}
+        absent = [section for section, here in zip(files.splits[split], found[split], strict=True) if not here]
+        remark = f"{dataset.name}: sections {', '.join(absent)} are not there" if absent else ""
+    elif files.several:
+        paths = {name: folder.all(ends[name], files.within) for name in together}
+    else:
+        one = folder.find(tuple(chain.from_iterable(ends.values())), files.within, dataset.name)
+        paths = {name: [(one or []).pop(0) for _ in ends[name]] if one else [] for name in together}
+    if not all(paths.values()):
+        return
+    parts = []
+    for path in paths[split]:
+        if files.beside and not path.with_suffix(files.beside).is_file():
+            raise InputError(f"{path.with_suffix(files.beside)}: missing; it belongs to {path.name}")
+        name = path.relative_to(folder.path).as_posix()
+        parts.append(_part(name, path, partial(files.read, path), files, split, language, files.beside))
+    yield Copy(files, parts, str(paths[split][0]), f"upstream files in {folder.path.name}/", remark)
+
+
+def _documents(files: list[Part], documents: tuple[int, int], split: str) -> Part:
+    """Of the rows of several files in order, the first ones (dev) or those that follow (train), as one part."""
+    dev, train = documents
+    first, last = (0, dev) if split == "dev" else (dev, dev + train)
+    needed: list[Part] = []
+    there = 0
+    for part in files:  # the same files for both splits, and no more of them than hold these rows
+        if there < dev + train:
+            needed.append(part)
+            there += part.total or 0
+
+    def rows() -> Rows:
+        return islice(chain.from_iterable(part.read() for part in needed), first, last)
+
+    paths = tuple(path for part in needed for path in part.files)
+    total = max(0, min(last, there) - first)
+    return replace(needed[0], name=f"{needed[0].name}, rows {first} to {last}", read=rows, files=paths, total=total)

@@ -23,39 +23,20 @@ from tqdm import tqdm
 from common import files
 from common import run_config as configs
 from common.errors import InputError
+from data_prep.datasets import DATASETS
 from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import DATASETS, locate
+from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
+from eval.driver.options import FIXED, Options
 from eval.inference.encoder import Subject
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, setup
-from mtl.run.run_lock import Lock
+from mtl.run.run_lock import RunLock
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
-_FIXED = ("name", "output", "data", "encoder")  # fields of the config that the driver sets
-_IRRELEVANT = (*_FIXED, "notes", "log_every", "silence")  # fields that do not change the result
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of all target runs; `InputError` for an override of a field that the driver sets.
-
-    overrides: `--set` of every run; prepared: output folder of data_prep; sources: its sources ("hub" or folders, first
-    match wins); processes: GPUs, or CPU ranks.
-    """
-
-    overrides: tuple[str, ...]
-    prepared: Path
-    sources: tuple[str, ...]
-    processes: int
-
-    def __post_init__(self) -> None:
-        for override in self.overrides:
-            field = override.partition("=")[0].partition(".")[0]
-            if field in _FIXED:
-                raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
+_IRRELEVANT = (*FIXED, "notes", "log_every", "silence")  # fields that do not change the result
 
 
 @dataclass(frozen=True)
@@ -70,7 +51,7 @@ class Stage:
     folder: Path
     encoder: Path
     head: tuple[str, str] | None  # (task here, FOLDER:TASK)
-    settings: Settings
+    options: Options
     first: Path
     fingerprint: str
 
@@ -83,24 +64,24 @@ class Stage:
         values = [
             f"name={self.folder.name}",
             f"output={self.folder.parent}",
-            f"data={self.settings.prepared}",
+            f"data={self.options.prepared}",
             f"encoder={self.encoder}",
         ]
         if self.head is not None:
             values.append(f"tasks.{self.head[0]}.head={self.head[1]}")
         if not subprocesses.GPU:
             values.append("deepspeed=zero2_cpu.json")
-        return [argument for value in (*values, *self.settings.overrides) for argument in ("--set", value)]
+        return [argument for value in (*values, *self.options.overrides) for argument in ("--set", value)]
 
     def request(self) -> dict[str, Any]:
         """What the run depends on, except the training data."""
-        written = configs.load(self.config, list(self.settings.overrides)).model_dump(mode="json")
+        written = configs.load(self.config, list(self.options.overrides)).model_dump(mode="json")
         config = {key: value for key, value in written.items() if key not in _IRRELEVANT}
         config["tasks"] = [{k: v for k, v in entry.items() if k != "head"} for entry in written["tasks"]]
         return {"start": self.fingerprint, "config": config}
 
     def tasks(self) -> list[str]:
-        return [task.name for task in load(self.config, list(self.settings.overrides))[1]]
+        return [task.name for task in load(self.config, list(self.options.overrides))[1]]
 
     @property
     def done(self) -> bool:
@@ -118,29 +99,29 @@ class Stage:
 
     def prepare(self) -> None:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
-        arguments = ["--config", self.config, "--out", str(self.settings.prepared)]
-        arguments += [argument for source in self.settings.sources for argument in ("--source", source)]
-        encoder = [f"encoder={self.first}", *self.settings.overrides]
+        arguments = ["--config", self.config, "--out", str(self.options.prepared)]
+        arguments += [argument for source in self.options.sources for argument in ("--source", source)]
+        encoder = [f"encoder={self.first}", *self.options.overrides]
         sets = [argument for value in encoder for argument in ("--set", value)]
         subprocesses.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
 
     def supplied(self) -> list[str]:
         """Notes on data that come from another than the first source."""
-        first, *others = self.settings.sources
+        first, *others = self.options.sources
         found = []
-        for task in load(self.config, list(self.settings.overrides))[1] if others else ():
+        for task in load(self.config, list(self.options.overrides))[1] if others else ():
             for name in task.datasets:
-                source = first if task.train else next((s for s in self.settings.sources if _has(s, name)), first)
+                source = first if task.train else next((s for s in self.options.sources if _has(s, name)), first)
                 if source != first:
                     found.append(f"target training on {name} of {source}, as {first} lacks it")
         return found
 
     def _plan(self) -> Plan:
         """The plan of the run, from the prepared data; its initial encoder need not exist yet."""
-        values = [f"data={self.settings.prepared}", f"encoder={self.first}"]
+        values = [f"data={self.options.prepared}", f"encoder={self.first}"]
         if not subprocesses.GPU:
             values.append("deepspeed=zero2_cpu.json")
-        return setup.read(self.config, [*values, *self.settings.overrides]).plan
+        return setup.read(self.config, [*values, *self.options.overrides]).plan
 
     def work(self) -> int:
         """Cost of the run in forward passes of examples: three per example (backward counts twice)."""
@@ -164,7 +145,7 @@ class Stage:
             reported = done
 
         log = self.folder.with_name(f"{self.folder.name}.log")
-        subprocesses.deepspeed(self.settings.processes, ["--config", self.config, *self.arguments()], log, watch)
+        subprocesses.deepspeed(self.options.processes, ["--config", self.config, *self.arguments()], log, watch)
         if not (self.folder / "done").is_file():
             raise InputError(f"{self.name}: target training ended before its last step (log: {log})")
         advance(total - reported)
@@ -172,9 +153,9 @@ class Stage:
 
     def _put_aside(self) -> Path:
         """Renames the run folder to NAME.1 (2, ...); `InputError` while another run works in it."""
-        lock, _ = Lock.take(self.folder, Member.here(0))
+        lock, _ = RunLock.take(self.folder, Member.here(0))
         kept = files.put_aside(self.folder)
-        Lock(kept, lock.token).release_all()
+        RunLock(kept, lock.token).release_all()
         return kept
 
     def _share(self) -> float:
@@ -204,7 +185,7 @@ class Stage:
             "optimizer": run["optimizer"],
             "max_length": run["max_length"],
             "seed": run["seed"],
-            "overrides": list(self.settings.overrides),
+            "overrides": list(self.options.overrides),
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,
@@ -216,13 +197,13 @@ def _has(source: str, dataset: str) -> bool:
     if source == "hub":
         return True
     try:
-        locate(DATASETS[dataset], [Folder.open(Path(source))])
+        locate_training(DATASETS[dataset], [Folder.open(Path(source))])
     except InputError:
         return False
     return True
 
 
-def chain(names: Sequence[str], subject: Subject, base: Path, settings: Settings) -> list[Stage]:
+def chain(names: Sequence[str], subject: Subject, base: Path, options: Options) -> list[Stage]:
     """The runs of a target's training, in order; `base` holds the run folders."""
     stages: list[Stage] = []
     first = encoder = subject.folder.resolve()
@@ -230,8 +211,8 @@ def chain(names: Sequence[str], subject: Subject, base: Path, settings: Settings
     for name in names:
         if stages:
             before = stages[-1]
-            (old,), (new,) = before.tasks(), load(f"targets/{name}", list(settings.overrides))[1]
+            (old,), (new,) = before.tasks(), load(f"targets/{name}", list(options.overrides))[1]
             encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
             fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
-        stages.append(Stage(name, (base / name).resolve(), encoder, head, settings, first, fingerprint))
+        stages.append(Stage(name, (base / name).resolve(), encoder, head, options, first, fingerprint))
     return stages

@@ -89,7 +89,7 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
             raise InputError(one)
     compute(
         job, loaded, subject,
-        share=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
+        shard=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
     )  # fmt: skip
     progress.write()
 

@@ -1,7 +1,7 @@
 """Vectors and predictions of one target with one encoder, in pieces that are kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
-    compute(job, loaded, subject, share=(0, 1), ...)        # what job.folder lacks
+    compute(job, loaded, subject, shard=(0, 1), ...)        # what job.folder lacks
 
 A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). Finished
 pieces are reused, so an interrupted target resumes at the language it had reached. Several processes share every piece:
@@ -19,11 +19,9 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from eval.inference.embed import embed_parts
 from eval.inference.encoder import Subject
-from eval.inference.predict import Share, predict
-from eval.retrieval.mining import Corpus
-from eval.rows import Corpora, Data, Loaded
+from eval.inference.predict import Shard, predict
+from eval.rows import Corpora, Corpus, Data, Loaded
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 
@@ -91,6 +89,11 @@ def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length:
     return found
 
 
+def size(loaded: Loaded, by_head: bool) -> int:
+    """Number of texts to embed or examples to predict."""
+    return sum(piece.size for piece in pieces(loaded, by_head))
+
+
 def of_job(job: Job, loaded: Loaded) -> list[Piece]:
     """`pieces` with the settings of a job."""
     return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
@@ -110,33 +113,33 @@ def compute(
     loaded: Loaded,
     subject: Subject,
     *,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     wait: Callable[[], Any] = lambda: None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> None:
-    """Computes this share of the pieces that `job.folder` lacks; `wait` is a barrier of all processes."""
+    """Computes this shard of the pieces that `job.folder` lacks; `wait` is a barrier of all processes."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     every = of_job(job, loaded)
     missing = [piece for piece in every if not finished(folder, piece)]
-    if share[0] == 0:
+    if shard[0] == 0:
         progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
     wait()  # all have listed the folder before rank 0 changes it
     for piece in missing:
         truncated: Counter[str] = Counter()
         try:
             if piece.texts is None:
-                _predict(job, piece, subject, folder, share, truncated, progress)
+                _predict(job, piece, subject, folder, shard, truncated, progress)
             else:
-                _embed(job, piece, subject, folder, share, wait, truncated, progress)
+                _embed(job, piece, subject, folder, shard, wait, truncated, progress)
         except (RuntimeError, MemoryError) as error:
             if not memory_estimate.ran_out(error):
                 raise
             advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
             raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
         wait()
-        if share[0] == 0:
-            _join(folder, piece, share[1], truncated)
+        if shard[0] == 0:
+            _join(folder, piece, shard[1], truncated)
         wait()
 
 
@@ -172,24 +175,26 @@ def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
 
 
 def _predict(
-    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, truncated: Counter[str], progress: Any
+    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
 ) -> None:
     ready(job, subject)
     head = subject.heads[str(job.head)]
     found = predict(
         subject.encoder, subject.tokenizer, head, piece.examples,
-        share=share, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
+        shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
     )  # fmt: skip
-    part = folder / f"{piece.name}.part{share[0]}"
+    part = folder / f"{piece.name}.part{shard[0]}"
     part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
 
 
 def _embed(
-    job: Job, piece: Piece, subject: Subject, folder: Path, share: Share, wait: Any, truncated: Any, progress: Any
+    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
 ) -> None:
+    from eval.inference.embed import embed_parts
+
     assert piece.texts is not None
     part = folder / f"{piece.name}.part"
-    if share[0] == 0:
+    if shard[0] == 0:
         shape = (len(piece.texts), subject.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
         _reserve(part)
@@ -198,7 +203,7 @@ def _embed(
     for indices, some in embed_parts(
         subject.encoder, subject.tokenizer, piece.texts,
         layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
-        share=share, truncated=truncated,
+        shard=shard, truncated=truncated,
     ):  # fmt: skip
         whole[indices] = some
         progress(len(indices))

@@ -3,7 +3,7 @@
 XTREME's sentence vector is the mean over all tokens, `<s>` and `</s>` included, of the output of layer 14 of XLM-R
 Large's 24; `default_layer` scales that to other depths. Layers above the highest one requested are not computed.
 
-Batches are formed over the whole list of rows, independent of the number of processes. With `share` = (rank, N) each of
+Batches are formed over the whole list of rows, independent of the number of processes. With `shard` = (rank, N) each of
 N processes takes every N-th whole batch, so that the vectors are bitwise identical to those of one process.
 """
 
@@ -21,7 +21,7 @@ from common.errors import InputError
 from eval.inference.predict import fetch
 from mtl.data.packing import PackedBatch
 from mtl.data.task_data import special_of
-from mtl.evaluation.inference import Share, packed, passes
+from mtl.evaluation.inference import Shard, packed, passes
 from mtl.model.encoder import encode_each
 from tasks.encoding import Encoding, encode_texts
 
@@ -43,7 +43,7 @@ def embed(
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> np.ndarray:
@@ -51,7 +51,7 @@ def embed(
     return embed_layers(
         encoder, tokenizer, texts,
         layers=[layer], pooling=pooling, max_length=max_length, micro_tokens=micro_tokens,
-        share=share, truncated=truncated, progress=progress,
+        shard=shard, truncated=truncated, progress=progress,
     )[0]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def embed_layers(
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> np.ndarray:
@@ -75,11 +75,11 @@ def embed_layers(
     encoders of LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised.
 
     The result takes layers * texts * H * 4 bytes: 102 MB for 25 layers of 1,000 texts, H = 1024; on the device only one
-    layer of one batch of `micro_tokens` is held. With a `share` the rows of other processes are 0, so that processes
+    layer of one batch of `micro_tokens` is held. With a `shard` the rows of other processes are 0, so that processes
     can be summed. `progress` is called with the number of texts done; longer texts are truncated and counted.
     """
     vectors = np.zeros((len(layers), len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, shard, truncated):
         vectors[:, rows] = some
         progress(len(rows))
     return vectors
@@ -94,12 +94,12 @@ def embed_parts(
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     truncated: Counter[str] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices into `texts` int64 [n], vectors float32 [n, H]) of each batch of this share; `layer` None: the last."""
+    """(indices into `texts` int64 [n], vectors float32 [n, H]) of each batch of this shard; `layer` None: the last."""
     layers = [encoder.config.num_hidden_layers if layer is None else layer]
-    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, share, truncated):
+    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, shard, truncated):
         yield rows, some[0]
 
 
@@ -112,10 +112,10 @@ def _pooled(
     pooling: str,
     max_length: int,
     micro_tokens: int,
-    share: Share,
+    shard: Shard,
     truncated: Counter[str] | None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices into `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this share."""
+    """(indices into `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this shard."""
     assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
     pooler: Any = getattr(encoder, "pooler", None)
     if pooling == "pooler" and pooler is None:
@@ -124,7 +124,7 @@ def _pooled(
     rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
     special = special_of(tokenizer)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
-    for (group,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, share):
+    for (group,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, shard):
         batch = packed(encoder, partial(fetch, rows, ()), group, special)
         vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None

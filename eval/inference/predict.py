@@ -1,6 +1,6 @@
 """Predictions of a head for the examples of a target: labels, choices, tags of words, answers.
 
-found = predict(encoder, tokenizer, head, examples, share=(0, 2))       # {index: prediction} of half of them
+found = predict(encoder, tokenizer, head, examples, shard=(0, 2))       # {index: prediction} of half of them
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from common.columns import Columns
 from mtl.data.packing import columns_of
 from mtl.data.task_data import special_of
-from mtl.evaluation.inference import Share, score
+from mtl.evaluation.inference import Shard, score
 from mtl.model.saved_heads import LoadedHead
 from tasks.base import Example
 from tasks.encoding import Encoding, Row
@@ -27,14 +27,14 @@ def predict(
     head: LoadedHead,
     examples: Sequence[Example],
     *,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     micro_tokens: int = 16384,
     truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> dict[int, Any]:
-    """{index: prediction} of this share of `examples`, which have the head's task type; see `Head.decode`.
+    """{index: prediction} of this shard of `examples`, which have the head's task type; see `Head.decode`.
 
-    `truncated` counts truncations in all examples, not only in this share.
+    `truncated` counts truncations in all examples, not only in this shard.
     """
     task_type = TASK_TYPES[head.kind]
     to = Encoding(head.max_length, head.labels, truncated=Counter() if truncated is None else truncated)
@@ -51,7 +51,7 @@ def predict(
         lengths,
         special_of(tokenizer),
         micro_tokens=micro_tokens,
-        share=share,
+        shard=shard,
     )
     for one in scored:
         own = [(rows[number], scores) for number, scores in zip(one.rows, one.scores, strict=True)]

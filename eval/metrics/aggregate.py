@@ -16,8 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.metrics import score
-from eval.official import GROUPS
-from eval.suites import OFFICIAL, Target
+from eval.suites import GROUPS, OFFICIAL, Target
 
 Metrics = dict[str, Any]  # one language of one target: metrics by name, "n", optionally "chance"
 PROTOCOL: dict[str, Any] = {

@@ -7,12 +7,11 @@ import pandas as pd
 
 import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.official import GROUPS
 from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
 from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
-from eval.suites import Target
+from eval.suites import GROUPS, Target
 
 _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that share the cells of one table by language
 _RETRIEVED = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eval.metrics import aggregate
-from eval.official import GROUPS
 from eval.report.compare import Classes, Comparison, Value, View, headline, title
 from eval.report.families import language
 from eval.report.load import Entry
-from eval.suites import OFFICIAL, Target
+from eval.suites import GROUPS, OFFICIAL, Target
 
 
 @dataclass(frozen=True)

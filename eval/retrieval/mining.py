@@ -16,12 +16,13 @@ before backward and earlier sentence first (there in no order); the threshold ne
 and if all pairs together are best it is the lowest score (there an IndexError).
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from eval.rows import Corpus
 
 NEIGHBOURS = 4
 PROTOCOL: dict[str, Any] = {
@@ -33,33 +34,6 @@ PROTOCOL: dict[str, Any] = {
 
 Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], places int [n, k]), as `neighbors.top_k` returns
 Pair = tuple[str, str]  # (id of the source sentence, id of the target sentence)
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """One side: `ids[i]` names `sentences[i]`."""
-
-    ids: Sequence[str]
-    sentences: Sequence[str]
-
-    def __post_init__(self) -> None:
-        if len(self.ids) != len(self.sentences):
-            raise ValueError(f"{len(self.ids)} ids for {len(self.sentences)} sentences")
-
-    def distinct(self) -> np.ndarray:
-        """Places int64 [m] of the first occurrence of each different sentence: what is embedded and searched."""
-        first: dict[str, int] = {}
-        for place, sentence in enumerate(self.sentences):
-            first.setdefault(sentence, place)
-        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
-
-    def unrepeated(self) -> np.ndarray:
-        """bool [m], aligned with `distinct()`: whether the sentence occurs once (white space around it set aside).
-
-        The script drops a sentence that occurs twice from both the pairs and the ids, and leaves the gold as it is.
-        """
-        counts = Counter(sentence.strip() for sentence in self.sentences)
-        return np.array([counts[self.sentences[place].strip()] == 1 for place in self.distinct()], dtype=bool)
 
 
 @dataclass(frozen=True)

@@ -7,38 +7,39 @@ all languages read, so with fewer languages than eleven the task is an easier on
 Mewsli-X: mentions in WikiNews sentences, and one pool of entity descriptions in 50 languages.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from common import fields, jsontext
+from common import fields
 from common.errors import InputError
 from common.fields import shorten
-from data_prep import mewsli
+from data_prep.datasets.lareqa import passage_text
+from data_prep.datasets.mewslix import CANDIDATES, entity_text, mention_text
+from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
-from data_prep.passages import passage_text
-from eval.places import Local
-from eval.rows import Candidate, Loaded, NotThere, Query
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import locate
+from eval.rows import Candidate, Loaded, NotThere, Query, Rows
 
 
-def read_lareqa(place: Local, languages: Sequence[str]) -> Loaded:
+def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loaded:
     """Queries of each language; ids are QUESTION_xx and, of candidates, xx_PARAGRAPH_SENTENCE, all from 1, 1 and 0."""
     loaded = Loaded("validation", {}, {})
     questions: dict[str, list[tuple[str, str]]] = {}
     right: dict[str, list[str]] = {}
-    for code in languages or place.testset.languages:
-        found = place.paths(f"xquad-r/{code}.json")
-        if not found:
+    for code in languages or testset.languages:
+        copy = next(locate(testset, "validation", code, folder), None)
+        if copy is None:
             continue
-        loaded.files[code] = place.files(found)
+        loaded.files[code] = folder.sums(copy.parts[0].files)
         questions[code] = []
         outside = 0
-        for number, (where, paragraph) in enumerate(_paragraphs(found[0]), 1):
+        for number, (where, paragraph) in enumerate(copy.parts[0].rows(), 1):
             context = fields.text(paragraph, "context", where)
             breaks = _breaks(paragraph, len(context), where)
             sentences = [context[start:end] for start, end in breaks]
-            names = [f"{code}_{number}_{place_}" for place_ in range(len(sentences))]
+            names = [f"{code}_{number}_{i}" for i in range(len(sentences))]
             loaded.pool += [
                 Candidate(name, passage_text(s, context), code) for name, s in zip(names, sentences, strict=True)
             ]
@@ -57,33 +58,17 @@ def read_lareqa(place: Local, languages: Sequence[str]) -> Loaded:
                 same = [n for n, s in zip(names, sentences, strict=True) if s == sentences[inside[0]]]
                 right.setdefault(name, []).extend(same)
         if not questions[code]:
-            raise InputError(f"{found[0]}: no question whose answer begins in a sentence; is it XQuAD-R's file?")
+            raise InputError(f"{copy.where}: no question whose answer begins in a sentence; is it XQuAD-R's file?")
         if outside:
-            loaded.notes.append(f"{found[0]}: {outside} questions left out: their answer begins in no sentence")
+            loaded.notes.append(f"{copy.where}: {outside} questions left out: their answer begins in no sentence")
     if not questions:
-        raise NotThere(
-            f"no data at --data {place.folder.path}; expected {place.testset.files} ({place.testset.obtain})"
-        )
-    missing = [code for code in place.testset.languages if code not in questions]
+        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
+    missing = [code for code in testset.languages if code not in questions]
     if missing:
         loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one of 13,014 candidates")
     for code, asked in questions.items():
         loaded.rows[code] = [Query(f"{name}_{code}", text, tuple(right[name])) for name, text in asked]
     return loaded
-
-
-def _paragraphs(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        document = jsontext.parse("\n".join(line for _, line in readers.lines(path)))
-        for a, article in enumerate(document["data"]):
-            for p, paragraph in enumerate(article["paragraphs"]):
-                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
-                    raise TypeError
-                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
 
 
 def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
@@ -102,40 +87,41 @@ def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[in
     return breaks
 
 
-_MENTIONS = {"test": "test", "validation": "dev"}
-_POOLS = ("candidate_set_entities.jsonl", "candidate_entities.jsonl.tar.gz", "candidate_entities.jsonl")
-
-
-def read_mewslix(place: Local, languages: Sequence[str]) -> Loaded:
+def read_mewslix(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loaded:
     """Mentions of each language and the pool of entities; the split that has most languages with their labels."""
     usable: dict[str, dict[str, list[Query]]] = {}
     files: dict[str, dict[str, dict[str, str]]] = {}
     notes: list[str] = []
-    for split in place.testset.splits:
+    read: dict[str, Rows] = {}  # a file may hold all languages
+    for split in testset.splits:
         usable[split], files[split] = {}, {}
-        for code in languages or place.testset.languages:
-            paths = _mention_files(place, code, _MENTIONS[split])
-            queries = [q for path in paths for q in _mentions(place, path, code)]
+        for code in languages or testset.languages:
+            copy = next(locate(testset, split, code, folder), None)
+            if copy is None:
+                continue
+            if copy.where not in read:
+                read[copy.where] = list(copy.parts[0].rows())
+            queries = list(_mentions(read[copy.where], code))
             if queries and not any(query.gold[0] for query in queries):
-                notes.append(f"{paths[0]}: labels withheld, not used")
+                notes.append(f"{copy.where}: labels withheld, not used")
             elif queries:
-                usable[split][code], files[split][code] = queries, place.files(paths)
+                usable[split][code], files[split][code] = queries, folder.sums(copy.parts[0].files)
     split = max(usable, key=lambda s: len(usable[s]))
     if not usable[split]:
-        reason = f"{notes[0]} (this copy has no labels)" if notes else f"no data at --data {place.folder.path}"
-        raise NotThere(f"{reason}; expected {place.testset.files} ({place.testset.obtain})")
-    found = next((paths for name in _POOLS if (paths := place.paths(name))), None)
+        reason = f"{notes[0]} (this copy has no labels)" if notes else f"no data at --data {folder.path}"
+        raise NotThere(f"{reason}; expected {testset.layout} ({testset.obtain})")
+    found = next((paths for name in CANDIDATES if (paths := folder.find((name,), "", testset.name))), None)
     if found is None:
         raise NotThere(
-            f"no candidates at --data {place.folder.path}: expected {' or '.join(_POOLS)} beside the mentions"
-            f" ({place.testset.obtain})"
+            f"no candidates at --data {folder.path}: expected {' or '.join(CANDIDATES)} beside the mentions"
+            f" ({testset.obtain})"
         )
     pool = list(_entities(found[0]))
     known = {candidate.id for candidate in pool}
     loaded = Loaded(split, {}, {}, notes, pool, dev=() if split == "test" else tuple(usable[split]))
     if len(known) < len(pool):
         raise InputError(f"{found[0]}: an entity stands there twice; expected each entity_id once")
-    sums = place.files(found)
+    sums = folder.sums(found)
     for code, queries in usable[split].items():
         for query in queries:
             if query.gold[0] not in known:
@@ -145,17 +131,8 @@ def read_mewslix(place: Local, languages: Sequence[str]) -> Loaded:
     return loaded
 
 
-def _mention_files(place: Local, code: str, split: str) -> list[Path]:
-    """XTREME's, the Hub's (izhx/mewsli-x) or the makers' file, in which all languages stand together."""
-    for end in (f"wikinews_mentions/{split}-{code}.jsonl", f"wikinews_mentions/{code}/{split}.jsonl"):
-        found = place.paths(end)
-        if found:
-            return found
-    return place.paths(f"wikinews_mentions-{split}.jsonl")
-
-
-def _mentions(place: Local, path: Path, code: str) -> Iterator[Query]:
-    for where, row in place.rows(path, readers.jsonl):
+def _mentions(rows: Rows, code: str) -> Iterator[Query]:
+    for where, row in rows:
         if "context" not in row:  # the Hub's copy: one mention a row, its text already made
             name = str(row.get("example_id") or where.rpartition(": ")[2])
             yield Query(name, fields.text(row, "mention", where), (fields.text(row, "entity_id", where),))
@@ -169,11 +146,11 @@ def _mentions(place: Local, path: Path, code: str) -> Iterator[Query]:
         if context.get("language") != code:
             continue
         for mention in mentions:
-            text = mewsli.mention_text(context, mention, where)
+            text = mention_text(context, mention, where)
             yield Query(fields.text(mention, "example_id", where), text, (fields.text(mention, "entity_id", where),))
 
 
 def _entities(path: Path) -> Iterator[Candidate]:
     for where, row in readers.jsonl(path):
-        text = mewsli.entity_text(row, where)
+        text = entity_text(row, where)
         yield Candidate(fields.text(row, "entity_id", where), text, str(row.get("description_language") or ""))

@@ -1,14 +1,14 @@
-"""From the plan to this rank's packed micro-batches, ahead of the step that needs them.
+"""Prefetching loader: from the plan to this rank's packed micro-batches, a few steps before they are needed.
 
-    with Ahead(plan, first=state.step, rank=rank, world=world, special=special, pin=False) as works:
-        for work in works:
+    with PrefetchLoader(plan, first=state.step, rank=rank, world=world, special=special, pin=False) as steps:
+        for batches in steps:
             ...
 
 Nothing here holds state: which rows a step has follows from its number alone, so a resumed run begins with the step
-that its checkpoint names, whatever had been packed ahead of it.
+that its checkpoint names, whatever had been packed before it stopped.
 
-What comes from the disk is checked before it reaches the model, where a wrong id would be an error without a name (or,
-on a GPU, the end of the process): whole micro-batches at a time, and row by row only once something is wrong.
+Data read from disk is checked before it reaches the model, where a wrong id would be an error without a name (or, on a
+GPU, the end of the process): whole micro-batches at a time, and row by row only once something is wrong.
 """
 
 import queue
@@ -26,98 +26,95 @@ from mtl.data.plan import Plan, Step
 from tasks.base import Draw
 from tasks.encoding import Special
 
-AHEAD = 3  # steps that are packed and wait, the next one among them
-LATER = 0.4  # of a step: packing begins so long after it
-LONGEST = 0.2  # seconds, at most
+PREFETCH = 3  # packed steps in the queue, the next one among them
+DELAY = 0.4  # packing starts after this part of a step
+MAX_DELAY = 0.2  # seconds
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a rank does in one global step. `shares` as `Step.divide` gave them, `keys` as `pair_keys`.
+class StepBatches:
+    """What a rank computes in one global step. `assignment`: from `Step.divide`; `keys`: from `pair_keys`.
 
-    `problem`: why it cannot (a row is not what was prepared); then there are no batches, and `step` is not to be used.
+    `error`: why it cannot be computed (a row is not what was prepared); `batches` are then empty, `step` is not valid.
     """
 
     step: Step
-    shares: list[list[np.ndarray]]
+    assignment: list[list[np.ndarray]]
     batches: list[PackedBatch]
     keys: dict[str, np.ndarray]
-    problem: str | None = None
+    error: str | None = None
 
 
-class Ahead:
-    """The works of `rank` for the steps from `first` on, made in a thread of their own, at most `AHEAD` waiting.
+class PrefetchLoader:
+    """Iterates over the `StepBatches` of `rank` from step `first` on, packed by a thread, at most `PREFETCH` waiting.
 
-    Iterating gives them in order. An exception of the thread is raised where its step would have come. `pin`: batches
-    lie in page-locked memory. Leaving the `with` ends the thread; its exceptions no longer matter then.
+    An exception of the thread is raised at its step. `pin`: batches in page-locked memory. Leaving the `with` ends the
+    thread; its exceptions are then ignored.
     """
 
     def __init__(self, plan: Plan, *, first: int, rank: int, world: int, special: Special, pin: bool) -> None:
         self._plan, self._first, self._rank, self._world = plan, first, rank, world
         self._special, self._pin = special, pin
-        self._made: queue.SimpleQueue[Work | BaseException | None] = queue.SimpleQueue()
-        self._next: list[Work | BaseException | None] = []  # looked at, not yet taken
-        self._room = threading.Semaphore(AHEAD)
+        self._queue: queue.SimpleQueue[StepBatches | BaseException | None] = queue.SimpleQueue()
+        self._peeked: list[StepBatches | BaseException | None] = []
+        self._slots = threading.Semaphore(PREFETCH)
         self._closed = threading.Event()
-        self._took = (time.monotonic(), 0.0)  # when a work was last asked for, and how long after the one before
-        self._thread = threading.Thread(target=self._make, name="loader", daemon=True)
+        self._last = (time.monotonic(), 0.0)  # when a step was last requested, and how long after the one before
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
 
-    def __enter__(self) -> "Ahead":
+    def __enter__(self) -> "PrefetchLoader":
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closed.set()
-        self._room.release()
+        self._slots.release()
         self._thread.join()
 
-    def broken(self) -> bool:
-        """Whether the next work has a problem; waits until it is made."""
-        if not self._next:
-            self._next.append(self._made.get())
-        return isinstance(self._next[0], Work) and self._next[0].problem is not None
+    def next_has_error(self) -> bool:
+        """Whether the next step has an `error`; waits until it is packed."""
+        if not self._peeked:
+            self._peeked.append(self._queue.get())
+        return isinstance(self._peeked[0], StepBatches) and self._peeked[0].error is not None
 
-    def __iter__(self) -> Iterator[Work]:
-        while (work := self._next.pop() if self._next else self._made.get()) is not None:
-            if isinstance(work, BaseException):
-                raise work
+    def __iter__(self) -> Iterator[StepBatches]:
+        while (item := self._peeked.pop() if self._peeked else self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
             now = time.monotonic()
-            self._took = (now, now - self._took[0])
-            self._room.release()
-            yield work
+            self._last = (now, now - self._last[0])
+            self._slots.release()
+            yield item
 
-    def _make(self) -> None:
+    def _run(self) -> None:
         try:
             for step in steps_from(self._plan, self._first):
-                self._room.acquire()
-                if self._made.qsize() + len(self._next) > 1:
-                    # The step that has just begun issues its kernels from Python, and this thread would hold it up.
-                    # Later it waits for the GPU. As long as a work is ready there is time.
-                    self._closed.wait(min(LATER * self._took[1], LONGEST))
+                self._slots.acquire()
+                if self._queue.qsize() + len(self._peeked) > 1:
+                    # The main thread is now launching the kernels of the current step from Python, and this thread
+                    # would take the interpreter from it. Later it waits for the GPU.
+                    self._closed.wait(min(DELAY * self._last[1], MAX_DELAY))
                 if self._closed.is_set():
                     return
-                self._made.put(self._work(step))
-            self._made.put(None)
+                self._queue.put(self._load(step))
         except InputError as error:  # while planning
-            nothing = np.zeros(0, np.int64)
-            step = Step(-1, nothing, nothing, nothing, nothing, nothing, np.zeros(0))
-            self._made.put(Work(step, [], [], {}, str(error)))
-            self._made.put(None)
-        except BaseException as error:  # whatever it is, the step that waits for it must not wait for ever
-            self._made.put(error)
+            self._queue.put(StepBatches(Step(-1, *[np.zeros(0, np.int64)] * 6), [], [], {}, str(error)))
+        except BaseException as error:  # the main thread must not wait for ever, whatever it is
+            self._queue.put(error)
+        self._queue.put(None)
 
-    def _work(self, step: Step) -> Work:
-        shares = step.divide(self._world, self._plan.config.micro_tokens)
+    def _load(self, step: Step) -> StepBatches:
+        assignment = step.divide(self._world, self._plan.config.micro_tokens)
         try:
-            batches = micro_batches(self._plan, step, shares, self._rank, self._special)
+            batches = micro_batches(self._plan, step, assignment, self._rank, self._special)
             keys = pair_keys(self._plan, step)
         except InputError as error:
-            return Work(step, shares, [], {}, str(error))
-        return Work(step, shares, [batch.pinned() for batch in batches] if self._pin else batches, keys)
+            return StepBatches(step, assignment, [], {}, str(error))
+        return StepBatches(step, assignment, [batch.pinned() for batch in batches] if self._pin else batches, keys)
 
 
 def steps_from(plan: Plan, first: int) -> Iterator[Step]:
-    """The global steps from number `first` on; seeking costs a recount of the draws before, not a replay."""
+    """The global steps from number `first` on; seeking recounts the earlier draws and replays nothing."""
     cursors = plan.sampler.cursors(first)
     for number in range(first, plan.steps):
         step = plan.step(number, cursors)
@@ -126,58 +123,58 @@ def steps_from(plan: Plan, first: int) -> Iterator[Step]:
 
 
 def micro_batches(
-    plan: Plan, step: Step, shares: list[list[np.ndarray]], rank: int, special: Special
+    plan: Plan, step: Step, assignment: list[list[np.ndarray]], rank: int, special: Special
 ) -> list[PackedBatch]:
-    """This rank's micro-batches of `step`; `shares` as `Step.divide` gave them.
+    """This rank's micro-batches of `step`; `assignment` as `Step.divide` gave them.
 
     Raises `InputError` naming the file and row if one is not what was prepared.
     """
-    return [_checked(plan, step, ranks[rank], special) for ranks in shares]
+    return [_checked_batch(plan, step, ranks[rank], special) for ranks in assignment]
 
 
-def _checked(plan: Plan, step: Step, places: np.ndarray, special: Special) -> PackedBatch:
-    """These positions of `step` in one micro-batch; `InputError` for the first row that cannot be what was prepared."""
+def _checked_batch(plan: Plan, step: Step, indices: np.ndarray, special: Special) -> PackedBatch:
+    """`batch_of`, with `InputError` for the first row that cannot be what was prepared."""
     try:
-        batch = batch_of(plan, step, places, special, step.weights)
+        batch = batch_of(plan, step, indices, special, step.weights)
         ids = batch.input_ids
         if int(ids.min()) < 0 or int(ids.max()) >= special.vocabulary:
             raise ValueError("ids outside the vocabulary")
-        if len(places) and batch.tokens != step.length[places].sum():
+        if len(indices) and batch.tokens != step.length[indices].sum():
             raise ValueError("other lengths than the step was planned with")
         return batch
     except (ValueError, IndexError, OverflowError):  # lengths that do not add up, a token never seen
-        for place in places if len(places) > 1 else ():
-            _checked(plan, step, np.array([place]), special)
-        raise InputError(plan.tasks[step.task[places[0]]].altered(int(step.row[places[0]]))) from None
+        for index in indices if len(indices) > 1 else ():
+            _checked_batch(plan, step, np.array([index]), special)
+        raise plan.tasks[step.task[indices[0]]].row_changed(int(step.row[indices[0]])) from None
 
 
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
-    """{task: int64 [n]}: the passage key of every pair of `step` in order of slots, by task of contrastive pairs."""
-    found = {}
+    """{task of contrastive pairs: int64 [n], the passage key of each of its pairs in the batch, in order}."""
+    keys = {}
     for t in np.flatnonzero(step.counts):
         task = plan.tasks[t]
         if "passage_key" in task.type.stored:
-            found[task.name] = plain(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
-    return found
+            keys[task.name] = plain(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
+    return keys
 
 
 def batch_of(
-    plan: Plan, step: Step, places: np.ndarray, special: Special, weights: np.ndarray | None = None
+    plan: Plan, step: Step, indices: np.ndarray, special: Special, weights: np.ndarray | None = None
 ) -> PackedBatch:
-    """Some positions of `step` in one micro-batch, as the heads read them; `weights` of the heads, by default 1.
+    """The examples of `step` at `indices` as one micro-batch; `weights` of the heads, by default 1.
 
     `ValueError` or `IndexError` where the rows are not what was prepared.
     """
     groups = []
-    owner = step.task[places]
+    owner = step.task[indices]
     for t in np.unique(owner).tolist():
-        at = np.flatnonzero(owner == t)
-        groups.append((t, at, _columns(plan, step, t, places[at], special)))
+        rows = np.flatnonzero(owner == t)
+        groups.append((t, rows, _columns(plan, step, t, indices[rows], special)))
     return pack(groups, [(task.name, task.task.kind) for task in plan.tasks], special, weights)
 
 
 def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special) -> Columns:
-    """What the head of task `t` reads of these slots of `step`, all of that task."""
+    """What the head of task `t` reads of the examples at `slots` of `step`, all of that task."""
     task = plan.tasks[t]
     columns = task.train.gather(step.row[slots], ["input_ids", "lengths", *task.type.stored])
     numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)

@@ -1,4 +1,4 @@
-"""From encoded rows to one `PackedBatch`: a single row of tokens, no padding, and what each head reads of it.
+"""From encoded rows to one `PackedBatch`: one unpadded row of tokens, and what each head reads of it.
 
     batch = pack([(0, numbers, columns), ...], heads=[("mnli", "classify"), ...], special=special)
 
@@ -40,20 +40,20 @@ class PackedBatch:
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         target = torch.device(device)
-        return _mapped(self, lambda tensor: tensor.to(target, non_blocking=True))
+        return _map_tensors(self, lambda tensor: tensor.to(target, non_blocking=True))
 
     def pinned(self) -> "PackedBatch":
         """The same in page-locked memory, from which `to` copies while the GPU computes."""
-        return _mapped(self, Tensor.pin_memory)
+        return _map_tensors(self, Tensor.pin_memory)
 
 
-def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return change(value)
+        return function(value)
     if isinstance(value, dict):
-        return {k: _mapped(v, change) for k, v in value.items()}
+        return {k: _map_tensors(v, function) for k, v in value.items()}
     if isinstance(value, PackedBatch | HeadRows | PairGradients):
-        return replace(value, **{f.name: _mapped(getattr(value, f.name), change) for f in fields(value)})
+        return replace(value, **{f.name: _map_tensors(getattr(value, f.name), function) for f in fields(value)})
     return value
 
 
@@ -84,24 +84,24 @@ def pack(
     Raises `ValueError` for rows that do not add up, `InputError` for a token whose embedding the run does not train
     (`mtl/model/trimmed_embeddings.py`).
     """
-    parts = [_Sequences(places, columns) for _, places, columns in groups]
-    if not parts:
-        dummy = Lists(np.array([special.bos, special.eos]), np.array([2]))
-        parts = [
-            _Sequences(np.zeros(1, np.int64), {"input_ids": dummy, "lengths": Lists(np.array([2]), np.array([1]))})
-        ]
+    if groups:
+        parts = [_Sequences(numbers, columns) for _, numbers, columns in groups]
+    else:
+        dummy = columns_of([{"input_ids": [special.bos, special.eos], "lengths": [2]}], ())
+        parts = [_Sequences(np.zeros(1, np.int64), dummy)]
     sizes = np.concatenate([part.sizes for part in parts])
-    order = np.lexsort((np.concatenate([part.places for part in parts]), -sizes))
-    laid = sizes[order]
+    order = np.lexsort((np.concatenate([part.numbers for part in parts]), -sizes))
+    sorted_sizes = sizes[order]
+    ends = np.cumsum(sorted_sizes)
     starts = np.empty(len(sizes), dtype=np.int64)
-    starts[order] = np.cumsum(laid) - laid
-    inside = spread(np.zeros(len(sizes), np.int64), sizes)
-    at = np.repeat(starts, sizes) + inside
-    input_ids, positions = np.empty(len(at), dtype=np.int64), np.empty(len(at), dtype=np.int64)
-    input_ids[at] = np.concatenate([part.ids for part in parts])
+    starts[order] = ends - sorted_sizes
+    offsets = spread(np.zeros(len(sizes), np.int64), sizes)  # of each token in its sequence
+    target = np.repeat(starts, sizes) + offsets
+    input_ids, position_ids = np.empty_like(target), np.empty_like(target)
+    input_ids[target] = np.concatenate([part.ids for part in parts])
     if special.known is not None and not special.known[input_ids].all():
         raise InputError(f"token {input_ids[~special.known[input_ids]][0]} is in a row, though no prepared row held it")
-    positions[at] = inside + special.pad + 1
+    position_ids[target] = offsets + special.pad + 1
     read = {name: TASK_TYPES[kind].no_positions() for name, kind in heads}
     first = 0
     for (head, _, columns), part in zip(groups, parts, strict=False):
@@ -109,22 +109,23 @@ def pack(
             name, kind = heads[head]
             read[name] = TASK_TYPES[kind].positions(columns, starts[first : first + len(part.sizes)], part.first)
         first += len(part.sizes)
-    if weights is None:
-        weights = np.ones(len(heads))
     return PackedBatch(
         input_ids=torch.from_numpy(input_ids)[None],
-        position_ids=torch.from_numpy(positions)[None],
-        cu_seqlens=torch.from_numpy(np.concatenate([[0], np.cumsum(laid)]).astype(np.int32)),
-        seq_lengths=tuple(laid.tolist()),
-        heads={name: HeadRows.of(found) for name, found in read.items()},
-        weights=torch.from_numpy(weights.astype(np.float32)),
+        position_ids=torch.from_numpy(position_ids)[None],
+        cu_seqlens=torch.from_numpy(np.concatenate([[0], ends]).astype(np.int32)),
+        seq_lengths=tuple(sorted_sizes.tolist()),
+        heads={name: HeadRows.of(positions) for name, positions in read.items()},
+        weights=torch.ones(len(heads)) if weights is None else torch.from_numpy(weights.astype(np.float32)),
     )
 
 
 class _Sequences:
-    """The sequences of one group. sizes: int64 [sequences]; places: of the row of each; first: that of each row."""
+    """The sequences of one group. sizes, numbers: int64 [sequences], tokens and number of the row of each; first: int64
 
-    def __init__(self, places: np.ndarray, columns: Columns) -> None:
+    [rows], index of the first sequence of each row.
+    """
+
+    def __init__(self, numbers: np.ndarray, columns: Columns) -> None:
         ids, lengths = lists(columns["input_ids"]), lists(columns["lengths"])
         self.ids = ids.values
         self.sizes = lengths.values.astype(np.int64)
@@ -132,7 +133,7 @@ class _Sequences:
         total = np.concatenate([[0], np.cumsum(self.sizes)])
         if np.any(total[lengths.ends] - total[self.first] != ids.counts) or np.any(lengths.counts < 1):
             raise ValueError("`lengths` and `input_ids` do not add up")
-        self.places = np.repeat(places, lengths.counts)
+        self.numbers = np.repeat(numbers, lengths.counts)
 
 
 def batches_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -148,7 +149,7 @@ def batches_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
     return [np.array(group) for group in groups]
 
 
-# On CPU what a block writes should stay in the cache, and below the size from which the C library takes fresh, zeroed
+# On CPU the activations of a block should stay in the cache, and below the size from which malloc maps fresh, zeroed
 # pages for every tensor; 16,384 tokens at once were 17 to 20 % slower (bench/README.md).
 _CPU_TOKENS = 2048
 

@@ -1,11 +1,11 @@
-"""The plan of a run: what every global step computes, and how ranks share it.
+"""The plan of a run: what every global step computes, and how it is divided over ranks and micro-steps.
 
     plan = Plan(config, tasks)
     step = plan.step(17, cursors)         # the same on every rank
-    mine = step.divide(ranks=8, micro_tokens=16384)[micro][rank]
+    indices = step.divide(ranks=8, micro_tokens=16384)[micro][rank]
 
-Every rank computes the whole plan (ids, lengths, unit counts: cheap) and takes its share, so nobody has to communicate
-to agree on tasks or counts. The loss of a step is
+Every rank computes the whole plan (ids, lengths, unit counts: cheap) and selects its own part, so no communication is
+needed to agree on tasks or counts. The loss of a step is
 
     L = sum_t lambda_t (n_t / N) (1 / U_t) sum of t's unit losses
 
@@ -46,86 +46,45 @@ class Step:
         return int(self.length.sum())
 
     def divide(self, ranks: int, micro_tokens: int) -> list[list[np.ndarray]]:
-        """[micro-step][rank] -> places in this step's arrays; every example exactly once.
+        """[micro-step][rank] -> indices into this step's arrays; every example exactly once.
 
         As few micro-steps as fit `micro_tokens` a rank (beyond 127 within 2 % of it); the longest examples are
-        placed first, each into the emptiest bin (longest processing time first, Graham 1969). A bin may be empty.
+        assigned first, each to the emptiest bin (longest processing time first, Graham 1969). A bin may be empty.
         """
-        order = _falling(self.length)
+        order = np.argsort(-self.length, kind="stable")
         micro_steps = max(1, math.ceil(self.tokens / (ranks * micro_tokens)))
-        while True:
-            found = _fill(self.length[order], ranks * micro_steps, micro_tokens)
-            if found is not None:
-                break
+        while (filled := _fill(self.length[order], ranks * micro_steps, micro_tokens)) is None:
             micro_steps += max(1, micro_steps // 64)  # thousands are not tried one by one
-        owner, loads = found
-        # Bins of like size run at the same time, so that ranks wait little for each other.
+        owner, loads = filled
+        # Bins of similar size run at the same time, so that ranks wait little for each other.
         rank_of = np.empty(len(loads), dtype=np.int64)
-        rank_of[_falling(loads)] = np.arange(len(loads))
+        rank_of[np.argsort(-loads, kind="stable")] = np.arange(len(loads))
         owner = rank_of[owner]
         ends = np.cumsum(np.bincount(owner, minlength=len(loads)))
-        places = order[_falling(-owner)]
-        bins = [places[first:last] for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+        bins = np.split(order[np.argsort(owner, kind="stable")], ends[:-1])
         return [bins[first : first + ranks] for first in range(0, len(bins), ranks)]
 
-    def loads(self, shares: list[list[np.ndarray]]) -> np.ndarray:
+    def loads(self, assignment: list[list[np.ndarray]]) -> np.ndarray:
         """int64 [micro-steps, ranks]: the tokens of each bin of `divide`."""
-        places = [np.zeros(0, np.int64), *(bin for ranks in shares for bin in ranks)]
-        total = np.concatenate([[0], np.cumsum(self.length[np.concatenate(places)])])
-        ends = np.cumsum([len(bin) for bin in places])
-        return np.diff(total[ends]).reshape(len(shares), -1)
+        return np.array([[self.length[indices].sum() for indices in ranks] for ranks in assignment])
 
 
-def _falling(values: np.ndarray) -> np.ndarray:
-    """The places of int64 `values` from the largest to the smallest, equal ones in their order."""
-    keys = -values
-    if len(keys) and int(keys.min()) >= -(2**15) and int(keys.max()) < 2**15:
-        keys = keys.astype(np.int16)  # numpy sorts 16 bits by radix, five times as fast
-    return np.argsort(keys, kind="stable")
+def _fill(lengths: np.ndarray, bins: int, capacity: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Each of `lengths` (descending) into the emptiest bin: (bin of each, load of each), None if a bin overflows.
 
-
-# Below so many bins a round of arrays costs more than the items of it one by one.
-_FEW = 24
-
-
-def _fill(lengths: np.ndarray, count: int, capacity: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Each of `lengths` (falling) into the emptiest of `count` bins: (bin of each, loads), None if one overflows.
-
-    As long as the loads differ by less than the next `count` items are long, each bin gets one of these: the whole
-    round is then one sort of the loads instead of `count` turns of a heap, with the same result.
+    An item longer than `capacity` gets a bin of its own.
     """
-    loads = np.zeros(count, dtype=np.int64)
+    heap = [(0, index) for index in range(bins)]  # of equal loads the lowest index
     owner = np.empty(len(lengths), dtype=np.int64)
-    size = count if count >= _FEW else max(1, len(lengths))
-    for first in range(0, len(lengths), size):
-        block = lengths[first : first + size]
-        if count >= _FEW and int(loads.max() - loads.min()) < int(block[-1]):
-            lightest = np.argsort(loads, kind="stable")[: len(block)]
-            owner[first : first + size] = lightest
-            loads[lightest] += block
-        else:
-            _one_by_one(block, loads, owner[first : first + size])
-        if int(loads.max()) > capacity:
-            several = (
-                np.bincount(owner[: first + size], minlength=count) > 1
-            )  # a bin may hold one that is too long alone
-            if np.any(loads[several] > capacity):
-                return None
+    for item, length in enumerate(lengths.tolist()):
+        load, index = heap[0]
+        if load and load + length > capacity:
+            return None
+        owner[item] = index
+        heapq.heapreplace(heap, (load + length, index))
+    loads = np.zeros(bins, dtype=np.int64)
+    np.add.at(loads, owner, lengths)
     return owner, loads
-
-
-def _one_by_one(block: np.ndarray, loads: np.ndarray, owner: np.ndarray) -> None:
-    """Puts the items of `block` into the emptiest bin in turn; changes `loads`, writes `owner`."""
-    count = len(loads)
-    heap = [load * count + index for index, load in enumerate(loads.tolist())]  # one number sorts by load, then index
-    heapq.heapify(heap)
-    chosen = []
-    for length in block.tolist():
-        index = heap[0] % count
-        chosen.append(index)
-        heapq.heapreplace(heap, heap[0] + length * count)
-    owner[:] = chosen
-    np.add.at(loads, owner, block)
 
 
 class Plan:
@@ -134,55 +93,45 @@ class Plan:
     def __init__(self, config: RunConfig, tasks: list[TaskData]) -> None:
         self.config = config
         self.tasks = tasks
-        sizes = np.array([len(task.train) for task in tasks])
-        caps = np.array([self._cap(task) for task in tasks])
-        capped = np.minimum(sizes, caps)
-        self.epoch_examples = int(capped.sum())
+        mixture = config.mixture
+        default = sampler.DEFAULT_CAP if mixture.kind == "capped" else math.inf
+        sizes = [len(task.train) for task in tasks]
+        capped = [
+            int(min(size, task.cap or math.inf, mixture.cap or default))
+            for size, task in zip(sizes, tasks, strict=True)
+        ]
+        self.epoch_examples = sum(capped)
         self.mean_length = np.array([task.mean_length for task in tasks])
-        given = tuple(task.share or 0.0 for task in tasks) if config.mixture.kind == "fixed" else None
-        start = sampler.shares(
-            config.mixture.kind,
-            capped,
-            temperature=config.mixture.temperature,
-            given=None if given is None else np.array(given),
-        )
-        if config.batch.examples is not None:
-            batch = config.batch.examples
-        else:
+        given = tuple(task.share or 0.0 for task in tasks) if mixture.kind == "fixed" else None
+        examples, steps = config.batch.examples, config.steps
+        if examples is None:
             assert config.batch.tokens is not None
-            batch = max(1, round(config.batch.tokens / float(start @ self.mean_length)))
-        if config.steps is not None:
-            steps = config.steps
-        else:
+            start = sampler.task_probabilities(
+                mixture.kind, np.array(capped), temperature=mixture.temperature, given=given
+            )
+            examples = max(1, round(config.batch.tokens / float(start @ self.mean_length)))
+        if steps is None:
             assert config.epochs is not None
-            steps = max(1, math.ceil(config.epochs * self.epoch_examples / batch))
+            steps = max(1, math.ceil(config.epochs * self.epoch_examples / examples))
         self.sampler = sampler.Sampler(
-            sizes=tuple(int(n) for n in sizes),
-            kind=config.mixture.kind,
-            capped=tuple(int(n) for n in capped),
+            sizes=tuple(sizes),
+            kind=mixture.kind,
+            capped=tuple(capped),
             seed=config.seed,
-            batch_examples=batch,
+            batch_examples=examples,
             steps=steps,
-            by_task=config.mixture.batches == "by_task",
-            temperature=config.mixture.temperature,
+            by_task=mixture.batches == "by_task",
+            temperature=mixture.temperature,
             given=given,
         )
-        self._lambda = np.array([task.loss_weight for task in tasks])
+        self._loss_weights = np.array([task.loss_weight for task in tasks])
         for task in tasks:
-            # Only where the manifest's bound does not settle it are the lengths read.
+            # The lengths are read only where the manifest's bound does not settle it.
             if task.longest > config.micro_tokens and int(task.train.length.max()) > config.micro_tokens:
                 raise InputError(
                     f"micro_tokens {config.micro_tokens} is less than the longest example of {task.name} "
                     f"({int(task.train.length.max())} tokens): raise micro_tokens or lower its max_length"
                 )
-
-    def _cap(self, task: TaskData) -> float:
-        caps = [task.cap or math.inf]
-        if self.config.mixture.kind == "capped":
-            caps.append(self.config.mixture.cap or sampler.DEFAULT_CAP)
-        elif self.config.mixture.cap is not None:
-            caps.append(self.config.mixture.cap)
-        return min(caps)
 
     @property
     def steps(self) -> int:
@@ -199,10 +148,10 @@ class Plan:
         counts = np.bincount(task, minlength=len(self.tasks))
         units = np.zeros(len(self.tasks), dtype=np.int64)
         for t in np.flatnonzero(counts):
-            places = np.flatnonzero(task == t)
-            length[places], found = self.tasks[t].sizes(row[places], self.config.mlm_probability)
-            units[t] = found.sum()
-        weights = self._lambda * counts / (len(task) * np.maximum(units, 1))
+            mine = task == t
+            length[mine], row_units = self.tasks[t].sizes(row[mine], self.config.mlm_probability)
+            units[t] = row_units.sum()
+        weights = self._loss_weights * counts / (len(task) * np.maximum(units, 1))
         return Step(number, task, row, length, counts, units, weights)
 
     def parts(self) -> dict[str, Any]:
@@ -231,11 +180,9 @@ class Plan:
 
     def expected(self) -> list[dict[str, Any]]:
         """The mixture table: per task its size, probability at the start, expected examples and epochs of the run."""
-        probability = self.sampler.shares_at(0)
+        probability = mean = self.sampler.probabilities_at(0)
         if self.config.mixture.kind == "annealed":
-            mean = self.sampler.shares_at(np.arange(self.steps)).mean(axis=0)
-        else:
-            mean = probability
+            mean = self.sampler.probabilities_at(np.arange(self.steps)).mean(axis=0)
         draws = mean * self.steps * self.batch_examples
         return [
             {

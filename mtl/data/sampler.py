@@ -13,6 +13,7 @@ Trade-off: the permutation is a Feistel network with cycle walking instead of a 
 cost no memory and no start-up time, at about 100 ns an example.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -32,12 +33,12 @@ _ROUNDS = 6
 _BLOCK = 1 << 22  # draws recounted at once: 32 MB
 
 
-def shares(
+def task_probabilities(
     kind: str,
     sizes: np.ndarray,
     *,
     temperature: float = 1.0,
-    given: np.ndarray | None = None,
+    given: Sequence[float] | None = None,
     progress: float | np.ndarray = 0.0,
 ) -> np.ndarray:
     """Probability of each task, float64 [tasks] (or [steps, tasks] for an array `progress`), summing to 1.
@@ -71,9 +72,10 @@ def shares(
 class Sampler:
     """The draws of a whole run.
 
-    sizes: rows per task; kind, temperature, given: the mixture, see `shares`; capped: min(size, cap) per task, from
-    which shares are computed; batch_examples: examples per step; steps: length of the run; by_task: all examples of a
-    step come from one task. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS` examples.
+    sizes: rows per task; kind, temperature, given: the mixture, see `task_probabilities`; capped: min(size, cap) per
+    task, which determine the probabilities; batch_examples: examples per step; steps: length of the run; by_task: all
+    examples of a step come from one task. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS`
+    examples.
     """
 
     sizes: tuple[int, ...]
@@ -89,17 +91,19 @@ class Sampler:
     _counted: list[tuple[int, np.ndarray]] = field(default_factory=list, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._counted.append((0, np.zeros(len(self.sizes), dtype=np.int64)))
         if self.steps > MOST_STEPS or self.steps * self.batch_examples > MOST_DRAWS:
             raise InputError(
                 f"{self.steps} steps of {self.batch_examples} examples: more than the {MOST_STEPS:,} steps or"
                 f" {MOST_DRAWS:,} examples allowed in a run; lower `epochs`, `steps` or `batch`"
             )
 
-    def shares_at(self, steps: np.ndarray | int) -> np.ndarray:
+    def probabilities_at(self, steps: np.ndarray | int) -> np.ndarray:
         """Task probabilities, float64 [..., tasks], at the given step numbers."""
         progress = np.clip(np.asarray(steps, dtype=np.float64) / max(1, self.steps - 1), 0.0, 1.0)
-        given = None if self.given is None else np.asarray(self.given)
-        p = shares(self.kind, np.asarray(self.capped), temperature=self.temperature, given=given, progress=progress)
+        p = task_probabilities(
+            self.kind, np.asarray(self.capped), temperature=self.temperature, given=self.given, progress=progress
+        )
         return np.broadcast_to(p, (*progress.shape, len(self.sizes)))
 
     def tasks(self, first: int, last: int) -> np.ndarray:
@@ -107,27 +111,27 @@ class Sampler:
         width = 1 if self.by_task else self.batch_examples
         u = _uniform(self.seed, first, last, width)
         if self.kind == "annealed":
-            edges = np.cumsum(self.shares_at(np.arange(first, last)), axis=-1)
+            edges = np.cumsum(self.probabilities_at(np.arange(first, last)), axis=-1)
             edges[:, -1] = 1.0
             return (u[:, :, None] >= edges[:, None, :]).sum(axis=-1)
-        edges = np.cumsum(self.shares_at(0))
+        edges = np.cumsum(self.probabilities_at(0))
         edges[-1] = 1.0
-        # A task of share 0 has an empty interval, which side="right" never lands in.
+        # A task of probability 0 has an empty interval, which side="right" never lands in.
         return np.searchsorted(edges, u, side="right")
 
     def cursors(self, step: int) -> np.ndarray:
         """Number of examples of each task drawn before `step`: int64 [tasks]. Recounted, never stored."""
-        start, counts = 0, np.zeros(len(self.sizes), dtype=np.int64)
-        if self._counted and self._counted[0][0] <= step:
-            start, counts = self._counted[0][0], self._counted[0][1].copy()
+        start, counts = self._counted[0]
+        if start > step:
+            start, counts = 0, np.zeros_like(counts)
         width = 1 if self.by_task else self.batch_examples
         per_draw = self.batch_examples if self.by_task else 1
         span = max(1, _BLOCK // width)
         for first in range(start, step, span):
             drawn = self.tasks(first, min(step, first + span))
-            counts += np.bincount(drawn.ravel(), minlength=len(self.sizes)) * per_draw
-        self._counted[:] = [(step, counts.copy())]
-        return counts
+            counts = counts + np.bincount(drawn.ravel(), minlength=len(self.sizes)) * per_draw
+        self._counted[0] = (step, counts)
+        return counts.copy()
 
     def batch(self, step: int, cursors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Task and row of every example of global step `step`: two int64 [batch_examples], in order of drawing.
@@ -171,21 +175,19 @@ def _permute(position: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.n
     mask = (np.uint64(1) << shift) - np.uint64(1)
     limit = size.astype(np.uint64)
     values = position.astype(np.uint64)
-    found = np.empty(len(position), dtype=np.int64)
-    at = np.arange(len(position))
-    while len(at):
+    rows = np.empty(len(position), dtype=np.int64)
+    left_over = np.arange(len(position))
+    while len(left_over):
         left, right = values >> shift, values & mask
-        for turn in range(_ROUNDS):
-            mixed = _mix(right ^ keys[key, turn])
-            mixed &= mask
-            mixed ^= left
-            left, right = right, mixed
+        for number in range(_ROUNDS):
+            left, right = right, left ^ (_mix(right ^ keys[key, number]) & mask)
         values = (left << shift) | right
         inside = values < limit
-        found[at[inside]] = values[inside]
+        rows[left_over[inside]] = values[inside]
         out = np.flatnonzero(~inside)
-        at, values, shift, mask, limit, key = at[out], values[out], shift[out], mask[out], limit[out], key[out]
-    return found
+        left_over, values, shift = left_over[out], values[out], shift[out]
+        mask, limit, key = mask[out], limit[out], key[out]
+    return rows
 
 
 @lru_cache(maxsize=4096)

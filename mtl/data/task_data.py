@@ -1,8 +1,8 @@
 """The prepared data of a run: for every task, its training rows and its dev rows.
 
-A task may have several datasets (ANLI+ = MNLI + SNLI + ANLI); their rows stand behind one another and share the head.
-Nothing is read here but manifests; rows are fetched from memory-mapped Arrow when a step needs them, so that neither
-the start nor a step costs more on more data.
+A task may have several datasets (ANLI+ = MNLI + SNLI + ANLI); their rows are concatenated and share the head.
+Only manifests are read here; rows are fetched from memory-mapped Arrow when a step needs them, so neither start-up nor
+a step gets slower with more data.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from common.columns import Columns, concatenated, selected
+from common.columns import Columns, concatenated, plain, selected
 from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
 from data_prep.encoding import tokenizer as tokenizers
@@ -28,7 +28,7 @@ from tasks.task import Task
 
 
 class Rows:
-    """Several splits behind one another. Nothing is read before it is asked for."""
+    """The rows of several splits, concatenated. Nothing is read on opening."""
 
     def __init__(self, splits: Sequence[Split]) -> None:
         self._splits = list(splits)
@@ -47,48 +47,42 @@ class Rows:
     @cached_property
     def example(self) -> np.ndarray:
         """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""
-        shift, shifted = 0, []
+        shifted: list[np.ndarray] = []
+        first = 0
         for split in self._splits:
-            numbers = split.example
-            shifted.append(numbers + shift)
-            shift += int(numbers[-1]) + 1 if split.rows else 0
+            shifted.append(split.example + first)
+            first = int(shifted[-1][-1]) + 1 if split.rows else first
         return np.concatenate(shifted)
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
-        """Some columns of the given rows, in the order given (see `Split.gather`)."""
+        """Columns `names` of these rows (at least one), in the order given (see `Split.gather`)."""
         if len(self._splits) == 1:
             return self._splits[0].gather(rows, names)
-        owners = list(self._owners(rows))
-        if not owners:
-            return self._splits[0].gather(rows, names)
-        parts = [self._splits[n].gather(mine, names) for n, _, mine in owners]
-        order = np.argsort(np.concatenate([places for _, places, _ in owners]))
+        splits, positions, numbers = zip(*self._by_split(rows), strict=True)
+        parts = [split.gather(mine, names) for split, mine in zip(splits, numbers, strict=True)]
+        order = np.argsort(np.concatenate(positions))
         return {name: selected(concatenated([part[name] for part in parts]), order) for name in names}
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """The encoded rows of the given numbers, in the order given."""
-        found: list[dict[str, Any]] = [{}] * len(rows)
-        for number, places, mine in self._owners(rows):
-            for place, row in zip(places, self._splits[number].take(mine), strict=True):
-                found[place] = row
-        return found
+        """These encoded rows, in the order given."""
+        taken: list[dict[str, Any]] = [{}] * len(rows)
+        for split, positions, numbers in self._by_split(rows):
+            for position, row in zip(positions, split.take(numbers), strict=True):
+                taken[position] = row
+        return taken
 
-    def _owners(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """(split, places in `rows` of what it holds, their numbers in it)."""
+    def _by_split(self, rows: np.ndarray) -> Iterator[tuple[Split, np.ndarray, np.ndarray]]:
+        """(split, positions in `rows` of the rows in it, their numbers in it)."""
         owner = np.searchsorted(self._ends, rows, side="right")
         for number in np.unique(owner).tolist():
-            places = np.flatnonzero(owner == number)
-            first = int(self._ends[number]) - self._splits[number].rows
-            yield number, places, rows[places] - first
+            split, positions = self._splits[number], np.flatnonzero(owner == number)
+            yield split, positions, rows[positions] - (int(self._ends[number]) - split.rows)
 
     def origin(self, row: int) -> str:
-        """Where a row lies on disk, for a message."""
-        owner = int(np.searchsorted(self._ends, row, side="right"))
-        split = self._splits[owner]
-        place = row - (int(self._ends[owner]) - split.rows)
-        (example,) = split.gather([place], ["example"]).values()
-        assert isinstance(example, np.ndarray)
-        return f"{split.path} row {place} (example {int(example[0])})"
+        """File and row number on disk, for a message."""
+        ((split, _, numbers),) = self._by_split(np.array([row]))
+        (example,) = split.gather(numbers, ["example"]).values()
+        return f"{split.path} row {numbers[0]} (example {plain(example)[0]})"
 
 
 @dataclass(frozen=True)
@@ -125,20 +119,20 @@ class TaskData:
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
         return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
 
-    def altered(self, row: int) -> str:
-        """What to say of a training row that is not what was prepared."""
-        return (
+    def row_changed(self, row: int) -> InputError:
+        """The error for a training row that is not what was prepared."""
+        return InputError(
             f"{self.name}: {self.train.origin(row)}: is not what was prepared (ids or lengths out of range): "
             "has the file changed? delete its folder and prepare again"
         )
 
     def sizes(self, rows: np.ndarray, mlm_probability: float) -> tuple[np.ndarray, np.ndarray]:
         """(tokens, loss units) of training rows: two int64 [rows]. `InputError` if they cannot be what was prepared."""
-        found = self.train.gather(rows, ("length", "units"))
-        length, units = np.asarray(found["length"], np.int64), np.asarray(found["units"], np.int64)
+        columns = self.train.gather(rows, ("length", "units"))
+        length, units = (plain(columns[name]).astype(np.int64) for name in ("length", "units"))
         wrong = (length < 1) | (length > self.longest) | (units < 0) | (units > length)
-        if wrong.any():  # all that follows is planned by these numbers
-            raise InputError(self.altered(int(rows[np.argmax(wrong)])))
+        if wrong.any():  # the plan depends on these numbers
+            raise self.row_changed(int(rows[np.argmax(wrong)]))
         return length, self.type.units(length, units, mlm_probability)
 
 
@@ -173,8 +167,8 @@ def open_tasks(
         for dataset in task.datasets:
             key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, key, command, files))
-        if hasattr(nn.ModuleDict(), task.name):  # the heads are kept in one, by name
-            raise InputError(f"tasks: name {task.name!r} is a word of torch's own; choose another")
+        if hasattr(nn.ModuleDict(), task.name):  # which holds the heads by name
+            raise InputError(f"tasks: name {task.name!r} is an attribute of torch's ModuleDict; choose another")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         opened.append(

@@ -6,6 +6,8 @@ interfere with the collectives of a step.
 
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -33,28 +35,44 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def agree(problem: str | None) -> None:
-    """Raises `Agreed` on all ranks if any has a problem, with the lowest such rank's (a collective call)."""
-    first = next((found for found in gather(problem) if found is not None), None)
+def first_error(error: str | None) -> str | None:
+    """The error of the lowest rank that has one, on all ranks (a collective call)."""
+    return next((found for found in gather(error) if found is not None), None)
+
+
+def raise_on_all(error: str | None) -> None:
+    """Raises `AgreedError` on all ranks if any has an error, with the lowest such rank's (a collective call)."""
+    first = first_error(error)
     if first is not None:
-        raise Agreed(first)
+        raise AgreedError(first)
 
 
-class Agreed(InputError):
+@contextmanager
+def errors_on_all() -> Iterator[None]:
+    """Raises an `InputError` that the `with` block raises on any rank on all of them (a collective call)."""
+    message = None
+    try:
+        yield
+    except InputError as error:
+        message = str(error)
+    raise_on_all(message)
+
+
+class AgreedError(InputError):
     """An error that all ranks raise: rank 0 reports it, the others end silently."""
 
 
-def agree_on(values: dict[str, Any]) -> None:
+def check_equal(values: dict[str, Any]) -> None:
     """Raises `InputError` on all ranks if `values` are not the same everywhere (a collective call).
 
     The message names the first rank that differs from rank 0, its host, and up to three differences.
     """
     first, *others = gather((socket.gethostname(), values))
-    for rank, (host, found) in enumerate(others, start=1):
-        different = differences(first[1], found)
+    for rank, (host, theirs) in enumerate(others, start=1):
+        different = differences(first[1], theirs)
         if different:
             what = "; ".join(f"{where}: {one} there, {other} here" for where, one, other in different[:3])
-            raise Agreed(
+            raise AgreedError(
                 f"rank {rank} on {host} does not have what rank 0 on {first[0]} has ({what}; 'there' is rank 0): "
                 "give all hosts the same code, config and prepared data"
             )
@@ -63,14 +81,15 @@ def agree_on(values: dict[str, Any]) -> None:
 def differences(old: Any, new: Any, where: str = "") -> list[tuple[str, Any, Any]]:
     """[(dotted path, value in `old`, value in `new`)] of the leaves in which two JSON-like values differ."""
     if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in [*old, *(k for k in new if k not in old)]:
-            found += differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
-        return found
+        return [
+            difference
+            for key in [*old, *(k for k in new if k not in old)]
+            for difference in differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+        ]
     return [] if old == new else [(where, old, new)]
 
 
-def from_first(value: Any) -> Any:
+def from_rank0(value: Any) -> Any:
     """Broadcasts rank 0's `value` to all ranks (a collective call)."""
     values = [value]
     distributed.broadcast_object_list(values, src=0, group=control())
@@ -112,13 +131,13 @@ class Vote:
 
     def result(self, values: list[int]) -> list[int]:
         """The maximum of the values cast, or, if there are none or they were discarded, of `values` now."""
-        found: list[int] = []
+        cast: list[int] = []
         if self._work is not None and self._sent is not None:
             self._work.wait()
-            *found, slow = self._sent.tolist()
-            found = [] if slow or self._renewed else found
+            *cast, slow = self._sent.tolist()
+            cast = [] if slow or self._renewed else cast
         self._work, self._renewed = None, False
-        return found or largest(values)
+        return cast or largest(values)
 
 
 def barrier() -> None:

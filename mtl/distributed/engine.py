@@ -74,11 +74,9 @@ def connect() -> tuple[int, int, torch.device]:
     # memory a rank behind.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
-    if accelerator.device_name() == "cpu":
-        device = torch.device("cpu")
-    else:
+    if accelerator.device_name() != "cpu":
         accelerator.set_device(local)
-        device = torch.device(accelerator.device_name(local))
+    device = torch.device(accelerator.current_device_name())
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
 
@@ -114,12 +112,7 @@ class Engine:
         self.rank = torch.distributed.get_rank()
         self.world = torch.distributed.get_world_size()
         groups = param_groups(model, config.optimizer)
-        settings: dict[str, Any] = {
-            "lr": config.optimizer.lr,
-            "betas": config.optimizer.betas,
-            "eps": config.optimizer.eps,
-            "weight_decay": config.optimizer.weight_decay,
-        }
+        settings = config.optimizer.model_dump(include={"lr", "betas", "eps", "weight_decay"})
         if "offload_optimizer" in ds.get("zero_optimization", {}):
             optimizer: torch.optim.Optimizer = _offloaded(groups, settings)
         else:
@@ -143,16 +136,15 @@ class Engine:
             gc.unfreeze()  # or garbage engines would never be freed
         self.ds.train()  # a loaded encoder is in eval mode
         self.stage = self.ds.zero_optimization_stage()
-        self.reduction: zero2_gradients.Reduction | None = None  # None: gradients and step are DeepSpeed's own
+        self.reducer: zero2_gradients.GradientReducer | None = None  # None: gradients and step are DeepSpeed's own
         if config.fast_zero2 and hasattr(self.ds.optimizer, "scaled_global_norm"):
             if not self.ds.optimizer.cpu_offload:
                 grad_norm.in_one_message(self.ds.optimizer)
             if zero2_gradients.fits(self.ds.optimizer):
-                self.reduction = zero2_gradients.Reduction(self.ds.optimizer)
-                zero2_step.Step(self.ds.optimizer, self.reduction.sums)
-        self._files = _Files(self.ds._config)
-        self.ds.checkpoint_engine = self._files
-        self.ds._copy_recovery_script = self._files.guarded(self.ds._copy_recovery_script)
+                self.reducer = zero2_gradients.GradientReducer(self.ds.optimizer)
+                zero2_step.Zero2Step(self.ds.optimizer, self.reducer.sums)
+        self.ds.checkpoint_engine = self._files = _CheckpointFiles(self.ds._config)
+        self.ds._copy_recovery_script = self._files.recorded(self.ds._copy_recovery_script)
         fill_state(self._inner)
 
     @property
@@ -164,12 +156,7 @@ class Engine:
     @property
     def backend(self) -> str:
         """The attention back-end in use."""
-        encoder = self.model.encoder
-        if encoder.packed_backend != "auto":
-            return encoder.packed_backend
-        dtype = encoder.get_input_embeddings().weight.dtype
-        head = encoder.config.hidden_size // encoder.config.num_attention_heads
-        return attention.choose(self.device, dtype, encoder.config.attention_probs_dropout_prob, head)
+        return attention.backend_of(self.model.encoder)
 
     @property
     def model(self) -> Any:
@@ -193,17 +180,17 @@ class Engine:
             self.ds.train()
         if keys:
             micro_batches = self._with_pairs(number, micro_batches, keys)
-        total: Tensor | None = None
+        total: Tensor | float = 0.0
         for micro, batch in enumerate(micro_batches):
             torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
             self.ds.set_gradient_accumulation_boundary(micro == len(micro_batches) - 1)
             loss, stats = self.ds(batch.to(self.device))
             self.ds.backward(loss * self.world, scale_wrt_gas=False)
-            total = stats if total is None else total + stats
-        assert total is not None
+            total = total + stats
+        assert isinstance(total, Tensor)
         factor = schedule(number, self.steps, self.config.optimizer.warmup)
         set_step(self.ds.optimizer.param_groups, factor, present)
-        # Stage 0 in float32 reports no norm and detects no overflow: the norm is that of the reduced gradients.
+        # Stage 0 in float32 reports no norm and detects no overflow: compute it from the reduced gradients.
         norm = None if self.stage or self.ds.bfloat16_enabled() else self._gradient_norm()
         if norm is not None and not math.isfinite(norm):
             self.ds.zero_grad()
@@ -237,8 +224,8 @@ class Engine:
         return micro_batches
 
     def _gradient_norm(self) -> float:
-        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(grads))
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        return float(torch.nn.utils.get_total_norm(gradients))
 
     def full_weights(self) -> dict[str, Tensor]:
         """On rank 0 every parameter by name in float32 on the CPU, from the master copies (a collective call)."""
@@ -271,10 +258,10 @@ class Engine:
             elif self.ds.load_checkpoint(str(folder), tag=tag)[0] is None:
                 raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
         except pickle.UnpicklingError as error:
-            what = re.search(r"GLOBAL (\S+)", str(error))
+            name = re.search(r"GLOBAL (\S+)", str(error))
             raise InputError(
-                f"{folder / tag}: holds {what[1] if what else 'something'}, which no checkpoint of this program does: "
-                "it may be a program made to run here; refused"
+                f"{folder / tag}: holds {name[1] if name else 'something'}, which no checkpoint of this program does: "
+                "it may be code made to run here; refused"
             ) from None
 
     def peak_memory(self) -> float:
@@ -289,7 +276,7 @@ class Engine:
         return peak
 
 
-class _Files(TorchCheckpointEngine):
+class _CheckpointFiles(TorchCheckpointEngine):
     """Writes DeepSpeed's checkpoint files. After a failure the rank goes on, as the others wait for it later."""
 
     problem: str | None = None
@@ -302,14 +289,14 @@ class _Files(TorchCheckpointEngine):
         with self._recorded(path):
             super().save(state_dict, path)
 
-    def guarded(self, write: Callable[[str], None]) -> Callable[[str], None]:
+    def recorded(self, write: Callable[[str], None]) -> Callable[[str], None]:
         """`write`, with its failures recorded in `problem`."""
 
-        def guarded(path: str) -> None:
+        def recorded(path: str) -> None:
             with self._recorded(path):
                 write(path)
 
-        return guarded
+        return recorded
 
     @contextmanager
     def _recorded(self, path: str) -> Iterator[None]:

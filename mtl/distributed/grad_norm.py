@@ -32,10 +32,10 @@ def in_one_message(optimizer: Any) -> None:
 def norm(optimizer: Any) -> Tensor:
     """The global gradient norm, a float32 scalar on the device; infinite where not finite (a collective call)."""
     # Each rank holds its own partition of every group, so the squares of all ranks add up to the whole.
-    mine: list[Tensor] = []
+    local: list[Tensor] = []
     for gradients in optimizer.averaged_gradients.values():  # of a group: parts of a flat tensor, or a list
-        mine += [gradients.flat_partition] if hasattr(gradients, "flat_partition") else gradients or ()
-    chunks = [chunk for gradient in mine for chunk in (gradient.split(_CHUNK) if gradient.is_cpu else (gradient,))]
+        local += [gradients.flat_partition] if hasattr(gradients, "flat_partition") else gradients or ()
+    chunks = [chunk for gradient in local for chunk in (gradient.split(_CHUNK) if gradient.is_cpu else (gradient,))]
     # In float64, so that the norm does not depend on how parameters are divided over ranks and groups.
     total = torch.stack(torch._foreach_norm(chunks, 2, dtype=torch.float64)).square().sum()
     torch.distributed.all_reduce(total, group=optimizer.dp_process_group)

@@ -68,20 +68,10 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
         modules.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
     groups = []
     for name, parameters, tasks, lr in modules:
-        for decays in (True, False):
-            chosen = [p for n, p in parameters.items() if _decays(n) == decays]
-            if chosen:
-                groups.append(
-                    {
-                        "params": chosen,
-                        "name": name,
-                        "tasks": tasks,
-                        "peak": lr,
-                        "lr": lr,
-                        "weight_decay": settings.weight_decay if decays else 0.0,
-                    }
-                )
-    return groups
+        for decays, decay in ((True, settings.weight_decay), (False, 0.0)):
+            params = [p for n, p in parameters.items() if _decays(n) == decays]
+            groups.append({"params": params, "name": name, "tasks": tasks, "peak": lr, "lr": lr, "weight_decay": decay})
+    return [group for group in groups if group["params"]]
 
 
 def _decays(name: str) -> bool:

@@ -23,8 +23,9 @@ def load(ds: Any, folder: Path, rank: int, ranks: int) -> None:
     ds.module.load_state_dict(model["module"])
     ds.global_steps = model["global_steps"]
     ds.skipped_steps = model["skipped_steps"]
-    files = _optimizer_files(folder)
-    partitions = [torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_OPTIMIZER] for path in files]
+    files = folder.glob("*zero_pp_rank_*_mp_rank_00_optim_states.pt")
+    by_rank = sorted(files, key=lambda path: int(path.name.partition("pp_rank_")[2].partition("_")[0]))
+    partitions = [torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_OPTIMIZER] for path in by_rank]
     zero = ds.optimizer
     inner = zero.optimizer
     for number, group in enumerate(zero.bit16_groups):
@@ -41,11 +42,6 @@ def load(ds: Any, folder: Path, rank: int, ranks: int) -> None:
         step = states[0]["step"]
         state["step"] = step.to(state["step"].device) if isinstance(step, Tensor) else step
     zero.update_lp_params()
-
-
-def _optimizer_files(folder: Path) -> list[Path]:
-    files = list(folder.glob("*zero_pp_rank_*_mp_rank_00_optim_states.pt"))
-    return sorted(files, key=lambda path: int(path.name.partition("pp_rank_")[2].partition("_")[0]))
 
 
 def _slice(partitions: list[Tensor], total: int, rank: int, size: int) -> Tensor:

@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -20,13 +21,8 @@ import psutil
 from common.errors import InputError
 
 STOPPED = 75  # sysexits.h, EX_TEMPFAIL: not finished, the same command continues
-REASONS = {
-    1: "SIGTERM",
-    2: "SIGUSR1",
-    3: "ctrl-C",
-    4: "the end of the launcher",
-    5: "--time-limit",
-}
+REASONS = {1: "SIGTERM", 2: "SIGUSR1", 3: "ctrl-C", 4: "the end of the launcher", 5: "--time-limit"}
+_SIGNALS = {signal.SIGTERM: 1, signal.SIGUSR1: 2, signal.SIGINT: 3}
 
 
 class Stop:
@@ -41,17 +37,15 @@ class Stop:
 
     def listen(self) -> None:
         """Installs the signal handlers (main thread only)."""
-        signal.signal(signal.SIGTERM, self._heard)
-        signal.signal(signal.SIGUSR1, self._heard)
-        signal.signal(signal.SIGINT, self._heard)
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._code == 3:
             os._exit(130)  # the second ctrl-C ends the process at once
-        found = {signal.SIGTERM: 1, signal.SIGUSR1: 2, signal.SIGINT: 3}[signal.Signals(number)]
-        self._code = self._code or found
+        self._code = self._code or _SIGNALS[signal.Signals(number)]
 
-    def look(self) -> None:
+    def check_launcher(self) -> None:
         """Checks whether the launcher is alive (called by the watchdog's thread, about once a second)."""
         if not self._code and any(not alive(process) for process in self._launcher):
             self._code = 4
@@ -66,31 +60,24 @@ class Stop:
 
 def _launchers() -> list[psutil.Process]:
     """The parent process of this rank, and the launcher's processes above it."""
-    found: list[psutil.Process] = []
-    try:
-        process = psutil.Process().parent()
-        while process is not None:
-            found.append(process)
-            above = process.parent()
+    launchers: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        for process in psutil.Process().parents():
             # `deepspeed` starts launch.py, which starts the ranks: when killed, each orphans its children.
-            if above is None or not any("deepspeed" in word for word in above.cmdline()[:4]):
+            if launchers and not any("deepspeed" in word for word in process.cmdline()[:4]):
                 break
-            process = above
-    except psutil.Error:
-        pass
-    return found
+            launchers.append(process)
+    return launchers
 
 
 def _command(launchers: list[psutil.Process]) -> str:
     """The command to continue the run: the outermost launcher's command line, or this program's."""
     words = ["python", *sys.argv]
-    try:
-        found = launchers[-1].cmdline() if launchers else []
-    except psutil.Error:
-        found = []
-    start = next((i for i, w in enumerate(found[:4]) if Path(w).name in ("deepspeed", "torchrun", "srun")), None)
-    if start is not None:
-        words = [Path(found[start]).name, *found[start + 1 :]]
+    with suppress(psutil.Error, IndexError):
+        line = launchers[-1].cmdline()
+        start = next((i for i, w in enumerate(line[:4]) if Path(w).name in ("deepspeed", "torchrun", "srun")), None)
+        if start is not None:
+            words = [Path(line[start]).name, *line[start + 1 :]]
     for at in [i for i, w in enumerate(words) if w == "--resume"][::-1]:
         del words[at : at + 2]
     kept = [w for w in words if not w.startswith(("--resume=", "--local_rank"))]
@@ -115,13 +102,8 @@ def seconds_of(text: str) -> float:
         raise InputError(f"--time-limit {text[:40]}: expected minutes, MM:SS, HH:MM:SS or D-HH:MM:SS")
     days, *parts = match.groups()
     numbers = [int(part) for part in parts if part is not None]
-    if days is not None:
-        hours, minutes, seconds = [*numbers, 0, 0][:3]
-    elif len(numbers) == 3:
-        hours, minutes, seconds = numbers
-    else:
-        hours, (minutes, seconds) = 0, [*numbers, 0][:2]
-    total = ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+    units = (3600, 60, 1) if days is not None or len(numbers) == 3 else (60, 1)
+    total = int(days or 0) * 86400 + sum(number * unit for number, unit in zip(numbers, units, strict=False))
     if total == 0:
         raise InputError(f"--time-limit {text}: is no time at all")
     return float(total)

@@ -67,38 +67,36 @@ class Member:
             return True
 
 
-class Watch:
+class Watchdog:
     """This rank's watchdog. Constructed by a collective call, after the process group."""
 
     def __init__(self, rank: int, world: int, stop: Stop) -> None:
         self.stop = stop
         self.silence = SILENCE
-        self.saved = ""  # what a resume would start from, for error messages
+        self.resume_hint = ""  # where the run can be resumed, for error messages
         self.me = Member.here(rank)
         self.members: list[Member] = collectives.gather(self.me)
-        self.mates = [m for m in self.members if m.machine == self.me.machine and m.rank != rank]
+        self.local_peers = [m for m in self.members if m.machine == self.me.machine and m.rank != rank]
         self._ended = threading.Event()
-        self._telling = threading.Lock()
+        self._report_lock = threading.Lock()
         self._cause = ""  # the claimed cause, once there is one
         self._answered = time.monotonic()  # when the store last answered
-        self._seen: dict[int, tuple[int, float]] = {}  # rank -> (beats, when they last rose)
-        self._told = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._key()}")
+        self._heartbeats: dict[int, tuple[int, float]] = {}  # rank -> (count, when it last rose)
+        self._report_marker = Path(tempfile.gettempdir(), f".intermezzo-{os.getuid()}-{self._key()}")
         self._store: Store | None = None
         if world > 1:
             self._store = PrefixStore("intermezzo-watch", _client())
             threading.Thread(target=self._beat, daemon=True).start()
-        threading.Thread(target=self._look, daemon=True).start()
+        threading.Thread(target=self._check, daemon=True).start()
         collectives.barrier()
 
     def _key(self) -> str:
         """An id of this host's ranks in this run; unique, as hosts may share a folder."""
-        first = min([self.me, *self.mates], key=lambda m: m.rank)
+        first = min([self.me, *self.local_peers], key=lambda m: m.rank)
         return hashlib.sha256(f"{first.host} {first.machine} {first.pid} {first.began}".encode()).hexdigest()[:16]
 
-    # The threads.
-
     def _beat(self) -> None:
-        """Sends this rank's heartbeat and reads the others'. May block for ever, so `_look` decides."""
+        """Sends this rank's heartbeat and reads the others'. May block for ever, so `_check` decides."""
         assert self._store is not None
         # Rank 0 checks all; the others rank 0 only, or the store would get ranks^2 requests a second.
         others = [m.rank for m in self.members if m.rank != self.me.rank] if self.me.rank == 0 else [0]
@@ -107,35 +105,34 @@ class Watch:
                 self._store.add(f"beat/{self.me.rank}", 1)
                 for rank in others:
                     beats = self._store.add(f"beat/{rank}", 0)
-                    if beats != self._seen.get(rank, (-1, 0.0))[0]:
-                        self._seen[rank] = (beats, time.monotonic())
+                    if beats != self._heartbeats.get(rank, (-1, 0.0))[0]:
+                        self._heartbeats[rank] = (beats, time.monotonic())
                 if self._store.check(["cause"]):
                     self._cause = self._store.get("cause").decode()
-            except RuntimeError:  # the store is gone: `_look` sees how long ago it answered
+            except RuntimeError:  # the store is gone: `_check` sees how long ago it answered
                 continue
             self._answered = time.monotonic()
 
-    def _look(self) -> None:
-        last = heard = time.monotonic()
+    def _check(self) -> None:
+        last = cause_absent = time.monotonic()
         while not self._ended.wait(_BEAT):
             now = time.monotonic()
             if now - last > 10 * _BEAT:  # this process itself was stopped for a while: restart the others' clocks
                 self._answered = now
-                self._seen = {rank: (beats, now) for rank, (beats, _) in self._seen.items()}
+                self._heartbeats = {rank: (beats, now) for rank, (beats, _) in self._heartbeats.items()}
             last = now
-            self.stop.look()
-            if not self._cause:
-                heard = now
-            elif now - heard > _GRACE:
-                _leave(int(self._cause.partition("|")[0] or 1))
-            else:
+            self.stop.check_launcher()
+            if self._cause:
+                if now - cause_absent > _GRACE:
+                    _leave(int(self._cause.partition("|")[0] or 1))
                 continue
-            for mate in self.mates:
-                if mate.gone():
-                    self._blame(mate, "ended without a word: it was killed, or ran out of memory")
+            cause_absent = now
+            for peer in self.local_peers:
+                if peer.gone():
+                    self._blame(peer, "ended without a word: it was killed, or ran out of memory")
             if self._store is None:
                 continue
-            for rank, (_, when) in list(self._seen.items()):
+            for rank, (_, when) in list(self._heartbeats.items()):
                 if now - when > self.silence:
                     self._blame(self.members[rank], f"has given no sign of life for {now - when:.0f} s")
             if now - self._answered > self.silence:
@@ -145,18 +142,16 @@ class Watch:
         """Ends this process because of another one, which is killed if it hangs on this host."""
         if self._ended.is_set():
             return
-        if member in self.mates and not member.gone():
+        if member in self.local_peers and not member.gone():
             with suppress(OSError):
                 os.kill(member.pid, signal.SIGKILL)
-        self.tell(f"{member} {what}", 1)
+        self.report(f"{member} {what}", 1)
 
-    # The end.
-
-    def tell(self, cause: str, code: int, details: str = "") -> None:
+    def report(self, cause: str, code: int, details: str = "") -> None:
         """Prints `error: cause` unless another rank has reported one, and ends this process with `code`."""
-        with self._telling:  # never released: one thread of this process reports
+        with self._report_lock:  # never released: one thread of this process reports
             if self._claim(cause, code):
-                resume = f"; {self.saved}" if self.saved else ""
+                resume = f"; {self.resume_hint}" if self.resume_hint else ""
                 # The line may hold another rank's progress bar: begin a new one.
                 tqdm.write(f"\n{details}\nerror: {cause}{resume}".replace("\n\n", "\n"), file=sys.stderr)
                 if self.me.rank == 0:
@@ -165,17 +160,17 @@ class Watch:
 
     def failed(self, error: BaseException) -> None:
         """Handles an exception of this rank: reported if it is a cause, not if it follows from another rank's."""
-        if isinstance(error, collectives.Agreed):
+        if isinstance(error, collectives.AgreedError):
             return
         if isinstance(error, InputError):
-            self.tell(str(error), 2)
+            self.report(str(error), 2)
         if len(self.members) > 1 and _is_communication(error):
-            for _ in range(3):  # a killed process of this host is a zombie at once, and `_look` finds it
+            for _ in range(3):  # a killed process of this host is a zombie at once, and `_check` finds it
                 time.sleep(_BEAT)
             # Rank 0 or another process of this host will find the missing rank, which ends this process.
             time.sleep(self.silence + 5)
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        self.tell(f"{self.me}: {first}", 1, "".join(traceback.format_exception(error)))
+        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        self.report(f"{self.me}: {first}", 1, "".join(traceback.format_exception(error)))
 
     def finish(self) -> None:
         """Stops the watchdog (a collective call)."""
@@ -189,21 +184,19 @@ class Watch:
         won: list[bool] = []
         mine = f"{code}|{self.me.rank}|{cause}"
 
-        def ask() -> None:
-            try:
+        def claim() -> None:
+            with suppress(RuntimeError):
                 assert self._store is not None
                 won.append(self._store.compare_set("cause", "", mine).decode() == mine)
-            except RuntimeError:
-                pass
 
         if self._store is not None:
-            asking = threading.Thread(target=ask, daemon=True)
-            asking.start()
-            asking.join(5)
+            thread = threading.Thread(target=claim, daemon=True)  # the store may never answer
+            thread.start()
+            thread.join(5)
             if won and not won[0]:
                 return False
         try:  # for ranks of this host that cannot reach the store any more
-            os.close(os.open(self._told, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+            self._report_marker.touch(exist_ok=False)
         except FileExistsError:
             return bool(won)
         except OSError:
@@ -213,22 +206,15 @@ class Watch:
 
 def _client() -> TCPStore:
     """A second connection to the rendezvous store: the process group's may be busy."""
-    return TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=False,
-        timeout=timedelta(seconds=30),
-        wait_for_workers=False,
-    )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=timedelta(seconds=30), wait_for_workers=False)
 
 
 def _is_communication(error: BaseException) -> bool:
     """Whether an exception comes from a collective, and so is the consequence of another rank's failure."""
+    words = ("gloo", "NCCL", "DistBackendError", "Connection", "Broken pipe", "Timed out", "TCPStore")
     text = f"{type(error).__name__} {error}"
-    return isinstance(error, RuntimeError) and any(
-        word in text
-        for word in ("gloo", "NCCL", "DistBackendError", "Connection", "Broken pipe", "Timed out", "TCPStore")
-    )
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
 def _leave(code: int) -> None:

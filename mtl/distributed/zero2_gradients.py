@@ -37,7 +37,7 @@ def check_version() -> None:
 
 
 def fits(optimizer: Any) -> bool:
-    """Whether `Reduction` and `zero2_step.Step` can replace parts of this ZeRO optimizer of DeepSpeed.
+    """Whether `GradientReducer` and `zero2_step.Zero2Step` can replace parts of this ZeRO optimizer of DeepSpeed.
 
     That is stage 2 with torch's fused AdamW, without offloading, sums over micro-steps in float32, every bucket reduced
     to all ranks, and partitions in the order of the parameters.
@@ -54,7 +54,7 @@ def fits(optimizer: Any) -> bool:
     )
 
 
-class Reduction:
+class GradientReducer:
     """Replaces the gradient handling of a ZeRO optimizer of DeepSpeed that `fits`.
 
     sums: of each parameter group, this rank's partition of the gradient, flat, float32. They are allocated once.
@@ -145,7 +145,7 @@ class Reduction:
 
 
 def _targets(optimizer: Any, sums: list[Tensor]) -> dict[Tensor, list[tuple[int, Tensor]]]:
-    """Where gradients go on this rank: of parameters in its partitions [(first element, part of `sums` it adds to)]."""
+    """Of the parameters in this rank's partitions: [(first element, the part of `sums` that it is added to)]."""
     rank = torch.distributed.get_rank(optimizer.dp_process_group)
     targets: dict[Tensor, list[tuple[int, Tensor]]] = {}
     for group, parameters in enumerate(optimizer.bit16_groups):

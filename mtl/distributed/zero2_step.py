@@ -19,7 +19,7 @@ from torch import Tensor
 from mtl.distributed import grad_norm
 
 
-class Step:
+class Zero2Step:
     """Replaces `step` of a ZeRO-2 optimizer of DeepSpeed. `sums`: flat float32 gradients of this rank by group."""
 
     def __init__(self, optimizer: Any, sums: list[Tensor]) -> None:

@@ -1,6 +1,6 @@
 """Dev evaluation during training: every task with its own metric, divided over the ranks.
 
-A rank takes whole examples (all windows of a question); sums and what is kept of each example are added up over the
+A rank takes whole examples (all windows of a question); sums and the outcome of each example are summed over the
 ranks, so that metrics do not depend on how many there are. The dev examples are evenly spaced over the task's dev set,
 the same ones every time. Forward passes hold one task each and need no communication; there is one reduction per task.
 """
@@ -22,16 +22,15 @@ from tasks.base import Draw
 from tasks.encoding import Special
 
 Sum = Callable[[torch.Tensor], torch.Tensor]
-STEP = 2**63  # of the masks of dev rows, the same at every evaluation: a step that is never trained
+DEV_STEP = 2**63  # seeds the masks of dev rows, the same at every evaluation: a step that is never trained
 
 
 @dataclass(frozen=True)
 class DevScores:
-    """Metrics of one task: `figures` as in metrics.jsonl (shares in [0, 1]); `major` is the one that selects."""
+    """Metrics of one task, as in metrics.jsonl (in [0, 1]); `score` among them selects the best encoder."""
 
     task: str
-    figures: dict[str, float]
-    major: float
+    metrics: dict[str, float]
 
 
 class DevEvaluation:
@@ -73,11 +72,11 @@ class DevEvaluation:
         return scores
 
     def _outcomes(self, dev: "_DevSet", model: MultiTaskModel) -> tuple[np.ndarray, np.ndarray]:
-        """Of this rank: sums, float64 [4] as `Scored.totals`, and what the head keeps of each example, 0 of others."""
+        """Of this rank: sums, float64 [4] as `Scored.totals`, and the outcome of each example, 0 of others."""
         head = model.head(dev.task.name)
         totals = np.zeros(TOTALS)
         outcomes = np.zeros((len(dev.examples), head.outcome_width(model.encoder.config.hidden_size)))
-        found = score(
+        scored = score(
             model.encoder,
             head,
             dev.task.task.kind,
@@ -86,18 +85,18 @@ class DevEvaluation:
             dev.length,
             dev.special,
             micro_tokens=self.micro_tokens,
-            share=(self.rank, self.world),
+            shard=(self.rank, self.world),
             keep_scores=bool(head.outcome),
             losses=True,
         )
-        for one in found:
+        for example in scored:
             if self.wants_stop():
-                break  # nobody will look at them
-            totals += one.totals
+                break  # the scores will not be used
+            totals += example.totals
             if head.outcome:
-                scored = list(zip(dev.rows_of(one.rows), one.scores, strict=True))
-                place = int(np.searchsorted(dev.examples, one.example))
-                outcomes[place] = head.example_outcome(scored, dev.gold.get(one.example), dev.task.task.metric)
+                rows = list(zip(dev.rows_of(example.rows), example.scores, strict=True))
+                index = int(np.searchsorted(dev.examples, example.example))
+                outcomes[index] = head.example_outcome(rows, dev.gold.get(example.example), dev.task.task.metric)
         return totals, outcomes
 
 
@@ -108,10 +107,8 @@ class _DevSet:
         self.task, self.special = task, special
         self.seed, self.probability = config.seed, config.mlm_probability
         numbers = np.unique(task.dev.example)
-        wanted = config.evaluate.examples
-        if wanted is not None and wanted < len(numbers):
-            numbers = numbers[np.arange(wanted) * len(numbers) // wanted]
-        self.examples = numbers
+        count = min(config.evaluate.examples or len(numbers), len(numbers))
+        self.examples = numbers = numbers[np.arange(count) * len(numbers) // count]
         self.rows = np.flatnonzero(np.isin(task.dev.example, numbers))
         self.example, self.length = task.dev.example[self.rows], task.dev.length[self.rows]
         self.gold: dict[int, dict[str, Any]] = {}
@@ -128,7 +125,7 @@ class _DevSet:
         """What the head reads of the chosen rows with these numbers."""
         rows, task = self.rows[numbers], self.task
         columns = task.dev.gather(rows, ["input_ids", "lengths", *task.type.stored])
-        return task.type.complete(columns, Draw(self.seed, STEP, rows, numbers, self.special, self.probability))
+        return task.type.complete(columns, Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability))
 
     def rows_of(self, numbers: list[int]) -> list[dict[str, Any]]:
         """The chosen rows with these numbers, all of their columns."""
@@ -137,11 +134,11 @@ class _DevSet:
     def scores(self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray) -> DevScores:
         """Metrics from the sums and outcomes of all ranks."""
         metrics = model.head(self.task.name).dev_metrics(totals, outcomes, self.all_columns)
-        major = next(iter(metrics.values()))
-        figures = {"examples": float(len(self.examples)), "majority": self.majority, **metrics, "score": major}
-        return DevScores(self.task.name, figures, major)
+        score = next(iter(metrics.values()))
+        about = {"examples": float(len(self.examples)), "majority": self.majority}
+        return DevScores(self.task.name, {**about, **metrics, "score": score})
 
 
-def mean_major(scores: list[DevScores]) -> float:
-    """Unweighted mean of the tasks' major metrics: what selects the best model."""
-    return sum(score.major for score in scores) / len(scores)
+def mean_score(scores: list[DevScores]) -> float:
+    """Unweighted mean of the tasks' scores, which selects the best encoder."""
+    return sum(score.metrics["score"] for score in scores) / len(scores)

@@ -1,7 +1,7 @@
-"""The forward loop of dev evaluation, prediction and embedding: packed, without gradients, divided over processes.
+"""The forward loop of dev evaluation, prediction and embedding: packed, without gradients, sharded over processes.
 
-Passes are formed over the whole list of rows and dealt to the processes afterwards, so what is computed for an example
-does not depend on how many processes there are. All rows of an example (windows, parts of a sentence) fall to one
+Passes are formed over the whole list of rows and assigned to the processes afterwards, so what is computed for an
+example does not depend on the number of processes. All rows of an example (windows, parts of a sentence) go to one
 process.
 """
 
@@ -19,7 +19,7 @@ from mtl.model.encoder import encode
 from tasks.encoding import Special
 from tasks.head import Head, HeadRows
 
-Share = tuple[int, int]  # (number of this process, how many there are)
+Shard = tuple[int, int]  # (index, number of shards)
 TOTALS = 4
 Fetch = Callable[[np.ndarray], Columns]  # row numbers -> what packing reads of them
 
@@ -38,27 +38,27 @@ class Scored:
 
 
 def passes(
-    examples: np.ndarray, lengths: np.ndarray, micro_tokens: int, device: torch.device, share: Share = (0, 1)
+    examples: np.ndarray, lengths: np.ndarray, micro_tokens: int, device: torch.device, shard: Shard = (0, 1)
 ) -> Iterator[list[np.ndarray]]:
-    """The rows of each forward pass of this share, in groups of passes that hold whole examples.
+    """The rows of each forward pass of this shard, in groups of passes that hold whole examples.
 
     examples, lengths: int [rows], the example of each row (ascending) and its tokens. A pass has at most `micro_tokens`
     tokens, on CPU 2,048, unless one row has more; the longest examples come first, so that too little memory shows at
-    once and shares take about equally long.
+    once and shards take about equally long.
     """
-    rank, processes = share
-    assert 0 <= rank < processes, share
+    index, shards = shard
+    assert 0 <= index < shards, shard
     if not len(examples):
         return
     budget = at_once(micro_tokens, device)
     starts = np.flatnonzero(np.diff(examples, prepend=examples[0] - 1))
     ends = np.append(starts[1:], len(examples))
-    for group in batches_by_tokens(np.add.reduceat(lengths, starts), budget)[rank::processes]:
-        rows = np.concatenate([np.arange(starts[one], ends[one]) for one in group])
+    for group in batches_by_tokens(np.add.reduceat(lengths, starts), budget)[index::shards]:
+        rows = np.concatenate([np.arange(starts[example], ends[example]) for example in group])
         cuts, filled = [], 0
-        for place, length in enumerate(lengths[rows]):
-            if place and filled + length > budget:
-                cuts.append(place)
+        for index, length in enumerate(lengths[rows]):
+            if index and filled + length > budget:
+                cuts.append(index)
                 filled = 0
             filled += length
         yield np.split(rows, cuts)
@@ -82,17 +82,17 @@ def score(
     special: Special,
     *,
     micro_tokens: int,
-    share: Share = (0, 1),
+    shard: Shard = (0, 1),
     keep_scores: bool = True,
     losses: bool = False,
 ) -> Iterator[Scored]:
-    """Every example of this share, as `head` of task type `kind` scores it; arguments as in `passes`.
+    """Every example of this shard, as `head` of task type `kind` scores it; arguments as in `passes`.
 
     keep_scores: whether `Scored.scores` are filled, float32 [positions read, ...] for each row; losses: whether
     `Scored.totals` are.
     """
-    for group in passes(examples, lengths, micro_tokens, encoder.device, share):
-        found: dict[int, Scored] = {}
+    for group in passes(examples, lengths, micro_tokens, encoder.device, shard):
+        scored: dict[int, Scored] = {}
         for rows in group:
             batch = packed(encoder, fetch, rows, special, [("head", kind)])
             read = batch.heads["head"]
@@ -101,12 +101,12 @@ def score(
             cuts = np.cumsum(read.counts)[:-1]
             kept = np.split(scores.cpu().numpy(), cuts) if keep_scores else [None] * len(rows)
             for row, own, sums in zip(rows.tolist(), kept, totals, strict=True):
-                one = found.setdefault(int(examples[row]), Scored(int(examples[row])))
-                one.rows.append(row)
-                one.totals += sums
+                example = scored.setdefault(int(examples[row]), Scored(int(examples[row])))
+                example.rows.append(row)
+                example.totals += sums
                 if own is not None:
-                    one.scores.append(own)
-        yield from found.values()
+                    example.scores.append(own)
+        yield from scored.values()
 
 
 def _totals(head: Head, scores: Tensor, read: HeadRows) -> np.ndarray:

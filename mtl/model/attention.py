@@ -41,6 +41,15 @@ class Layout:
     tiles: Any = None  # triton: `triton_attention.Tiles`
 
 
+def backend_of(encoder: Any) -> str:
+    """The back-end of an encoder, in its current mode."""
+    if encoder.packed_backend != "auto":
+        return str(encoder.packed_backend)
+    weight, config = encoder.get_input_embeddings().weight, encoder.config
+    dropout = config.attention_probs_dropout_prob if encoder.training else 0.0
+    return choose(weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads)
+
+
 def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int) -> str:
     """The back-end that `auto` means on this device, for this dtype, attention dropout and head size.
 
@@ -146,12 +155,12 @@ def packed_attention(
     runs = [(length, len(list(run))) for length, run in itertools.groupby(layout.lengths)]
     sizes = [length * count for length, count in runs]
     rows = [x.squeeze(0).transpose(0, 1).split(sizes) for x in (query, key, value)]  # views [n, heads, dim]
-    pieces = []
+    outputs = []
     for (length, count), *row in zip(runs, *rows, strict=True):
         q, k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in row)  # [count, heads, length, dim]
         out = F.scaled_dot_product_attention(q, k, v, **options)
-        pieces.append(out.transpose(1, 2).flatten(0, 1))
-    return torch.cat(pieces)[None].to(dtype), None
+        outputs.append(out.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)[None].to(dtype), None
 
 
 def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float) -> Tensor:

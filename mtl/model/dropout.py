@@ -1,6 +1,6 @@
 """Dropout with a cheap mask on CPU: four 16-bit draws from one 64-bit number, and a mask of one byte an element.
 
-`replace_dropout(encoder)` puts it in the place of `nn.Dropout`. On two cores the stock one, a draw per element, costs
+`replace_dropout(encoder)` replaces `nn.Dropout` by it. On two cores the stock one, a draw per element, costs
 about 5 % of a step of a small encoder. The rate is rounded to 1/65536 (0.1: 0.1000061), and the scale is that of the
 rounded rate, so that the mean is kept exactly. On a GPU, and in compiled code (`mtl/model/compiled.py`), the stock one
 runs. Seeded by torch's generator, as the stock one.

@@ -19,6 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, Pretrained
 from transformers.utils import logging
 
 from common.errors import InputError
+from common.families import check_family
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
 from mtl.model import attention, weight_files
@@ -28,9 +29,6 @@ from tasks.encoding import Special
 from tasks.head import Head
 from tasks.registry import head_class
 
-# RoBERTa-like families whose modules call the attention interface and whose positions start at padding_idx + 1;
-# tests/unit/mtl/test_packing.py runs each of them packed against alone.
-FAMILIES = ("xlm-roberta", "xlm-roberta-xl", "roberta", "camembert")
 # Fields of the source's config.json about its files, a head it had, or how it is called, and not about the encoder.
 # Fields that the family's config class does not know (quantization_config, auto_map, transformers_weights,
 # task_specific_params, ...) are dropped as well.
@@ -58,11 +56,7 @@ def load_config(spec: str | Path | RandomEncoder, special: Special | None = None
         config = AutoConfig.from_pretrained(str(spec))
     except (OSError, ValueError) as error:
         raise InputError(f"encoder {spec}: no such folder or Hub model ({_first_line(error)})") from None
-    if config.model_type not in FAMILIES:
-        raise InputError(
-            f"encoder {spec}: family {config.model_type!r} has not been tested with packed attention; "
-            f"use one of {', '.join(FAMILIES)}"
-        )
+    check_family(spec, config.model_type)
     return config
 
 
@@ -212,13 +206,7 @@ def encode_each(
 
     `tokens`: as in `encode`, of the last one.
     """
-    backend = encoder.packed_backend
-    if backend == "auto":
-        weight = encoder.get_input_embeddings().weight
-        dropout = encoder.config.attention_probs_dropout_prob if encoder.training else 0.0
-        head = encoder.config.hidden_size // encoder.config.num_attention_heads
-        backend = attention.choose(weight.device, weight.dtype, dropout, head)
-    layout = attention.make_layout(backend, batch.seq_lengths, batch.cu_seqlens)
+    layout = attention.make_layout(attention.backend_of(encoder), batch.seq_lengths, batch.cu_seqlens)
     hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
     blocks = encoder.encoder.layer
     count = len(blocks) if layers is None else min(layers, len(blocks))

@@ -57,20 +57,20 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
 
-def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, place: str) -> None:
-    """Loads the exported head at `place` (FOLDER:TASK) into `head`; `InputError` if its type or labels differ."""
-    folder, _, task = place.rpartition(":")
+def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, source: str) -> None:
+    """Loads the exported head at `source` (FOLDER:TASK) into `head`; `InputError` if its type or labels differ."""
+    folder, _, task = source.rpartition(":")
     heads = load_heads(Path(folder))
     if task not in heads:
-        raise InputError(f"tasks: {name}: head {place}: {folder} holds {', '.join(heads)}")
-    found = heads[task]
-    if (found.kind, found.labels) != (kind, labels):
-        was, now = (f"{k} {'/'.join(v or ())}".strip() for k, v in ((found.kind, found.labels), (kind, labels)))
-        raise InputError(f"tasks: {name}: head {place} is of kind {was}, the task of kind {now}")
+        raise InputError(f"tasks: {name}: head {source}: {folder} holds {', '.join(heads)}")
+    saved = heads[task]
+    if (saved.kind, saved.labels) != (kind, labels):
+        was, now = (f"{k} {'/'.join(v or ())}".strip() for k, v in ((saved.kind, saved.labels), (kind, labels)))
+        raise InputError(f"tasks: {name}: head {source} is of kind {was}, the task of kind {now}")
     try:
-        head.load_state_dict(found.module.state_dict())
+        head.load_state_dict(saved.module.state_dict())
     except RuntimeError as error:
-        raise InputError(f"tasks: {name}: head {place}: {str(error).splitlines()[-1].strip()}") from None
+        raise InputError(f"tasks: {name}: head {source}: {str(error).splitlines()[-1].strip()}") from None
 
 
 def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]) -> None:
@@ -103,11 +103,11 @@ def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]
             model.notes.append(f"{names}: the head starts from the LM head of {encoder}")
     if unused:
         model.notes.append(_not_used(encoder, unused, model.encoder.config))
-    fitting = _fitting(Path(run.encoder), fresh)
-    if fitting:
-        sets = " ".join(f"--set tasks.{task}.head={head}" for task, head in fitting.items())
+    matching = _matching_heads(Path(run.encoder), fresh)
+    if matching:
+        sets = " ".join(f"--set tasks.{task}.head={head}" for task, head in matching.items())
         model.notes.append(
-            f"{', '.join(fitting)}: the head starts at random; to start from the trained one beside {encoder}: {sets}"
+            f"{', '.join(matching)}: the head starts at random; to start from the trained one beside {encoder}: {sets}"
         )
 
 
@@ -129,16 +129,16 @@ def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
     )
 
 
-def _fitting(encoder: Path, fresh: Sequence[TaskData]) -> dict[str, str]:
+def _matching_heads(encoder: Path, fresh: Sequence[TaskData]) -> dict[str, str]:
     """{task: FOLDER:TASK of a head exported with the encoder, of the same kind and labels}, for `fresh` heads."""
     folder = heads_folder_of(encoder)
     try:
         heads = load_heads(folder) if encoder.is_dir() and folder.is_dir() else {}
     except InputError:
         return {}  # the user did not ask for them
-    found = {}
+    matches = {}
     for task in fresh:
         fits = [n for n, head in heads.items() if (head.kind, head.labels) == (task.task.kind, task.labels)]
         if fits:
-            found[task.name] = f"{folder}:{task.name if task.name in fits else fits[0]}"
-    return found
+            matches[task.name] = f"{folder}:{task.name if task.name in fits else fits[0]}"
+    return matches

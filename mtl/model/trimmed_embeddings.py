@@ -63,31 +63,10 @@ class Vocabulary:
         start = f"seed {config.seed}" if isinstance(config.encoder, RandomEncoder) else "the encoder"
         return {"rows": self.rows, "trained": self.trained, "ids": short_hash(self.ids.tolist()), "others": start}
 
-    def saved(self, width: int, ds: dict[str, Any]) -> dict[str, int]:
-        """Bytes that the untrained rows would cost, with embeddings of `width`.
-
-        Reduced (gradients) and gathered (updated weights) in a step, each counted once; optimizer state of all ranks.
-        """
-        size = (self.rows - self.trained) * width
-        stage = ds.get("zero_optimization", {}).get("stage", 0)
-        half = bool(ds.get("bf16", {}).get("enabled"))
-        reduced = {"fp32": 4, "bf16": 2, "fp16": 2}.get(str(ds.get("communication_data_type")), 2 if half else 4)
-        return {
-            "reduced": size * reduced,
-            "gathered": size * (2 if half else 4) if stage else 0,
-            "optimizer": size * (12 if stage or half else 8),
-        }
-
-    def describe(self, width: int, ds: dict[str, Any]) -> str:
+    def describe(self) -> str:
         """One line for people."""
-        if self.ids is None:
-            return f"word embeddings: all {self.rows:,} rows are trained ({self.why})"
-        saved = {name: f"{size / 1e6:,.1f} MB" for name, size in self.saved(width, ds).items()}
-        return (
-            f"word embeddings: {self.trained:,} of {self.rows:,} rows are trained ({self.why}); a step reduces "
-            f"{saved['reduced']} less and gathers {saved['gathered']} less, the optimizer holds {saved['optimizer']} "
-            "less over all ranks; the export is the same (trim_word_embeddings)"
-        )
+        trained = f"all {self.rows:,}" if self.ids is None else f"{self.trained:,} of {self.rows:,}"
+        return f"word embeddings: {trained} rows are trained ({self.why})"
 
 
 def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows: int) -> Vocabulary:
@@ -100,14 +79,14 @@ def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows:
     masked = next((task.name for task in tasks if task.type.all_embeddings), None)
     if masked is not None:
         return Vocabulary(rows, None, f"the loss of {masked} reaches every one")
-    seen = np.zeros(rows, bool)
+    used = np.zeros(rows, bool)
     for task in tasks:
         for prepared in task.prepared:
-            seen[: special.vocabulary] |= prepared.token_ids(special.vocabulary)
-    seen[[special.bos, special.eos, special.pad, special.mask, *special.others]] = True
-    if seen.all():
+            used[: special.vocabulary] |= prepared.token_ids(special.vocabulary)
+    used[[special.bos, special.eos, special.pad, special.mask, *special.others]] = True
+    if used.all():
         return Vocabulary(rows, None, "the data hold every token")
-    return Vocabulary(rows, np.flatnonzero(seen), "no prepared row holds the other tokens")
+    return Vocabulary(rows, np.flatnonzero(used), "no prepared row holds the other tokens")
 
 
 class TrimmedEmbedding(nn.Embedding):

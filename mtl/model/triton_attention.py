@@ -9,7 +9,7 @@ the log-sum-exp of each query, and the backward pass recomputes them. Written fo
   scores twice, 7 matrix products instead of 5, and so need no atomic adds: the same inputs give bitwise the same
   gradients. (A special kernel for sequences of one tile, which needs 5, was 2 % faster on an H100.)
 
-Block sizes are fixed (`PLANS`), not autotuned: start-up is short and every rank runs the same code.
+Block sizes are fixed (`KERNELS`), not autotuned: start-up is short and every rank runs the same code.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class Kernel(NamedTuple):
-    """Launch parameters. tile: rows of a program, one of SIZES; step: rows it reads per iteration of its loop.
+class LaunchConfig(NamedTuple):
+    """Launch parameters of a kernel. tile: rows of a program, one of SIZES; step: rows it reads per loop iteration.
 
     stages: of the software pipeline (iterations whose loads are in flight).
     """
@@ -35,30 +35,30 @@ class Kernel(NamedTuple):
     stages: int
 
 
-class Plan(NamedTuple):
+class Kernels(NamedTuple):
     """The kernels for one head size and element size."""
 
-    forward: Kernel
-    dq: Kernel
-    dkv: Kernel
+    forward: LaunchConfig
+    dq: LaunchConfig
+    dkv: LaunchConfig
 
 
-SIZES = (32, 64)  # tile sizes; those of all plans
+SIZES = (32, 64)  # tile sizes; those of all `KERNELS`
 # By bytes per element and largest dim. The limits: registers hold float32 accumulators, tile x step (scores) and
 # tile x dim (results), over 32 * warps threads of at most 255 registers; operands are in shared memory, 227 KB.
-PLANS = {
+KERNELS = {
     # The fastest of 19 on an H100, where tiles of 128 were 15 to 100 % slower (bench/README.md).
-    (2, 64): Plan(forward=Kernel(64, 64, 4, 3), dq=Kernel(64, 64, 4, 3), dkv=Kernel(64, 64, 4, 1)),
-    (2, 128): Plan(Kernel(64, 64, 4, 2), Kernel(64, 64, 4, 2), Kernel(64, 64, 8, 2)),
+    (2, 64): Kernels(LaunchConfig(64, 64, 4, 3), LaunchConfig(64, 64, 4, 3), LaunchConfig(64, 64, 4, 1)),
+    (2, 128): Kernels(LaunchConfig(64, 64, 4, 2), LaunchConfig(64, 64, 4, 2), LaunchConfig(64, 64, 8, 2)),
     # IEEE float32 has no tensor cores: small tiles, for tests and rare uses.
-    (4, 64): Plan(Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1), Kernel(32, 32, 4, 1)),
-    (4, 128): Plan(Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1), Kernel(32, 32, 8, 1)),
+    (4, 64): Kernels(*[LaunchConfig(32, 32, 4, 1)] * 3),
+    (4, 128): Kernels(*[LaunchConfig(32, 32, 8, 1)] * 3),
 }
 LOG2E = tl.constexpr(1.4426950408889634)  # exp(x) = exp2(x * LOG2E), and the hardware has exp2
 
 
-def plan(dtype: torch.dtype, dim: int) -> Plan:
-    return PLANS[dtype.itemsize, max(64, dim)]
+def kernels_for(dtype: torch.dtype, dim: int) -> Kernels:
+    return KERNELS[dtype.itemsize, max(64, dim)]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Attention(torch.autograd.Function):
         tokens, _, heads, dim = qkv.shape
         out = torch.empty((tokens, heads, dim), dtype=qkv.dtype, device=qkv.device)
         lse = torch.empty((heads, tokens), dtype=torch.float32, device=qkv.device)
-        _launch(_forward, plan(qkv.dtype, dim).forward, tiles, (qkv, out, lse), scale)
+        _launch(_forward, kernels_for(qkv.dtype, dim).forward, tiles, (qkv, out, lse), scale)
         ctx.save_for_backward(qkv, out, lse)
         ctx.tiles, ctx.scale = tiles, scale
         return out
@@ -117,22 +117,22 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor, None, None]:
         qkv, out, lse = ctx.saved_tensors
-        tiles, scale, kernels = ctx.tiles, ctx.scale, plan(qkv.dtype, qkv.shape[-1])
+        tiles, scale, kernels = ctx.tiles, ctx.scale, kernels_for(qkv.dtype, qkv.shape[-1])
         dout = dout.contiguous()
         dqkv = torch.empty(qkv.shape, dtype=qkv.dtype, device=qkv.device)
         delta = torch.empty(lse.shape, dtype=lse.dtype, device=lse.device)
-        for function, kernel in ((_backward_dq, kernels.dq), (_backward_dkv, kernels.dkv)):
-            _launch(function, kernel, tiles, (qkv, out, dout, lse, delta, dqkv), scale)
+        for function, config in ((_backward_dq, kernels.dq), (_backward_dkv, kernels.dkv)):
+            _launch(function, config, tiles, (qkv, out, dout, lse, delta, dqkv), scale)
         return dqkv, None, None
 
 
-def _launch(function: Any, kernel: Kernel, tiles: Tiles, tensors: tuple[Tensor, ...], scale: float) -> None:
+def _launch(function: Any, config: LaunchConfig, tiles: Tiles, tensors: tuple[Tensor, ...], scale: float) -> None:
     """Runs `function` over all tiles of its size and all heads."""
     _, _, heads, dim = tensors[0].shape  # qkv
-    table = tiles.tables[kernel.tile]
+    table = tiles.tables[config.tile]
     function[(len(table) * heads,)](
-        *tensors, table, tiles.tokens, scale, heads, dim, kernel.tile, kernel.step,
-        num_warps=kernel.warps, num_stages=kernel.stages,
+        *tensors, table, tiles.tokens, scale, heads, dim, config.tile, config.step,
+        num_warps=config.warps, num_stages=config.stages,
     )  # fmt: skip
 
 
@@ -146,14 +146,25 @@ _jit = triton.jit(do_not_specialize=["tokens"])
 
 
 @triton.jit
-def _tile(table, HEADS: tl.constexpr):
-    """(start of the sequence in the row, its length, offset of the tile in it, head) of this program.
+def _tile(table, tokens, HEADS: tl.constexpr, DIM: tl.constexpr, TILE: tl.constexpr):
+    """What this program works on: (rows of the tile in its sequence [TILE], length of the sequence, offsets of the
 
+    sequence and this program's head in qkv [T, 3, HEADS, DIM], out [T, HEADS, DIM] and lse [HEADS, T]).
     Heads are the fast axis: programs that run together read neighbouring memory.
     """
     program = tl.program_id(0)
     entry = table + 4 * (program // HEADS)
-    return tl.load(entry).to(tl.int64), tl.load(entry + 1), tl.load(entry + 2), program % HEADS
+    start, length, head = tl.load(entry).to(tl.int64), tl.load(entry + 1), program % HEADS
+    rows = tl.load(entry + 2) + tl.arange(0, TILE)
+    of_out = start * (HEADS * DIM) + head * DIM
+    return rows, length, of_out + start * (2 * HEADS * DIM), of_out, head.to(tl.int64) * tokens + start
+
+
+@triton.jit
+def _keys(base, at, length, STEP: tl.constexpr, ROW: tl.constexpr, DIM: tl.constexpr):
+    """(numbers [STEP], k, v) of the keys from `at` on."""
+    keys = at + tl.arange(0, STEP)
+    return keys, _read(base + ROW // 3, keys, length, ROW, DIM), _read(base + 2 * (ROW // 3), keys, length, ROW, DIM)
 
 
 @triton.jit
@@ -164,8 +175,8 @@ def _read(base, rows, length, ROW: tl.constexpr, DIM: tl.constexpr):
 
 @triton.jit
 def _write(base, rows, length, value, ROW: tl.constexpr, DIM: tl.constexpr):
-    place = base + rows[:, None] * ROW + tl.arange(0, DIM)[None, :]
-    tl.store(place, value.to(base.dtype.element_ty), mask=rows[:, None] < length)
+    address = base + rows[:, None] * ROW + tl.arange(0, DIM)[None, :]
+    tl.store(address, value.to(base.dtype.element_ty), mask=rows[:, None] < length)
 
 
 @triton.jit
@@ -181,18 +192,14 @@ def _forward(
 ):  # fmt: skip
     """out [T, HEADS, DIM] and lse of a tile of queries, over all keys of its sequence."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, HEADS)
-    base = qkv + start * (3 * PART) + head * DIM
-    rows = offset + tl.arange(0, TILE)
-    q = _read(base, rows, length, 3 * PART, DIM)
+    rows, length, of_qkv, of_out, of_lse = _tile(table, tokens, HEADS, DIM, TILE)
+    q = _read(qkv + of_qkv, rows, length, 3 * PART, DIM)
     factor = scale * LOG2E
     top = tl.full([TILE], float("-inf"), tl.float32)
     total = tl.zeros([TILE], tl.float32)
     result = tl.zeros([TILE, DIM], tl.float32)
     for at in range(0, length, STEP):
-        keys = at + tl.arange(0, STEP)
-        k = _read(base + PART, keys, length, 3 * PART, DIM)
-        v = _read(base + 2 * PART, keys, length, 3 * PART, DIM)
+        keys, k, v = _keys(qkv + of_qkv, at, length, STEP, 3 * PART, DIM)
         scores = tl.where(keys[None, :] < length, _product(q, k), float("-inf"))
         higher = tl.maximum(top, tl.max(scores, 1) * factor)  # finite: each iteration has a key of the sequence
         p = tl.exp2(scores * factor - higher[:, None])
@@ -200,8 +207,8 @@ def _forward(
         total = total * shrink + tl.sum(p, 1)
         result = tl.dot(p.to(v.dtype), v, result * shrink[:, None], input_precision="ieee")
         top = higher
-    _write(out + start * PART + head * DIM, rows, length, result / total[:, None], PART, DIM)
-    tl.store(lse + head.to(tl.int64) * tokens + start + rows, top + tl.log2(total), mask=rows < length)
+    _write(out + of_out, rows, length, result / total[:, None], PART, DIM)
+    tl.store(lse + of_lse + rows, top + tl.log2(total), mask=rows < length)
 
 
 @_jit
@@ -211,27 +218,22 @@ def _backward_dq(
 ):  # fmt: skip
     """dq of a tile of queries, and delta = sum(dout * out) of each, float32 [HEADS, T], for the next kernel."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, HEADS)
-    base = qkv + start * (3 * PART) + head * DIM
-    rows = offset + tl.arange(0, TILE)
-    q = _read(base, rows, length, 3 * PART, DIM)
-    do = _read(dout + start * PART + head * DIM, rows, length, PART, DIM)
-    o = _read(out + start * PART + head * DIM, rows, length, PART, DIM)
-    of_row = head.to(tl.int64) * tokens + start
+    rows, length, of_qkv, of_out, of_lse = _tile(table, tokens, HEADS, DIM, TILE)
+    q = _read(qkv + of_qkv, rows, length, 3 * PART, DIM)
+    do = _read(dout + of_out, rows, length, PART, DIM)
+    o = _read(out + of_out, rows, length, PART, DIM)
     d = tl.sum(do.to(tl.float32) * o.to(tl.float32), 1)
-    tl.store(delta + of_row + rows, d, mask=rows < length)
-    norm = tl.load(lse + of_row + rows, mask=rows < length, other=float("inf"))
+    tl.store(delta + of_lse + rows, d, mask=rows < length)
+    norm = tl.load(lse + of_lse + rows, mask=rows < length, other=float("inf"))
     factor = scale * LOG2E
     dq = tl.zeros([TILE, DIM], tl.float32)
     for at in range(0, length, STEP):
-        keys = at + tl.arange(0, STEP)
-        k = _read(base + PART, keys, length, 3 * PART, DIM)
-        v = _read(base + 2 * PART, keys, length, 3 * PART, DIM)
+        keys, k, v = _keys(qkv + of_qkv, at, length, STEP, 3 * PART, DIM)
         scores = tl.where(keys[None, :] < length, _product(q, k), float("-inf"))
         p = tl.exp2(scores * factor - norm[:, None])
         ds = p * (_product(do, v) - d[:, None])
         dq = tl.dot(ds.to(k.dtype), k, dq, input_precision="ieee")
-    _write(dqkv + start * (3 * PART) + head * DIM, rows, length, dq * scale, 3 * PART, DIM)
+    _write(dqkv + of_qkv, rows, length, dq * scale, 3 * PART, DIM)
 
 
 @_jit
@@ -241,25 +243,21 @@ def _backward_dkv(
 ):  # fmt: skip
     """dk and dv of a tile of keys, over all queries of its sequence. `out` is not read."""
     PART: tl.constexpr = HEADS * DIM
-    start, length, offset, head = _tile(table, HEADS)
-    base = qkv + start * (3 * PART) + head * DIM
-    rows = offset + tl.arange(0, TILE)
-    k = _read(base + PART, rows, length, 3 * PART, DIM)
-    v = _read(base + 2 * PART, rows, length, 3 * PART, DIM)
-    of_row = head.to(tl.int64) * tokens + start
+    rows, length, of_qkv, of_out, of_lse = _tile(table, tokens, HEADS, DIM, TILE)
+    k = _read(qkv + of_qkv + PART, rows, length, 3 * PART, DIM)
+    v = _read(qkv + of_qkv + 2 * PART, rows, length, 3 * PART, DIM)
     factor = scale * LOG2E
     dk = tl.zeros([TILE, DIM], tl.float32)
     dv = tl.zeros([TILE, DIM], tl.float32)
     for at in range(0, length, STEP):
         queries = at + tl.arange(0, STEP)
-        q = _read(base, queries, length, 3 * PART, DIM)
-        do = _read(dout + start * PART + head * DIM, queries, length, PART, DIM)
-        norm = tl.load(lse + of_row + queries, mask=queries < length, other=float("inf"))
-        d = tl.load(delta + of_row + queries, mask=queries < length, other=0.0)
+        q = _read(qkv + of_qkv, queries, length, 3 * PART, DIM)
+        do = _read(dout + of_out, queries, length, PART, DIM)
+        norm = tl.load(lse + of_lse + queries, mask=queries < length, other=float("inf"))
+        d = tl.load(delta + of_lse + queries, mask=queries < length, other=0.0)
         p = tl.exp2(_product(q, k) * factor - norm[:, None])
         dv = tl.dot(tl.trans(p.to(do.dtype)), do, dv, input_precision="ieee")
         ds = p * (_product(do, v) - d[:, None])
         dk = tl.dot(tl.trans(ds.to(q.dtype)), q, dk, input_precision="ieee")
-    gradient = dqkv + start * (3 * PART) + head * DIM
-    _write(gradient + PART, rows, length, dk * scale, 3 * PART, DIM)
-    _write(gradient + 2 * PART, rows, length, dv, 3 * PART, DIM)
+    _write(dqkv + of_qkv + PART, rows, length, dk * scale, 3 * PART, DIM)
+    _write(dqkv + of_qkv + 2 * PART, rows, length, dv, 3 * PART, DIM)

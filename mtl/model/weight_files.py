@@ -34,8 +34,8 @@ def weight_files(spec: str | Path) -> list[Path]:
         return _select(str(spec), lambda name: folder / name if (folder / name).is_file() else None)
 
     def cached(name: str) -> Path | None:
-        found = try_to_load_from_cache(str(spec), name)
-        return Path(found) if isinstance(found, str) else None
+        path = try_to_load_from_cache(str(spec), name)
+        return Path(path) if isinstance(path, str) else None
 
     return _select(str(spec), cached)
 
@@ -94,10 +94,10 @@ def _select(spec: str, get: Callable[[str], Path | None]) -> list[Path]:
             raise InputError(f"encoder {spec}: {name}: expected an index of shards, `weight_map`; copy it again")
         files = [path]
         for shard in sorted(set(index.values())):
-            found = get(shard)
-            if found is None:
+            file = get(shard)
+            if file is None:
                 raise InputError(f"encoder {spec}: {shard}, which {name} names, is missing: copy it too")
-            files.append(found)
+            files.append(file)
         return files
     return []
 

@@ -1,9 +1,9 @@
 """Checkpoints: save, verify, find, prune.
 
-A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (the step, whose
-it is, the best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is flushed and hashed
+A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a rank) plus `state.json` (step, identity of
+the run, best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is flushed and hashed
 into `manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) moves last, so an
-interrupted save is never taken for a whole one. A torn or altered checkpoint is named and the one before is used.
+interrupted save is never taken for a whole one. A torn or altered checkpoint is reported and the one before is used.
 The `keep` newest stay, and the one with the best dev score. Data order, dropout seeds and learning rates are functions
 of the step: nothing else has to be stored.
 """
@@ -11,8 +11,9 @@ of the step: nothing else has to be stored.
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mtl.distributed.engine import Engine
 
 FOLDER, MANIFEST, STATE, LATEST = "checkpoints", "manifest.json", "state.json", "latest"
-# What decides the form of the weights and moments: no flag accepts another.
+# What determines the shapes of weights and moments: --accept-changes does not accept another.
 FIXED = (
     "encoder", "word embeddings", "heads", "deepspeed.bf16", "deepspeed.data_types",
     "deepspeed.zero_optimization.offload_optimizer",
@@ -34,12 +35,12 @@ FIXED = (
 
 @dataclass
 class State:
-    """What a run has to remember besides weights and optimizer.
+    """What a checkpoint holds besides weights and optimizer.
 
     step: finished optimizer steps; evaluated: step of the last dev evaluation; best: best mean dev score, found at
     step best_step; waited: evaluations since; stopped: early stopping has ended the run; skipped: steps left out
-    because they were not finite; decay: what weight decay alone has left of a weight; dev: last dev figures by task;
-    meter: sums since the last log line; ranks, identity: who wrote it, see `Setup.identity`.
+    because they were not finite; decay: product of the weight decay factors so far; dev: last dev metrics by task;
+    meter: sums since the last log line; ranks, identity: of the run that wrote it, see `Setup.identity`.
     """
 
     ranks: int
@@ -55,24 +56,24 @@ class State:
     dev: dict[str, dict[str, float]] = field(default_factory=dict)
     meter: dict[str, Any] | None = None
 
-    def judge(self, mean: float, patience: int | None) -> bool:
-        """Takes in the mean dev score of this step; True if it is the best so far."""
+    def update_best(self, mean: float, patience: int | None) -> bool:
+        """Records the mean dev score of this step; True if it is the best so far."""
         self.evaluated = self.step
         better = self.best is None or mean > self.best
         if better:
             self.best, self.best_step = mean, self.step
         self.waited = 0 if better else self.waited + 1
-        self.be_patient(patience)
+        self.check_patience(patience)
         return better
 
-    def be_patient(self, patience: int | None) -> None:
-        """Applies the patience of the run as it is now, which a resumed one may have changed."""
+    def check_patience(self, patience: int | None) -> None:
+        """Applies `evaluate.patience`, which a resumed run may have changed."""
         self.stopped = patience is not None and self.waited >= patience
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A checkpoint to go on from. `notes`: sentences for the user."""
+    """A checkpoint to go on from. `notes`: messages for the user."""
 
     name: str
     state: State
@@ -93,7 +94,7 @@ def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = 
             damaged.append(f"checkpoint {folder / name} is damaged ({state})")
             continue
         notes = [f"{d}; using the one before" for d in damaged]
-        notes += _compare(folder / name, state, identity, accept)
+        notes += _check_identity(folder / name, state, identity, accept)
         if state.ranks != world:
             notes.append(f"{folder / name} was written by {state.ranks} ranks: dividing it among {world}")
         return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
@@ -110,42 +111,44 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
     folder = run_folder / FOLDER
     name = _name(state.step)
     writing = folder / f".writing-{name}"
-    hashes: dict[str, str] = {}
-
-    def begin() -> None:
-        if engine.rank == 0:
-            for old in folder.glob(".writing-*"):
-                shutil.rmtree(old)
-            writing.mkdir(parents=True)
-
-    def mine() -> None:
-        # Each rank flushes and reads back its part of the files; writing took place on all of them as well.
-        paths = sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]
-        for path in paths:
-            files.fsync(path)
-            hashes[path.name] = files.file_sha256(path)
-
-    def finish() -> None:
-        if engine.rank == 0:
-            files.write_json(writing / STATE, asdict(state))
-            write_manifest(writing, dict(item for part in all_hashes for item in part.items()))
-            shutil.rmtree(folder / name, ignore_errors=True)
-            os.replace(writing, folder / name)
-            files.fsync(folder)
-            point(folder, name)
-            prune(folder, keep, state.best_step)
-
-    problem = _together(begin, folder)
-    if problem is None:
-        problem = _first(engine.save(folder, writing.name))
-    if problem is None:
-        problem = _together(mine, folder)
-    if problem is None:
+    try:
+        with _write_errors_on_all(folder):
+            if engine.rank == 0:
+                for old in folder.glob(".writing-*"):
+                    shutil.rmtree(old)
+                writing.mkdir(parents=True)
+        collectives.raise_on_all(engine.save(folder, writing.name))
+        hashes = {}
+        with _write_errors_on_all(folder):
+            # Each rank flushes and hashes its part of the files.
+            for path in sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]:
+                files.fsync(path)
+                hashes[path.name] = files.file_sha256(path)
         all_hashes = collectives.gather(hashes)
-        problem = _together(finish, folder)
-    if problem is not None and engine.rank == 0:
-        shutil.rmtree(writing, ignore_errors=True)
-    return problem
+        with _write_errors_on_all(folder):
+            if engine.rank == 0:
+                files.write_json(writing / STATE, asdict(state))
+                write_manifest(writing, dict(item for part in all_hashes for item in part.items()))
+                shutil.rmtree(folder / name, ignore_errors=True)
+                os.replace(writing, folder / name)
+                files.fsync(folder)
+                set_latest(folder, name)
+                prune(folder, keep, state.best_step)
+    except collectives.AgreedError as error:
+        if engine.rank == 0:
+            shutil.rmtree(writing, ignore_errors=True)
+        return str(error)
+    return None
+
+
+@contextmanager
+def _write_errors_on_all(folder: Path) -> Iterator[None]:
+    """Raises an `OSError` of any rank as `AgreedError` on all (a collective call)."""
+    with collectives.errors_on_all():
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{error.filename or folder}: {error.strerror or error}") from None
 
 
 def _name(step: int) -> str:
@@ -157,8 +160,8 @@ def names(folder: Path) -> list[str]:
     return sorted((p.name for p in folder.glob("step-*") if p.is_dir()), reverse=True)
 
 
-def point(folder: Path, name: str) -> None:
-    """Makes `latest` name this checkpoint, for DeepSpeed's own tools; this program goes by the names."""
+def set_latest(folder: Path, name: str) -> None:
+    """Writes `latest`, which DeepSpeed's own tools read; this program sorts the names."""
     files.write_text(folder / LATEST, name + "\n")
 
 
@@ -166,12 +169,10 @@ def prune(folder: Path, keep: int, best_step: int) -> None:
     """Removes all but the `keep` newest and that of the best dev score."""
     for old in names(folder)[keep:]:
         if old != _name(best_step):
-            # Renamed first: a removal cut short must not leave something that looks like a damaged checkpoint.
-            going = folder / f".going-{old}"
-            os.replace(folder / old, going)
-            shutil.rmtree(going, ignore_errors=True)
-    for rest in folder.glob(".going-*"):
-        shutil.rmtree(rest, ignore_errors=True)
+            # Renamed first: an interrupted removal must not leave what looks like a damaged checkpoint.
+            os.replace(folder / old, folder / f".removing-{old}")
+    for removed in folder.glob(".removing-*"):
+        shutil.rmtree(removed, ignore_errors=True)
 
 
 def write_manifest(folder: Path, hashes: dict[str, str]) -> None:
@@ -189,8 +190,8 @@ def _read(folder: Path) -> State | str:
         for name in sorted(({path.name for path in folder.iterdir()} - {MANIFEST}) ^ set(hashes)):
             return f"{name} is missing" if name in hashes else f"{name} does not belong there"
         with ThreadPoolExecutor(8) as pool:  # hashing lets other threads run
-            found = pool.map(lambda name: files.file_sha256(folder / name), hashes)
-            for name, digest in zip(hashes, found, strict=True):
+            digests = pool.map(lambda name: files.file_sha256(folder / name), hashes)
+            for name, digest in zip(hashes, digests, strict=True):
                 if digest != hashes[name]:
                     return f"{name} is not as it was written"
         values = jsontext.parse((folder / STATE).read_text(encoding="utf-8"))
@@ -202,16 +203,18 @@ def _read(folder: Path) -> State | str:
     return state if folder.name == _name(state.step) else f"{STATE} is of step {state.step}"
 
 
-def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:
+def _check_identity(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:
     different = collectives.differences(state.identity, json.loads(json.dumps(identity)))
     if not different:
         return []
     what = "; ".join(f"{where}: then {old}, now {new}" for where, old, new in different[:3])
     what += f"; and {len(different) - 3} more" if len(different) > 3 else ""
-    # Stage 0 keeps its moments in another form than 1 and 2.
-    other_form = [where for where, *two in different if where == "deepspeed.zero_optimization.stage" and 0 in two]
-    other_form += [where for where, *_ in different if any(f"{where}.".startswith(f"{name}.") for name in FIXED)]
-    if other_form:
+    # Stage 0 stores its moments otherwise than 1 and 2.
+    if any(
+        f"{where}.".startswith(tuple(f"{name}." for name in FIXED))
+        or (where == "deepspeed.zero_optimization.stage" and 0 in values)
+        for where, *values in different
+    ):
         raise InputError(
             f"{folder}: the checkpoint belongs to another run ({what}): its weights or moments have another form, so "
             "restore the old values, or start anew with --resume never or another `name`"
@@ -222,16 +225,3 @@ def _compare(folder: Path, state: State, identity: dict[str, Any], accept: bool)
             "ones by --accept-changes, or start anew with --resume never or another `name`"
         )
     return [f"accepted: {where}: then {old}, now {new}" for where, old, new in different]
-
-
-def _together(work: Callable[[], None], folder: Path) -> str | None:
-    """Runs `work` on every rank; the first failure on any of them, in a sentence, on all (a collective call)."""
-    try:
-        work()
-    except OSError as error:
-        return _first(f"{error.filename or folder}: {error.strerror or error}")
-    return _first(None)
-
-
-def _first(problem: str | None) -> str | None:
-    return next((found for found in collectives.gather(problem) if found is not None), None)

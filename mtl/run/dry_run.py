@@ -11,9 +11,9 @@ from mtl.run.memory_estimate import memory, parameters
 from mtl.run.setup import Setup
 
 
-def report(made: Setup, ranks: int) -> str:
-    """The whole text."""
-    config, plan, ds = made.run, made.plan, made.ds
+def report(setup: Setup, ranks: int) -> str:
+    """The report as text."""
+    config, plan, ds = setup.run, setup.plan, setup.ds
     rows = plan.expected()
     width = max(len(row["task"]) for row in rows)
     lines = [
@@ -28,33 +28,33 @@ def report(made: Setup, ranks: int) -> str:
             f"{row['task']:<{width}} {row['rows']:>9} {row['capped']:>9} {row['probability']:>12.4f} "
             f"{row['examples']:>10.0f} {row['epochs']:>7.2f} {row['mean_length']:>15.1f}"
         )
-    several = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
-    sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // several))]
+    count = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
+    sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // count))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)
     micro = max(len(step.divide(ranks, config.micro_tokens)) for step in sampled)
-    encoder, heads = parameters(made)
+    encoder, heads = parameters(setup)
     stage = ds.get("zero_optimization", {}).get("stage", 0)
     lines += [
         "",
         f"about {tokens:,.0f} tokens a step, {tokens * plan.steps / 1e6:,.1f} million in all; "
         f"on {ranks} rank(s) up to {micro} micro-step(s) of at most {config.micro_tokens} tokens",
         f"parameters: {encoder:,} encoder, {heads:,} heads",
-        made.vocabulary.describe(made.source.hidden_size, ds),
-        *(["blocks: what follows attention is compiled (compile)"] if made.compiled else []),
+        setup.vocabulary.describe(),
+        *(["blocks: what follows attention is compiled (compile)"] if setup.compiled else []),
         "",
         f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}, fast_zero2 {'on' if config.fast_zero2 else 'off'}), "
         "estimated:",
         "GPUs   weights  gradients  optimizer  buckets  activations   sum",
     ]
     for count in sorted({1, 8, 64, ranks}):
-        m = memory(encoder + heads, ds, made.source, config.micro_tokens, count, config.fast_zero2)
+        m = memory(encoder + heads, ds, setup.source, config.micro_tokens, count, config.fast_zero2)
         lines.append(
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"
         )
-    missed = _missed(sampled, ranks, config.micro_tokens)
-    if missed:
-        lines += ["", f"warning: {missed}"]
+    hint = _nearly_fitting(sampled, ranks, config.micro_tokens)
+    if hint:
+        lines += ["", f"warning: {hint}"]
     if tokens / ranks < config.micro_tokens:
         lines += [
             "",
@@ -64,8 +64,8 @@ def report(made: Setup, ranks: int) -> str:
     return "\n".join(lines)
 
 
-def _missed(steps: list[Step], ranks: int, micro_tokens: int) -> str:
-    """A sentence, where some steps take a micro-step more than others for want of a few tokens of room; else ""."""
+def _nearly_fitting(steps: list[Step], ranks: int, micro_tokens: int) -> str:
+    """A hint, if some steps take a micro-step more than others for lack of a few tokens of room; else ""."""
     counts = [len(step.divide(ranks, micro_tokens)) for step in steps]
     least = min(counts)
     room = max(int(step.loads(step.divide(ranks, micro_tokens)).sum(axis=0).max()) for step in steps) / least

@@ -1,13 +1,14 @@
-"""Export of a run: the encoder as a Hugging Face folder, and the heads beside it.
+"""Export of a run: the encoder as a Hugging Face model folder, and the heads beside it.
 
 `encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
 master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors
 file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
-import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
 
+from common import files
 from common.run_config import RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import export_config
@@ -22,12 +24,11 @@ from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
 
 
-def export_run(made: Setup, weights: dict[str, Tensor], state: State, suffix: str, writes: bool) -> None:
-    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`, on the rank that `writes`."""
-    if writes:
-        card = model_card(made.run, made.tasks, state.step, state.dev)
-        export_encoder(made.run.folder / f"encoder{suffix}", weights, made.source, made.tokenizer, card)
-        export_heads(made.run.folder / f"heads{suffix}", weights, made.source, made.tasks)
+def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str) -> None:
+    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`."""
+    card = model_card(setup.run, setup.tasks, state.step, state.dev)
+    export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card)
+    export_heads(setup.run.folder / f"heads{suffix}", weights, setup.source, setup.tasks)
 
 
 def export_encoder(
@@ -39,19 +40,15 @@ def export_encoder(
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     expected = set(dict(encoder.named_parameters()))
     assert expected == set(state), expected ^ set(state)
-    writing = _fresh(folder)
-    encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
-    tokenizer.save_pretrained(writing)
-    (writing / "README.md").write_text(card, encoding="utf-8")
-    _put(writing, folder)
+    with _replacing(folder) as writing:
+        encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
+        tokenizer.save_pretrained(writing)
+        (writing / "README.md").write_text(card, encoding="utf-8")
 
 
 def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tasks: list[TaskData]) -> None:
     """Writes every head from the weights named `heads.TASK.*`."""
-    writing = _fresh(folder)
     state = {n.removeprefix("heads."): w.contiguous() for n, w in weights.items() if n.startswith("heads.")}
-    save_file(state, writing / "heads.safetensors")
-    export_config(config).save_pretrained(writing)
     about = {
         task.name: {
             "kind": task.task.kind,
@@ -61,8 +58,10 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
         }
         for task in tasks
     }
-    (writing / "heads.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-    _put(writing, folder)
+    with _replacing(folder) as writing:
+        save_file(state, writing / "heads.safetensors")
+        export_config(config).save_pretrained(writing)
+        files.write_json(writing / "heads.json", about)
 
 
 def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
@@ -81,11 +80,11 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
         "|---|---|---|---|---|---|",
     ]
     for task in tasks:
-        figures = scores.get(task.name)
+        metrics = scores.get(task.name)
         licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
-        shown = f"{100 * figures['score']:.1f}" if figures else "-"
-        majority = f"{100 * figures['majority']:.1f}" if figures else "-"
-        lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {shown} | {majority} |")
+        score = f"{100 * metrics['score']:.1f}" if metrics else "-"
+        majority = f"{100 * metrics['majority']:.1f}" if metrics else "-"
+        lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {score} | {majority} |")
     lines += [
         "",
         "```python",
@@ -100,17 +99,14 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
     return "\n".join(lines)
 
 
-def _fresh(folder: Path) -> Path:
-    writing = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(writing, ignore_errors=True)
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
+    writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
+    for rest in (writing, old):
+        shutil.rmtree(rest, ignore_errors=True)
     writing.mkdir(parents=True)
-    return writing
-
-
-def _put(writing: Path, folder: Path) -> None:
-    """Replaces `folder` by the finished `writing`; only between two renames there is neither."""
-    old = folder.with_name(f".old-{folder.name}")
-    shutil.rmtree(old, ignore_errors=True)
+    yield writing
     if folder.exists():
         os.replace(folder, old)
     os.replace(writing, folder)

@@ -8,21 +8,20 @@ import torch
 from transformers import AutoModel, PretrainedConfig
 
 from mtl.model.loading import loading
-from mtl.run.setup import Setup, called
+from mtl.run.setup import Setup, describe_encoder
 from tasks.registry import head_class
 
 GIB = 2**30
 
 
-def parameters(made: Setup) -> tuple[int, int]:
+def parameters(setup: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters that take part in training, counted on the meta device."""
-    with loading(called(made.run.encoder)), torch.device("meta"):
-        encoder = AutoModel.from_config(made.source)
-        heads = [head_class(t.task.kind).fresh(made.source, len(t.labels) if t.labels else None) for t in made.tasks]
-    left_out = (made.vocabulary.rows - made.vocabulary.trained) * made.source.hidden_size
-    return sum(p.numel() for p in encoder.parameters()) - left_out, sum(
-        p.numel() for h in heads for p in h.parameters()
-    )
+    with loading(describe_encoder(setup.run.encoder)), torch.device("meta"):
+        encoder = AutoModel.from_config(setup.source)
+        heads = [head_class(t.task.kind).fresh(setup.source, len(t.labels) if t.labels else None) for t in setup.tasks]
+    untrained = (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size
+    count = [sum(p.numel() for module in modules for p in module.parameters()) for modules in ([encoder], heads)]
+    return count[0] - untrained, count[1]
 
 
 def memory(
@@ -39,23 +38,20 @@ def memory(
     Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
     equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
     """
-    half = ds.get("bf16", {}).get("enabled", False) or ds.get("fp16", {}).get("enabled", False)
+    half = ds.get("bf16", {}).get("enabled", False)
     zero = ds.get("zero_optimization", {})
     stage = zero.get("stage", 0)
     offload = "offload_optimizer" in zero
     states = 12 if stage or half else 8  # float32 without ZeRO needs no master copy
     width = 2 if half else 4
     gradients = 4 / ranks if stage == 2 else 4.0
-    overlap = bool(zero.get("overlap_comm"))
-    buffers = 2 if overlap else 1
-    if stage == 1 and half:
-        gradients, buffers = 6.0, 0
+    buffers = 2 if zero.get("overlap_comm") else 1
     bucket = zero.get("reduce_bucket_size", 5e8)
+    bucketed = bucket * buffers if stage else 0
+    if stage == 1 and half:
+        gradients, bucketed = 6.0, 0
     if stage == 2 and fast_zero2 and not offload:
-        buffers = 4 if overlap else 2
-        bucketed = total if ranks == 1 else min(bucket, total) * buffers
-    else:
-        bucketed = bucket * buffers if stage else 0
+        bucketed = total if ranks == 1 else 2 * buffers * min(bucket, total)
     parts = {
         "weights": total * width,
         "gradients": total * gradients,
@@ -73,26 +69,26 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def advice(made: Setup, ranks: int, tokens: int, available: float) -> str:
+def advice(setup: Setup, ranks: int, tokens: int, available: float) -> str:
     """What to lower after memory ran out in a micro-batch of `tokens` tokens; `available`: GiB that a rank may use."""
-    config = made.run
-    parts = memory(sum(parameters(made)), made.ds, made.source, config.micro_tokens, ranks, config.fast_zero2)
+    config = setup.run
+    parts = memory(sum(parameters(setup)), setup.ds, setup.source, config.micro_tokens, ranks, config.fast_zero2)
     fixed = sum(parts.values()) - parts["activations"]
     plan = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
-    said = (
+    problem = (
         f"out of memory in a micro-batch of {tokens} tokens (micro_tokens {config.micro_tokens}; planned GiB: {plan}; "
         f"the device has {available:.1f})"
     )
-    longest = max(int(task.train.length.max()) for task in made.tasks)
+    longest = max(int(task.train.length.max()) for task in setup.tasks)
     room = int(0.8 * (available - fixed) / (parts["activations"] / config.micro_tokens))
     micro = max(0, min(room, config.micro_tokens // 2, tokens // 2))
     if micro < longest:
         return (
-            f"{said}: no smaller micro_tokens helps, since the longest example has {longest} tokens: use more GPUs "
+            f"{problem}: no smaller micro_tokens helps, since the longest example has {longest} tokens: use more GPUs "
             "with ZeRO stage 2, zero2_offload.json, gradient_checkpointing, or a lower max_length"
         )
     return (
-        f"{said}: lower micro_tokens, for example --set micro_tokens={micro}: it computes the same in more "
+        f"{problem}: lower micro_tokens, for example --set micro_tokens={micro}: it computes the same in more "
         "micro-steps; the same command with it goes on where the run stopped"
     )
 
@@ -101,5 +97,7 @@ def available() -> float:
     """GiB of the device that this rank computes on (CPU: its share of the host's)."""
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / GIB
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ.get("WORLD_SIZE", "1"))))
-    return float(psutil.virtual_memory().total) / GIB / here
+    local_ranks = int(
+        os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    )
+    return float(psutil.virtual_memory().total) / GIB / local_ranks

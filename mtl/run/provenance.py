@@ -1,4 +1,4 @@
-"""run.json: what a run was made with, so that its figures can be explained later."""
+"""run.json: what a run was setup with, so that its results can be explained later."""
 
 import platform
 import subprocess
@@ -15,9 +15,9 @@ from mtl.run.setup import Setup
 PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy", "pyarrow")
 
 
-def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
+def describe(setup: Setup, ranks: int, backend: str) -> dict[str, Any]:
     """Versions, commit, data, hardware and the choices that deviate from XLM-R's own."""
-    plan = made.plan
+    plan = setup.plan
     cuda = torch.cuda.is_available()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -30,18 +30,13 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
             "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
             "cpu_threads": torch.get_num_threads(),
         },
-        "deepspeed": made.ds,
+        "deepspeed": setup.ds,
         "fast_zero2": plan.config.fast_zero2,
         "attention": backend,
-        "compile": made.compiled,
+        "compile": setup.compiled,
         "gradient_checkpointing": plan.config.gradient_checkpointing,
         "attention_probs_dropout_prob": plan.config.attention_probs_dropout_prob,
-        "word_embeddings": {
-            "rows": made.vocabulary.rows,
-            "trained": made.vocabulary.trained,
-            "why": made.vocabulary.why,
-            "bytes_saved": made.vocabulary.saved(made.source.hidden_size, made.ds),
-        },
+        "word_embeddings": {name: getattr(setup.vocabulary, name) for name in ("rows", "trained", "why")},
         "plan": plan.parts(),
         "plan_fingerprint": plan.fingerprint(),
         "data": {p.manifest["dataset"]: str(p.path) for task in plan.tasks for p in task.prepared},
@@ -49,15 +44,8 @@ def describe(made: Setup, ranks: int, backend: str) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty"]
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=HOUSE,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
+        return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip()

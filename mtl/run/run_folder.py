@@ -9,12 +9,12 @@ from common.errors import InputError
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.checkpoint import Resumed
-from mtl.run.run_lock import Lock
+from mtl.run.run_lock import RunLock
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A locked run folder. `token`: the lock's, with which the other ranks join; `notes`: sentences for the user."""
+    """A locked run folder. `token`: the lock's, with which the other ranks join; `notes`: messages for the user."""
 
     token: str
     resumed: Resumed | None
@@ -32,17 +32,17 @@ def open_run(
     """
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
-        lock, notes = Lock.take(run_folder, me)
+        lock, notes = RunLock.take(run_folder, me)
         try:
             if not resume and any(path.name != lock.folder.name for path in run_folder.iterdir()):
                 kept = files.put_aside(run_folder)
                 run_folder.mkdir()
-                Lock(kept, lock.token).release_all()
-                lock, _ = Lock.take(run_folder, me)
+                RunLock(kept, lock.token).release_all()
+                lock, _ = RunLock.take(run_folder, me)
                 notes.append(f"the earlier run is kept as {kept}")
             (run_folder / checkpoint.FOLDER).mkdir(exist_ok=True)
             resumed = checkpoint.find(run_folder, identity, world, accept)
-            _clear_the_way(run_folder, resumed)
+            _prepare(run_folder, resumed)
         except BaseException:
             lock.release_all()
             raise
@@ -51,8 +51,8 @@ def open_run(
     return Opened(lock.token, resumed, [note for note in notes if note] + (resumed.notes if resumed else []))
 
 
-def _clear_the_way(run_folder: Path, resumed: Resumed | None) -> None:
-    """Puts damaged checkpoints aside, so that they are not counted among the newest, and the sign of success."""
+def _prepare(run_folder: Path, resumed: Resumed | None) -> None:
+    """Removes `done`, and renames damaged checkpoints, so that they do not count among the newest."""
     (run_folder / "done").unlink(missing_ok=True)
     folder = run_folder / checkpoint.FOLDER
     for name in checkpoint.names(folder):
@@ -60,4 +60,4 @@ def _clear_the_way(run_folder: Path, resumed: Resumed | None) -> None:
             break
         files.put_aside(folder / name, f"damaged-{name}")
     if resumed is not None:
-        checkpoint.point(folder, resumed.name)
+        checkpoint.set_latest(folder, resumed.name)

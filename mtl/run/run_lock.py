@@ -1,9 +1,9 @@
 """The lock on a run folder: one run writes in it at a time, orphaned ranks of an earlier one included.
 
 `.lock/` is a folder, because making one is atomic on every file system, NFS too. Each rank keeps a file in it: host,
-process, and a number that it raises every few seconds. A process of this machine is looked up; one of another host
-counts as alive if its file changes while we watch (no clocks are compared). A lock whose processes are all gone is
-stale: it is put aside and said to be. A run that finds its lock replaced ends at once, without touching anything.
+process, and a counter that it increments every few seconds. A process of this machine is looked up; one of another host
+counts as alive if its file changes while it is observed (no clocks are compared). A lock whose processes are all gone
+is stale: it is taken over, with a message. A run that finds its lock replaced ends at once, without touching anything.
 """
 
 import json
@@ -23,11 +23,11 @@ from common.errors import InputError
 from mtl.distributed.watchdog import Member
 
 NAME = ".lock"
-BEAT = 3.0  # seconds between signs of life
-_WATCHED = 4 * BEAT  # how long those of other hosts are watched
+BEAT = 3.0  # seconds between heartbeats
+_OBSERVED = 4 * BEAT  # how long those of other hosts are observed
 
 
-class Lock:
+class RunLock:
     """Held by rank 0 from `take` on, by every rank from `join` on, until the process ends."""
 
     def __init__(self, run_folder: Path, token: str) -> None:
@@ -38,8 +38,8 @@ class Lock:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def take(cls, run_folder: Path, me: Member) -> tuple["Lock", list[str]]:
-        """Locks the folder: (lock, sentences for the user). `InputError` if another run works there."""
+    def take(cls, run_folder: Path, me: Member) -> tuple["RunLock", list[str]]:
+        """Locks the folder: (lock, messages for the user). `InputError` if another run works there."""
         lock = cls(run_folder, uuid.uuid4().hex)
         notes: list[str] = []
         for _ in range(5):
@@ -47,20 +47,20 @@ class Lock:
                 lock.folder.mkdir()
                 break
             except FileExistsError:
-                notes = [_put_aside_if_stale(lock.folder, me)]
+                notes = [_remove_if_stale(lock.folder, me)]
         else:
             raise InputError(f"{run_folder}: several runs are starting there at once: start one of them again")
         lock._write(me, 0)
         return lock, notes
 
     def join(self, me: Member, lost: Callable[[str], None]) -> None:
-        """Every rank: gives signs of life from now on. `lost(sentence)` is called if the lock is taken away."""
+        """Every rank: sends heartbeats from now on. `lost(message)` is called if the lock is taken away."""
         self._file = self._write(me, 0)
         self._thread = threading.Thread(target=self._beat, args=(me, lost), daemon=True)
         self._thread.start()
 
     def release(self) -> None:
-        """Ends the signs of life; the last rank to leave removes the lock."""
+        """Ends the heartbeats; the last rank to leave removes the lock."""
         self._ended.set()
         if self._thread is not None:
             self._thread.join(BEAT)
@@ -97,27 +97,27 @@ class Lock:
                 continue  # a full or slow disk: no reason to end a run, the next beat may pass
 
 
-def _put_aside_if_stale(folder: Path, me: Member) -> str:
-    """Removes the lock if none of its processes lives and says so; `InputError` if one does."""
+def _remove_if_stale(folder: Path, me: Member) -> str:
+    """Removes the lock if none of its processes is alive: a message about it; `InputError` if one is."""
     before = _read(folder)
     if not before:
-        time.sleep(1.0)  # just being made
+        time.sleep(1.0)  # just being created
         before = _read(folder)
-    away = []
+    remote = []
     for name, entry in before.items():
         member = Member(**{k: entry[k] for k in ("rank", "host", "machine", "pid", "began")})
         if member.machine != me.machine:
-            away.append(name)
+            remote.append(name)
         elif not member.gone():
             raise InputError(
                 f"{folder.parent}: {member} still works there: wait for it, end it, or give another `name`"
             )
-    deadline = time.monotonic() + (_WATCHED if away else 0.0)
+    deadline = time.monotonic() + (_OBSERVED if remote else 0.0)
     while time.monotonic() < deadline:
         time.sleep(BEAT / 3)
-        now = _read(folder)
-        for name in away:
-            if name in now and now[name]["beats"] != before[name]["beats"]:
+        current = _read(folder)
+        for name in remote:
+            if name in current and current[name]["beats"] != before[name]["beats"]:
                 raise InputError(
                     f"{folder.parent}: rank {before[name]['rank']} on {before[name]['host']} (process "
                     f"{before[name]['pid']}) still works there: wait for it, end it, or give another `name`"
@@ -126,9 +126,9 @@ def _put_aside_if_stale(folder: Path, me: Member) -> str:
     try:
         os.rename(folder, aside)
     except FileNotFoundError:
-        return ""  # another start was faster; the next look shows whose lock it is
+        return ""  # another start was faster; the next attempt shows whose lock it is
     if {e["token"] for e in _read(aside).values()} - {e["token"] for e in before.values()}:
-        os.rename(aside, folder)  # not the one that was looked at
+        os.rename(aside, folder)  # not the one that was checked
         raise InputError(f"{folder.parent}: several runs are starting there at once: start one of them again")
     shutil.rmtree(aside, ignore_errors=True)
     hosts = ", ".join(sorted({f"{e['host']} (process {e['pid']})" for e in before.values()})) or "nobody"
@@ -136,10 +136,10 @@ def _put_aside_if_stale(folder: Path, me: Member) -> str:
 
 
 def _read(folder: Path) -> dict[str, dict[str, Any]]:
-    found = {}
+    entries = {}
     for path in sorted(folder.glob("rank-*.json")):
         try:
-            found[path.name] = json.loads(path.read_text(encoding="utf-8"))
+            entries[path.name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-    return found
+    return entries

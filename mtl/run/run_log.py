@@ -1,6 +1,6 @@
-"""What a person sees of a run: TensorBoard, metrics.jsonl, a progress bar. Rank 0 only; the others get silence.
+"""The log of a run: metrics.jsonl, TensorBoard, a progress bar. Rank 0 only; on other ranks all calls do nothing.
 
-After a resume, lines and curve points beyond the resumed step are dropped first, so that nothing stands there twice.
+On a resume, lines and points after the resumed step are dropped first, so that no step is logged twice.
 """
 
 import json
@@ -9,7 +9,6 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from common import files
 
 
-class Monitor:
+class RunLog:
     """`step` counts finished optimizer steps."""
 
     def __init__(self, folder: Path, active: bool, config_text: str, step: int, steps: int) -> None:
@@ -28,99 +27,98 @@ class Monitor:
         self.path = folder / "metrics.jsonl"
         _drop_after(self.path, step)
         self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self.waiting, self.complained = "", False
-        threading.excepthook = _quietly  # of the writer's thread: told by `_point`
+        self.pending, self.warned = "", False
+        threading.excepthook = _ignore_os_errors  # of the writer's thread: `_add_scalar` reports them
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self.board.add_text("config", f"```json\n{config_text}\n```", step)
-        # A terminal is redrawn twice a second; a log file gets a line now and then.
-        pace = 0.5 if sys.stderr.isatty() else 15.0
-        self.bar = tqdm(total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True, mininterval=pace)
+        interval = 0.5 if sys.stderr.isatty() else 15.0
+        self.bar = tqdm(
+            total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True, mininterval=interval
+        )
 
     def train(self, step: int, overall: dict[str, float], tasks: list[dict[str, Any]]) -> None:
-        """Figures of the steps since the last call."""
+        """Metrics of the steps since the last call."""
         if not self.active:
             return
-        self._line({"step": step, "kind": "train", "task": "all", **overall})
+        self._write({"step": step, "kind": "train", "task": "all", **overall})
         for name, value in overall.items():
-            self._point(f"train/{name}", value, step)
+            self._add_scalar(f"train/{name}", value, step)
         for task in tasks:
-            self._line({"step": step, "kind": "train", **task})
+            self._write({"step": step, "kind": "train", **task})
             for name, value in task.items():
                 if name != "task":
-                    self._point(f"train_{name}/{task['task']}", value, step)
+                    self._add_scalar(f"train_{name}/{task['task']}", value, step)
         shown = f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s"
         self.bar.set_postfix_str(shown, refresh=False)
 
     def dev(self, step: int, scores: dict[str, dict[str, float]], mean: float) -> None:
-        """Dev figures by task, and the mean that selects."""
+        """Dev metrics by task, and the mean score that selects the best encoder."""
         if not self.active:
             return
-        for task, figures in scores.items():
-            self._line({"step": step, "kind": "dev", "task": task, **figures})
-            for name, value in figures.items():
+        for task, metrics in scores.items():
+            self._write({"step": step, "kind": "dev", "task": task, **metrics})
+            for name, value in metrics.items():
                 if name not in ("majority", "examples", "score"):
-                    self._point(f"dev_{name}/{task}", value, step)
-        self._line({"step": step, "kind": "dev", "task": "all", "mean": mean})
-        self._point("dev/mean", mean, step)
+                    self._add_scalar(f"dev_{name}/{task}", value, step)
+        self._write({"step": step, "kind": "dev", "task": "all", "mean": mean})
+        self._add_scalar("dev/mean", mean, step)
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
-        for task, figures in scores.items():
-            score = 100 * figures["score"]
-            rows.append(f"{task:<{width}}  {score:8.1f}  {100 * figures['majority']:8.1f}  {figures['loss']:6.3f}")
+        for task, metrics in scores.items():
+            score = 100 * metrics["score"]
+            rows.append(f"{task:<{width}}  {score:8.1f}  {100 * metrics['majority']:8.1f}  {metrics['loss']:6.3f}")
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
-        self.say("\n".join(rows))
+        self.print("\n".join(rows))
 
     def flush(self) -> None:
-        """Before a checkpoint: what lies before it is on disk."""
+        """Writes pending points to disk, before a checkpoint."""
         if self.active:
             with suppress(OSError):
                 self.board.flush()
 
     def advance(self) -> None:
-        """One step is done."""
+        """Advances the progress bar by a step."""
         if self.active:
             self.bar.update()
 
-    def say(self, text: str) -> None:
-        """A message that does not tear the progress bar."""
+    def print(self, text: str) -> None:
+        """Prints a message above the progress bar."""
         if self.active:
             tqdm.write(text)
 
-    def _point(self, name: str, value: float, step: int) -> None:
-        """A point of a curve; TensorBoard's writer has died if its disk was full, metrics.jsonl has the figures."""
+    def _add_scalar(self, name: str, value: float, step: int) -> None:
+        """A point of a curve. After a full disk TensorBoard's writer is dead; metrics.jsonl has the values."""
         try:
             self.board.add_scalar(name, value, step)
         except OSError as error:
-            self._complain(f"TensorBoard's events: {error.strerror}; its curves go on at the next start")
+            self._warn_once(f"TensorBoard's events: {error.strerror}; its curves go on at the next start")
 
-    def _complain(self, what: str) -> None:
-        if not self.complained:
-            self.say(f"warning: {what}")
-        self.complained = True
+    def _warn_once(self, what: str) -> None:
+        if not self.warned:
+            self.print(f"warning: {what}")
+        self.warned = True
 
-    def _line(self, values: dict[str, Any]) -> None:
-        """Appends a line; one that the disk has no room for waits for the next."""
-        self.waiting += json.dumps(values) + "\n"
+    def _write(self, values: dict[str, Any]) -> None:
+        """Appends a line; if the disk is full it stays pending and is written with the next one."""
+        self.pending += json.dumps(values) + "\n"
         try:
-            written = os.write(self.file, self.waiting.encode())
-            self.waiting = self.waiting.encode()[written:].decode()  # json.dumps gives ASCII: no character is cut
+            written = os.write(self.file, self.pending.encode())
+            self.pending = self.pending.encode()[written:].decode()  # json.dumps gives ASCII: no character is cut
         except OSError as error:
-            self._complain(f"{self.path}: {error.strerror}; its lines wait until there is room")
+            self._warn_once(f"{self.path}: {error.strerror}; its lines wait until there is room")
 
-    def __enter__(self) -> "Monitor":
+    def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.active:
             self.bar.close()
-            with suppress(OSError):  # a full disk has been told of
+            with suppress(OSError):  # a full disk has been reported
                 self.board.close()
             os.close(self.file)
 
 
-def _quietly(failed: threading.ExceptHookArgs) -> None:
+def _ignore_os_errors(failed: threading.ExceptHookArgs) -> None:
     if failed.exc_type is not OSError:
         threading.__excepthook__(failed)
 

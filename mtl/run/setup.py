@@ -61,7 +61,7 @@ class Setup:
 
         `exports`: whether this process will write encoders, and so has to keep the embeddings that are not trained.
         """
-        with loading(called(self.run.encoder)):
+        with loading(describe_encoder(self.run.encoder)):
             encoder = load_encoder(
                 self.run.encoder,
                 backend=self.run.attention,
@@ -96,12 +96,12 @@ class Setup:
             "fast_zero2": run.fast_zero2,
         }
 
-    def common(self) -> dict[str, Any]:
+    def rank_identity(self) -> dict[str, Any]:
         """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
         return {**self.identity(), "code of the program": code_hash(), "version": versions}
 
-    def verify(self) -> None:
+    def verify_data(self) -> None:
         """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
         for task in self.tasks:
             for prepared in task.prepared:
@@ -117,8 +117,8 @@ def code_hash(root: Path = HOUSE) -> str:
     return digest.hexdigest()[:12]
 
 
-def called(spec: str | RandomEncoder) -> str:
-    """What an encoder is called in a message."""
+def describe_encoder(spec: str | RandomEncoder) -> str:
+    """An encoder's name in messages."""
     return "encoder.config" if isinstance(spec, RandomEncoder) else f"encoder {spec}"
 
 
@@ -129,39 +129,40 @@ def _encoder_identity(spec: str | RandomEncoder) -> Any:
     return {"name": spec, "weights": [file_sha256(path)[:12] for path in weight_files.weight_files(spec)]}
 
 
-def _head_identity(place: str | None) -> str | None:
+def _head_identity(source: str | None) -> str | None:
     """The sha256 of the weights that a head starts from; None for a fresh one."""
-    if place is None:
+    if source is None:
         return None
-    path = Path(place.rpartition(":")[0]) / "heads.safetensors"
+    path = Path(source.rpartition(":")[0]) / "heads.safetensors"
     return file_sha256(path)[:12] if path.is_file() else "missing"
 
 
 def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
-    run, named = load(name, overrides)
+    run, run_tasks = load(name, overrides)
     ds = read_deepspeed(run)
     if run.fast_zero2:
         zero2_gradients.check_version()
     tokenizer = task_data.tokenizer_of(run)
     special = task_data.special_of(tokenizer)
-    with loading(f"{called(run.encoder)}: its config"):
+    with loading(f"{describe_encoder(run.encoder)}: its config"):
         source = load_config(run.encoder, special)
     if source.pad_token_id != special.pad or source.vocab_size < special.vocabulary:
         raise InputError(
             f"encoder {run.encoder}: its config has pad id {source.pad_token_id} and {source.vocab_size} tokens, its "
             f"tokenizer pad id {special.pad} and {special.vocabulary}: they do not belong together"
         )
-    # RoBERTa's positions begin behind the padding index.
-    room = source.max_position_embeddings - special.pad - 1
-    for index, task in enumerate(named):
-        if run.length_of(index) > room:
+    # RoBERTa's positions start after the padding index.
+    positions = source.max_position_embeddings - special.pad - 1
+    for index, task in enumerate(run_tasks):
+        if run.length_of(index) > positions:
             raise InputError(
-                f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {room} positions: lower it"
+                f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {positions} positions: "
+                "lower it"
             )
     sets = [part for override in overrides for part in ("--set", override)]
     command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
-    tasks = task_data.open_tasks(run, named, tokenizer, command)
-    rows = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
-    special = replace(special, known=rows.known)
-    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, rows)
+    tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
+    vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
+    special = replace(special, known=vocabulary.known)
+    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, vocabulary)

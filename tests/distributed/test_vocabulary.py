@@ -114,7 +114,6 @@ def test_the_record_and_the_dry_run_say_so(made, steady):
     rows, trained = made.vocabulary.rows, made.vocabulary.trained
     record = json.loads((steady[1] / "run.json").read_text())["word_embeddings"]
     assert (record["rows"], record["trained"]) == (rows, trained)
-    assert record["bytes_saved"]["reduced"] == 4 * (rows - trained) * SHAPE["hidden_size"]
     assert f"word embeddings: {trained} of {rows} rows" in dry_run.report(made, 2)
 
 

@@ -21,7 +21,7 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from eval.__main__ import main
-from eval.official import LANGUAGES
+from eval.suites import LANGUAGES
 from tests.support.eval_run import (
     error_line,
     make_run,

@@ -20,9 +20,10 @@ from eval import suites
 from eval.__main__ import main
 from eval.driver import subprocesses
 from mtl.distributed.watchdog import Member
-from mtl.run.run_lock import Lock
+from mtl.run.run_lock import RunLock
 from tests.support.eval_live import fork_programs, prepare_here, totals
 from tests.support.eval_run import QUESTIONS, make_run, scores_in, skip_reports, without_seconds, write_tests
+from tests.support.launch import program
 from tests.support.small import WORDS
 from tests.support.target_files import laser, write_parquet
 
@@ -188,7 +189,7 @@ def test_missing_training_data_leave_a_target_out_and_the_others_go_on(
 def test_a_folder_at_which_another_process_works_is_left_alone(world: Path, trainer: Trainer, capfd: Any) -> None:
     evaluate(world, "toy_xnli")
     folder = world / "run" / "eval" / "targets" / "toy_xnli"
-    lock, _ = Lock.take(folder, Member.here(0))
+    lock, _ = RunLock.take(folder, Member.here(0))
     evaluate(world, "toy_xnli", "--set", "seed=2", code=2)
     assert f"error: {folder}: rank 0 on" in capfd.readouterr().err
     assert (folder / "done").is_file() and len(trainer.runs) == 1
@@ -252,3 +253,22 @@ def test_direct_scores_are_the_same_on_two_processes(world: Path, monkeypatch: p
     shutil.rmtree(world / "run" / "eval")
     two = evaluate(world, "toy", "--direct", "--micro-tokens", "20", "--num_gpus", "2")
     assert without_seconds(two) == one and len(list((world / "run" / "eval" / "work").glob("*.log"))) == 3
+
+
+MODULES = """
+import sys
+from eval.__main__ import main
+code = main(sys.argv[1:])
+found = {name for name, module in sys.modules.items() if name.startswith("eval.") and not hasattr(module, "__path__")}
+print(*sorted(name for name in found if not name.startswith("eval.report")))
+sys.exit(code)
+"""
+
+
+def test_few_modules_enter_a_direct_score(world: Path, tmp_path: Path) -> None:
+    """Whoever reads how a head's score comes about reads at most 15 modules of eval; the report comes after it."""
+    (tmp_path / "modules.py").write_text(MODULES)
+    arguments = ("--encoder", world / "run" / "encoder", "--data", world / "data", "--suite", "toy_xnli", "--direct")
+    modules = program(tmp_path / "modules.py", *arguments).stdout.splitlines()[-1].split()
+    assert "eval.inference.predict" in modules and "eval.driver.target_training" not in modules
+    assert len(modules) <= 15, modules

@@ -18,10 +18,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import deepspeed.comm
 import numpy as np
 import torch
-from deepspeed.utils import safe_get_full_grad, safe_get_full_optimizer_state
+from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_grad, safe_get_full_optimizer_state
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -65,7 +67,7 @@ def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
         shares = divide(step, ranks, case.get("micro_steps"), made.run.micro_tokens)
         batches = loader.micro_batches(made.plan, step, shares, rank, made.special)
         names = [task.name for task in made.plan.tasks]
-        found["weights"].append(runner.full_weights())
+        found["weights"].append(weights(runner))
         present = {names[t] for t in np.flatnonzero(step.counts)}
         keys = loader.pair_keys(made.plan, step)
         if step.number in case.get("spoiled", []):
@@ -120,10 +122,12 @@ def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = F
 
     def step() -> None:
         grads = {}
+        with one_message():
+            for name, parameter in runner.model.named_parameters():
+                grads[name] = parameter.grad if runner.stage == 0 else safe_get_full_grad(parameter)
         for name, parameter in runner.model.named_parameters():
-            full = parameter.grad if runner.stage == 0 else safe_get_full_grad(parameter)
-            if runner.rank == 0:
-                grads[name] = full.detach().float().clone()
+            full = grads[name]
+            grads[name] = full.detach().float().clone()
             mapping = getattr(parameter, "_hp_mapping", None)  # None where another rank owns the parameter
             if runner.stage == 0:
                 found["buffer"].add(str(full.dtype))
@@ -135,6 +139,29 @@ def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = F
         inner()
 
     runner.ds.step = step
+
+
+@contextlib.contextmanager
+def one_message() -> Iterator[None]:
+    """What DeepSpeed sums over ranks in here, a parameter at a time, is summed at the end, all in one message.
+
+    Small messages are most of what these launches take: each waits for every rank to get a core.
+    """
+    parts: list[torch.Tensor] = []
+    with mock.patch.object(deepspeed.comm, "all_reduce", lambda tensor, group=None: parts.append(tensor)):
+        yield
+    if parts:
+        whole = torch.cat([part.float() for part in parts])
+        torch.distributed.all_reduce(whole)
+        for part, values in zip(parts, whole.split([len(part) for part in parts]), strict=True):
+            part.copy_(values)
+
+
+def weights(runner: engine.Engine) -> dict[str, torch.Tensor]:
+    """As `Engine.full_weights`, in one message and on every rank."""
+    with one_message():
+        found = {n: safe_get_full_fp32_param(p) if runner.stage else p for n, p in runner.model.named_parameters()}
+    return {name: weight.detach().float().clone() for name, weight in found.items()}
 
 
 @contextlib.contextmanager
@@ -156,20 +183,21 @@ def moments(runner: engine.Engine, key: str) -> dict[str, torch.Tensor]:
     """One of AdamW's moments of every parameter; zeros where there was no step yet (a collective call)."""
     values = {}
     base = runner.ds.optimizer if runner.stage == 0 else runner.ds.optimizer.optimizer
-    for index, group in enumerate(base.param_groups):
-        whole = group["params"] if runner.stage == 0 else runner.ds.optimizer.bit16_groups[index]
-        state = base.state.get(group["params"][0], {})
-        for place, parameter in enumerate(whole):
-            if not state:
-                values[parameter] = torch.zeros_like(parameter)
-            elif runner.stage == 0:
-                values[parameter] = base.state[group["params"][place]][key].clone()
-            else:
-                # DeepSpeed links parameters to their state once, after the first step: too early for a head whose
-                # first step comes later.
-                if parameter._hp_mapping is not None:
-                    parameter._hp_mapping.set_optim_state_fragment(group["params"][0], state)
-                values[parameter] = safe_get_full_optimizer_state(parameter, key)
+    with one_message():
+        for index, group in enumerate(base.param_groups):
+            whole = group["params"] if runner.stage == 0 else runner.ds.optimizer.bit16_groups[index]
+            state = base.state.get(group["params"][0], {})
+            for place, parameter in enumerate(whole):
+                if not state:
+                    values[parameter] = torch.zeros_like(parameter)
+                elif runner.stage == 0:
+                    values[parameter] = base.state[group["params"][place]][key].clone()
+                else:
+                    # DeepSpeed links parameters to their state once, after the first step: too early for a head whose
+                    # first step comes later.
+                    if parameter._hp_mapping is not None:
+                        parameter._hp_mapping.set_optim_state_fragment(group["params"][0], state)
+                    values[parameter] = safe_get_full_optimizer_state(parameter, key)
     return {name: values[parameter].detach() for name, parameter in runner.model.named_parameters()}
 
 

@@ -87,15 +87,23 @@ def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
     return process
 
 
-def start(arguments: Sequence[object], ranks: int, out: Path, err: Path) -> list[ForkServerProcess]:
-    """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files."""
+TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+
+
+def start(
+    arguments: Sequence[object], ranks: int, out: Path, err: Path, names: tuple[str, str, str] = TORCH
+) -> list[ForkServerProcess]:
+    """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files.
+
+    `names`: the launcher's variables for rank, number of ranks, rank on the host.
+    """
     around = environment()
     assert around["DS_ACCELERATOR"] == "cpu"
     if ranks > 1:
-        around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
+        around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = []
     for rank in range(ranks):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(ranks)} if ranks > 1 else {}
+        own = dict(zip(names, map(str, (rank, ranks, rank)), strict=True)) if ranks > 1 else {}
         started.append(fork(_run, [str(a) for a in arguments], around | own, out, err))
     return started
 
@@ -122,12 +130,12 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
 
 
 def program(
-    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True
+    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, names: tuple[str, str, str] = TORCH
 ) -> subprocess.CompletedProcess[str]:
     """`start`, and waits for the end. What all ranks printed is together; the code is the first that is not 0."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out", "err")]
-        processes, deadline = start(arguments, ranks, *files), time.monotonic() + timeout
+        processes, deadline = start(arguments, ranks, *files, names), time.monotonic() + timeout
         try:
             for process in processes:
                 process.join(max(0, deadline - time.monotonic()))

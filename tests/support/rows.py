@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.errors import InputError
-from data_prep.convert import Dropped
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import DATASETS, TASKS
+from data_prep.datasets.schema import Dropped
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import DATASETS, locate, own
+from data_prep.sources.locate import locate_training, own
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.mlm.data import Text
@@ -67,7 +67,7 @@ def hub_file(folder: Path, split: str, shard: int = 0, shards: int = 1) -> Path:
 
 def find(dataset: str, *folders: Path):
     """Where a dataset is, in the first of the folders that has it."""
-    return locate(DATASETS[dataset], [Folder.open(folder) for folder in folders])
+    return locate_training(DATASETS[dataset], [Folder.open(folder) for folder in folders])
 
 
 def examples(dataset: str, split: str, *folders: Path) -> list:

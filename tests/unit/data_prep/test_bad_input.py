@@ -5,6 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from data_prep.__main__ import main
 from tests.support.rows import DATASETS, examples, fails, find, hub_file, own_examples, write
 
 GOOD = b'{"text_a": "a", "label": "yes"}\n'
@@ -19,7 +20,7 @@ def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
         for part in ("LDC2005T13", "licence", ".train.tsv", "words<TAB>tags", ".auto", "configs/mtl_open.json"):
             assert part in message
     else:
-        assert DATASETS[first].hub.id in message and "--source hub" in message
+        assert DATASETS[first].hub[0].id in message and "--source hub" in message
 
 
 def squad(context: object = "the dog runs", **more) -> dict:
@@ -109,3 +110,12 @@ def test_broken_parquet(tmp_path):
     fails(lambda: examples("qqp", "train", tmp_path), "row 1", "`question2`", "invalid UTF-8")
     path.write_bytes(path.read_bytes()[:-30])
     fails(lambda: examples("qqp", "train", tmp_path), str(path), "not a readable Parquet file")
+
+
+def test_an_encoder_of_another_family_is_refused_before_anything_is_prepared(tmp_path, capsys):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text('{"model_type": "t5"}')
+    config = tmp_path / "run.json"
+    config.write_text(json.dumps({"name": "a", "encoder": str(tmp_path / "encoder"), "tasks": ["ccg"], "steps": 1}))
+    assert main(["--config", str(config), "--source", str(tmp_path)]) == 2
+    assert "family 't5' has not been tested" in capsys.readouterr().err

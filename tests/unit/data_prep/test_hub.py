@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.datasets.revisions import REVISIONS
+from data_prep.datasets import REVISIONS
 from tests.support.hub_server import HubServer, Repo, repo_of
 from tests.support.rows import hub_file, run_config, write
 

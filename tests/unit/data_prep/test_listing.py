@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from common.languages import LANGUAGES
 from data_prep.__main__ import main
-from data_prep.datasets.test_sets import TEST_SETS
-from data_prep.sources.locate import DATASETS
+from data_prep.datasets import DATASETS, TEST_SETS
 from tests.support.rows import hub_file, write
 
+LANGUAGES = {name: testset.suites for name, testset in TEST_SETS.items()}
 ROOT = Path(__file__).resolve().parents[3]
 NLI_ROW = {"premise": "a", "hypothesis": "b", "label": 0}
 

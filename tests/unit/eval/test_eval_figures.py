@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from common.labels import PAWSX, QQP
+from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
-from eval.metrics.score_target import figures
 from eval.retrieval import mining
-from eval.retrieval.mining import Corpus
 from eval.retrieval.neighbors import top_k
-from eval.rows import Candidate, Corpora, Loaded, Query
+from eval.rows import Candidate, Corpora, Corpus, Loaded, Query
 from eval.suites import TARGETS
 from tasks.classify.data import Classify
 from tasks.span.data import Span
@@ -28,7 +27,7 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
         else:
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
     job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
-    found = figures(TARGETS[target], job, loaded, names or {}, False, "cpu")
+    found = score_job(TARGETS[target], job, loaded, names or {}, False, "cpu")
     assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
     return found
 

@@ -177,7 +177,7 @@ def test_shares_are_the_whole(subject: Subject, kind: str) -> None:
     whole = ours(subject, TASKS[kind], some, micro_tokens=50)
     for shares in (2, 3):
         parts = [
-            predict(subject.encoder, subject.tokenizer, head, some, share=(number, shares), micro_tokens=50)
+            predict(subject.encoder, subject.tokenizer, head, some, shard=(number, shares), micro_tokens=50)
             for number in range(shares)
         ]
         assert all(parts) and sum(map(len, parts)) == len(some)

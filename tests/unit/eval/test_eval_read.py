@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from common.errors import InputError
 from common.labels import NER, PAWSX
 from common.languages import ISO3
-from data_prep.datasets.named_tasks import TASKS
+from data_prep.datasets import TASKS
 from eval.read import Candidate, NotThere, Query, Translation
 from eval.suites import TARGETS, resolve_suite
 from tasks.classify.data import Classify

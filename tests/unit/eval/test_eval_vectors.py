@@ -75,7 +75,7 @@ def test_shares_add_up_to_the_vectors_of_one_process(folder: Path, processes: in
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
     options: dict[str, Any] = {"layers": [2, 4], "micro_tokens": 30}
     whole = embed_layers(encoder, tokenizer, TEXTS, **options)
-    parts = [embed_layers(encoder, tokenizer, TEXTS, share=(rank, processes), **options) for rank in range(processes)]
+    parts = [embed_layers(encoder, tokenizer, TEXTS, shard=(rank, processes), **options) for rank in range(processes)]
     assert (sum(parts) == whole).all()
     assert sum((part[0] != 0).any(axis=1).astype(int) for part in parts).tolist() == [1] * len(TEXTS)
 

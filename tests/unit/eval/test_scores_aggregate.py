@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from eval.metrics import aggregate
-from eval.official import GROUPS, LANGUAGES
-from eval.suites import SUITES, TARGETS, resolve_suite
+from eval.suites import GROUPS, LANGUAGES, SUITES, TARGETS, resolve_suite
 from tests.support.scores_files import headline, scores
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.retrieval import mining, neighbors, ranking
-from eval.retrieval.mining import Corpus, Mined
+from eval.retrieval.mining import Mined
+from eval.rows import Corpus
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int = 4) -> mining.Neighbours:

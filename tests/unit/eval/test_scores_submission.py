@@ -11,7 +11,7 @@ import pytest
 
 from common.languages import ISO3
 from eval import submission
-from eval.official import LANGUAGES
+from eval.suites import LANGUAGES
 from tests.support import official
 
 

@@ -15,14 +15,12 @@ import pytest
 from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from eval import submission
+from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
 from eval.metrics import score_target
-from eval.official import LANGUAGES
 from eval.read import read
-from eval.retrieval.mining import Corpus
-from eval.rows import Corpora, Loaded
-from eval.sources import Source, groups, parse
-from eval.suites import TARGETS
+from eval.rows import Corpora, Corpus, Loaded
+from eval.suites import LANGUAGES, TARGETS, Source, groups, parse_data
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tests.support import official
@@ -243,12 +241,12 @@ def predict_gold(job: Job, loaded: Loaded) -> None:
             (folder / f"{code}.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def gold_figures(target: str, loaded: Loaded, folder: Path) -> score_target.Figures:
+def gold_figures(target: str, loaded: Loaded, folder: Path) -> score_target.TargetScores:
     job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(folder))
     folder.mkdir()
     predict_gold(job, loaded)
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
-    return score_target.figures(TARGETS[target], job, loaded, names, False, "cpu")
+    return score_job(TARGETS[target], job, loaded, names, False, "cpu")
 
 
 CASES = {(target, layout) for target in MAKE for layout in ("upstream", "xtreme", "hub")}
@@ -313,7 +311,7 @@ def test_two_releases_of_ud(tmp_path: Path) -> None:
         lambda: read(udpos, ("lt",), str(tmp_path / "both")), "lt_hse-ud-test.conllu", "two different files of one name"
     )
     old, new = (str(tmp_path / "both" / release) for release in ("2.5", "2.7"))
-    sources = [parse(old), parse(f"udpos:lt,pl={new}")]
+    sources = [parse_data(old), parse_data(f"udpos:lt,pl={new}")]
     (first, second) = groups(sources, udpos, ("de", "fr", "lt"))
     assert (first, second) == ((("lt",), [new]), (("de", "fr"), [old]))
     whole = read(udpos, (), {new: ("lt",), old: ("de", "fr")})
@@ -325,14 +323,14 @@ def test_data_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b", "udpos=c"):
         Path(name).mkdir()
-    assert [parse(text) for text in ("a", "hub", "udpos=c", "panx=a", "udpos:lt,pl=hub")] == [
+    assert [parse_data(text) for text in ("a", "hub", "udpos=c", "panx=a", "udpos:lt,pl=hub")] == [
         Source("a"), Source("hub"), Source("udpos=c"), Source("a", "panx"), Source("hub", "udpos", ("lt", "pl")),
     ]  # fmt: skip
     given = [Source("a"), Source("b", "panx"), Source("hub", "udpos", ("lt",)), Source("b")]
     assert groups(given, TARGETS["panx"], ("de", "lt")) == [(("de", "lt"), ["b"])]
     assert groups(given, TARGETS["udpos"], ("de", "lt")) == [(("lt",), ["hub"]), (("de",), ["a", "b"])]
-    fails(lambda: parse("nope"), "--data nope: no such folder")
-    fails(lambda: parse("udpos:lt=nope"), "nope: no such folder")
-    fails(lambda: parse("upos=a"), "unknown target 'upos'")
-    fails(lambda: parse("udpos:lt,xx=a"), "udpos has no language 'xx'")
-    fails(lambda: parse("lareqa:de=a"), "one pool for all languages", "--data lareqa=a")
+    fails(lambda: parse_data("nope"), "--data nope: no such folder")
+    fails(lambda: parse_data("udpos:lt=nope"), "nope: no such folder")
+    fails(lambda: parse_data("upos=a"), "unknown target 'upos'")
+    fails(lambda: parse_data("udpos:lt,xx=a"), "udpos has no language 'xx'")
+    fails(lambda: parse_data("lareqa:de=a"), "one pool for all languages", "--data lareqa=a")

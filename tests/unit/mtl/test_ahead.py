@@ -24,7 +24,7 @@ def made(tmp_path_factory, tiny_tokenizer_dir):
 
 
 def ahead(made, first=0, rank=0, world=2):
-    return loader.Ahead(made.plan, first=first, rank=rank, world=world, special=made.special, pin=False)
+    return loader.PrefetchLoader(made.plan, first=first, rank=rank, world=world, special=made.special, pin=False)
 
 
 def arrays(value):
@@ -46,7 +46,7 @@ def test_ahead_equals_making_each_step_when_it_comes(made, first):
         step = made.plan.step(work.step.number)  # no cursors: recounted
         shares = step.divide(2, made.run.micro_tokens)
         expected = loader.micro_batches(made.plan, step, shares, 0, made.special)
-        assert work.problem is None
+        assert work.error is None
         assert len(arrays(expected[0])) > 10
         pairs = zip(arrays(dict(enumerate(expected))), arrays(dict(enumerate(work.batches))), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)

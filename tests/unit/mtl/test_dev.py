@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
 
-from mtl.evaluation.dev import DevEvaluation, mean_major
+from mtl.evaluation.dev import DevEvaluation, mean_score
 from mtl.run import setup
 from tasks.span.squad import squad_scores
 from tests.support.packing import head_scores, pack_rows
@@ -54,16 +54,16 @@ def test_metrics_do_not_depend_on_the_number_of_ranks(small):
     for ranks in (2, 3, 11):
         for a, b in zip(one, scores_of(made, model, ranks), strict=True):
             assert a.task == b.task
-            assert a.figures == pytest.approx(b.figures, abs=1e-6)
+            assert a.metrics == pytest.approx(b.metrics, abs=1e-6)
     assert [s.task for s in one] == [f"my_{k}" for k in ALL]
-    assert {"map@20", "accuracy", "loss", "majority"} <= set(one[-1].figures)
-    assert mean_major(one) == pytest.approx(np.mean([s.major for s in one]))
+    assert {"map@20", "accuracy", "loss", "majority"} <= set(one[-1].metrics)
+    assert mean_score(one) == pytest.approx(np.mean([s.metrics["score"] for s in one]))
 
 
 def test_metrics_equal_a_count_by_hand(small):
     """Every chosen example alone, in eval mode; 8 of 11 examples, evenly spaced."""
     made, model = small
-    found = {s.task: s.figures for s in scores_of(made, model, 2)}
+    found = {s.task: s.metrics for s in scores_of(made, model, 2)}
     chosen = np.arange(8) * 11 // 8
     heads = list(model.kinds.items())
     model.eval()
@@ -84,7 +84,7 @@ def test_metrics_equal_a_count_by_hand(small):
 
 def test_span_metrics_equal_a_search_by_hand(small):
     made, model = small
-    found = {s.task: s.figures for s in scores_of(made, model, 2)}["my_span"]
+    found = {s.task: s.metrics for s in scores_of(made, model, 2)}["my_span"]
     t = KINDS.index("span")
     task = made.tasks[t]
     chosen = np.arange(8) * 11 // 8
@@ -132,10 +132,14 @@ def test_correlations_equal_scipys_over_all_examples(small):
 
     found, predictions = evaluate()
     # An untrained encoder tells examples little apart: float32 leaves three digits of a correlation.
-    assert found.figures["pearson"] == found.major == pytest.approx(pearsonr(predictions, labels).statistic, abs=1e-3)
-    assert found.figures["spearman"] == pytest.approx(spearmanr(predictions, labels).statistic)
-    assert found.figures["loss"] == pytest.approx(np.mean((np.array(predictions) - labels) ** 2), rel=1e-5)
-    assert found.figures["majority"] == 0 and "accuracy" not in found.figures
+    assert (
+        found.metrics["pearson"]
+        == found.metrics["score"]
+        == pytest.approx(pearsonr(predictions, labels).statistic, abs=1e-3)
+    )
+    assert found.metrics["spearman"] == pytest.approx(spearmanr(predictions, labels).statistic)
+    assert found.metrics["loss"] == pytest.approx(np.mean((np.array(predictions) - labels) ** 2), rel=1e-5)
+    assert found.metrics["majority"] == 0 and "accuracy" not in found.metrics
 
     before = {name: weight.clone() for name, weight in head.state_dict().items()}
     with torch.no_grad():
@@ -143,4 +147,4 @@ def test_correlations_equal_scipys_over_all_examples(small):
     constant, predictions = evaluate()
     head.load_state_dict(before)
     assert len(set(predictions)) == 1
-    assert constant.figures["pearson"] == constant.figures["spearman"] == 0
+    assert constant.metrics["pearson"] == constant.metrics["spearman"] == 0

@@ -24,7 +24,7 @@ if triton.knobs.runtime.interpret:
     interpreter._patch_lang_tensor = _patch_lang_tensor
 
 from mtl.model import triton_attention  # noqa: E402
-from mtl.model.triton_attention import Kernel, Plan  # noqa: E402
+from mtl.model.triton_attention import Kernels, LaunchConfig  # noqa: E402
 
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 512)
 ERROR = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
@@ -34,7 +34,7 @@ INTERPRETED = pytest.param(
 GPU = [pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in ERROR]
 DEVICES = pytest.mark.parametrize(("device", "dtype"), [INTERPRETED, *GPU])
 # Small tiles for the interpreter; queries and keys are not tiled alike, so that a mix-up would show.
-SMALL = Plan(Kernel(32, 16, 4, 1), Kernel(16, 32, 4, 1), Kernel(32, 16, 4, 1))
+SMALL = Kernels(LaunchConfig(32, 16, 4, 1), LaunchConfig(16, 32, 4, 1), LaunchConfig(32, 16, 4, 1))
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             pytest.skip("needs a GPU, without TRITON_INTERPRET")
         return
     monkeypatch.setattr(triton_attention, "SIZES", (16, 32))
-    monkeypatch.setattr(triton_attention, "plan", lambda dtype, dim: SMALL)
+    monkeypatch.setattr(triton_attention, "kernels_for", lambda dtype, dim: SMALL)
 
 
 def inputs(tokens: int, heads: int, dim: int, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,7 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
     group, parameters = max(enumerate(optimizer.bit16_groups), key=lambda pair: sum(p.numel() for p in pair[1]))
     found = []
     for stream in (None, torch.cuda.Stream()):
-        one, flushes = zero2_gradients.Reduction(optimizer), []
+        one, flushes = zero2_gradients.GradientReducer(optimizer), []
         one._ranks, one._stream = 2, stream  # of one process: what is divided by 2 is then not added up again
         inner = one._reduced
         one._reduced = lambda grads, inner=inner, flushes=flushes: (flushes.append(len(grads)), inner(grads))[1]
@@ -113,7 +113,7 @@ def test_the_host_waits_for_nothing_but_the_norm(tmp_path, tiny_tokenizer_dir, m
     monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: asked.append(1))
     monkeypatch.setattr(torch.cuda.Event, "synchronize", lambda event: (events.append(1), wait(event)))
     runner = engine.Engine(made.model(), made.run, made.ds, made.plan.steps)
-    with loader.Ahead(made.plan, first=0, rank=0, world=1, special=made.special, pin=True) as works:
+    with loader.PrefetchLoader(made.plan, first=0, rank=0, world=1, special=made.special, pin=True) as works:
         each = iter(works)
         for number in range(3):
             work = next(each)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtl.data.sampler import Sampler, permute, shares
+from mtl.data.sampler import Sampler, permute, task_probabilities
 
 SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_588, 9_741)  # Phang et al. 2020, table 1
 
@@ -40,18 +40,18 @@ def test_frequencies_follow_the_formula(kind, options, formula, by_task):
 
 
 def test_published_shares():
-    p = shares("capped", np.minimum(SIZES, 2**17))
+    p = task_probabilities("capped", np.minimum(SIZES, 2**17))
     np.testing.assert_allclose(p, [0.1809, 0.1809, 0.1809, 0.1799, 0.1209, 0.0551, 0.0525, 0.0353, 0.0134], atol=6e-5)
 
 
 def test_annealed_goes_from_proportional_to_alpha_one_fifth():
     drawn = sampler(kind="annealed", cap=10**9, steps=1001)
     n = np.array(SIZES, dtype=float)
-    np.testing.assert_allclose(drawn.shares_at(0), n / n.sum())
-    np.testing.assert_allclose(drawn.shares_at(1000), n**0.2 / (n**0.2).sum())
-    np.testing.assert_allclose(drawn.shares_at(500), n**0.6 / (n**0.6).sum())
+    np.testing.assert_allclose(drawn.probabilities_at(0), n / n.sum())
+    np.testing.assert_allclose(drawn.probabilities_at(1000), n**0.2 / (n**0.2).sum())
+    np.testing.assert_allclose(drawn.probabilities_at(500), n**0.6 / (n**0.6).sum())
     late = np.bincount(drawn.tasks(900, 1001).ravel(), minlength=9) / (101 * 32)
-    np.testing.assert_allclose(late, drawn.shares_at(950), atol=0.03)
+    np.testing.assert_allclose(late, drawn.probabilities_at(950), atol=0.03)
 
 
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**40))

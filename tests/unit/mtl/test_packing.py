@@ -5,9 +5,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel
 
+from common.families import FAMILIES
 from common.run_config import RandomEncoder
 from mtl.model import attention
-from mtl.model.encoder import FAMILIES, encode, load_encoder
+from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
 from tests.support import block_attention

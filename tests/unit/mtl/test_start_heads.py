@@ -11,10 +11,10 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from common.errors import InputError
+from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
 from eval.export import export
 from mtl.data import loader
-from mtl.model.encoder import FAMILIES
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import export_run
@@ -144,7 +144,7 @@ def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_pa
     trained = made.model()
     masked_lm.scatter(trained)
     weights = {name: p.detach() for name, p in trained.named_parameters()}
-    export_run(made, weights, State(1, made.identity()), "", True)
+    export_run(made, weights, State(1, made.identity()), "")
     encoder, heads = made.run.folder / "encoder", made.run.folder / "heads"
 
     sets = [f"--set tasks.{task}.head={heads}:{task}" for task in made.names]

@@ -1,5 +1,6 @@
 """Encoding equals transformers' own tokenization, on awkward text, with a tokenizer trained here and with XLM-R's."""
 
+import shutil
 from collections import Counter
 from itertools import pairwise
 from unittest import mock
@@ -223,6 +224,21 @@ def test_tags_equal_transformers_words(xlmr_tokenizer):
     reference = xlmr_tokenizer(sentence, is_split_into_words=True)
     assert row["input_ids"].tolist() == reference["input_ids"]
     assert row["positions"].tolist() == [reference.word_ids().index(i) for i in range(len(sentence))]
+
+
+def test_sentencepiece_alone(xlmr_tokenizer, shared, tmp_path):
+    """A folder with sentencepiece.bpe.model and no tokenizer.json, as encoders had until 2021."""
+    shutil.copy(shared / "data" / "tokenizer" / "xlmr" / "sentencepiece.bpe.model", tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "xlm-roberta"}')
+    alone = tokenizer.load(tmp_path)
+    texts = [
+        "The river is long.",
+        "\u6cb3\u5f88\u957f\u3002 \u2026",
+        "Stra\u00dfe \uff21\uff22 \u0e19\u0e49\u0e33",
+        "a  b\u00a0c\u200bd",
+    ]
+    assert alone(texts)["input_ids"] == xlmr_tokenizer(texts)["input_ids"]
+    assert alone(texts[0], texts[1])["input_ids"] == xlmr_tokenizer(texts[0], texts[1])["input_ids"]
 
 
 # --- the memory of words

@@ -1,0 +1,1 @@
+"""Training programs that bench.train and bench.gpu start and compare: Intermezzo and the padded baselines."""

@@ -1,0 +1,46 @@
+"""PAN-X, named entities of WikiAnn (Pan et al. 2017; Rahimi et al. 2019), trained on its English part."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from common.fields import Labels
+from common.labels import NER
+from common.languages import codes
+from data_prep.datasets import udpos
+from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.formats import tagged
+from tasks.base import Example
+from tasks.task import Task
+
+LANGUAGES = codes(
+    "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi"
+    " yo zh"
+)
+
+
+def hub_ner(row: dict[str, Any], where: str, labels: Labels) -> Example:
+    return udpos.hub_tags(row, "ner_tags", where, NER)
+
+
+TRAINING = Dataset(
+    "panx",
+    "tag",
+    "not stated (ODC-BY claimed elsewhere)",
+    "https://github.com/afshinrahimi/mmner",
+    "20,000 / 10,000",
+    (Hub("unimelb-nlp/wikiann", "{code}", ("tokens", "ner_tags"), hub_ner, label="ner_tags"),),
+    tuple(
+        Files(path, partial(tagged.word_lines, prefixed=prefixed), udpos.word_tags, label="tags", within="panx")
+        for path, prefixed in (("{code}/{split}", True), ("{code}-{split}", True), ("{split}-{code}.tsv", False))
+    ),
+)
+TEST = replace(
+    TRAINING,
+    rows="1,000 to 10,000 sentences",
+    labels=NER,
+    splits=("test", "validation"),
+    layout="panx/xx/{test,dev}; XTREME's panx/{test,dev}-xx.tsv",
+    suites={"xtreme": LANGUAGES, "xtreme-r": codes(*LANGUAGES, "az gu lt pa pl qu ro uk")},
+)
+TASKS = Task("panx", "tag", "token_accuracy", ("panx",), NER)

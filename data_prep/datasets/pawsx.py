@@ -1,0 +1,61 @@
+"""PAWS-X (Yang et al. 2019), trained on its English part."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from common import fields
+from common.errors import InputError
+from common.fields import Labels, shorten
+from common.labels import PAWSX
+from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.formats import readers
+from tasks.base import Example
+from tasks.classify.data import Classify
+from tasks.task import Task
+
+COLUMNS = ("sentence1", "sentence2", "label")
+WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
+
+
+def pawsx(row: dict[str, Any], where: str, labels: Labels) -> Example:
+    """The Hub, x-final and XTREME's TSV: sentence1, sentence2, label 0 or 1 (a number, or a word)."""
+    value = str(fields.withheld(row.get("label"), where))
+    if value not in WORDS:
+        raise InputError(f"{where}: field `label`: expected 0 or 1, found {shorten(value)}")
+    name = str(row["id"]) if row.get("id") is not None else ""
+    label = fields.label(WORDS[value], where, labels)
+    return Classify(name, fields.text(row, "sentence1", where), fields.text(row, "sentence2", where), label)
+
+
+TRAINING = Dataset(
+    "pawsx",
+    "classify",
+    "PAWS licence (any purpose, with acknowledgement)",
+    "https://github.com/google-research-datasets/paws/tree/master/pawsx",
+    "49,401 / 2,000",
+    (
+        Hub(
+            "google-research-datasets/paws-x",
+            "{code}",
+            ("id", *COLUMNS),
+            pawsx,
+            "4cd8187c404bda33cb1f62b49b001115862acf37",
+        ),
+    ),
+    (
+        Files(
+            "{code}/{split}.tsv", readers.tsv, pawsx, splits("train", "dev_2k", "dev_2k", "test_2k"), within="x-final"
+        ),
+        Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=COLUMNS), pawsx, within="pawsx"),
+    ),
+)
+TEST = replace(
+    TRAINING,
+    rows="2,000 (dev 2,000)",
+    labels=PAWSX,
+    splits=("test", "validation"),
+    layout="x-final/xx/{test,dev}_2k.tsv; XTREME's pawsx/{test,dev}-xx.tsv",
+    suites={"xtreme": ("de", "en", "es", "fr", "ja", "ko", "zh")},
+)
+TASKS = Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX)

@@ -1,0 +1,89 @@
+"""Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part."""
+
+from dataclasses import replace
+from typing import Any
+
+from common import fields
+from common.errors import InputError
+from common.fields import Labels
+from common.labels import UPOS
+from common.languages import UD_NAMES, codes
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
+from data_prep.formats import tagged
+from tasks.base import Example
+from tasks.tag.data import Tag
+from tasks.task import Task
+
+NO_WORDS = "words withheld by the treebank's licence"
+COLUMNS = ("tokens", "pos_tags")
+# The loading script from which the Hub's copy was converted gives rows of words that have a tag, file by path.
+DIFFERS = "multi-word tokens are in parts and treebanks in another order"
+
+
+def word_tags(row: dict[str, Any], where: str, labels: Labels) -> Example:
+    """Words and tags from a file of one word a line (`formats/tagged.py`)."""
+    words = fields.texts(row, "words", where)
+    blanks = words.count("_")
+    if blanks and blanks >= len(words) - 1:  # XTREME leaves these sentences out as well
+        raise Dropped(NO_WORDS)
+    if "tags" not in row:
+        raise InputError(f"{where}: this copy has no labels, only words: a test split? expected `word<TAB>TAG`")
+    return Tag("", tuple(words), tuple(fields.texts(row, "tags", where)))
+
+
+def hub_tags(row: dict[str, Any], column: str, where: str, order: Labels) -> Example:
+    """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
+    tags = fields.get(row, column, where)
+    if isinstance(tags, list) and any(tag in (None, -1) for tag in tags):
+        raise InputError(f"{where}: field `{column}`: this copy has no labels; expected a tag for every word")
+    if isinstance(tags, list) and all(type(tag) is int and 0 <= tag < len(order) for tag in tags):
+        row = {**row, column: [order[tag] for tag in tags]}
+    return Tag("", tuple(fields.texts(row, "tokens", where)), tuple(fields.texts(row, column, where)))
+
+
+def hub_pos(row: dict[str, Any], where: str, labels: Labels) -> Example:
+    return hub_tags(row, "pos_tags", where, UPOS)
+
+
+TRAINING = Dataset(
+    "udpos",
+    "tag",
+    "of each treebank (CC BY-SA 4.0 and others)",
+    "https://universaldependencies.org (UD 2.5)",
+    "21,253 / 3,974",
+    (
+        Hub(
+            "google/xtreme",
+            "udpos.{ud}",
+            COLUMNS,
+            hub_pos,
+            label="pos_tags",
+            languages=tuple(UD_NAMES),
+            differs=DIFFERS,
+        ),
+        Hub(
+            "izhx/xtreme-r-udpos",
+            "{code}",
+            COLUMNS,
+            hub_pos,
+            label="pos_tags",
+            languages=("lt", "pl", "ro", "uk", "wo"),
+            unconfirmed=True,
+            differs=DIFFERS,
+        ),
+    ),
+    (
+        Files("{split}-{code}.tsv", tagged.word_lines, word_tags, label="tags", within="udpos"),
+        Files("{code}_*-ud-{split}.conllu", tagged.conllu, word_tags, label="tags", several=True),
+    ),
+)
+TEST = replace(
+    TRAINING,
+    obtain="https://universaldependencies.org (UD 2.5; 2.7 for lt pl ro uk wo)",
+    rows="47 to 20,436 sentences",
+    labels=UPOS,
+    splits=("test", "validation"),
+    layout="xx_*-ud-{test,dev}.conllu; XTREME's udpos/{test,dev}-xx.tsv",
+    suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, "lt pl ro uk wo")},
+)
+TASKS = Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS)

@@ -1,0 +1,122 @@
+"""Metrics of the retrieval targets: Tatoeba (translation), BUCC (mining), LAReQA and Mewsli-X (ranking)."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from eval.inference.artifacts import Job, vectors
+from eval.inference.embed import MAX_LENGTH, default_layer
+from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
+from eval.metrics.score_target import TargetScores
+from eval.retrieval import mining, neighbors, ranking
+from eval.retrieval.mining import NEIGHBOURS
+from eval.rows import Corpora, Corpus, Loaded, Translation
+from eval.suites import Target
+
+RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "mining": mining.PROTOCOL,
+    "answers": ranking.LAREQA_PROTOCOL,
+    "entities": ranking.MEWSLIX_PROTOCOL,
+    "translation": {
+        "direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details"
+    },
+}
+
+
+def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre: bool) -> dict[str, Any]:
+    """Settings that the metrics of an encoder's vectors depend on; `depth`: its layers, `layer` None: the default."""
+    return {
+        "layer": default_layer(depth) if layer is None else layer,
+        "depth": depth,
+        "pooling": pooling,
+        "special_tokens": pooling != "mean_no_special",
+        "centred": centre,
+        "similarity": "cosine",
+        "max_length": MAX_LENGTH,
+        "head": None,
+        **PROTOCOLS[target.kind],
+    }
+
+
+def score_vectors(target: Target, job: Job, loaded: Loaded, centre: bool, device: str) -> TargetScores:
+    """Scores the finished vectors of `job`. centre: subtract each side's mean vector before retrieval."""
+    scores = TargetScores()
+    if loaded.pool:
+        _rank(scores, target, job, loaded, device)
+    for code, rows in loaded.rows.items():
+        if target.kind == "mining":
+            _mine(scores, job, code, rows, centre, device)
+        elif target.kind == "translation":
+            _translate(scores, job, code, rows, centre, device)
+    return scores
+
+
+def _translate(scores: TargetScores, job: Job, code: str, rows: list[Translation], centre: bool, device: str) -> None:
+    english, other = (neighbors.normalise(_side(job, f"{code}.{side}", centre)) for side in ("en", "xx"))
+    to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1, device=device))
+    gold_rows = np.arange(len(rows))
+    scores.details[code] = {
+        TO_OTHER: 100 * float((to_other == gold_rows).mean()),
+        TO_ENGLISH: 100 * float((to_english == gold_rows).mean()),
+        "n": len(rows),
+        "chance": 100 / len(rows),
+    }
+    scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
+
+
+def _side(job: Job, name: str, centre: bool) -> np.ndarray:
+    side = vectors(job, name)
+    return neighbors.centre(side) if centre else side
+
+
+def _mine(scores: TargetScores, job: Job, code: str, corpora: list[Corpora], centre: bool, device: str) -> None:
+    """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`."""
+    mined = {}
+    for one in corpora:
+        other, english = Corpus(one.other_ids, one.other), Corpus(one.english_ids, one.english)
+        x, y = (
+            neighbors.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
+        )
+        mined[one.split] = mining.mine(*_neighbours(x, y), other, english)
+    dev, test = corpora[0], corpora[-1]
+    threshold = mining.best_threshold(mined[dev.split], dev.gold)
+    pairs = mining.extract(mined[test.split], threshold)
+    scores.details[code] = {**mining.f1(pairs, test.gold), "n": len(test.gold)}
+    scores.submission[code] = pairs
+    scores.extra.setdefault("threshold", {})[code] = threshold
+    scores.extra.setdefault("threshold_from", {})[code] = dev.split
+    scores.extra.setdefault("scored_on", {})[code] = test.split
+
+
+def _neighbours(x: Tensor, y: Tensor) -> tuple[mining.Neighbours, mining.Neighbours]:
+    if min(len(x), len(y)) < NEIGHBOURS:
+        forward, backward = (neighbors.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
+        return forward, backward
+    return neighbors.top_k_both(x, y, NEIGHBOURS)
+
+
+def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device: str) -> None:
+    ids = [candidate.id for candidate in loaded.pool]
+    index_of = {name: index for index, name in enumerate(ids)}
+    pool = neighbors.normalise(vectors(job, "pool")).to(device)
+    several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
+    distances = []
+    for code, rows in loaded.rows.items():
+        queries = neighbors.normalise(vectors(job, code)).to(device)
+        _, indices = neighbors.top_k(queries, pool, min(ranking.TOP, len(pool)))
+        ranked = [[ids[index] for index in row] for row in indices.tolist()]
+        scores.details[code] = {
+            "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),
+            "n": len(rows),
+        }
+        scores.submission[code] = {query.id: row for query, row in zip(rows, ranked, strict=True)}
+        if several and target.kind == "answers":
+            for first in range(0, len(rows), RANKED):
+                block = (queries[first : first + RANKED] @ pool.T).cpu().numpy()
+                for query, cosines in zip(rows[first : first + RANKED], block, strict=True):
+                    distances.append(ranking.ranks(cosines, [index_of[name] for name in query.gold]))
+    scores.extra["pool"] = len(ids)
+    if distances:
+        scores.extra["rank_distance"] = ranking.rank_distance(distances)

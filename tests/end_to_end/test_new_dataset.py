@@ -1,0 +1,104 @@
+"""A dataset is one file: that of docs/extending.md, in a copy of the package, is listed and prepared in both forms."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from data_prep.datasets import REVISIONS
+from tests.support.hub_server import HubServer, repo_of
+from tests.support.rows import hub_file, run_config, write
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [("A dog ran.", "A dog runs.", 3.8), ("It sat.", "He left.", 0.25)]
+# Runs commands, and prints what each of them gives.
+RUN = """
+import contextlib, io, json, sys
+from data_prep.__main__ import main
+results = []
+for arguments in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(arguments)
+    results.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(results))
+"""
+COLUMNS = ["index", "genre", "sentence1", "sentence2", "score"]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A folder with a copy of data_prep, in which the dataset's file is the only change, and what it imports."""
+    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    folder = tmp_path / "package"
+    shutil.copytree(ROOT / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("common", "tasks"):
+        (folder / name).symlink_to(ROOT / name)
+    write(folder / "data_prep/datasets/stsb.py", code)
+    return folder
+
+
+def data_prep(package: Path, *commands: list[str], **environment: str) -> list[tuple[int, str, str]]:
+    """(exit code, output, errors) of commands of the copy's `python -m data_prep`, one after the other."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHONPATH"))}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, json.dumps(commands)], cwd=package, env=clean | environment, text=True,
+        capture_output=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout)
+
+
+def line_of(listed: tuple[int, str, str]) -> list[str]:
+    """The columns of the dataset's line in the output of `list`."""
+    (line,) = (line for line in listed[1].splitlines() if line.startswith("stsb "))
+    return re.split(r"  +", line)
+
+
+def prepared(data: Path) -> tuple[list[float], list[bytes]]:
+    """(labels of the training rows, bytes of the Arrow files) of the one folder that was prepared."""
+    train, dev = (next(data.glob(f"stsb/*/{split}.arrow")) for split in ("train", "dev"))
+    with pa.memory_map(str(train)) as file:
+        labels = pa.ipc.open_file(file).read_all()["label"].to_pylist()
+    return labels, [train.read_bytes(), dev.read_bytes()]
+
+
+def test_the_dataset_of_the_guide(package: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    glue, damaged, hub = tmp_path / "glue", tmp_path / "damaged", tmp_path / "hub"
+    first, second, scores = zip(*ROWS, strict=True)
+    table = pa.table({"sentence1": first, "sentence2": second, "label": pa.array(scores, pa.float32())})
+    upstream = [COLUMNS, *([str(i), "news", a, b, f"{score:.3f}"] for i, (a, b, score) in enumerate(ROWS))]
+    for split, name in (("train", "train"), ("dev", "validation")):
+        write(glue / f"STS-B/{split}.tsv", upstream)
+        write(damaged / f"STS-B/{split}.tsv", [*upstream, ["2", "news", "a", "b", "high"]])
+        write(hub_file(hub / "stsb", name), table)
+    by_glue, by_hub = (run_config(tmp_path / name, tiny_tokenizer_dir, ["stsb"]) for name in ("by_glue", "by_hub"))
+    with HubServer({"nyu-mll/glue": repo_of(hub, hub / "README.md", REVISIONS["nyu-mll/glue"])}) as server:
+        before, glued, served, after, refused = data_prep(
+            package,
+            ["list", "--data", str(tmp_path / "by_hub/data"), "--source", str(glue)],
+            ["--config", by_glue, "--source", str(glue), "--jobs", "1"],
+            ["--config", by_hub, "--source", "hub", "--jobs", "1"],
+            ["list", "--data", str(tmp_path / "by_hub/data")],
+            ["--config", by_glue, "--source", str(damaged), "--jobs", "1"],
+            HF_ENDPOINT=server.url, HF_HOME=str(tmp_path / "hf"), HF_HUB_DISABLE_XET="1", no_proxy="*",
+        )  # fmt: skip
+    name, kind, language, rows, _, source, there = line_of(before)
+    assert (name, kind, language, rows, there) == ("stsb", "regress", "en", "5,749 / 1,500", "in glue/")
+    assert source == f"Hub: nyu-mll/glue, stsb @{REVISIONS['nyu-mll/glue'][:7]}"
+    assert line_of(after)[-1] == "prepared"
+    assert (glued[0], served[0]) == (0, 0), (glued[2], served[2])
+    labels, files = prepared(tmp_path / "by_glue/data")
+    assert labels == pytest.approx(scores)
+    assert (labels, files) == prepared(tmp_path / "by_hub/data")
+    error = refused[2].splitlines()[-1]
+    assert (
+        refused[0] == 2 and error.startswith("error: ") and "STS-B/train.tsv: line 4: field `score`: expected" in error
+    )

@@ -1,0 +1,110 @@
+"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch, idle time is exact."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import flops, gpu, gpu_idle, train
+from bench.contestants import baselines
+from bench.contestants.padded_model import Batches, Padded, padded_losses
+from bench.contestants.reference_losses import packed_losses
+from bench.workload import training
+from mtl.model.encoder import encode
+from mtl.run import setup
+from tests.support.packing import pack_rows
+from tests.support.small import items_of, write_run
+
+
+def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
+    """Forward and backward, on packed rows of every task type."""
+    run = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
+    encoder = run.model().encoder.train()
+    batch = pack_rows(items_of(run, 4), [(task.name, task.task.kind) for task in run.tasks], run.special)
+    read = torch.cat([rows.tokens for rows in batch.heads.values()])
+    assert 0 < len(read) < batch.tokens
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        encode(encoder, batch, tokens=read).sum().backward()
+    assert counter.get_total_flops() == flops.of_batch(flops.shape_of(run.source), batch)
+
+
+def test_contestants_compute_the_same(tmp_path):
+    """The padded model of the baselines has the losses of ours; every rank of a baseline draws the same tasks."""
+    config = training.write(
+        tmp_path, "tiny", rows=20, seed=1, vocabulary=2000, max_length=256, steps=10, batch={"examples": 4}
+    )
+    run = setup.read(str(config), train.ALL_EMBEDDINGS)
+    model, cpu = run.model(), torch.device("cpu")
+    ours, theirs = packed_losses(run, model, cpu), padded_losses(run, Padded(run, model), cpu, bf16=False)
+    assert list(ours) == run.names
+    train.check_losses(ours, theirs, "padded")
+    stream = baselines.Stream(run, 2, 1, 2, "trainer_grouped")
+    for _, batch, (task, rows) in zip(range(8), stream, Batches(run, 4, run.run.seed, grouped=True), strict=False):
+        tokens, computed, work = batch[baselines.COUNTS]
+        assert batch["task"] == run.names[task] and computed >= tokens and work > 0
+        assert tokens == run.tasks[task].train.length[rows[1::2]].sum()
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=12))
+def test_idle_share_equals_counting(spans):
+    """Against counting one by one the microseconds in which anything runs; only work of the GPU counts."""
+    categories = ["kernel", "gpu_memcpy", "gpu_memset"]
+    events = [
+        {"ph": "X", "cat": categories[i % 3], "ts": 1000 + start, "dur": length, "name": "x"}
+        for i, (start, length) in enumerate(spans)
+    ]
+    busy = {at for start, length in spans for at in range(start, start + length)}
+    whole = max(busy) + 1 - min(busy)
+    other = [{"ph": "X", "cat": name, "ts": 900, "dur": 400} for name in ("cuda_runtime", "gpu_user_annotation")]
+    other += [{"ph": "i", "cat": "kernel", "ts": 0, "dur": 9}, {"ph": "M", "name": "process_name"}]
+    assert gpu_idle.of_trace({"traceEvents": [*other, *events]}) == pytest.approx(1 - len(busy) / whole)
+
+
+def test_other_losses_end_a_benchmark():
+    train.check_losses({"mnli": 1.0}, {"mnli": 1.0005}, "trainer_padded")
+    for wrong in (1.003, float("nan")):
+        with pytest.raises(SystemExit, match=r"mnli: loss 1\.000000.*trainer_padded"):
+            train.check_losses({"mnli": 1.0}, {"mnli": wrong}, "trainer_padded")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both loops without the Trainer, on one rank."""
+    path = tmp_path / "out.json"
+    size = ["--shape", "tiny", "--vocabulary", "2000", "--max-length", "256", "--examples", "4", "--ranks", "1"]
+    only = ["--only", "task_max_padded", "--only", "zero2_padded"]
+    train.main([*size, *only, "--rounds", "2", "--steps", "1", "--json", str(path)])
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert list(result["ratios"]) == ["task_max_padded", "zero2_padded"]
+    for name, rounds in result["rounds"].items():
+        assert len(rounds) == 2 and result["ratios"][name] > 0
+        assert all(one["ours"]["padding"] == 1 < one["theirs"]["padding"] for one in rounds)
+    assert "| zero2_padded | " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variant switched in place and the Trainer, each against the default; and a variant without time left."""
+    path = tmp_path / "out.json"
+    size = ["--shape", "tiny", "--vocabulary", "2000", "--tokens", "2500", "--rows", "4", "--ranks", "2"]
+    size += ["--only", "checkpointing", "--json", str(path)]
+    gpu.main([*size, "--rounds", "2", "--steps", "1", "--only", "trainer_grouped"])
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert list(rows) == ["default", "trainer_grouped", "checkpointing"]
+    for name, row in rows.items():
+        assert row["status"] == "ok", (name, row)
+        assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 2
+        assert row["mfu"] is None and row["idle"] is None  # measured on a GPU only
+        assert all(abs(row["losses"][task] / loss - 1) < 1e-3 for task, loss in rows["default"]["losses"].items())
+    assert rows["checkpointing"]["against"] == "default" and len(rows["checkpointing"]["ratios"]) == 2
+    assert "| checkpointing | " in capsys.readouterr().out
+    gpu.main([*size, "--rounds", "1", "--seconds", "0"])
+    late = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert late == {"checkpointing": {"status": "not run: no time left"}}
