@@ -184,7 +184,7 @@ def test_interrupted_anywhere_the_same_command_goes_on(
 
         def stop(bar: Any, count: float = 1) -> None:
             update(bar, count)
-            if bar.n >= texts:
+            if bar.unit == "example" and bar.n >= texts:  # transformers has a bar over weights
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
