@@ -30,6 +30,24 @@ def get(row: dict[str, Any], name: str, where: str) -> Any:
     return row[name]
 
 
+def column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
+    """The one of `names` (the canonical first, then those of the Hub's datasets) that the row has.
+
+    The canonical one wins; `InputError` if there is none, or if several of the others are there.
+    """
+    present = [name for name in names if name in row]
+    if not present:
+        others = f" (or {', '.join(names[1:])})" if len(names) > 1 else ""
+        raise InputError(
+            f"{where}: field `{names[0]}`{others} is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}"
+        )
+    if present[0] != names[0] and len(present) > 1:
+        raise InputError(
+            f"{where}: {' and '.join(f'`{n}`' for n in present)} could be `{names[0]}`: rename one to that"
+        )
+    return present[0]
+
+
 def text(row: dict[str, Any], name: str, where: str) -> str:
     value = get(row, name, where)
     if not isinstance(value, str):
@@ -59,6 +77,17 @@ def withheld(value: Any, where: str) -> Any:
             f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows"
         )
     return value
+
+
+def label_name(value: Any, where: str, labels: Labels) -> str:
+    """The name of a label given by its name or its number, which is an index unless all names are numbers."""
+    number = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(number, str):
+        raise InputError(f"{where}: label: expected a label name or its number, found {shorten(value)}")
+    is_index = number.isdecimal() and labels and not all(name.isdecimal() for name in labels)
+    if is_index and number not in labels and int(number) < len(labels):
+        return labels[int(number)]
+    return number
 
 
 def label(name: str, where: str, labels: Labels) -> int:

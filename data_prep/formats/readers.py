@@ -8,7 +8,9 @@ SQuAD's JSON is the exception to laziness: it is one document (42 MB for SQuAD 2
 import contextlib
 import csv
 import gzip
+import io
 import json
+import lzma
 import os
 import re
 import tarfile
@@ -119,7 +121,7 @@ def _class_name(value: int, labels: list[str], column: str, place: str) -> str |
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number from 1, text without its line end) of a UTF-8 file; lines end at LF or CRLF and nothing else.
 
-    A .gz file is unpacked on the way, and of a .tar.gz its first file.
+    A .gz, .xz or .zst file is unpacked on the way, and of a .tar.gz its first file.
     """
     try:
         with _opened(path) as file:
@@ -132,7 +134,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                         " save the file as UTF-8"
                     ) from None
                 yield number, text.rstrip("\n").removesuffix("\r")
-    except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable archive ({_line(error)}); copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
@@ -151,6 +153,12 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     elif path.suffix == ".gz":
         with gzip.open(path) as unpacked:
             yield cast(IO[bytes], unpacked)
+    elif path.suffix == ".xz":
+        with lzma.open(path) as unpacked_xz:
+            yield unpacked_xz
+    elif path.suffix == ".zst":
+        with pa.input_stream(str(path), compression="zstd") as stream:
+            yield io.BufferedReader(stream)
     else:
         with path.open("rb") as plain:
             yield plain

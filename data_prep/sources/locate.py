@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from common.errors import InputError
 from data_prep.datasets import DATASETS
 from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
+from data_prep.formats import own as own_file
 from data_prep.formats import readers
-from data_prep.formats.readers import RawRow, Reader, Rows
+from data_prep.formats.readers import RawRow, Rows
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split, shards
@@ -139,21 +140,13 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
 
 
 def own(kind: str, train: str, dev: str, name: str) -> Located:
-    """A user's own files, named in the run config: JSONL in the canonical fields of `kind` (`tasks/<kind>/data.py`).
-
-    Another suffix than .jsonl means plain text, a line each (mlm), or words<TAB>tags (tag).
-    """
+    """A user's own files, named in the run config, in any form of `formats/own.py`."""
     splits = []
     for file in (train, dev):
-        path = Path(file)
+        path = Path(os.path.expanduser(file))
         if not os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
             raise InputError(f"task {name}: {file}: no such file (paths in a config are relative to where you start)")
-        read: Reader = readers.jsonl
-        if path.suffix not in (".jsonl", ".json"):
-            if kind not in ("mlm", "tag"):
-                raise InputError(f"task {name}: {file}: expected a .jsonl file, one JSON object a line")
-            read = readers.text if kind == "mlm" else readers.words_tags
-        splits.append([Part(file, partial(read, path), TASK_TYPES[kind].from_row, (path,))])
+        splits.append([Part(file, partial(own_file.own, path, kind), TASK_TYPES[kind].from_row, (path,))])
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
 
 

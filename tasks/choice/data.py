@@ -1,5 +1,6 @@
 """Multiple choice: a prompt and its possible continuations, one of them right."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,13 @@ from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, make_row, tokenize
 
-MAX_CHOICES = 5
+MAX_CHOICES = 26
+
+
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+PROMPT = ("prompt", "question", "ctx", "premise")
+CHOICES = ("choices", "endings", "options")
+LABEL = ("label", "answer", "answerKey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +41,23 @@ class Type(TaskType[Choice]):
     stored = ("label",)
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Choice:
-        label = fields.number(fields.get(row, "label", where), "label", where)
-        choices = tuple(fields.texts(row, "choices", where))
-        return Choice(str(row.get("id", "")), fields.text(row, "prompt", where), choices, label)
+        prompt = fields.text(row, fields.column(row, PROMPT, where), where)
+        letters: Sequence[str] = LETTERS
+        numbered = [name for name in row if re.fullmatch(r"(choice|ending|answer|option)_?\d+", name)]
+        if numbered and not any(name in row for name in CHOICES):
+            numbered.sort(key=lambda name: int(re.sub(r"\D", "", name)))
+            choices = [fields.text(row, name, where) for name in numbered]
+        else:
+            name = fields.column(row, CHOICES, where)
+            given = row[name]
+            if isinstance(given, dict):  # the Hub's {"label": ["A", ...], "text": [...]}
+                choices = fields.texts(given, "text", f"{where}: field `{name}`")
+                letters = fields.texts(given, "label", f"{where}: field `{name}`") if "label" in given else LETTERS
+            else:
+                choices = fields.texts(row, name, where)
+        name = fields.column(row, LABEL, where)
+        label = letters.index(row[name]) if row[name] in letters else fields.number(row[name], name, where)
+        return Choice(str(row.get("id", "")), prompt, tuple(choices), label)
 
     def validate(self, example: Choice, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.prompt, "prompt", where)

@@ -13,6 +13,9 @@ from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
 
+TEXT_A = ("text_a", "sentence1", "premise", "question1", "sentence", "text")
+TEXT_B = ("text_b", "sentence2", "hypothesis", "question2")
+
 
 @dataclass(frozen=True, slots=True)
 class Classify:
@@ -33,9 +36,11 @@ class Type(TaskType[Classify]):
     stored = ("label",)
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Classify:
-        text_b = fields.text(row, "text_b", where) if row.get("text_b") is not None else None
-        label = fields.label(fields.text(row, "label", where), where, labels)
-        return Classify(str(row.get("id", "")), fields.text(row, "text_a", where), text_b, label)
+        text_a = fields.text(row, fields.column(row, TEXT_A, where), where)
+        second = any(row.get(name) is not None for name in TEXT_B)
+        text_b = fields.text(row, fields.column(row, TEXT_B, where), where) if second else None
+        label = fields.label_name(fields.get(row, "label", where), where, labels)
+        return Classify(str(row.get("id", "")), text_a, text_b, fields.label(label, where, labels))
 
     def validate(self, example: Classify, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.text_a, "text_a", where)

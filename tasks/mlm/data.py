@@ -31,7 +31,7 @@ class Type(TaskType[Text]):
     all_embeddings = True
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Text:
-        return Text(str(row.get("id", "")), fields.text(row, "text", where))
+        return Text(str(row.get("id", "")), fields.text(row, fields.column(row, ("text", "sentence"), where), where))
 
     def validate(self, example: Text, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.text, "text", where)

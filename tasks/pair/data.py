@@ -14,6 +14,9 @@ from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
 from tasks.encoding import Encoding, Pieces, Row, make_row, tokenize
 
+QUERY = ("query", "anchor", "question")
+PASSAGE = ("passage", "positive", "answer")
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -32,7 +35,8 @@ class Type(TaskType[Pair]):
     stored = ("passage_key",)
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Pair:
-        return Pair(str(row.get("id", "")), fields.text(row, "query", where), fields.text(row, "passage", where))
+        query, passage = (fields.text(row, fields.column(row, names, where), where) for names in (QUERY, PASSAGE))
+        return Pair(str(row.get("id", "")), query, passage)
 
     def validate(self, example: Pair, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.query, "query", where)

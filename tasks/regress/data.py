@@ -1,6 +1,7 @@
 """Regression: two sentences and a number, such as how similar they are (STS)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,10 @@ from tasks.base import Positions, TaskType
 from tasks.encoding import FLOAT, Encoding, Pieces, Row, encode_pairs
 
 LARGEST = float(np.finfo(np.float32).max)
+
+
+TEXT_A = ("text_a", "sentence1")
+TEXT_B = ("text_b", "sentence2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,13 @@ class Type(TaskType[Regress]):
     accuracy = False
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Regress:
-        label = fields.get(row, "label", where)
+        label = row[fields.column(row, ("label", "score"), where)]
+        if isinstance(label, str):  # a table of text
+            with suppress(ValueError):
+                label = float(label)
         if isinstance(label, bool) or not isinstance(label, int | float):
             raise InputError(f"{where}: field `label`: expected a number, found {fields.shorten(label)}")
-        text_a, text_b = fields.text(row, "text_a", where), fields.text(row, "text_b", where)
+        text_a, text_b = (fields.text(row, fields.column(row, names, where), where) for names in (TEXT_A, TEXT_B))
         return Regress(str(row.get("id", "")), text_a, text_b, label)
 
     def validate(self, example: Regress, where: str, labels: Sequence[str] | None = None) -> None:

@@ -13,6 +13,9 @@ from common.fields import EmptyText, Labels, shorten
 from tasks.base import Positions, TaskType
 from tasks.encoding import INTS, Encoding, Pieces, Row, make_row, tokenize
 
+WORDS = ("words", "tokens")
+TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels")
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -32,8 +35,12 @@ class Type(TaskType[Tag]):
     stored = ("positions", "labels")
 
     def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Tag:
-        words, tags = tuple(fields.texts(row, "words", where)), tuple(fields.texts(row, "tags", where))
-        return Tag(str(row.get("id") or ""), words, tags)
+        words, name = fields.texts(row, fields.column(row, WORDS, where), where), fields.column(row, TAGS, where)
+        tags = row[name]
+        if isinstance(tags, list):
+            tags = [fields.label_name(tag, f"{where}: field `{name}`", labels) for tag in tags]
+        tags = fields.texts({name: tags}, name, where)
+        return Tag(str(row.get("id") or ""), tuple(words), tuple(tags))
 
     def validate(self, example: Tag, where: str, labels: Sequence[str] | None = None) -> None:
         words, tags = len(example.words), len(example.tags)

@@ -237,7 +237,7 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
     assert not (tmp_path / "data/mine").exists() or not list((tmp_path / "data/mine").glob("*-*"))
     assert "max_length 8: at least 12" in error([task], max_length=8)
     assert "cannot be loaded" in error([task], encoder={"config": {}, "tokenizer": str(tmp_path / "no")})
-    assert "no train examples" in error([mine(write(tmp_path / "none.jsonl", ""), rows)])
+    assert "none.jsonl: empty" in error([mine(write(tmp_path / "none.jsonl", ""), rows)])
     twice = [{"task": "mnli", "train": str(rows), "dev": str(rows)}, "anli_plus"]
     assert "mnli is to be read from two places" in error(twice)
     assert "cannot be written" in error([task], "--out", str(tmp_path / "file"))

@@ -26,7 +26,7 @@ def prepare(folder: Path, tokenizer: Path, *labels: Any) -> tuple[str, int]:
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ("3.5", "expected a number, found '3.5'"),
+        ("high", "expected a number, found 'high'"),
         (True, "expected a number, found True"),
         (None, "expected a number, found None"),
         ([1], "expected a number, found [1]"),

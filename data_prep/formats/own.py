@@ -1,0 +1,158 @@
+"""A user's own file, in the forms that people have. Its first lines say which one it is; its name alone does not.
+
+Tables (Parquet, CSV, TSV with a header), JSON lines, a JSON list, SQuAD's JSON, for `tag` also CoNLL columns, a word a
+line and `words<TAB>tags`, for `mlm` also plain text; each of them also packed (.gz, .xz, .zst). A file that can be read
+in two ways is refused.
+"""
+
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import jsontext
+from common.errors import InputError
+from common.fields import shorten
+from data_prep.formats import readers, tagged
+from data_prep.formats.readers import Rows
+
+_PACKED = (".gz", ".xz", ".zst")
+_LOOK = 500  # lines that are looked at
+_MARKUP = (".xml", ".html", ".htm")
+
+
+def own(path: Path, kind: str) -> Rows:
+    """The rows of a file for a task of type `kind`; `InputError` if it has none of the forms, or could have two."""
+    suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() not in _PACKED), "")
+    if suffix == ".parquet":
+        yield from readers.parquet(path, _columns(path))
+        return
+    lines = [line for _, line in itertools.islice(readers.lines(path), _LOOK)]
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if not first:
+        raise InputError(f"{path}: empty; expected {_forms(kind)}")
+    if suffix.startswith((".json", ".ndjson")) or _is_json(first) or (first[0] in "{[" and kind not in ("mlm", "tag")):
+        yield from _json(path, first)
+    elif suffix == ".csv":
+        yield from readers.csv_quoted(path)
+    elif kind == "tag":
+        yield from _tagged(path, lines)
+    elif suffix in (".tsv", ".tab"):
+        yield from _unquoted(path)
+    elif kind == "mlm" and suffix not in _MARKUP:
+        yield from readers.text(path)
+    else:
+        raise InputError(f"{path}: line 1: expected {_forms(kind)}, found {shorten(first)}")
+
+
+def _forms(kind: str) -> str:
+    more = {"tag": ", CoNLL columns, a word a line, or words<TAB>tags", "mlm": ", or plain text (.txt)"}
+    squad = ", SQuAD's JSON" if kind == "span" else ""
+    return f"JSON lines, a JSON list{squad}, Parquet, .csv or .tsv with a header{more.get(kind, '')}"
+
+
+def _columns(path: Path) -> list[str]:
+    if not os.path.isfile(path):
+        raise InputError(f"{path}: not a file; copy or download it again")
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{path}: not a readable Parquet file ({reason}); copy or download it again") from None
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(jsontext.parse(line), dict | list)
+    except json.JSONDecodeError:
+        return False
+
+
+def _json(path: Path, first: str) -> Rows:
+    """JSON lines, or one document: a list of objects, or SQuAD's {"data": [{"paragraphs": ...}]}."""
+    one_line = jsontext.parse(first) if _is_json(first) else None
+    if isinstance(one_line, dict) and not isinstance(one_line.get("data"), list):
+        yield from readers.jsonl(path)
+        return
+    try:
+        document = jsontext.parse("\n".join(line for _, line in readers.lines(path)))
+    except json.JSONDecodeError as error:
+        if first[0] == "{" and one_line is None and not first.endswith("}") and error.lineno > 1:
+            raise InputError(
+                f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})"
+            ) from None
+        yield from readers.jsonl(path)  # names the line
+        return
+    if isinstance(document, dict) and isinstance(document.get("data"), list):
+        yield from readers.squad_json(path)
+        return
+    if not isinstance(document, list):
+        yield from readers.jsonl(path)  # names the line
+        return
+    for number, row in enumerate(document):
+        where = f"{path}: row {number}"
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: expected a JSON object, found {shorten(row)}")
+        yield where, row
+
+
+def _unquoted(path: Path) -> Rows:
+    """Tab-separated with a header. A field in double quotes could be csv's quoting or a quotation: refused."""
+    for where, row in readers.tsv(path):
+        for name, value in row.items():
+            if len(value) > 1 and value[0] == value[-1] == '"':
+                raise InputError(
+                    f"{where}: field `{name}`: {shorten(value)}: are the quotes part of the text, or csv's quoting? "
+                    "save as .csv (quoted) or as JSON lines"
+                )
+        yield where, row
+
+
+def _tagged(path: Path, lines: list[str]) -> Rows:
+    """Text of the `tag` type; which form it has is told apart by tabs, numbers of words, and empty lines."""
+    kept = [line for line in lines if not line.startswith(("#", "-DOCSTART-"))]
+    rows = [line.split("\t") for line in kept if line.strip()]
+    inner = "\n".join(kept).strip().split("\n")
+    blank = any(not line.strip() for line in inner)
+    counts = {len(fields) for fields in rows}
+    single = all(len(fields[0].split()) <= 1 for fields in rows)
+    if counts == {10} and all(re.fullmatch(r"\d+([-.]\d+)?", fields[0]) for fields in rows):
+        yield from tagged.conllu(path)
+    elif counts == {2} and not single:
+        yield from readers.words_tags(path)
+    elif counts == {2} and not blank and len(rows) > 1:
+        raise InputError(
+            f"{path}: every line is one word and one tag, without empty lines between sentences: is a line a word or a "
+            "sentence? put an empty line after each sentence, or save as JSON lines with `words` and `tags`"
+        )
+    elif (single and 1 not in counts) or (counts == {1} and blank):
+        yield from _conll(path)
+    else:
+        raise InputError(f"{path}: line 1: expected {_forms('tag')}, found {shorten(kept[0] if kept else '')}")
+
+
+def _conll(path: Path) -> Rows:
+    """CoNLL columns: the word first, its tag last, an empty line after each sentence; separated by tabs or spaces."""
+    words: list[str] = []
+    tags: list[str] = []
+    start = width = 0
+    end: Iterator[tuple[int, str]] = iter([(0, "")])
+    for number, line in itertools.chain(readers.lines(path), end):
+        if not line.strip() or line.startswith("-DOCSTART-"):
+            if words:
+                yield f"{path}: line {start}", {"words": words, "tags": tags}
+            words, tags = [], []
+            continue
+        fields = line.split("\t") if "\t" in line else line.split()
+        width = width or len(fields)
+        if len(fields) != width or width < 2:
+            expected = f"{width} columns, the word first and its tag last" if width > 1 else _forms("tag")
+            raise InputError(f"{path}: line {number}: expected {expected}, found {shorten(line)}")
+        start = number if not words else start
+        words.append(fields[0])
+        tags.append(fields[-1])
