@@ -318,7 +318,7 @@ def ccgbank_auto(path: Path) -> Rows:
             continue
         where = f"{path}: line {number}"
         leaves = [leaf.split() for leaf in _LEAF.findall(line)]
-        if not leaves or line.count("(<L ") != len(leaves):
+        if not leaves or line.count("<L ") != len(leaves):
             raise InputError(f"{where}: expected a CCGbank derivation with leaves `(<L CAT POS POS WORD CAT>)`")
         for leaf in leaves:
             if len(leaf) != 5:

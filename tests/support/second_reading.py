@@ -90,7 +90,9 @@ def two_columns(data: bytes) -> list[Row]:
 
 def ccgbank(data: bytes) -> list[Row]:
     trees = [line for line in lines(data) if line.strip() and not line.startswith("ID=")]
-    leaves = [[leaf.split() for leaf in re.findall(r"<L ([^<>]*)>", tree)] for tree in trees]
+    pieces = [tree.split("(<L ")[1:] for tree in trees]
+    leaves = [[re.split(r">\)(?:\s|\)|$)", piece)[0].split() for piece in tree] for tree in pieces]
+    need(all(len(tree) == text.count("<L ") for tree, text in zip(leaves, trees, strict=True)))
     need(all(tree and all(len(leaf) == 5 for leaf in tree) for tree in leaves))
     return [{"words": [leaf[3] for leaf in tree], "tags": [leaf[0] for leaf in tree]} for tree in leaves]
 
@@ -99,10 +101,18 @@ def text_lines(data: bytes) -> list[Row]:
     return [{"text": line} for line in lines(data) if line.strip()]
 
 
+def named(label: Any, labels: list[str]) -> Any:
+    """The name of a label given by its name or its index."""
+    label = str(label) if type(label) is int else label
+    if isinstance(label, str) and label not in labels and label.isdecimal() and int(label) < len(labels):
+        return labels[int(label)]
+    return label
+
+
 def own(kind: str, row: Row, labels: list[str]) -> Row:
     """A row of a user's own file, checked and without fields that mean nothing."""
     if kind == "classify":
-        a, b, label = row.get("text_a"), row.get("text_b"), row.get("label")
+        a, b, label = row.get("text_a"), row.get("text_b"), named(row.get("label"), labels)
         need(seen(a) and (b is None or seen(b)) and isinstance(label, str) and label in labels)
         return {"text_a": a, "text_b": b, "label": label}
     if kind == "span":
@@ -118,12 +128,13 @@ def own(kind: str, row: Row, labels: list[str]) -> Row:
     if kind == "choice":
         choices, label = row.get("choices"), whole(row.get("label"))
         need(seen(row.get("prompt")) and isinstance(choices, list) and all(map(seen, choices)))
-        need(0 <= label < len(row["choices"]) and 2 <= len(row["choices"]) <= 5)
+        need(0 <= label < len(row["choices"]) and 2 <= len(row["choices"]) <= 26)
         return {"prompt": row["prompt"], "choices": choices, "label": label}
     if kind == "tag":
         words, tags = row.get("words"), row.get("tags")
         need(isinstance(words, list) and isinstance(tags, list) and words and len(words) == len(row["tags"]))
-        need(all(map(seen, row["words"] + row["tags"])))
+        tags = [named(tag, []) for tag in row["tags"]]
+        need(all(map(seen, row["words"] + tags)))
         return {"words": words, "tags": tags}
     fields = ("query", "passage") if kind == "pair" else ("text",)
     need(all(seen(row.get(field)) for field in fields))
