@@ -92,7 +92,7 @@ def _locked(dataset: Dataset, split: str, language: str, lock: Lock) -> bool:
     """Whether the lock file has a split in a language of the repository that serves it."""
     for hub in dataset.hub:
         if not hub.languages or language in hub.languages:
-            splits = lock.repository(hub.id).get("splits", {})
+            splits = lock.splits(hub.id)
             config = hub.config.format(**names(language))
             if all(f"{config}/{name}" in splits for name in hub.splits[split]):
                 return True
@@ -123,7 +123,7 @@ def _test(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> tuple[str,
         source = f"Hub: {'; '.join(ids)}"
     download = lock.folder / FOLDER / testset.name
     here = [*folders, *([Folder.open(download)] if download.is_dir() else [])]
-    whole = testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {})
+    whole = testset.hub_files is not None and "files" in lock.splits(testset.hub_files[0])
     found = [
         code for code in testset.languages if whole or any(_has(testset, s, code, lock, here) for s in testset.splits)
     ]

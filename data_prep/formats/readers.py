@@ -9,7 +9,6 @@ import contextlib
 import csv
 import gzip
 import json
-import os
 import re
 import tarfile
 import zlib
@@ -31,10 +30,20 @@ Reader = Callable[[Path], Rows]
 BATCH = 1024
 
 
+def hub_file(path: Path, columns: Sequence[str]) -> Rows:
+    """A file of a repository of the Hub: the named columns of Parquet, whole rows of JSON lines or CSV."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        return parquet(path, columns)
+    if suffix in (".json", ".jsonl"):
+        return jsonl(path)
+    if suffix == ".csv":
+        return csv_quoted(path)
+    raise InputError(f"{path}: expected Parquet, JSON lines or CSV")
+
+
 def parquet(path: Path, columns: Sequence[str]) -> Rows:
     """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
-    if not os.path.isfile(path):  # a pipe would be waited on for ever
-        raise InputError(f"{path}: not a file; copy or download it again")
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow

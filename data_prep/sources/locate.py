@@ -161,8 +161,8 @@ def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder
     """The folder with the upstream files of a dataset that the Hub has no copy of, downloaded."""
     if dataset.hub_files is not None:
         name, _, files = dataset.hub_files
-        _, paths = fetch_files(name, files, lock)
-        return Folder.open(paths[0].parents[files[0].count("/")], option)
+        first, *_ = fetch_files(name, files, lock)
+        return Folder.open(first.parents[files[0].count("/")], option)
     return Folder.open(fetch_published(dataset.published, lock) / dataset.name, option)
 
 
@@ -224,9 +224,9 @@ def _part(
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
     config, revision, parts = hub.config.format(**names(language)), "", []
     for name in hub.splits[split]:
-        fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
-        revision = fetched.revision
-        for path, read, file in zip(fetched.names, fetched.rows(hub.columns), fetched.paths, strict=True):
+        revision, fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
+        for path, file in fetched.items():
+            read = partial(readers.hub_file, file, hub.columns)
             parts.append(_part(f"{hub.id}/{path}", file, read, hub, split, language))
     if hub.documents is not None:
         parts = [_documents(parts, hub.documents, split)]
@@ -245,7 +245,7 @@ def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Fo
             if not paths and dataset.training:
                 raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
             for path in paths:
-                read = partial(readers.parquet, path, hub.columns)
+                read = partial(readers.hub_file, path, hub.columns)
                 parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
         if parts:
             where = str(parts[0].files[0])
