@@ -5,6 +5,7 @@ from typing import Any
 
 from common.errors import InputError
 
+RawRow = dict[str, Any]
 Labels = Sequence[str]
 
 
@@ -18,29 +19,34 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def wrong(where: str, field: str, expected: str, found: object) -> InputError:
+    """The error for a field of a row that holds something else than was expected."""
+    return InputError(f"{where}: field `{field}`: expected {expected}, found {shorten(found)}")
+
+
 def check_text(text: str, field: str, where: str) -> None:
     """Raises `EmptyText` for a text without a visible character."""
     if not text or text.isspace():
         raise EmptyText(f"{where}: field `{field}`: expected a text, found {text!r}")
 
 
-def get(row: dict[str, Any], name: str, where: str) -> Any:
+def get(row: RawRow, name: str, where: str) -> Any:
     if name not in row:
         raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}")
     return row[name]
 
 
-def text(row: dict[str, Any], name: str, where: str) -> str:
+def text(row: RawRow, name: str, where: str) -> str:
     value = get(row, name, where)
     if not isinstance(value, str):
-        raise InputError(f"{where}: field `{name}`: expected a text, found {shorten(value)}")
+        raise wrong(where, name, "a text", value)
     return value
 
 
-def texts(row: dict[str, Any], name: str, where: str) -> list[str]:
+def texts(row: RawRow, name: str, where: str) -> list[str]:
     value = get(row, name, where)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: field `{name}`: expected a list of texts, found {shorten(value)}")
+        raise wrong(where, name, "a list of texts", value)
     return value
 
 
@@ -50,7 +56,7 @@ def number(value: Any, name: str, where: str) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise InputError(f"{where}: field `{name}`: expected a whole number, found {shorten(value)}")
+    raise wrong(where, name, "a whole number", value)
 
 
 def withheld(value: Any, where: str) -> Any:
@@ -67,15 +73,15 @@ def label(name: str, where: str, labels: Labels) -> int:
     return labels.index(name)
 
 
-def word(row: dict[str, Any], name: str, where: str, words: dict[str, str]) -> str:
+def word(row: RawRow, name: str, where: str, words: dict[str, str]) -> str:
     value = text(row, name, where)
     if value not in words:
-        raise InputError(f"{where}: field `{name}`: expected one of {', '.join(words)}, found {shorten(value)}")
+        raise wrong(where, name, f"one of {', '.join(words)}", value)
     return words[value]
 
 
-def answers(row: dict[str, Any], start: str, where: str) -> tuple[tuple[str, int], ...]:
+def answers(row: RawRow, start: str, where: str) -> tuple[tuple[str, int], ...]:
     found = get(row, "answers", where)
     if not isinstance(found, list) or not all(isinstance(answer, dict) for answer in found):
-        raise InputError(f"{where}: field `answers`: expected a list of {{text, {start}}}, found {shorten(found)}")
+        raise wrong(where, "answers", f"a list of {{text, {start}}}", found)
     return tuple((text(a, "text", where), number(get(a, start, where), start, where)) for a in found)

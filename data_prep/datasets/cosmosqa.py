@@ -4,13 +4,9 @@ The sha256 of valid.csv was taken of the file at the commit named; that of train
 huggingface/datasets kept (dataset_infos.json at d7dfbc83), as are those of the other datasets' files.
 """
 
-from typing import Any
-
 from common import fields
-from common.fields import EmptyText, Labels
 from data_prep.datasets.schema import Dataset, Files, Hub, Published, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.task import Task
 
@@ -22,10 +18,12 @@ SHA256 = {
 }
 
 
-def cosmosqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def cosmosqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     context, question = fields.text(row, "context", where), fields.text(row, "question", where)
     if not context.strip() or not question.strip():
-        raise EmptyText(f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none")
+        raise fields.EmptyText(
+            f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none"
+        )
     choices = tuple(fields.text(row, f"answer{i}", where) for i in range(4))
     label = fields.number(fields.withheld(fields.get(row, "label", where), where), "label", where)
     return Choice(fields.text(row, "id", where), f"{context} {question}", choices, label)

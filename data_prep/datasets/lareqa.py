@@ -7,13 +7,12 @@ XQuAD-R is XQuAD with sentence boundaries; the sha256 were taken of its files at
 from dataclasses import replace
 from typing import Any
 
+from common import fields
 from common.errors import InputError
-from common.fields import Labels
 from data_prep.datasets import squad
 from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, no_example, splits
 from data_prep.formats import readers
 from data_prep.sentences import sentence_at
-from tasks.base import Example
 from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
@@ -44,15 +43,15 @@ def passage_text(sentence: str, paragraph: str) -> str:
     return (sentence + paragraph).replace("\n", "")
 
 
-def hub_pair(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     return _pair(squad.hub_squad, row, where)
 
 
-def upstream_pair(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def upstream_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     return _pair(squad.upstream_squad, row, where)
 
 
-def _pair(convert: Convert, row: dict[str, Any], where: str) -> Pair:
+def _pair(convert: Convert, row: fields.RawRow, where: str) -> Pair:
     span: Any = convert(row, where, ())
     TASK_TYPES["span"].validate(span, where)
     if not span.answers:

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.fields import Labels
+from common import fields
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.formats.readers import Reader
 from tasks.base import Example
 
 # convert(row, where, labels) -> example. `where`: file and row, for messages; `labels`: the label names in id order.
-Convert = Callable[[dict[str, Any], str, Labels], Example]
+Convert = Callable[[dict[str, Any], str, fields.Labels], Example]
 # select(row, split, language): whether a row belongs to them; others are passed over, not counted as dropped.
 Select = Callable[[dict[str, Any], str, str], bool]
 # Split -> its names in a repository or in file names. "train" and "dev" are for training (a model is selected on
@@ -25,7 +25,7 @@ class Dropped(Exception):
     """A row to leave out; its text is the reason under which it is counted."""
 
 
-def no_example(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def no_example(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
     """For the retrieval targets, whose rows become no examples but the types of `eval/rows.py`."""
     raise NotImplementedError(where)
 

@@ -20,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
+from common.fields import RawRow
 from data_prep.datasets import DATASETS
 from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
 from data_prep.formats import readers
-from data_prep.formats.readers import RawRow, Reader, Rows
+from data_prep.formats.readers import Reader, Rows
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split, shards
