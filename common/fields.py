@@ -59,6 +59,17 @@ def number(value: Any, name: str, where: str) -> int:
     raise wrong(where, name, "a whole number", value)
 
 
+def named(value: Any, names: Labels, field: str, where: str) -> str:
+    """The name of a label that is given by its number or by its name."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value < len(names):
+            raise wrong(where, field, f"0 to {len(names) - 1} ({', '.join(names)})", value)
+        return names[value]
+    if not isinstance(value, str):
+        raise wrong(where, field, "a text", value)
+    return value
+
+
 def withheld(value: Any, where: str) -> Any:
     if value in (None, "", -1, "-1"):
         raise InputError(

@@ -5,13 +5,13 @@ huggingface/datasets kept (dataset_infos.json at d7dfbc83), as are those of the 
 """
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files, Hub, Published, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, on_github, splits
 from data_prep.formats import readers
 from tasks.choice.data import Choice
 from tasks.task import Task
 
 COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
-URL = "https://raw.githubusercontent.com/wilburOne/cosmosqa"
+COMMIT = "b6eb99cca4e2a51dd28a9a6f562534872d851639"
 SHA256 = {
     "train.csv": "d8d5ca1f9f6534b6530550718591af89372d976a8fc419360fab4158dee4d0b2",
     "valid.csv": "a6a94fc1463ca82bb10f98ef68ed535405e6f5c36e044ff8e136b5c19dea63f3",
@@ -46,13 +46,6 @@ TRAINING = Dataset(
             sha256={"train.csv": SHA256["train.csv"]},
         ),
     ),
-    published=tuple(
-        Published(
-            f"cosmosqa/{name}",
-            tuple(f"{URL}/{commit}/data/{name}" for commit in ("b6eb99cca4e2a51dd28a9a6f562534872d851639", "master")),
-            sha256,
-        )
-        for name, sha256 in SHA256.items()
-    ),
+    published=on_github("cosmosqa", "wilburOne/cosmosqa", COMMIT, "data/", SHA256),
 )
 TASKS = Task("cosmosqa", "choice", "accuracy", ("cosmosqa",))

@@ -10,7 +10,7 @@ from typing import Any
 from common import fields
 from common.errors import InputError
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, no_example, splits
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, no_example, on_github, splits
 from data_prep.formats import readers
 from data_prep.sentences import sentence_at
 from tasks.pair.data import Pair
@@ -18,8 +18,6 @@ from tasks.registry import TASK_TYPES
 from tasks.task import Task
 
 NO_SENTENCE = "the answer begins in no sentence"
-URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa"
-COMMIT = "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c"
 SHA256 = {
     "ar": "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d",
     "de": "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949",
@@ -78,13 +76,12 @@ TEST = Dataset(
     "1,190 questions, 13,014 candidates in all",
     files=(Files("xquad-r/{code}.json", readers.squad_paragraphs, no_example, splits(validation="all")),),
     splits=("validation",),
-    published=tuple(
-        Published(
-            f"lareqa/xquad-r/{code}.json",
-            tuple(f"{URL}/{commit}/xquad-r/{code}.json" for commit in (COMMIT, "master")),
-            sha256,
-        )
-        for code, sha256 in SHA256.items()
+    published=on_github(
+        "lareqa",
+        "google-research-datasets/lareqa",
+        "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c",
+        "",
+        {f"xquad-r/{code}.json": sha256 for code, sha256 in SHA256.items()},
     ),
     layout="xquad-r/xx.json",
     suites={"xtreme-r": tuple(SHA256)},

@@ -15,12 +15,7 @@ def hub_label(row: fields.RawRow, where: str, order: fields.Labels) -> str:
 
     Labels go by name: a copy may number them in another order.
     """
-    value = fields.withheld(fields.get(row, "label", where), where)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < len(order):
-            raise fields.wrong(where, "label", f"0 to {len(order) - 1} ({', '.join(order)})", value)
-        return order[value]
-    return fields.text(row, "label", where)
+    return fields.named(fields.withheld(fields.get(row, "label", where), where), order, "label", where)
 
 
 def hub_nli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:

@@ -107,6 +107,15 @@ class Published:
     sha256: str | None
 
 
+def on_github(dataset: str, repository: str, commit: str, folder: str, sha256: dict[str, str]) -> tuple[Published, ...]:
+    """Files in a folder of a GitHub repository, by name their sha256: at a commit, or else of the main branch."""
+    published = []
+    for name, digest in sha256.items():
+        urls = (f"https://raw.githubusercontent.com/{repository}/{at}/{folder}{name}" for at in (commit, "master"))
+        published.append(Published(f"{dataset}/{name}", tuple(urls), digest))
+    return tuple(published)
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Training data (`splits` train and dev, in one language) or the test data of a target.
@@ -154,22 +163,12 @@ def names(code: str) -> dict[str, str]:
     datasets write it, {context} and {question} the two languages of an MLQA pair.
     """
     context, _, question = code.partition("-")
-    return {
-        "code": code,
-        "iso3": ISO3.get(code, code),
-        "ud": UD_NAMES.get(code, code),
-        "tydi": TYDIQA_NAMES.get(code, code),
-        "context": context,
-        "question": question or context,
-    }
+    written = {key: table.get(code, code) for key, table in _WRITTEN.items()}
+    return {"code": code, "context": context, "question": question or context, **written}
 
 
-# English names and ISO 639-3 codes in file names -> codes.
-_CODES = {
-    "iso3": {long: short for short, long in ISO3.items()},
-    "ud": {long: short for short, long in UD_NAMES.items()},
-    "tydi": {long: short for short, long in TYDIQA_NAMES.items()},
-}
+_WRITTEN = {"iso3": ISO3, "ud": UD_NAMES, "tydi": TYDIQA_NAMES}
+_CODES = {key: {name: code for code, name in table.items()} for key, table in _WRITTEN.items()}
 
 
 def code_in(pattern: str, name: str) -> str | None:

@@ -31,11 +31,12 @@ def word_tags(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
 def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) -> Tag:
     """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
     tags = fields.get(row, column, where)
-    if isinstance(tags, list) and any(tag in (None, -1) for tag in tags):
+    if not isinstance(tags, list):
+        raise fields.wrong(where, column, "a list of tags", tags)
+    if any(tag in (None, -1) for tag in tags):
         raise InputError(f"{where}: field `{column}`: this copy has no labels; expected a tag for every word")
-    if isinstance(tags, list) and all(type(tag) is int and 0 <= tag < len(order) for tag in tags):
-        row = {**row, column: [order[tag] for tag in tags]}
-    return Tag("", tuple(fields.texts(row, "tokens", where)), tuple(fields.texts(row, column, where)))
+    words = fields.texts(row, "tokens", where)
+    return Tag("", tuple(words), tuple(fields.named(tag, order, column, where) for tag in tags))
 
 
 def hub_pos(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:

@@ -15,14 +15,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import jsontext
 from common.errors import InputError
-from common.fields import RawRow, shorten, wrong
+from common.fields import RawRow, named, shorten
 
 Rows = Iterator[tuple[str, RawRow]]
 Reader = Callable[[Path], Rows]
@@ -102,21 +102,22 @@ def _batch_rows(path: Path, batch: pa.RecordBatch, names: dict[str, list[str]], 
                 place = f"{path}: row {first + i}: field `{name}`"
                 raise InputError(f"{place}: invalid UTF-8 ({error.reason})") from None
         raise
-    for place, row in zip((f"{path}: row {first + i}" for i in range(len(rows))), rows, strict=True):
-        for column, labels in names.items():
-            value = row.get(column)
-            if isinstance(value, int):
-                row[column] = _class_name(value, labels, column, place)
-            elif isinstance(value, list):
-                row[column] = [_class_name(v, labels, column, place) if isinstance(v, int) else v for v in value]
-        yield place, row
+    for i, row in enumerate(rows, first):
+        where = f"{path}: row {i}"
+        for column in names.keys() & row.keys():
+            value, labels = row[column], names[column]
+            if isinstance(value, list):
+                row[column] = [_class_name(item, labels, column, where) for item in value]
+            else:
+                row[column] = _class_name(value, labels, column, where)
+        yield where, row
 
 
-def _class_name(value: int, labels: list[str], column: str, place: str) -> str | None:
+def _class_name(value: Any, labels: list[str], column: str, where: str) -> Any:
     """The name of a ClassLabel number; None for -1, which stands for a label that is withheld."""
-    if not -1 <= value < len(labels):
-        raise wrong(place, column, f"0 to {len(labels) - 1} ({', '.join(labels)})", value)
-    return labels[value] if value >= 0 else None
+    if not isinstance(value, int):
+        return value
+    return None if value == -1 else named(value, labels, column, where)
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -206,20 +206,16 @@ def _wanted(dataset: Dataset) -> list[str]:
     return wanted
 
 
-def _selected(source: Hub | Files, split: str, language: str) -> Callable[[RawRow], bool] | None:
-    select = source.select
-    return None if select is None else lambda row: select(row, split, language)
-
-
 def _part(
     name: str, path: Path, read: Callable[[], Rows], source: Hub | Files, split: str, language: str, beside: str = ""
 ) -> Part:
-    total = None
-    if path.suffix == ".parquet" and source.select is None:
+    select, total = source.select, None
+    if path.suffix == ".parquet" and select is None:
         with contextlib.suppress(pa.ArrowException, OSError):  # a damaged file is reported when it is read
             total = pq.ParquetFile(path).metadata.num_rows
     files = (path, path.with_suffix(beside)) if beside else (path,)
-    return Part(name, read, source.convert, files, _selected(source, split, language), total)
+    selected = None if select is None else lambda row: select(row, split, language)
+    return Part(name, read, source.convert, files, selected, total)
 
 
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:

@@ -43,8 +43,7 @@ class Type(TaskType[Regress]):
         fields.check_text(example.text_a, "text_a", where)
         fields.check_text(example.text_b, "text_b", where)
         if not -LARGEST <= example.label <= LARGEST:  # NaN is neither
-            found = fields.shorten(example.label)
-            raise fields.wrong(where, "label", "a finite number (float32)", found)
+            raise fields.wrong(where, "label", "a finite number (float32)", example.label)
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Regress], to: Encoding) -> list[Row]:
         """Adds `label`, a float. Texts are cut at their ends, the longer one first."""
