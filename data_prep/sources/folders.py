@@ -47,6 +47,7 @@ class Folder:
         return [file for file in files if file.match(end) and self._is_within(file, within)]
 
     def _is_within(self, file: Path, within: str) -> bool:
+        """Whether a folder on the way to the file, the user's own included, has a name that begins so."""
         folders = file.relative_to(self.path.parent).parts[:-1]
         return not within or any(part.lower().startswith(within) for part in folders)
 
