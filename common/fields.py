@@ -5,6 +5,7 @@ from typing import Any
 
 from common.errors import InputError
 
+RawRow = dict[str, Any]
 Labels = Sequence[str]
 
 
@@ -18,19 +19,24 @@ def shorten(value: object, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def wrong(where: str, field: str, expected: str, found: object) -> InputError:
+    """The error for a field of a row that holds something else than was expected."""
+    return InputError(f"{where}: field `{field}`: expected {expected}, found {shorten(found)}")
+
+
 def check_text(text: str, field: str, where: str) -> None:
     """Raises `EmptyText` for a text without a visible character."""
     if not text or text.isspace():
         raise EmptyText(f"{where}: field `{field}`: expected a text, found {text!r}")
 
 
-def get(row: dict[str, Any], name: str, where: str) -> Any:
+def get(row: RawRow, name: str, where: str) -> Any:
     if name not in row:
         raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}")
     return row[name]
 
 
-def column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
+def column(row: RawRow, names: Sequence[str], where: str) -> str:
     """The one of `names` (the canonical first, then those of the Hub's datasets) that the row has.
 
     The canonical one wins; `InputError` if there is none, or if several of the others are there.
@@ -48,17 +54,17 @@ def column(row: dict[str, Any], names: Sequence[str], where: str) -> str:
     return present[0]
 
 
-def text(row: dict[str, Any], name: str, where: str) -> str:
+def text(row: RawRow, name: str, where: str) -> str:
     value = get(row, name, where)
     if not isinstance(value, str):
-        raise InputError(f"{where}: field `{name}`: expected a text, found {shorten(value)}")
+        raise wrong(where, name, "a text", value)
     return value
 
 
-def texts(row: dict[str, Any], name: str, where: str) -> list[str]:
+def texts(row: RawRow, name: str, where: str) -> list[str]:
     value = get(row, name, where)
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{where}: field `{name}`: expected a list of texts, found {shorten(value)}")
+        raise wrong(where, name, "a list of texts", value)
     return value
 
 
@@ -68,7 +74,18 @@ def number(value: Any, name: str, where: str) -> int:
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    raise InputError(f"{where}: field `{name}`: expected a whole number, found {shorten(value)}")
+    raise wrong(where, name, "a whole number", value)
+
+
+def named(value: Any, names: Labels, field: str, where: str) -> str:
+    """The name of a label that is given by its number or by its name."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 0 <= value < len(names):
+            raise wrong(where, field, f"0 to {len(names) - 1} ({', '.join(names)})", value)
+        return names[value]
+    if not isinstance(value, str):
+        raise wrong(where, field, "a text", value)
+    return value
 
 
 def withheld(value: Any, where: str) -> Any:
@@ -96,15 +113,15 @@ def label(name: str, where: str, labels: Labels) -> int:
     return labels.index(name)
 
 
-def word(row: dict[str, Any], name: str, where: str, words: dict[str, str]) -> str:
+def word(row: RawRow, name: str, where: str, words: dict[str, str]) -> str:
     value = text(row, name, where)
     if value not in words:
-        raise InputError(f"{where}: field `{name}`: expected one of {', '.join(words)}, found {shorten(value)}")
+        raise wrong(where, name, f"one of {', '.join(words)}", value)
     return words[value]
 
 
-def answers(row: dict[str, Any], start: str, where: str) -> tuple[tuple[str, int], ...]:
+def answers(row: RawRow, start: str, where: str) -> tuple[tuple[str, int], ...]:
     found = get(row, "answers", where)
     if not isinstance(found, list) or not all(isinstance(answer, dict) for answer in found):
-        raise InputError(f"{where}: field `answers`: expected a list of {{text, {start}}}, found {shorten(found)}")
+        raise wrong(where, "answers", f"a list of {{text, {start}}}", found)
     return tuple((text(a, "text", where), number(get(a, start, where), start, where)) for a in found)

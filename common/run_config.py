@@ -263,7 +263,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     place: Any = values
     *parents, last = key.split(".")
     for part in parents:
-        place = _step(place, part, override)
+        if isinstance(place, list):
+            index = _position(place, part, override)
+            if isinstance(place[index], str):  # a task given by plain name
+                place[index] = {"task": place[index]}
+            place = place[index]
+        else:
+            place = place.setdefault(part, {})
+            if not isinstance(place, dict | list):
+                raise InputError(f"--set {override}: {part} is a plain value, it has no fields")
     if isinstance(place, list):
         place[_position(place, last, override)] = value
     else:
@@ -272,18 +280,6 @@ def _apply(values: dict[str, Any], override: str) -> None:
             if last in (one, other) and last != "" and value is not None and len(parents) == (one == "examples"):
                 place.pop(other if last == one else one, None)
         place[last] = value
-
-
-def _step(place: Any, part: str, override: str) -> Any:
-    if isinstance(place, list):
-        index = _position(place, part, override)
-        if isinstance(place[index], str):  # a task given by plain name
-            place[index] = {"task": place[index]}
-        return place[index]
-    following = place.setdefault(part, {})
-    if not isinstance(following, dict | list):
-        raise InputError(f"--set {override}: {part} is a plain value, it has no fields")
-    return following
 
 
 def _position(place: list[Any], part: str, override: str) -> int:

@@ -70,6 +70,7 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
     from data_prep.sources.folders import Folder
     from data_prep.sources.locate import Located, locate_training, own
     from data_prep.sources.sources_lock import Lock
+    from data_prep.table import table
     from data_prep.workers import Encoder, Job
 
     config, tasks = load(config_name, overrides)
@@ -116,10 +117,7 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
                 f"{_sum(train_split['truncated'], dev_split['truncated']):,}",
                 str(prepared.path), "built" if built else "reused",
             ])  # fmt: skip
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for line in lines:
-        cells = zip(line, widths, strict=True)
-        print("  ".join(c.rjust(w) if 0 < i < 8 else c.ljust(w) for i, (c, w) in enumerate(cells)).rstrip())
+    print(table(lines, right=range(1, 8)))
     print("train, dev: rows; tokens, mean: of the training rows; dropped, cut: examples of both splits")
     for remark in dict.fromkeys(remarks):
         print(remark)

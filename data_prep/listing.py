@@ -7,66 +7,80 @@ read but names, and nothing is fetched.
 """
 
 import contextlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from common.errors import InputError
 from data_prep.datasets import DATASETS, REVISIONS, TEST_SETS
-from data_prep.datasets.schema import Dataset, Published, names, shown
+from data_prep.datasets.schema import Dataset, names, shown
 from data_prep.sources.download import FOLDER
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate, locate_training
 from data_prep.sources.sources_lock import Lock
+from data_prep.table import table
 
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 
 
-def tables(data: Path, folders: Sequence[Folder]) -> list[tuple[str, list[tuple[str, ...]]]]:
-    """(title, rows with the fields of `HEADER`) of training data and of test data."""
-    lock = Lock(data)
-    training = [_training(dataset, data, lock, folders) for dataset in DATASETS.values() if dataset.kind != "mlm"]
-    training.append(_wikipedia(data, lock, folders))
-    tests = [_test(testset, lock, folders) for testset in TEST_SETS.values()]
-    return [
-        ("Training data (rows: train / dev; XQuAD and MLQA train on squad_v1, XCOPA on siqa and copa)", training),
-        ("Test data (rows: of one language)", tests),
-    ]
-
-
 def render(data: Path, folders: Sequence[Folder]) -> str:
-    """Both tables as text."""
-    parts = []
-    for title, rows in tables(data, folders):
-        lines = [HEADER, *rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(HEADER))]
-        parts.append(title)
-        parts += [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-        ]
-        parts.append("")
-    parts.append("@: pinned commit; the others are held to the commit of the first download (sources.lock.json)")
-    parts.append("there: by the names of files; whether a copy of test data carries labels shows when it is read")
-    return "\n".join(parts)
+    """The tables of training data and of test data as text."""
+    lock = Lock(data)
+    wikipedia = [dataset for dataset in DATASETS.values() if dataset.kind == "mlm"]
+    states = [_state(dataset, data, lock, folders) for dataset in wikipedia]
+    training = [
+        _row(dataset, dataset.language, _state(dataset, data, lock, folders))
+        for dataset in DATASETS.values()
+        if dataset.kind != "mlm"
+    ]
+    count = _of(sum(state != "no" for state in states), len(states))
+    training.append(_row(replace(wikipedia[0], name="wiki_xx"), str(len(wikipedia)), count))
+    tests = []
+    for testset in TEST_SETS.values():
+        total = len(testset.languages)
+        languages = f"{total}: {' '.join(testset.languages)}" if total <= 12 else str(total)
+        tests.append(_row(testset, languages, _of(_languages_there(testset, lock, folders), total)))
+    return "\n".join([
+        "Training data (rows: train / dev; XQuAD and MLQA train on squad_v1, XCOPA on siqa and copa)",
+        table([HEADER, *training]),
+        "",
+        "Test data (rows: of one language)",
+        table([HEADER, *tests]),
+        "",
+        "@: pinned commit; the others are held to the commit of the first download (sources.lock.json)",
+        "there: by the names of files; whether a copy of test data carries labels shows when it is read",
+    ])  # fmt: skip
 
 
-def _training(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    if dataset.published:
-        source = _servers(dataset.published)
-    elif dataset.hub:
-        hub = dataset.hub[0]
-        source = f"Hub: {hub.id}, {hub.config.format(**names(dataset.language))}{_pin(hub.id)}"
-    else:
-        source = f"your folder ({dataset.obtain})"
+def _row(dataset: Dataset, languages: str, there: str) -> tuple[str, ...]:
+    """The fields of `HEADER`."""
+    source = _source(dataset)
     if dataset.train_from:
         source = f"train of {dataset.train_from}, dev of {source}"
-    return (
-        dataset.name, dataset.kind, dataset.language, dataset.rows, dataset.licence, source,
-        _there(dataset, data, lock, folders),
-    )  # fmt: skip
+    return dataset.name, dataset.kind, languages, dataset.rows, dataset.licence, source, there
 
 
-def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
+def _source(dataset: Dataset) -> str:
+    """Where it is downloaded from."""
+    if dataset.published:
+        hosts = dict.fromkeys(urlsplit(file.urls[0]).netloc for file in dataset.published)
+        return f"{len(dataset.published)} files of {', '.join(hosts)}"
+    if dataset.hub_files is not None:
+        return f"Hub: {dataset.hub_files[0]}{_pin(dataset.hub_files[0])}"
+    # Of copies with the same languages the first is downloaded.
+    hubs = [hub for hub in dataset.hub if hub is dataset.hub[0] or (hub.languages and not dataset.training)]
+    ids = [f"{hub.id}, {shown(hub.config)}{_pin(hub.id)}" for hub in hubs]
+    return f"Hub: {'; '.join(ids)}" if ids else f"your folder ({dataset.obtain})"
+
+
+def _pin(name: str) -> str:
+    revision = REVISIONS.get(name)
+    return f" @{revision[:7]}" if revision else ""
+
+
+def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
+    """Whether training data are there."""
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
     if _is_downloaded(dataset, lock):
@@ -79,81 +93,38 @@ def _there(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
 
 
 def _is_downloaded(dataset: Dataset, lock: Lock) -> bool:
-    """Whether training data were downloaded, by the lock file."""
     if dataset.train_from and not _is_downloaded(DATASETS[dataset.train_from], lock):
         return False
     if dataset.published:
         return all((lock.folder / FOLDER / file.path).is_file() for file in dataset.published)
-    locked = [_locked(dataset, split, dataset.language, lock) for split in dataset.splits]
-    return all(locked)
+    return all(_locked(dataset, split, dataset.language, lock) for split in dataset.splits)
 
 
 def _locked(dataset: Dataset, split: str, language: str, lock: Lock) -> bool:
     """Whether the lock file has a split in a language of the repository that serves it."""
     for hub in dataset.hub:
         if not hub.languages or language in hub.languages:
-            splits = lock.repository(hub.id).get("splits", {})
             config = hub.config.format(**names(language))
-            if all(f"{config}/{name}" in splits for name in hub.splits[split]):
+            if all(f"{config}/{name}" in lock.splits(hub.id) for name in hub.splits[split]):
                 return True
     return False
 
 
-def _wikipedia(data: Path, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    languages = [dataset for dataset in DATASETS.values() if dataset.kind == "mlm"]
-    first, hub = languages[0], languages[0].hub[0]
-    states = [_there(dataset, data, lock, folders) for dataset in languages]
-    return (
-        "wiki_xx", "mlm", _count(dataset.language for dataset in languages), first.rows, first.licence,
-        f"Hub: {hub.id}, {shown(hub.config)}{_pin(hub.id)}", _of(sum(state != "no" for state in states), len(states)),
-    )  # fmt: skip
-
-
-def _test(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> tuple[str, ...]:
-    if testset.published:
-        source = _servers(testset.published)
-    elif testset.hub_files is not None:
-        source = f"Hub: {testset.hub_files[0]}{_pin(testset.hub_files[0])}"
-    else:
-        ids = [
-            f"{hub.id}, {shown(hub.config)}{_pin(hub.id)}"
-            for hub in testset.hub
-            if hub.languages or hub is testset.hub[0]
-        ]
-        source = f"Hub: {'; '.join(ids)}"
+def _languages_there(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> int:
+    """How many languages of test data are there."""
+    if testset.hub_files is not None and "files" in lock.splits(testset.hub_files[0]):
+        return len(testset.languages)
     download = lock.folder / FOLDER / testset.name
     here = [*folders, *([Folder.open(download)] if download.is_dir() else [])]
-    whole = testset.hub_files is not None and "files" in lock.repository(testset.hub_files[0]).get("splits", {})
-    found = [
-        code for code in testset.languages if whole or any(_has(testset, s, code, lock, here) for s in testset.splits)
-    ]
-    return (
-        testset.name, testset.kind, _count(testset.languages), testset.rows, testset.licence, source,
-        _of(len(found), len(testset.languages)),
-    )  # fmt: skip
 
+    def there(split: str, code: str) -> bool:
+        if _locked(testset, split, code, lock):
+            return True
+        with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
+            return any(next(locate(testset, split, code, folder), None) for folder in here)
+        return False
 
-def _has(testset: Dataset, split: str, code: str, lock: Lock, folders: Sequence[Folder]) -> bool:
-    if _locked(testset, split, code, lock):
-        return True
-    with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
-        return any(next(locate(testset, split, code, folder), None) for folder in folders)
-    return False
-
-
-def _pin(name: str) -> str:
-    revision = REVISIONS.get(name)
-    return f" @{revision[:7]}" if revision else ""
-
-
-def _servers(files: Sequence[Published]) -> str:
-    hosts = dict.fromkeys(re.sub(r"^https?://([^/]+)/.*", r"\1", file.urls[0]) for file in files)
-    return f"{len(files)} files of {', '.join(hosts)}"
-
-
-def _count(codes: Iterable[str]) -> str:
-    found = list(codes)
-    return f"{len(found)}: {' '.join(found)}" if len(found) <= 12 else str(len(found))
+    return sum(any(there(split, code) for split in testset.splits) for code in testset.languages)
 
 
 def _of(found: int, total: int) -> str:

@@ -32,10 +32,7 @@ from data_prep.sources.locate import Located
 from data_prep.storage import store
 from data_prep.workers import Encoder, Job
 from tasks.base import Example
-from tasks.encoding import ENCODING_VERSION
-from tasks.mlm.data import MLM_PROBABILITY
 from tasks.registry import TASK_TYPES
-from tasks.span.data import QUESTION_TOKENS, STRIDE
 
 SHARD = 1024
 
@@ -78,7 +75,6 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
             manifest["source"] = {"from": located.origin, "files": sources, "differs": _differing(located, sources)}
             read = (path for part in (*located.train, *located.dev) for path in part.files)
             manifest["licence"] = licence_of(read, located.licence)
-            manifest["fingerprint"] = store.short_hash([key, sources, manifest["files"]])
             manifest["created"] = datetime.now(UTC).isoformat(timespec="seconds")
             for file in temporary.iterdir():
                 files.fsync(file)
@@ -111,11 +107,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
         "language": job.language, "max_length": job.max_length,
         "query_length": next(iter(task_type.encoding_parts(job.max_length, job.query_length)), None),
         "tokenizer": encoder.fingerprint, "splits": splits,
-        "files": written, "encoding": {
-            "version": ENCODING_VERSION, "question_tokens": QUESTION_TOKENS, "stride": STRIDE,
-            "mlm_probability": MLM_PROBABILITY,
-        },
-        "token_ids": token_ids.to_text(seen),
+        "files": written, "token_ids": token_ids.to_text(seen),
     }  # fmt: skip
 
 

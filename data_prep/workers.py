@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from common.errors import InputError
-from data_prep.encoding.tokenizer import Core, core, fingerprint, load
+from data_prep.encoding.tokenizer import Core, fingerprint, load
 from data_prep.storage import store
 from tasks.base import Example
 from tasks.encoding import Encoding, Pieces
@@ -70,7 +70,8 @@ class Encoder:
             return
         if self._pool is None:
             # spawn: the Rust threads of the tokenizer do not survive a fork.
-            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (core(self.tokenizer),))
+            core = Core(*(getattr(self.tokenizer, field.name) for field in fields(Core)))
+            self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (core,))
         waiting: deque[Future[tuple[bytes, Counter[str]]]] = deque()
         try:
             for item in chain(head, work):

@@ -1,19 +1,15 @@
 """CCGbank (Hockenmaier and Steedman 2007): sections 02-21 to train, 00 to develop, 23 to test."""
 
-from typing import Any
-
 from common import fields
-from common.fields import Labels
 from data_prep.datasets.schema import Dataset, Files
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.tag.data import Tag
 from tasks.task import Task
 
 SECTIONS = {"train": tuple(f"{section:02d}" for section in range(2, 22)), "dev": ("00",)}
 
 
-def ccg(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def ccg(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
     words, tags = fields.texts(row, "words", where), fields.texts(row, "tags", where)
     return Tag(str(row.get("id") or ""), tuple(words), tuple(tags))
 

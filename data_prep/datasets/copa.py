@@ -1,13 +1,8 @@
 """COPA (Gordon et al. 2012), on which XCOPA (Ponti et al. 2020) trains after Social IQa, and XCOPA's test data."""
 
-from typing import Any
-
 from common import fields
-from common.errors import InputError
-from common.fields import Labels, shorten
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.task import Task
 
@@ -15,7 +10,7 @@ COLUMNS = ("premise", "choice1", "choice2", "question", "label", "idx")
 SPLITS = splits("train", "val", "val", "test")
 
 
-def copa(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def copa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     """COPA and XCOPA: two choices, `label` 0 or 1 (or their names). Prompt: "PREMISE What was the cause?".
 
     The prompt is XTREME's (`third_party/run_xcopa.py`).
@@ -25,7 +20,7 @@ def copa(row: dict[str, Any], where: str, labels: Labels) -> Example:
         value = int(value == "choice2")
     asked = fields.text(row, "question", where)
     if asked not in ("cause", "effect"):
-        raise InputError(f"{where}: field `question`: expected cause or effect, found {shorten(asked)}")
+        raise fields.wrong(where, "question", "cause or effect", asked)
     prompt = f"{fields.text(row, 'premise', where)} What was the {asked}?"
     choices = (fields.text(row, "choice1", where), fields.text(row, "choice2", where))
     return Choice(str(row.get("idx", "")), prompt, choices, fields.number(value, "label", where))
@@ -43,7 +38,7 @@ TRAINING = Dataset(
         Files("{split}-{code}.jsonl", readers.jsonl, copa, SPLITS, within="xcopa"),
     ),
 )
-XCOPA = Dataset(
+TEST = Dataset(
     "xcopa",
     "choice",
     "CC BY 4.0",
@@ -58,5 +53,4 @@ XCOPA = Dataset(
     layout="{test,val}.xx.jsonl; XTREME's xcopa/{test,val}-xx.jsonl",
     suites={"xtreme-r": ("et", "ht", "id", "it", "qu", "sw", "ta", "th", "tr", "vi", "zh")},
 )
-TEST = XCOPA
 TASKS = Task("copa", "choice", "accuracy", ("copa",))

@@ -4,28 +4,26 @@ The sha256 of valid.csv was taken of the file at the commit named; that of train
 huggingface/datasets kept (dataset_infos.json at d7dfbc83), as are those of the other datasets' files.
 """
 
-from typing import Any
-
 from common import fields
-from common.fields import EmptyText, Labels
-from data_prep.datasets.schema import Dataset, Files, Hub, Published, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, on_github, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.task import Task
 
 COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
-URL = "https://raw.githubusercontent.com/wilburOne/cosmosqa"
+COMMIT = "b6eb99cca4e2a51dd28a9a6f562534872d851639"
 SHA256 = {
     "train.csv": "d8d5ca1f9f6534b6530550718591af89372d976a8fc419360fab4158dee4d0b2",
     "valid.csv": "a6a94fc1463ca82bb10f98ef68ed535405e6f5c36e044ff8e136b5c19dea63f3",
 }
 
 
-def cosmosqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def cosmosqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     context, question = fields.text(row, "context", where), fields.text(row, "question", where)
     if not context.strip() or not question.strip():
-        raise EmptyText(f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none")
+        raise fields.EmptyText(
+            f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none"
+        )
     choices = tuple(fields.text(row, f"answer{i}", where) for i in range(4))
     label = fields.number(fields.withheld(fields.get(row, "label", where), where), "label", where)
     return Choice(fields.text(row, "id", where), f"{context} {question}", choices, label)
@@ -48,13 +46,6 @@ TRAINING = Dataset(
             sha256={"train.csv": SHA256["train.csv"]},
         ),
     ),
-    published=tuple(
-        Published(
-            f"cosmosqa/{name}",
-            tuple(f"{URL}/{commit}/data/{name}" for commit in ("b6eb99cca4e2a51dd28a9a6f562534872d851639", "master")),
-            sha256,
-        )
-        for name, sha256 in SHA256.items()
-    ),
+    published=on_github("cosmosqa", "wilburOne/cosmosqa", COMMIT, "data/", SHA256),
 )
 TASKS = Task("cosmosqa", "choice", "accuracy", ("cosmosqa",))

@@ -1,26 +1,21 @@
 """HellaSwag (Zellers et al. 2019)."""
 
-from typing import Any
-
 from common import fields
-from common.errors import InputError
-from common.fields import Labels
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.task import Task
 
 COLUMNS = ("ind", "ctx_a", "ctx_b", "endings", "label")
 
 
-def hellaswag(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hellaswag(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     """Hub (label "0" to "3") and upstream (0 to 3) alike: ctx_a is the prompt, ctx_b opens every ending."""
     opening = fields.text(row, "ctx_b", where)
     endings = fields.texts(row, "endings", where)
     label = fields.number(fields.withheld(fields.get(row, "label", where), where), "label", where)
     if len(endings) != 4:
-        raise InputError(f"{where}: field `endings`: expected 4, found {len(endings)}")
+        raise fields.wrong(where, "endings", "4", len(endings))
     choices = tuple(f"{opening} {ending}" if opening else ending for ending in endings)
     return Choice(str(row.get("ind", "")), fields.text(row, "ctx_a", where), choices, label)
 

@@ -7,20 +7,17 @@ XQuAD-R is XQuAD with sentence boundaries; the sha256 were taken of its files at
 from dataclasses import replace
 from typing import Any
 
+from common import fields
 from common.errors import InputError
-from common.fields import Labels
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, no_example, splits
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, no_example, on_github, splits
 from data_prep.formats import readers
 from data_prep.sentences import sentence_at
-from tasks.base import Example
 from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 
 NO_SENTENCE = "the answer begins in no sentence"
-URL = "https://raw.githubusercontent.com/google-research-datasets/lareqa"
-COMMIT = "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c"
 SHA256 = {
     "ar": "c52922d3b8ac1ae03ed5ac38647ad59870dca3dda2beefe18ecdc30729acb69d",
     "de": "16fb0f4bf4916154b585a20c24c66074591c9718a1affe764ff4697572328949",
@@ -44,15 +41,15 @@ def passage_text(sentence: str, paragraph: str) -> str:
     return (sentence + paragraph).replace("\n", "")
 
 
-def hub_pair(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     return _pair(squad.hub_squad, row, where)
 
 
-def upstream_pair(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def upstream_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     return _pair(squad.upstream_squad, row, where)
 
 
-def _pair(convert: Convert, row: dict[str, Any], where: str) -> Pair:
+def _pair(convert: Convert, row: fields.RawRow, where: str) -> Pair:
     span: Any = convert(row, where, ())
     TASK_TYPES["span"].validate(span, where)
     if not span.answers:
@@ -79,13 +76,12 @@ TEST = Dataset(
     "1,190 questions, 13,014 candidates in all",
     files=(Files("xquad-r/{code}.json", readers.squad_paragraphs, no_example, splits(validation="all")),),
     splits=("validation",),
-    published=tuple(
-        Published(
-            f"lareqa/xquad-r/{code}.json",
-            tuple(f"{URL}/{commit}/xquad-r/{code}.json" for commit in (COMMIT, "master")),
-            sha256,
-        )
-        for code, sha256 in SHA256.items()
+    published=on_github(
+        "lareqa",
+        "google-research-datasets/lareqa",
+        "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c",
+        "",
+        {f"xquad-r/{code}.json": sha256 for code, sha256 in SHA256.items()},
     ),
     layout="xquad-r/xx.json",
     suites={"xtreme-r": tuple(SHA256)},

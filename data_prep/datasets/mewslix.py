@@ -14,10 +14,8 @@ from typing import Any
 
 from common import fields
 from common.errors import InputError
-from common.fields import Labels, shorten
 from data_prep.datasets.schema import Dataset, Files, Hub, no_example
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.pair.data import Pair
 from tasks.task import Task
 
@@ -27,7 +25,7 @@ OBTAIN = "https://github.com/google-research/google-research/tree/master/dense_r
 _BRACES = re.compile(r"\{(.*?)\}")
 
 
-def mewslix(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def mewslix(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     """Upstream rows, {contextual_mention: {context, mention}, entity}, or the Hub's, with texts already made."""
     if "contextual_mention" not in row:
         name = str(row.get("example_id") or "")
@@ -40,7 +38,7 @@ def mewslix(row: dict[str, Any], where: str, labels: Labels) -> Example:
             query = mention_text(context, mention, where)
             return Pair(fields.text(mention, "example_id", where), query, entity_text(one, where))
     expected = "{contextual_mention: {context, mention}, entity}"
-    raise InputError(f"{where}: expected {expected}, found {shorten(row)}")
+    raise InputError(f"{where}: expected {expected}, found {fields.shorten(row)}")
 
 
 def mention_text(context: dict[str, Any], mention: dict[str, Any], where: str) -> str:
@@ -53,10 +51,8 @@ def mention_text(context: dict[str, Any], mention: dict[str, Any], where: str) -
     start, end = _span(span, len(text), where, "mention_span")
     marked = text[start:end]
     if span.get("text", marked) != marked:
-        raise InputError(
-            f"{where}: field `mention_span`: expected {shorten(span['text'])} at {start}, found {shorten(marked)};"
-            " a copy without texts? upstream scripts restore them"
-        )
+        expected = f"{fields.shorten(span['text'])} at {start} (a copy without texts? upstream scripts restore them)"
+        raise fields.wrong(where, "mention_span", expected, marked)
     sentences = _sentences(context, len(text), where)
     touched = [s for s in sentences if s[0] < end and start < s[1]]
     # A mention outside every sentence stands alone.
@@ -77,17 +73,15 @@ def entity_text(entity: dict[str, Any], where: str) -> str:
 def _sentences(owner: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
     spans = fields.get(owner, "sentence_spans", where)
     if not isinstance(spans, list):
-        raise InputError(f"{where}: field `sentence_spans`: expected a list, found {shorten(spans)}")
+        raise fields.wrong(where, "sentence_spans", "a list", spans)
     return [_span(span, length, where, "sentence_spans") for span in spans]
 
 
 def _span(span: Any, length: int, where: str, name: str) -> tuple[int, int]:
     start, end = (span.get(key) for key in ("start", "end")) if isinstance(span, dict) else (None, None)
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= length):
-        raise InputError(
-            f"{where}: field `{name}`: expected start and end within the text of {length} characters, found"
-            f" {shorten(span)}; a copy without texts? upstream scripts restore them"
-        )
+        expected = f"start and end within {length} characters (a copy without texts? upstream scripts restore them)"
+        raise fields.wrong(where, name, expected, span)
     return start, end
 
 

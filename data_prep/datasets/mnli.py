@@ -1,41 +1,30 @@
 """MultiNLI (Williams et al. 2018)."""
 
-from typing import Any
-
 from common import fields
-from common.errors import InputError
-from common.fields import Labels
 from common.labels import NLI
 from data_prep.datasets.schema import NO_GOLD, Dataset, Dropped, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.classify.data import Classify
 from tasks.task import Task
 
 COLUMNS = ("premise", "hypothesis", "label")
 
 
-def hub_label(row: dict[str, Any], where: str, order: Labels) -> str:
+def hub_label(row: fields.RawRow, where: str, order: fields.Labels) -> str:
     """The label's name: from the reader if the file has names, else by the Hub's documented order.
 
     Labels go by name: a copy may number them in another order.
     """
-    value = fields.withheld(fields.get(row, "label", where), where)
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 0 <= value < len(order):
-            expected = f"0 to {len(order) - 1} ({', '.join(order)})"
-            raise InputError(f"{where}: field `label`: expected {expected}, found {value}")
-        return order[value]
-    return fields.text(row, "label", where)
+    return fields.named(fields.withheld(fields.get(row, "label", where), where), order, "label", where)
 
 
-def hub_nli(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_nli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
     label = fields.label(hub_label(row, where, NLI), where, labels)
     premise, hypothesis = fields.text(row, "premise", where), fields.text(row, "hypothesis", where)
     return Classify(str(row.get("uid", "")), premise, hypothesis, label)
 
 
-def upstream_nli(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def upstream_nli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
     """MultiNLI and SNLI as released (jsonl), and GLUE's MNLI (tsv): sentence1, sentence2, gold_label, `-` for none."""
     name = fields.text(row, "gold_label", where)
     if name == "-":

@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from common.fields import Labels
+from common import fields
 from common.labels import NER
 from common.languages import codes
 from data_prep.datasets import udpos
@@ -19,7 +18,7 @@ LANGUAGES = codes(
 )
 
 
-def hub_ner(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_ner(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
     return udpos.hub_tags(row, "ner_tags", where, NER)
 
 

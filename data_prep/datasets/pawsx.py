@@ -2,15 +2,11 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from common import fields
-from common.errors import InputError
-from common.fields import Labels, shorten
 from common.labels import PAWSX
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.classify.data import Classify
 from tasks.task import Task
 
@@ -18,11 +14,11 @@ COLUMNS = ("sentence1", "sentence2", "label")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
-def pawsx(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def pawsx(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
     """The Hub, x-final and XTREME's TSV: sentence1, sentence2, label 0 or 1 (a number, or a word)."""
     value = str(fields.withheld(row.get("label"), where))
     if value not in WORDS:
-        raise InputError(f"{where}: field `label`: expected 0 or 1, found {shorten(value)}")
+        raise fields.wrong(where, "label", "0 or 1", value)
     name = str(row["id"]) if row.get("id") is not None else ""
     label = fields.label(WORDS[value], where, labels)
     return Classify(name, fields.text(row, "sentence1", where), fields.text(row, "sentence2", where), label)

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.fields import Labels
+from common import fields
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from data_prep.formats.readers import Reader
 from tasks.base import Example
 
 # convert(row, where, labels) -> example. `where`: file and row, for messages; `labels`: the label names in id order.
-Convert = Callable[[dict[str, Any], str, Labels], Example]
+Convert = Callable[[dict[str, Any], str, fields.Labels], Example]
 # select(row, split, language): whether a row belongs to them; others are passed over, not counted as dropped.
 Select = Callable[[dict[str, Any], str, str], bool]
 # Split -> its names in a repository or in file names. "train" and "dev" are for training (a model is selected on
@@ -25,7 +25,7 @@ class Dropped(Exception):
     """A row to leave out; its text is the reason under which it is counted."""
 
 
-def no_example(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def no_example(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
     """For the retrieval targets, whose rows become no examples but the types of `eval/rows.py`."""
     raise NotImplementedError(where)
 
@@ -107,6 +107,15 @@ class Published:
     sha256: str | None
 
 
+def on_github(dataset: str, repository: str, commit: str, folder: str, sha256: dict[str, str]) -> tuple[Published, ...]:
+    """Files in a folder of a GitHub repository, by name their sha256: at a commit, or else of the main branch."""
+    published = []
+    for name, digest in sha256.items():
+        urls = (f"https://raw.githubusercontent.com/{repository}/{at}/{folder}{name}" for at in (commit, "master"))
+        published.append(Published(f"{dataset}/{name}", tuple(urls), digest))
+    return tuple(published)
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """Training data (`splits` train and dev, in one language) or the test data of a target.
@@ -154,22 +163,12 @@ def names(code: str) -> dict[str, str]:
     datasets write it, {context} and {question} the two languages of an MLQA pair.
     """
     context, _, question = code.partition("-")
-    return {
-        "code": code,
-        "iso3": ISO3.get(code, code),
-        "ud": UD_NAMES.get(code, code),
-        "tydi": TYDIQA_NAMES.get(code, code),
-        "context": context,
-        "question": question or context,
-    }
+    written = {key: table.get(code, code) for key, table in _WRITTEN.items()}
+    return {"code": code, "context": context, "question": question or context, **written}
 
 
-# English names and ISO 639-3 codes in file names -> codes.
-_CODES = {
-    "iso3": {long: short for short, long in ISO3.items()},
-    "ud": {long: short for short, long in UD_NAMES.items()},
-    "tydi": {long: short for short, long in TYDIQA_NAMES.items()},
-}
+_WRITTEN = {"iso3": ISO3, "ud": UD_NAMES, "tydi": TYDIQA_NAMES}
+_CODES = {key: {name: code for code, name in table.items()} for key, table in _WRITTEN.items()}
 
 
 def code_in(pattern: str, name: str) -> str | None:

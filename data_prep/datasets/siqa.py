@@ -1,13 +1,8 @@
 """Social IQa (Sap et al. 2019); XCOPA trains on it before COPA."""
 
-from typing import Any
-
 from common import fields
-from common.errors import InputError
-from common.fields import Labels, shorten
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.task import Task
 
@@ -15,12 +10,12 @@ COLUMNS = ("context", "question", "answerA", "answerB", "answerC", "label")
 LETTERS = {"A": 0, "B": 1, "C": 2, "1": 0, "2": 1, "3": 2}
 
 
-def siqa(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def siqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     """The Hub (`label` "1" to "3") and v1.4 (`correct` "A" to "C"). Prompt: context and question."""
     name = "correct" if "correct" in row else "label"
     value = str(fields.withheld(row.get(name), where))
     if value not in LETTERS:
-        raise InputError(f"{where}: field `{name}`: expected A to C or 1 to 3, found {shorten(value)}")
+        raise fields.wrong(where, name, "A to C or 1 to 3", value)
     prompt = f"{fields.text(row, 'context', where)} {fields.text(row, 'question', where)}"
     choices = tuple(fields.text(row, f"answer{letter}", where) for letter in "ABC")
     return Choice("", prompt, choices, LETTERS[value])

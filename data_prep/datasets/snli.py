@@ -1,16 +1,13 @@
 """SNLI (Bowman et al. 2015); part of the task `anli_plus`."""
 
-from typing import Any
-
 from common import fields
-from common.fields import Labels
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import NO_GOLD, Dataset, Dropped, Files, Hub
 from data_prep.formats import readers
 from tasks.base import Example
 
 
-def hub_snli(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_snli(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
     if fields.get(row, "label", where) in (None, -1):
         raise Dropped(NO_GOLD)
     return mnli.hub_nli(row, where, labels)

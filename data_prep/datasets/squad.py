@@ -1,32 +1,28 @@
 """SQuAD 1.1 and 2.0 (Rajpurkar et al. 2016, 2018), and the conversion of every dataset in its format."""
 
-from typing import Any
+from dataclasses import replace
 
 from common import fields
 from common.errors import InputError
-from common.fields import Labels, shorten
 from data_prep.datasets.schema import Dataset, Files, Hub
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.span.data import Span
 from tasks.task import Task
 
 COLUMNS = ("id", "question", "context", "answers")
 
 
-def hub_squad(row: dict[str, Any], where: str, labels: Labels) -> Span:
+def hub_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     answers = fields.get(row, "answers", where)
     try:
         texts, starts = answers["text"], answers["answer_start"]
         pairs = tuple((str(text), int(start)) for text, start in zip(texts, starts, strict=True))
     except (TypeError, KeyError, ValueError):
-        found = shorten(answers)
-        expected = "equal lists `text` and `answer_start`"
-        raise InputError(f"{where}: field `answers`: expected {expected}, found {found}") from None
+        raise fields.wrong(where, "answers", "equal lists `text` and `answer_start`", answers) from None
     return _span(row, where, pairs)
 
 
-def upstream_squad(row: dict[str, Any], where: str, labels: Labels) -> Span:
+def upstream_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     """SQuAD 1.1 and 2.0; in 2.0 `is_impossible` goes with an empty list of answers."""
     pairs = fields.answers(row, "answer_start", where)
     impossible = row.get("is_impossible")
@@ -35,7 +31,7 @@ def upstream_squad(row: dict[str, Any], where: str, labels: Labels) -> Span:
     return _span(row, where, pairs)
 
 
-def stripped_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     """`hub_squad` of a copy that has lost spaces around contexts and answers, while its offsets still count them.
 
     The scripts that made the Hub's TyDiQA, XQuAD and XTREME did this (`strip()`). An answer that does not stand where
@@ -52,47 +48,40 @@ def stripped_squad(row: dict[str, Any], where: str, labels: Labels) -> Example:
     return Span(span.id, span.question, span.context, tuple(answers))
 
 
-def _span(row: dict[str, Any], where: str, answers: tuple[tuple[str, int], ...]) -> Span:
+def _span(row: fields.RawRow, where: str, answers: tuple[tuple[str, int], ...]) -> Span:
     name, question, context = (fields.text(row, field, where) for field in ("id", "question", "context"))
     return Span(name, question, context, answers)
 
 
-V1, V2 = (
-    Dataset(
-        name,
-        "span",
-        "CC BY-SA 4.0",
-        "https://rajpurkar.github.io/SQuAD-explorer/",
-        rows,
-        (Hub(repository, config, COLUMNS, hub_squad, revision),),
-        (Files(f"{{split}}-v{version}.json", readers.squad_json, upstream_squad, sha256=sha256),),
-    )
-    for name, rows, repository, config, revision, version, sha256 in (
-        (
-            "squad_v1",
-            "87,599 / 10,570",
-            "rajpurkar/squad",
-            "plain_text",
-            "7b6d24c440a36b6815f21b70d25016731768db1f",
-            "1.1",
-            {
+V1 = Dataset(
+    "squad_v1",
+    "span",
+    "CC BY-SA 4.0",
+    "https://rajpurkar.github.io/SQuAD-explorer/",
+    "87,599 / 10,570",
+    (Hub("rajpurkar/squad", "plain_text", COLUMNS, hub_squad, "7b6d24c440a36b6815f21b70d25016731768db1f"),),
+    (
+        Files(
+            "{split}-v1.1.json",
+            readers.squad_json,
+            upstream_squad,
+            sha256={
                 "train-v1.1.json": "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955",
                 "dev-v1.1.json": "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9",
             },
         ),
-        (
-            "squad_v2",
-            "130,319 / 11,873",
-            "rajpurkar/squad_v2",
-            "squad_v2",
-            "3ffb306f725f7d2ce8394bc1873b24868140c412",
-            "2.0",
-            {
-                "train-v2.0.json": "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
-                "dev-v2.0.json": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
-            },
-        ),
-    )
+    ),
+)
+SHA256_V2 = {
+    "train-v2.0.json": "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
+    "dev-v2.0.json": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
+}
+V2 = replace(
+    V1,
+    name="squad_v2",
+    rows="130,319 / 11,873",
+    hub=(Hub("rajpurkar/squad_v2", "squad_v2", COLUMNS, hub_squad, "3ffb306f725f7d2ce8394bc1873b24868140c412"),),
+    files=(replace(V1.files[0], path="{split}-v2.0.json", sha256=SHA256_V2),),
 )
 TRAINING = (V1, V2)
 TASKS = (Task("squad_v1", "span", "squad", ("squad_v1",)), Task("squad_v2", "span", "squad_v2", ("squad_v2",)))

@@ -7,34 +7,32 @@ their passages (no passage is in both parts).
 
 import hashlib
 from dataclasses import replace
-from typing import Any
 
-from common.fields import Labels
+from common import fields
 from common.languages import TYDIQA_NAMES
 from data_prep.datasets import squad
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.span.data import Span
 from tasks.task import Task
 
 DEV_SHARE = 10  # one passage in so many is dev
 
 
-def by_passage(row: dict[str, Any], split: str, language: str) -> bool:
+def by_passage(row: fields.RawRow, split: str, language: str) -> bool:
     """Whether a question of a training file is in `split` ("train" or "dev"), by its passage."""
     context = str(row.get("context", "")).strip()
     is_dev = hashlib.sha256(context.encode("utf-8", "replace")).digest()[0] % DEV_SHARE == 0
     return split == "validation" or is_dev == (split == "dev")
 
 
-def of_language(row: dict[str, Any], split: str, language: str) -> bool:
+def of_language(row: fields.RawRow, split: str, language: str) -> bool:
     """The same of a file of all nine languages."""
     of = str(row.get("id", "")).startswith(f"{TYDIQA_NAMES.get(language, language)}-")
     return of and by_passage(row, split, language)
 
 
-def goldp(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def goldp(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     """A question of XTREME's training file. Its ids were cut down and occur many times; the position is added."""
     span = squad.upstream_squad(row, where, labels)
     return Span(f"{span.id}@{where.rpartition(': ')[2]}", span.question, span.context, span.answers)

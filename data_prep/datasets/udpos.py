@@ -1,16 +1,13 @@
 """Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part."""
 
 from dataclasses import replace
-from typing import Any
 
 from common import fields
 from common.errors import InputError
-from common.fields import Labels
 from common.labels import UPOS
 from common.languages import UD_NAMES, codes
 from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
 from data_prep.formats import tagged
-from tasks.base import Example
 from tasks.tag.data import Tag
 from tasks.task import Task
 
@@ -20,7 +17,7 @@ COLUMNS = ("tokens", "pos_tags")
 DIFFERS = "multi-word tokens are in parts and treebanks in another order"
 
 
-def word_tags(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def word_tags(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
     """Words and tags from a file of one word a line (`formats/tagged.py`)."""
     words = fields.texts(row, "words", where)
     blanks = words.count("_")
@@ -31,17 +28,18 @@ def word_tags(row: dict[str, Any], where: str, labels: Labels) -> Example:
     return Tag("", tuple(words), tuple(fields.texts(row, "tags", where)))
 
 
-def hub_tags(row: dict[str, Any], column: str, where: str, order: Labels) -> Example:
+def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) -> Tag:
     """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
     tags = fields.get(row, column, where)
-    if isinstance(tags, list) and any(tag in (None, -1) for tag in tags):
+    if not isinstance(tags, list):
+        raise fields.wrong(where, column, "a list of tags", tags)
+    if any(tag in (None, -1) for tag in tags):
         raise InputError(f"{where}: field `{column}`: this copy has no labels; expected a tag for every word")
-    if isinstance(tags, list) and all(type(tag) is int and 0 <= tag < len(order) for tag in tags):
-        row = {**row, column: [order[tag] for tag in tags]}
-    return Tag("", tuple(fields.texts(row, "tokens", where)), tuple(fields.texts(row, column, where)))
+    words = fields.texts(row, "tokens", where)
+    return Tag("", tuple(words), tuple(fields.named(tag, order, column, where) for tag in tags))
 
 
-def hub_pos(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def hub_pos(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
     return hub_tags(row, "pos_tags", where, UPOS)
 
 

@@ -1,22 +1,20 @@
 """XNLI (Conneau et al. 2018): trained on MultiNLI, selected on XNLI's own English dev set."""
 
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from common import fields
-from common.fields import Labels
 from common.labels import NLI
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import NO_GOLD, Dataset, Dropped, Files, Hub
 from data_prep.formats import readers
-from tasks.base import Example
 from tasks.classify.data import Classify
 from tasks.task import Task
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 
-def xnli(row: dict[str, Any], where: str, labels: Labels) -> Example:
+def xnli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
     """XNLI-1.0 and XTREME's TSV, which name the fields differently; upstream files also say `contradictory`."""
     upstream = "gold_label" in row
     first, second, name = ("sentence1", "sentence2", "gold_label") if upstream else mnli.COLUMNS
@@ -29,38 +27,28 @@ def xnli(row: dict[str, Any], where: str, labels: Labels) -> Example:
     )
 
 
-def of_language(row: dict[str, Any], split: str, language: str) -> bool:
+def of_language(row: fields.RawRow, split: str, language: str) -> bool:
     return row.get("language") == language
 
 
-HUB = (Hub("facebook/xnli", "{code}", mnli.COLUMNS, mnli.hub_nli, "b8dd5d7af51114dbda02c0e3f6133f332186418e"),)
-FILES = (
-    Files("xnli.{split}.tsv", readers.tsv, xnli, label="gold_label", select=of_language),
-    Files("xnli.{split}.jsonl", readers.jsonl, xnli, label="gold_label", select=of_language),
-    Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=mnli.COLUMNS), xnli, within="xnli"),
-)
-TRAINING = Dataset(
-    "xnli",
-    "classify",
-    "MultiNLI's and CC BY-NC 4.0",
-    "https://github.com/facebookresearch/XNLI",
-    "392,702 / 2,490",
-    HUB,
-    FILES,
-    splits=("dev",),
-    train_from="mnli",
-)
 TEST = Dataset(
     "xnli",
     "classify",
     "CC BY-NC 4.0",
     "https://github.com/facebookresearch/XNLI",
     "5,010 (dev 2,490)",
-    HUB,
-    FILES,
+    (Hub("facebook/xnli", "{code}", mnli.COLUMNS, mnli.hub_nli, "b8dd5d7af51114dbda02c0e3f6133f332186418e"),),
+    (
+        Files("xnli.{split}.tsv", readers.tsv, xnli, label="gold_label", select=of_language),
+        Files("xnli.{split}.jsonl", readers.jsonl, xnli, label="gold_label", select=of_language),
+        Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=mnli.COLUMNS), xnli, within="xnli"),
+    ),
     labels=NLI,
     splits=("test", "validation"),
     layout="XNLI-1.0/xnli.{test,dev}.{tsv,jsonl}; XTREME's xnli/{test,dev}-xx.tsv",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
+)
+TRAINING = replace(
+    TEST, licence="MultiNLI's and CC BY-NC 4.0", rows="392,702 / 2,490", splits=("dev",), train_from="mnli", suites={}
 )
 TASKS = Task("xnli", "classify", "accuracy", ("xnli",), NLI)

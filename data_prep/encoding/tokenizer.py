@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import InputError
 from common.families import check_family
-from tasks.encoding import Pieces
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,7 +41,10 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
     name = str(name_or_folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
-    except Exception as error:  # the tokenizers library raises bare Exception for a broken file
+        _check(tokenizer, name)
+    except InputError:
+        raise
+    except Exception as error:  # of the tokenizers library for a broken file; settings of a wrong type, in use
         reason = " ".join(str(error).split())[:160]
         if os.path.isdir(name):
             files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
@@ -50,13 +52,6 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         else:
             hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
         raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
-    try:
-        _check(tokenizer, name)
-    except InputError:
-        raise
-    except Exception as error:  # settings of a wrong type come to light only in use
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"tokenizer {name}: does not work ({type(error).__name__}: {reason}); save it again") from None
     return cast("PreTrainedTokenizerFast", tokenizer)
 
 
@@ -101,8 +96,3 @@ def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
     digest = hashlib.sha256(backend.to_str().encode())
     digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def core(tokenizer: Pieces) -> Core:
-    """The part of a loaded tokenizer that goes to worker processes."""
-    return Core(tokenizer.backend_tokenizer, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)

@@ -11,11 +11,11 @@ import gzip
 import io
 import json
 import lzma
-import os
 import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -24,43 +24,52 @@ import pyarrow.parquet as pq
 
 from common import jsontext
 from common.errors import InputError
-from common.fields import shorten
+from common.fields import RawRow, named, shorten
 
-RawRow = dict[str, Any]
 Rows = Iterator[tuple[str, RawRow]]
 Reader = Callable[[Path], Rows]
 
 BATCH = 1024
 
 
+def hub_file(path: Path, columns: Sequence[str]) -> Rows:
+    """A file of a repository of the Hub: the named columns of Parquet, whole rows of JSON lines or CSV."""
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if suffix == ".parquet":
+        return parquet(path, columns)
+    if suffix in (".json", ".jsonl"):
+        return jsonl(path)
+    if suffix == ".csv":
+        return csv_quoted(path)
+    raise InputError(f"{path}: expected Parquet, JSON lines or CSV")
+
+
 def parquet(path: Path, columns: Sequence[str]) -> Rows:
     """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
-    if not os.path.isfile(path):  # a pipe would be waited on for ever
-        raise InputError(f"{path}: not a file; copy or download it again")
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow
-        check_columns(str(path), columns, schema.names)
-        names = class_names(path, schema)
+        _check_columns(path, columns, schema.names)
+        names = _class_names(path, schema)
         first = 0
         for batch in file.iter_batches(BATCH, columns=list(columns)):
-            yield from batch_rows(str(path), batch, names, first)
+            yield from _batch_rows(path, batch, names, first)
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
 
 
-def check_columns(where: str, columns: Sequence[str], there: list[str]) -> None:
+def _check_columns(path: Path, columns: Sequence[str], there: list[str]) -> None:
     missing = [name for name in columns if name not in there]
     if missing:
         expected = ", ".join(columns)
-        raise InputError(f"{where}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
+        raise InputError(f"{path}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
     twice = [name for name in columns if there.count(name) > 1]
     if twice:
-        raise InputError(f"{where}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
+        raise InputError(f"{path}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
 
 
-def class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
+def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
     info = (schema.metadata or {}).get(b"huggingface")
     if info is None:
@@ -83,39 +92,34 @@ def class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     return labels
 
 
-def batch_rows(where: str, batch: pa.RecordBatch | pa.Table, names: dict[str, list[str]], first: int) -> Rows:
+def _batch_rows(path: Path, batch: pa.RecordBatch, names: dict[str, list[str]], first: int) -> Rows:
     """The rows of one Arrow batch whose first row is number `first`."""
     try:
         rows = batch.to_pylist()
-    except UnicodeDecodeError:
-        rows = None
-    if rows is None:
-        # Rare, so slow is fine: find the row and the column.
-        for i in range(batch.num_rows):
-            for name in batch.schema.names:
-                try:
-                    batch.column(name)[i].as_py()
-                except UnicodeDecodeError as error:
-                    place = f"{where}: row {first + i}: field `{name}`"
-                    raise InputError(f"{place}: invalid UTF-8 ({error.reason})") from None
-        raise InputError(f"{where}: rows {first} to {first + batch.num_rows}: invalid UTF-8")
-    for i, row in enumerate(rows):
-        place = f"{where}: row {first + i}"
-        for column, labels in names.items():
-            value = row.get(column)
-            if isinstance(value, int):
-                row[column] = _class_name(value, labels, column, place)
-            elif isinstance(value, list):
-                row[column] = [_class_name(v, labels, column, place) if isinstance(v, int) else v for v in value]
-        yield place, row
+    except UnicodeDecodeError:  # which row and column is looked for only now, because it is slow
+        for i, name in product(range(batch.num_rows), batch.schema.names):
+            try:
+                batch.column(name)[i].as_py()
+            except UnicodeDecodeError as error:
+                place = f"{path}: row {first + i}: field `{name}`"
+                raise InputError(f"{place}: invalid UTF-8 ({error.reason})") from None
+        raise
+    for i, row in enumerate(rows, first):
+        where = f"{path}: row {i}"
+        for column in names.keys() & row.keys():
+            value, labels = row[column], names[column]
+            if isinstance(value, list):
+                row[column] = [_class_name(item, labels, column, where) for item in value]
+            else:
+                row[column] = _class_name(value, labels, column, where)
+        yield where, row
 
 
-def _class_name(value: int, labels: list[str], column: str, place: str) -> str | None:
+def _class_name(value: Any, labels: list[str], column: str, where: str) -> Any:
     """The name of a ClassLabel number; None for -1, which stands for a label that is withheld."""
-    if not -1 <= value < len(labels):
-        expected = f"0 to {len(labels) - 1} ({', '.join(labels)})"
-        raise InputError(f"{place}: field `{column}`: expected {expected}, found {value}")
-    return labels[value] if value >= 0 else None
+    if not isinstance(value, int):
+        return value
+    return None if value == -1 else named(value, labels, column, where)
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -211,78 +215,65 @@ def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
 
     A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files.
     """
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter="\t", strict=True)
-    first = 1
-    try:
-        for fields in reader:
-            if fields:
-                if len(columns) - len(fields) not in (0, 1):
-                    expected = f"expected {', '.join(columns)} (XTREME's TSV)"
-                    raise InputError(f"{path}: line {first}: {len(fields)} fields; {expected}")
-                yield f"{path}: line {first}", dict(zip(columns, fields, strict=False))
-            first = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}: line {first}: not a row of XTREME's TSV, which is quoted as csv ({error}); the makers' own"
-            " files are not quoted"
-        ) from None
+    hint = "; XTREME's TSV is quoted as csv, the upstream files are not"
+    for where, fields in _csv(path, "\t", hint):
+        if len(columns) - len(fields) not in (0, 1):
+            raise InputError(f"{where}: {len(fields)} fields; expected {', '.join(columns)} (XTREME's TSV)")
+        yield where, dict(zip(columns, fields, strict=False))
 
 
 def csv_quoted(path: Path) -> Rows:
     """Comma-separated with a header line and double quotes; a field may hold line breaks."""
+    rows = _csv(path, ",")
+    _, header = next(rows, ("", []))
+    for where, fields in rows:
+        if len(fields) != len(header):
+            expected = f"{len(header)} fields ({', '.join(header)[:300]})"
+            raise InputError(f"{where}: expected {expected}, found {len(fields)}")
+        yield where, dict(zip(header, fields, strict=True))
+
+
+def _csv(path: Path, delimiter: str, hint: str = "") -> Iterator[tuple[str, list[str]]]:
+    """(file and first line, fields) of each row that is not empty."""
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
-    header: list[str] | None = None
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter=delimiter, strict=True)
     first = 1
     try:
         for fields in reader:
-            if header is None:
-                header = fields
-            elif fields:
-                if len(fields) != len(header):
-                    expected = f"{len(header)} fields ({', '.join(header)[:300]})"
-                    raise InputError(f"{path}: line {first}: expected {expected}, found {len(fields)}")
-                yield f"{path}: line {first}", dict(zip(header, fields, strict=True))
+            if fields:
+                yield f"{path}: line {first}", fields
             first = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}: line {first}: not a complete CSV row ({error})") from None
+        raise InputError(f"{path}: line {first}: not a complete CSV row ({error}){hint}") from None
 
 
 def squad_json(path: Path) -> Rows:
     """SQuAD's JSON document: one row {"id", "question", "context", "answers", "is_impossible"} per question."""
+    for where, paragraph in squad_paragraphs(path, "SQuAD"):
+        if "context" not in paragraph:
+            raise InputError(f"{where}: field 'context' is missing; expected SQuAD's JSON (data, paragraphs, qas)")
+        for number, question in enumerate(paragraph["qas"]):
+            yield f"{where}.qas[{number}]", {**question, "context": paragraph["context"]}
+
+
+def squad_paragraphs(path: Path, name: str = "XQuAD-R") -> Rows:
+    """One row {"context", "qas"} per paragraph of SQuAD's JSON document; with "sentence_breaks" in XQuAD-R's."""
+    expected = f"expected {name}'s JSON (data, paragraphs, qas)"
     try:
         document = jsontext.parse("\n".join(line for _, line in lines(path)))
+        for a, article in enumerate(document["data"]):
+            for p, paragraph in enumerate(article["paragraphs"]):
+                where = f"{path}: data[{a}].paragraphs[{p}]"
+                if not all(isinstance(question, dict) for question in paragraph["qas"]):
+                    raise TypeError
+                yield where, paragraph
     except json.JSONDecodeError as error:
         where = f"{path}: line {error.lineno}, column {error.colno}"
         raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None
-    place = str(path)
-    try:
-        for a, article in enumerate(document["data"]):
-            for p, paragraph in enumerate(article["paragraphs"]):
-                context = paragraph["context"]
-                for q, question in enumerate(paragraph["qas"]):
-                    place = f"{path}: data[{a}].paragraphs[{p}].qas[{q}]"
-                    yield place, {**question, "context": context}
     except KeyError as error:
-        raise InputError(f"{place}: field {error} is missing; expected SQuAD's JSON (data, paragraphs, qas)") from None
+        raise InputError(f"{path}: field {error} is missing; {expected}") from None
     except TypeError:
-        raise InputError(f"{place}: expected SQuAD's JSON (data, paragraphs, qas)") from None
-
-
-def squad_paragraphs(path: Path) -> Rows:
-    """XQuAD-R's JSON: one row {"context", "sentence_breaks", "qas"} per paragraph."""
-    try:
-        document = jsontext.parse("\n".join(line for _, line in lines(path)))
-        for a, article in enumerate(document["data"]):
-            for p, paragraph in enumerate(article["paragraphs"]):
-                if not all(isinstance(question, dict) for question in [paragraph, *paragraph["qas"]]):
-                    raise TypeError
-                yield f"{path}: data[{a}].paragraphs[{p}]", paragraph
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno}: not valid JSON ({error.msg}); truncated?") from None
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: expected XQuAD-R's JSON (data, paragraphs, qas, sentence_breaks)") from None
+        raise InputError(f"{path}: {expected}") from None
 
 
 def words_tags(path: Path) -> Rows:

@@ -1,4 +1,4 @@
-"""Files that their makers publish, where the Hub has no copy: mirrors in order, checksum, resume, atomic rename.
+"""Upstream files, where the Hub has no copy: mirrors in order, checksum, resume, atomic rename.
 
 A file lands in DATA/downloads/ under its final name only when all its bytes are there and right; until then it is
 `.NAME.part`, which the next attempt continues. Its sha256 is the published one, or, where none is known, that of the
@@ -49,10 +49,10 @@ def _held(path: Path, file: Published, lock: Lock) -> str | None:
     """The sha256 of the file if it is there and right; a wrong one is deleted."""
     if not path.is_file():
         return None
-    expected = file.sha256 or lock.file(file.path).get("sha256")
+    expected = file.sha256 or lock.read().files.get(file.path)
     found = file_sha256(path)
     if expected is None:  # put there by the user
-        lock.put_file(file.path, {"url": "", "bytes": path.stat().st_size, "sha256": found})
+        lock.put_file(file.path, found)
         return found
     if found == expected:
         return found
@@ -69,7 +69,7 @@ def _fetch(path: Path, file: Published, lock: Lock) -> str:
         raise InputError(f"{path}: not there, and HF_HUB_OFFLINE is set; unset it once, or put {file.urls[0]} there")
     part = path.with_name(f".{path.name}.part")
     reasons: dict[str, str] = {}  # of each mirror the last one
-    expected = file.sha256 or lock.file(file.path).get("sha256")
+    expected = file.sha256 or lock.read().files.get(file.path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for url in file.urls:
@@ -80,7 +80,7 @@ def _fetch(path: Path, file: Published, lock: Lock) -> str:
                 if problem is None:
                     digest = file_sha256(part)
                     if expected in (None, digest):
-                        lock.put_file(file.path, {"url": url, "bytes": part.stat().st_size, "sha256": digest})
+                        lock.put_file(file.path, digest)
                         os.replace(part, path)
                         return digest
                     part.unlink()

@@ -8,7 +8,6 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from common.errors import InputError
@@ -45,7 +44,12 @@ class Folder:
         """All files whose path ends like `end` (`*` in a name stands for any characters), sorted."""
         name = end.rpartition("/")[2]
         files = self.files if "*" in name else self.names.get(name, ())
-        return [file for file in files if _matches(file, end, within, self.path)]
+        return [file for file in files if file.match(end) and self._is_within(file, within)]
+
+    def _is_within(self, file: Path, within: str) -> bool:
+        """Whether a folder on the way to the file, the user's own included, has a name that begins so."""
+        folders = file.relative_to(self.path.parent).parts[:-1]
+        return not within or any(part.lower().startswith(within) for part in folders)
 
     def find(self, ends: Sequence[str], within: str, dataset: str) -> list[Path] | None:
         """One file for each path end, or None if one of them is not there.
@@ -56,7 +60,10 @@ class Folder:
         matches = [self.matching(end, within) for end in ends]
         if not all(matches):
             return None
-        roots = [{_root(file, end): file for file in found} for end, found in zip(ends, matches, strict=True)]
+        # The folder that a path end starts in.
+        roots = [
+            {file.parents[end.count("/")]: file for file in found} for end, found in zip(ends, matches, strict=True)
+        ]
         common = [root for root in roots[0] if all(root in more for more in roots)]
         plain = not any("*" in end for end in ends)
         if plain and len(common) == 1:
@@ -107,21 +114,3 @@ def _walk(path: Path) -> list[Path]:
         # Reading a pipe would wait for ever, so only regular files (and links to them) count.
         files.extend(p for name in names if not name.startswith(".") and (p := Path(folder, name)).is_file())
     return sorted(files)
-
-
-def _matches(file: Path, end: str, within: str, top: Path) -> bool:
-    wanted = end.split("/")
-    parts = file.parts[-len(wanted) :]
-    fits = (
-        part == want or ("*" in want and fnmatchcase(part, want)) for part, want in zip(parts, wanted, strict=False)
-    )
-    if len(parts) < len(wanted) or not all(fits):
-        return False
-    folders = file.relative_to(top.parent).parts[:-1]
-    return not within or any(part.lower().startswith(within) for part in folders)
-
-
-def _root(file: Path, end: str) -> Path:
-    for _ in range(end.count("/") + 1):
-        file = file.parent
-    return file

@@ -20,11 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
+from common.fields import RawRow
 from data_prep.datasets import DATASETS
 from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
 from data_prep.formats import own as own_file
 from data_prep.formats import readers
-from data_prep.formats.readers import RawRow, Rows
+from data_prep.formats.readers import Rows
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split, shards
@@ -154,8 +155,8 @@ def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder
     """The folder with the upstream files of a dataset that the Hub has no copy of, downloaded."""
     if dataset.hub_files is not None:
         name, _, files = dataset.hub_files
-        _, paths = fetch_files(name, files, lock)
-        return Folder.open(paths[0].parents[files[0].count("/")], option)
+        first, *_ = fetch_files(name, files, lock)
+        return Folder.open(first.parents[files[0].count("/")], option)
     return Folder.open(fetch_published(dataset.published, lock) / dataset.name, option)
 
 
@@ -198,28 +199,24 @@ def _wanted(dataset: Dataset) -> list[str]:
     return wanted
 
 
-def _selected(source: Hub | Files, split: str, language: str) -> Callable[[RawRow], bool] | None:
-    select = source.select
-    return None if select is None else lambda row: select(row, split, language)
-
-
 def _part(
     name: str, path: Path, read: Callable[[], Rows], source: Hub | Files, split: str, language: str, beside: str = ""
 ) -> Part:
-    total = None
-    if path.suffix == ".parquet" and source.select is None:
+    select, total = source.select, None
+    if path.suffix == ".parquet" and select is None:
         with contextlib.suppress(pa.ArrowException, OSError):  # a damaged file is reported when it is read
             total = pq.ParquetFile(path).metadata.num_rows
     files = (path, path.with_suffix(beside)) if beside else (path,)
-    return Part(name, read, source.convert, files, _selected(source, split, language), total)
+    selected = None if select is None else lambda row: select(row, split, language)
+    return Part(name, read, source.convert, files, selected, total)
 
 
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
     config, revision, parts = hub.config.format(**names(language)), "", []
     for name in hub.splits[split]:
-        fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
-        revision = fetched.revision
-        for path, read, file in zip(fetched.names, fetched.rows(hub.columns), fetched.paths, strict=True):
+        revision, fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
+        for path, file in fetched.items():
+            read = partial(readers.hub_file, file, hub.columns)
             parts.append(_part(f"{hub.id}/{path}", file, read, hub, split, language))
     if hub.documents is not None:
         parts = [_documents(parts, hub.documents, split)]
@@ -238,7 +235,7 @@ def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Fo
             if not paths and dataset.training:
                 raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
             for path in paths:
-                read = partial(readers.parquet, path, hub.columns)
+                read = partial(readers.hub_file, path, hub.columns)
                 parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
         if parts:
             where = str(parts[0].files[0])

@@ -1,23 +1,41 @@
-"""`sources.lock.json` in the data folder: which commit and which bytes every download was, so that it stays the same.
+"""`sources.lock.json` in the data folder: which commit and which files every download was, so that it stays the same.
 
-    {"hub": {"google/xtreme": {"revision": "<commit>", "splits": {"udpos.German/test": {"format": "parquet",
-             "files": {"udpos.German/test-00000-of-00001.parquet": {"bytes": 1, "sha256": "..."}}}}}},
-     "files": {"lareqa/xquad-r/de.json": {"url": "...", "bytes": 1, "sha256": "..."}}}
+    {"hub": {"google/xtreme": {"revision": "<commit>", "instead_of": null,
+             "splits": {"udpos.German/test": ["udpos.German/test-00000-of-00001.parquet"]}}},
+     "files": {"lareqa/xquad-r/de.json": "<sha256>"}}
 
 Written whole and renamed, under a file lock, so that several programs may share it. Delete an entry to let the program
 look again.
 """
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from common import files, jsontext
+from pydantic import BaseModel
+
+from common import files
 from common.errors import InputError
 
 NAME = "sources.lock.json"
+
+
+class Repository(BaseModel):
+    """A repository of the Hub. instead_of: the pinned commit, where that one is a loading script; splits: the files
+
+    of each CONFIG/SPLIT, by their paths in the repository.
+    """
+
+    revision: str
+    instead_of: str | None = None
+    splits: dict[str, list[str]] = {}
+
+
+class Content(BaseModel):
+    """Repositories by id, and the sha256 of published files by their path below the downloads."""
+
+    hub: dict[str, Repository] = {}
+    files: dict[str, str] = {}
 
 
 class Lock:
@@ -27,55 +45,41 @@ class Lock:
         self.folder = folder
         self.path = folder / NAME
 
-    def repository(self, name: str) -> dict[str, Any]:
-        """What is known of a repository of the Hub: {} or {"revision", "splits"}."""
-        return self._read()["hub"].get(name, {})
-
-    def file(self, name: str) -> dict[str, Any]:
-        """What is known of a published file: {} or {"url", "bytes", "sha256"}."""
-        return self._read()["files"].get(name, {})
-
-    def put_revision(self, name: str, revision: str, instead_of: str | None = None) -> None:
-        """Sets a repository's commit; what was known of another commit is forgotten.
-
-        `instead_of` is the pinned commit where that one could not be read (a loading script).
-        """
-        with self._changed() as content:
-            if content["hub"].get(name, {}).get("revision") != revision:
-                content["hub"][name] = {"revision": revision, "instead_of": instead_of, "splits": {}}
-
-    def put_split(self, name: str, split: str, entry: dict[str, Any]) -> None:
-        with self._changed() as content:
-            content["hub"][name]["splits"][split] = entry
-
-    def put_file(self, name: str, entry: dict[str, Any]) -> None:
-        with self._changed() as content:
-            content["files"][name] = entry
-
-    def _read(self) -> dict[str, Any]:
+    def read(self) -> Content:
         if not self.path.exists():
-            return {"hub": {}, "files": {}}
+            return Content()
         try:
-            content = jsontext.parse(self.path.read_text(encoding="utf-8"))
-            hub, files = content["hub"], content["files"]
-            if not all(
-                isinstance(entry["revision"], str) and isinstance(entry["splits"], dict) for entry in hub.values()
-            ):
-                raise TypeError("hub: expected a revision and splits of each repository")
-            if not all(isinstance(entry["sha256"], str) for entry in files.values()):
-                raise TypeError("files: expected a sha256 of each")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return Content.model_validate_json(self.path.read_bytes())
+        except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"{self.path}: not readable as a lock file ({reason}); delete it to start anew") from None
-        return {"hub": hub, "files": files}
+
+    def splits(self, name: str) -> dict[str, list[str]]:
+        """The splits of a repository that were downloaded, with their files."""
+        known = self.read().hub.get(name)
+        return known.splits if known is not None else {}
 
     @contextlib.contextmanager
-    def _changed(self) -> Iterator[dict[str, Any]]:
+    def change(self) -> Iterator[Content]:
+        """The content, which is written at the end of the `with`."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with files.lock(self.folder / f".{NAME}.lock", f"{self.path}: waiting for another data_prep", wait=True):
-                content = self._read()
+                content = self.read()
                 yield content
-                files.write_text(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n")
+                files.write_json(self.path, content.model_dump())
         except OSError as error:
             raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+
+    def put_repository(self, name: str, found: Repository) -> Repository:
+        """Adds the splits of `found` to those known of the same commit; what was known of another one is forgotten."""
+        with self.change() as content:
+            known = content.hub.get(name)
+            if known is not None and known.revision == found.revision:
+                found = found.model_copy(update={"splits": known.splits | found.splits})
+            content.hub[name] = found
+        return found
+
+    def put_file(self, name: str, sha256: str) -> None:
+        with self.change() as content:
+            content.files[name] = sha256

@@ -3,14 +3,11 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from common import fields
 from common.columns import Columns, lists, plain
-from common.errors import InputError
-from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, make_row, tokenize
 
@@ -40,7 +37,7 @@ class Type(TaskType[Choice]):
     columns = (("label", INT),)
     stored = ("label",)
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Choice:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
         prompt = fields.text(row, fields.column(row, PROMPT, where), where)
         letters: Sequence[str] = LETTERS
         numbered = [name for name in row if re.fullmatch(r"(choice|ending|answer|option)_?\d+", name)]
@@ -63,11 +60,11 @@ class Type(TaskType[Choice]):
         fields.check_text(example.prompt, "prompt", where)
         found = len(example.choices)
         if not 2 <= found <= MAX_CHOICES:
-            raise InputError(f"{where}: field `choices`: expected 2 to {MAX_CHOICES} choices, found {found}")
+            raise fields.wrong(where, "choices", f"2 to {MAX_CHOICES} choices", found)
         for number, choice in enumerate(example.choices):
             fields.check_text(choice, f"choices, number {number + 1}", where)
         if not 0 <= example.label < found:
-            raise InputError(f"{where}: field `label`: expected 0 to {found - 1} (a choice), found {example.label}")
+            raise fields.wrong(where, "label", f"0 to {found - 1} (a choice)", example.label)
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Choice], to: Encoding) -> list[Row]:
         """Adds `label`, an int: the index of the right choice.

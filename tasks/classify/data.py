@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from common import fields
 from common.columns import Columns, lists, plain
-from common.errors import InputError
-from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
 
@@ -35,7 +32,7 @@ class Type(TaskType[Classify]):
     columns = (("label", INT),)
     stored = ("label",)
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Classify:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
         text_a = fields.text(row, fields.column(row, TEXT_A, where), where)
         second = any(row.get(name) is not None for name in TEXT_B)
         text_b = fields.text(row, fields.column(row, TEXT_B, where), where) if second else None
@@ -48,7 +45,7 @@ class Type(TaskType[Classify]):
             fields.check_text(example.text_b, "text_b", where)
         if example.label < 0 or (labels is not None and example.label >= len(labels)):
             expected = f"0 to {len(labels) - 1}" if labels else "0 or more"
-            raise InputError(f"{where}: field `label`: expected {expected}, found {example.label}")
+            raise fields.wrong(where, "label", expected, example.label)
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Classify], to: Encoding) -> list[Row]:
         """Adds `label`, an int. Texts are cut at their ends, the longer one first."""

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from common import fields
 from common.columns import Columns, Lists, lists
-from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
 from tasks.encoding import Encoding, Pieces, Row, Special, make_row, tokenize
 
@@ -30,7 +28,7 @@ class Type(TaskType[Text]):
     metrics = ("masked_accuracy",)
     all_embeddings = True
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Text:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Text:
         return Text(str(row.get("id", "")), fields.text(row, fields.column(row, ("text", "sentence"), where), where))
 
     def validate(self, example: Text, where: str, labels: Sequence[str] | None = None) -> None:

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from common import fields
 from common.columns import Columns, plain
-from common.fields import Labels
 from tasks.base import Draw, Positions, TaskType
 from tasks.encoding import Encoding, Pieces, Row, make_row, tokenize
 
@@ -34,7 +33,7 @@ class Type(TaskType[Pair]):
     columns = (("passage_key", pa.int64()),)
     stored = ("passage_key",)
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Pair:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
         query, passage = (fields.text(row, fields.column(row, names, where), where) for names in (QUERY, PASSAGE))
         return Pair(str(row.get("id", "")), query, passage)
 

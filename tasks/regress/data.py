@@ -9,8 +9,6 @@ import numpy as np
 
 from common import fields
 from common.columns import Columns, lists, plain
-from common.errors import InputError
-from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import FLOAT, Encoding, Pieces, Row, encode_pairs
 
@@ -39,13 +37,13 @@ class Type(TaskType[Regress]):
     stored = ("label",)
     accuracy = False
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Regress:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Regress:
         label = row[fields.column(row, ("label", "score"), where)]
         if isinstance(label, str):  # a table of text
             with suppress(ValueError):
                 label = float(label)
         if isinstance(label, bool) or not isinstance(label, int | float):
-            raise InputError(f"{where}: field `label`: expected a number, found {fields.shorten(label)}")
+            raise fields.wrong(where, "label", "a number", label)
         text_a, text_b = (fields.text(row, fields.column(row, names, where), where) for names in (TEXT_A, TEXT_B))
         return Regress(str(row.get("id", "")), text_a, text_b, label)
 
@@ -53,8 +51,7 @@ class Type(TaskType[Regress]):
         fields.check_text(example.text_a, "text_a", where)
         fields.check_text(example.text_b, "text_b", where)
         if not -LARGEST <= example.label <= LARGEST:  # NaN is neither
-            found = fields.shorten(example.label)
-            raise InputError(f"{where}: field `label`: expected a finite number (float32), found {found}")
+            raise fields.wrong(where, "label", "a finite number (float32)", example.label)
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Regress], to: Encoding) -> list[Row]:
         """Adds `label`, a float. Texts are cut at their ends, the longer one first."""

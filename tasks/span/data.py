@@ -10,7 +10,6 @@ import pyarrow as pa
 from common import fields
 from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
-from common.fields import Labels
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, tokenize
 
@@ -45,7 +44,7 @@ class Type(TaskType[Span]):
         ]
     )
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Span:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
         # Predictions are kept by id, so a row without one is named by its position in the file.
         name = str(row["id"]) if row.get("id") is not None else where.rsplit(": ", 1)[-1]
         question, context = fields.text(row, "question", where), fields.text(row, "context", where)

@@ -2,14 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from common import fields
 from common.columns import Columns
 from common.errors import InputError
-from common.fields import EmptyText, Labels, shorten
 from tasks.base import Positions, TaskType
 from tasks.encoding import INTS, Encoding, Pieces, Row, make_row, tokenize
 
@@ -34,7 +32,7 @@ class Type(TaskType[Tag]):
     columns = (("positions", INTS), ("labels", INTS))
     stored = ("positions", "labels")
 
-    def from_row(self, row: dict[str, Any], where: str, labels: Labels) -> Tag:
+    def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
         words, name = fields.texts(row, fields.column(row, WORDS, where), where), fields.column(row, TAGS, where)
         tags = row[name]
         if isinstance(tags, list):
@@ -45,7 +43,7 @@ class Type(TaskType[Tag]):
     def validate(self, example: Tag, where: str, labels: Sequence[str] | None = None) -> None:
         words, tags = len(example.words), len(example.tags)
         if not words and not tags:
-            raise EmptyText(f"{where}: field `words`: expected at least one word, found none")
+            raise fields.EmptyText(f"{where}: field `words`: expected at least one word, found none")
         if words != tags:
             raise InputError(f"{where}: field `tags`: expected one tag per word, found {words} words and {tags} tags")
         for number, (word, tag) in enumerate(zip(example.words, example.tags, strict=True), 1):
@@ -53,8 +51,8 @@ class Type(TaskType[Tag]):
             if not tag.strip():
                 raise InputError(f"{where}: field `tags`, number {number}: expected a tag, found {tag!r}")
             if labels is not None and tag not in labels:
-                known = shorten(", ".join(labels))
-                raise InputError(f"{where}, tags: {shorten(tag)} is not among the task's labels ({known})")
+                known = fields.shorten(", ".join(labels))
+                raise InputError(f"{where}, tags: {fields.shorten(tag)} is not among the task's labels ({known})")
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Tag], to: Encoding) -> list[Row]:
         """Adds positions and labels (int32 [words]): the first token of each word, and the id of its tag.
