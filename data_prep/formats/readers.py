@@ -37,6 +37,8 @@ def hub_file(path: Path, columns: Sequence[str]) -> Rows:
     suffix = Path(path.name.removesuffix(".gz")).suffix
     if suffix == ".parquet":
         return parquet(path, columns)
+    if suffix == ".arrow":
+        return arrow(path, columns)
     if suffix in (".json", ".jsonl"):
         return jsonl(path)
     if suffix == ".csv":
@@ -57,6 +59,20 @@ def parquet(path: Path, columns: Sequence[str]) -> Rows:
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
+
+
+def arrow(path: Path, columns: Sequence[str]) -> Rows:
+    """As `parquet`, of a file that `datasets` wrote with `save_to_disk` (an Arrow stream)."""
+    try:
+        with pa.memory_map(str(path)) as source:
+            stream = pa.ipc.open_stream(source)
+            _check_columns(path, columns, stream.schema.names)
+            names, first = _class_names(path, stream.schema), 0
+            for batch in stream:
+                yield from _batch_rows(path, batch.select(list(columns)), names, first)
+                first += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable Arrow file ({_line(error)}); copy or download it again") from None
 
 
 def _check_columns(path: Path, columns: Sequence[str], there: list[str]) -> None:

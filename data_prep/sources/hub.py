@@ -58,20 +58,6 @@ def fetch_files(name: str, files: Sequence[str], lock: Lock) -> list[Path]:
     return found
 
 
-def shards(folder: Path, split: str, dataset: str, whole: bool = True) -> list[Path]:
-    """The Parquet files of a split in a folder of the Hub's layout, in order; [] if there are none.
-
-    Raises `InputError` if one of them is missing (unless not the `whole` split is needed).
-    """
-    # "train-*" alone would also take a split called train-extra; shards are numbered -00000-of-00001.
-    found = sorted(path for path in folder.glob(f"{split}-[0-9]*.parquet") if path.is_file())
-    for shard in found:
-        total = shard.stem.rpartition("-of-")[2]
-        if whole and total.isdigit() and int(total) != len(found):
-            raise InputError(f"dataset {dataset}: {folder}: expected {int(total)} files {split}-*, found {len(found)}")
-    return found
-
-
 def _repository(name: str, lock: Lock) -> Repository:
     """The commit to read, which stands in the lock file afterwards, and the splits known of it."""
     known, pinned = lock.read().hub.get(name), REVISIONS.get(name)

@@ -1,10 +1,9 @@
 """Finding data, for training and for evaluation: on the Hub, in a folder in its layout, or as upstream files.
 
-`locate` finds one split of one language of a dataset (`data_prep/datasets/`) in one place: a local folder in the Hub's
-layout (`DIR/<namespace>/<name>/<config>/<split>-*.parquet`, also below `DIR/hub`) or with the files as published,
-anywhere below `DIR`; or on the Hub. `locate_training` chooses among places for a dataset that is trained on,
-`eval/read.py` for one that is evaluated on. Training never reads test splits: their labels are withheld or would be
-spoilt by training on them.
+`locate` finds one split of one language of a dataset (`data_prep/datasets/`) in one place: a local folder with copies
+of Hub repositories (`hub_copies.py`) or with the files as published, anywhere below it; or on the Hub.
+`locate_training` chooses among places for a dataset that is trained on, `eval/read.py` for one that is evaluated on.
+Training never reads test splits: their labels are withheld or would be spoilt by training on them.
 """
 
 import contextlib
@@ -28,7 +27,8 @@ from data_prep.formats import readers
 from data_prep.formats.readers import Rows
 from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
-from data_prep.sources.hub import fetch_files, fetch_split, shards
+from data_prep.sources.hub import fetch_files, fetch_split
+from data_prep.sources.hub_copies import configurations, shards
 from data_prep.sources.sources_lock import Lock
 from tasks.registry import TASK_TYPES
 
@@ -174,15 +174,11 @@ def languages_in(dataset: Dataset, folder: Folder) -> list[str]:
 
 def _hub_languages(dataset: Dataset, hub: Hub, folder: Folder) -> set[str]:
     """The languages of a repository that have a configuration in the Hub's layout; in training only the one counts."""
-    configs = {path.name for base in _bases(folder) for path in (base / hub.id).glob("*") if path.is_dir()}
+    configs = configurations(folder.path, hub.id, hub.revision)
     if dataset.training:
         return {dataset.language} if hub.config.format(**names(dataset.language)) in configs else set()
     codes = {code_in(hub.config, name) for name in configs} - {None}
     return set(dataset.languages) if "" in codes else {code for code in codes if code}
-
-
-def _bases(folder: Folder) -> tuple[Path, Path]:
-    return folder.path, folder.path / "hub"
 
 
 def _wanted(dataset: Dataset) -> list[str]:
@@ -224,25 +220,23 @@ def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
 
 
 def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Folder) -> Iterator[Copy]:
-    config = hub.config.format(**names(language))
-    for base in _bases(place):
-        folder = base / hub.id / config
-        if not folder.is_dir():
-            continue
-        parts = []
-        for name in hub.splits.get(split, ()):
-            paths = shards(folder, name, dataset.name, whole=hub.documents is None)
-            if not paths and dataset.training:
-                raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
-            for path in paths:
-                read = partial(readers.hub_file, path, hub.columns)
-                parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
-        if parts:
-            where = str(parts[0].files[0])
-            if hub.documents is not None:
-                parts = [_documents(parts, hub.documents, split)]
-            yield Copy(hub, parts, where, f"Hub layout in {base.name}/: {hub.id}, {config}")
-            return
+    config, parts = hub.config.format(**names(language)), []
+    folder = configurations(place.path, hub.id, hub.revision).get(config)
+    if folder is None:
+        return
+    base = place.path / "hub" if place.path / "hub" in folder.parents else place.path
+    for name in hub.splits.get(split, ()):
+        paths = shards(folder, name, dataset.name, whole=hub.documents is None)
+        if not paths and dataset.training:
+            raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
+        for path in paths:
+            read = partial(readers.hub_file, path, hub.columns)
+            parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
+    if parts:
+        where = str(parts[0].files[0])
+        if hub.documents is not None:
+            parts = [_documents(parts, hub.documents, split)]
+        yield Copy(hub, parts, where, f"Hub layout in {base.name}/: {hub.id}, {config}")
 
 
 def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder: Folder) -> Iterator[Copy]:
