@@ -26,7 +26,7 @@ def export(encoder: str, task: str, out: Path) -> str:
     Raises `InputError` if the encoder or the task's head is not there, or `out` holds something already.
     """
     subject = Subject(encoder, torch.device("cpu"))
-    head = subject.head((task,))
+    head = subject.heads.get(task)
     if head is None:
         known = ", ".join(sorted(subject.heads)) or "none"
         raise InputError(f"--task {task}: no such head beside {subject.folder} (there: {known})")

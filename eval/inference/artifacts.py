@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from common import files
 from common.errors import InputError
 from eval.inference.encoder import Subject
 from eval.inference.predict import Shard, predict
-from eval.rows import Corpora, Corpus, Data, Loaded
+from eval.rows import Corpora, Data, Loaded
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 
@@ -41,7 +42,7 @@ class Job:
     encoder: str
     head: str | None
     data: Data
-    languages: tuple[str, ...]
+    languages: Sequence[str]
     examples: int | None
     layer: int | None
     pooling: str
@@ -53,45 +54,35 @@ class Job:
 
 @dataclass(frozen=True)
 class Piece:
-    """Texts to embed with at most `length` tokens each, or examples to predict (`texts` None)."""
+    """Texts to embed with at most `length` tokens each, or examples to predict (`length` None)."""
 
     name: str
-    texts: Sequence[str] | None
-    examples: Sequence[Any]
-    length: int = 0
+    items: Sequence[Any]
+    length: int | None
 
-    @property
-    def size(self) -> int:
-        return len(self.examples if self.texts is None else self.texts)
+    def file(self, folder: Path) -> Path:
+        """Where the finished piece lies."""
+        return folder / f"{self.name}.{'json' if self.length is None else 'npy'}"
 
 
 def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
     """All pieces of a target in order of computation; `by_head`: predictions instead of vectors."""
-    found: list[Piece] = []
     if loaded.pool:
-        found.append(Piece("pool", [c.text for c in loaded.pool], (), passage_length))
+        queries = [Piece(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
+        return [Piece("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
+    if by_head:
+        return [Piece(code, rows, None) for code, rows in loaded.rows.items()]
+    found: list[Piece] = []
     for code, rows in loaded.rows.items():
-        if by_head and not loaded.pool:
-            found.append(Piece(code, None, rows))
-        elif loaded.pool:
-            found.append(Piece(code, [query.text for query in rows], (), query_length))
-        elif isinstance(rows[0], Corpora):
+        if isinstance(rows[0], Corpora):
             for corpora in rows:
-                for side, ids, sentences in (
-                    ("xx", corpora.other_ids, corpora.other),
-                    ("en", corpora.english_ids, corpora.english),
-                ):
-                    distinct = [sentences[index] for index in Corpus(ids, sentences).distinct()]
-                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), query_length))
+                for side, corpus in corpora.sides().items():
+                    distinct = [corpus.sentences[index] for index in corpus.distinct()]
+                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, query_length))
         else:
-            found.append(Piece(f"{code}.en", [row.english for row in rows], (), query_length))
-            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), query_length))
+            found.append(Piece(f"{code}.en", [row.english for row in rows], query_length))
+            found.append(Piece(f"{code}.xx", [row.other for row in rows], query_length))
     return found
-
-
-def size(loaded: Loaded, by_head: bool) -> int:
-    """Number of texts to embed or examples to predict."""
-    return sum(piece.size for piece in pieces(loaded, by_head))
 
 
 def of_job(job: Job, loaded: Loaded) -> list[Piece]:
@@ -101,11 +92,9 @@ def of_job(job: Job, loaded: Loaded) -> list[Piece]:
 
 def limit(loaded: Loaded, examples: int | None) -> None:
     """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    if examples is None:
-        return
-    loaded.rows = {
-        code: rows if isinstance(rows[0], Corpora) else rows[:examples] for code, rows in loaded.rows.items()
-    }
+    for code, rows in loaded.rows.items():
+        if not isinstance(rows[0], Corpora):
+            loaded.rows[code] = rows[:examples]
 
 
 def compute(
@@ -121,14 +110,14 @@ def compute(
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     every = of_job(job, loaded)
-    missing = [piece for piece in every if not finished(folder, piece)]
+    missing = [piece for piece in every if not piece.file(folder).is_file()]
     if shard[0] == 0:
-        progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
+        progress(sum(len(piece.items) for piece in every if piece not in missing))
     wait()  # all have listed the folder before rank 0 changes it
     for piece in missing:
         truncated: Counter[str] = Counter()
         try:
-            if piece.texts is None:
+            if piece.length is None:
                 _predict(job, piece, subject, folder, shard, truncated, progress)
             else:
                 _embed(job, piece, subject, folder, shard, wait, truncated, progress)
@@ -146,12 +135,8 @@ def compute(
 def ready(job: Job, subject: Subject) -> None:
     """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
     _ = subject.tokenizer, subject.encoder
-    if job.head is not None and subject.head((job.head,)) is None:
+    if job.head is not None and job.head not in subject.heads:
         raise InputError(f"{subject.folder}: no head of {job.head} beside it")
-
-
-def finished(folder: Path, piece: Piece) -> bool:
-    return (folder / f"{piece.name}{'.json' if piece.texts is None else '.npy'}").is_file()
 
 
 def vectors(job: Job, name: str) -> np.ndarray:
@@ -180,7 +165,7 @@ def _predict(
     ready(job, subject)
     head = subject.heads[str(job.head)]
     found = predict(
-        subject.encoder, subject.tokenizer, head, piece.examples,
+        subject.encoder, subject.tokenizer, head, piece.items,
         shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
     )  # fmt: skip
     part = folder / f"{piece.name}.part{shard[0]}"
@@ -190,22 +175,22 @@ def _predict(
 def _embed(
     job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
 ) -> None:
-    from eval.inference.embed import embed_parts
+    from eval.inference.embed import embed_batches
 
-    assert piece.texts is not None
+    assert piece.length is not None
     part = folder / f"{piece.name}.part"
     if shard[0] == 0:
-        shape = (len(piece.texts), subject.config.hidden_size)
+        shape = (len(piece.items), subject.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
-    for indices, some in embed_parts(
-        subject.encoder, subject.tokenizer, piece.texts,
-        layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
-        shard=shard, truncated=truncated,
+    layers = [subject.config.num_hidden_layers if job.layer is None else job.layer]
+    for indices, (pooled,) in embed_batches(
+        subject.encoder, subject.tokenizer, piece.items, layers,
+        pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens, shard=shard, truncated=truncated,
     ):  # fmt: skip
-        whole[indices] = some
+        whole[indices] = pooled
         progress(len(indices))
     whole.flush()
 
@@ -223,14 +208,11 @@ def _reserve(path: Path) -> None:
 
 def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:
     (folder / f"{piece.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
-    if piece.texts is not None:
-        (folder / f"{piece.name}.part").rename(folder / f"{piece.name}.npy")
+    if piece.length is not None:
+        (folder / f"{piece.name}.part").rename(piece.file(folder))
         return
     parts = [folder / f"{piece.name}.part{number}" for number in range(processes)]
     found = dict(pair for part in parts for pair in json.loads(part.read_text(encoding="utf-8")))
-    assert sorted(found) == list(range(piece.size)), f"{piece.name}: {len(found)} of {piece.size} predictions"
-    whole = folder / f"{piece.name}.json.tmp"
-    whole.write_text(json.dumps([found[index] for index in range(piece.size)]), encoding="utf-8")
-    whole.rename(folder / f"{piece.name}.json")
+    files.write_text(piece.file(folder), json.dumps([found[index] for index in range(len(piece.items))]))
     for part in parts:
         part.unlink()

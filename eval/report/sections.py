@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 import eval.report.tables as tables
+from eval.alignment.tables import MEASURES
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
+from eval.report.alignment import aligned, heat_maps, layer_table
 from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
