@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 Result = dict[str, Any]
@@ -129,8 +130,10 @@ def _draw(encoder: Result, baseline: Result | None, title: str, path: Path) -> N
         limits: dict[str, Any] = {"cmap": "viridis_r" if measure.low else "viridis"}
         if baseline is not None:
             before = scores_of(baseline, measure).unstack("layer")
-            shown = (shown - before).loc[shown.index.intersection(before.index), shown.columns.intersection(before)]
-            most = shown.abs().max(axis=None)
+            shown = (shown - before).loc[
+                shown.index.intersection(before.index), shown.columns.intersection(before.columns)
+            ]
+            most = float(np.nanmax(shown.abs(), initial=0.0)) or 1.0
             limits = {"cmap": "RdBu_r" if measure.low else "RdBu", "vmin": -most, "vmax": most}
         elif measure.percent:
             limits["vmin"] = 0

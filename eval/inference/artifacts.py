@@ -162,7 +162,6 @@ def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
 def _predict(
     job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
 ) -> None:
-    ready(job, subject)
     head = subject.heads[str(job.head)]
     found = predict(
         subject.encoder, subject.tokenizer, head, piece.items,
