@@ -1,11 +1,12 @@
-"""Vectors and predictions of one target with one encoder, in pieces that are kept and shared between processes.
+"""Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
     compute(job, loaded, subject, shard=(0, 1), ...)        # what job.folder lacks
 
-A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). Finished
-pieces are reused, so an interrupted target resumes at the language it had reached. Several processes share every piece:
-each writes its part, and rank 0 joins them. Unfinished pieces of a killed attempt are overwritten.
+An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
+examples (`NAME.json`). Finished ones are reused, so an interrupted target resumes at the language it had reached.
+Several processes share every artifact: each writes its part, and rank 0 joins them. Unfinished ones of a killed attempt
+are overwritten.
 """
 
 import json
@@ -34,7 +35,7 @@ class Job:
     """One target for one encoder, JSON-serialisable for other processes.
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
-    languages: of the test data; folder: of the pieces, one for every way of computing them; query_length,
+    languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
     passage_length: maximum tokens of texts to embed.
     """
 
@@ -53,41 +54,41 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Texts to embed with at most `length` tokens each, or examples to predict (`length` None)."""
+class Artifact:
+    """What it is computed from: texts to embed with at most `length` tokens each, or examples (`length` None)."""
 
     name: str
     items: Sequence[Any]
     length: int | None
 
     def file(self, folder: Path) -> Path:
-        """Where the finished piece lies."""
+        """Where the finished artifact lies."""
         return folder / f"{self.name}.{'json' if self.length is None else 'npy'}"
 
 
-def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
-    """All pieces of a target in order of computation; `by_head`: predictions instead of vectors."""
+def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Artifact]:
+    """All artifacts of a target, in order of computation; `by_head`: predictions instead of vectors."""
     if loaded.pool:
-        queries = [Piece(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
-        return [Piece("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
+        queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
+        return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
     if by_head:
-        return [Piece(code, rows, None) for code, rows in loaded.rows.items()]
-    found: list[Piece] = []
+        return [Artifact(code, rows, None) for code, rows in loaded.rows.items()]
+    found: list[Artifact] = []
     for code, rows in loaded.rows.items():
         if isinstance(rows[0], Corpora):
             for corpora in rows:
                 for side, corpus in corpora.sides().items():
                     distinct = [corpus.sentences[index] for index in corpus.distinct()]
-                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, query_length))
+                    found.append(Artifact(f"{code}.{corpora.split}.{side}", distinct, query_length))
         else:
-            found.append(Piece(f"{code}.en", [row.english for row in rows], query_length))
-            found.append(Piece(f"{code}.xx", [row.other for row in rows], query_length))
+            found.append(Artifact(f"{code}.en", [row.english for row in rows], query_length))
+            found.append(Artifact(f"{code}.xx", [row.other for row in rows], query_length))
     return found
 
 
-def of_job(job: Job, loaded: Loaded) -> list[Piece]:
-    """`pieces` with the settings of a job."""
-    return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
+def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
+    """`list_artifacts` with the settings of a job."""
+    return list_artifacts(loaded, job.head is not None, job.query_length, job.passage_length)
 
 
 def limit(loaded: Loaded, examples: int | None) -> None:
@@ -106,29 +107,29 @@ def compute(
     wait: Callable[[], Any] = lambda: None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> None:
-    """Computes this shard of the pieces that `job.folder` lacks; `wait` is a barrier of all processes."""
+    """Computes this shard of the artifacts that `job.folder` lacks; `wait` is a barrier of all processes."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     every = of_job(job, loaded)
-    missing = [piece for piece in every if not piece.file(folder).is_file()]
+    missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
     if shard[0] == 0:
-        progress(sum(len(piece.items) for piece in every if piece not in missing))
+        progress(sum(len(artifact.items) for artifact in every if artifact not in missing))
     wait()  # all have listed the folder before rank 0 changes it
-    for piece in missing:
+    for artifact in missing:
         truncated: Counter[str] = Counter()
         try:
-            if piece.length is None:
-                _predict(job, piece, subject, folder, shard, truncated, progress)
+            if artifact.length is None:
+                _predict(job, artifact, subject, folder, shard, truncated, progress)
             else:
-                _embed(job, piece, subject, folder, shard, wait, truncated, progress)
+                _embed(job, artifact, subject, folder, shard, wait, truncated, progress)
         except (RuntimeError, MemoryError) as error:
             if not memory_estimate.ran_out(error):
                 raise
             advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
-            raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
+            raise InputError(f"{job.target}, {artifact.name}: out of memory: {advice}") from None
         wait()
         if shard[0] == 0:
-            _join(folder, piece, shard[1], truncated)
+            _join(folder, artifact, shard[1], truncated)
         wait()
 
 
@@ -140,54 +141,55 @@ def ready(job: Job, subject: Subject) -> None:
 
 
 def vectors(job: Job, name: str) -> np.ndarray:
-    """The finished vectors of a piece, float32 [texts, H], memory-mapped copy-on-write."""
+    """The finished vectors of an artifact, float32 [texts, H], memory-mapped copy-on-write."""
     found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
     return found
 
 
 def predictions(job: Job, name: str) -> list[Any]:
-    """The finished predictions of a piece, in order of its examples."""
+    """The finished predictions of an artifact, in order of its examples."""
     found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
-    """Number of truncated texts by reason, over all pieces."""
+    """Number of truncated texts by reason, over all artifacts."""
     total: Counter[str] = Counter()
-    for piece in of_job(job, loaded):
-        total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+    for artifact in of_job(job, loaded):
+        total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 
 
 def _predict(
-    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
+    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
 ) -> None:
     head = subject.heads[str(job.head)]
     found = predict(
-        subject.encoder, subject.tokenizer, head, piece.items,
+        subject.encoder, subject.tokenizer, head, artifact.items,
         shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
     )  # fmt: skip
-    part = folder / f"{piece.name}.part{shard[0]}"
+    part = folder / f"{artifact.name}.part{shard[0]}"
     part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
 
 
 def _embed(
-    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
+    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
 ) -> None:
     from eval.inference.embed import embed_batches
 
-    assert piece.length is not None
-    part = folder / f"{piece.name}.part"
+    assert artifact.length is not None
+    part = folder / f"{artifact.name}.part"
     if shard[0] == 0:
-        shape = (len(piece.items), subject.config.hidden_size)
+        shape = (len(artifact.items), subject.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
     layers = [subject.config.num_hidden_layers if job.layer is None else job.layer]
     for indices, (pooled,) in embed_batches(
-        subject.encoder, subject.tokenizer, piece.items, layers,
-        pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens, shard=shard, truncated=truncated,
+        subject.encoder, subject.tokenizer, artifact.items, layers,
+        pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=shard,
+        truncated=truncated,
     ):  # fmt: skip
         whole[indices] = pooled
         progress(len(indices))
@@ -205,13 +207,13 @@ def _reserve(path: Path) -> None:
         raise InputError(f"{path.parent}: no room for {size / 1e9:.1f} GB of vectors ({error.strerror})") from None
 
 
-def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:
-    (folder / f"{piece.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
-    if piece.length is not None:
-        (folder / f"{piece.name}.part").rename(piece.file(folder))
+def _join(folder: Path, artifact: Artifact, processes: int, truncated: Counter[str]) -> None:
+    (folder / f"{artifact.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
+    if artifact.length is not None:
+        (folder / f"{artifact.name}.part").rename(artifact.file(folder))
         return
-    parts = [folder / f"{piece.name}.part{number}" for number in range(processes)]
+    parts = [folder / f"{artifact.name}.part{number}" for number in range(processes)]
     found = dict(pair for part in parts for pair in json.loads(part.read_text(encoding="utf-8")))
-    files.write_text(piece.file(folder), json.dumps([found[index] for index in range(len(piece.items))]))
+    files.write_text(artifact.file(folder), json.dumps([found[index] for index in range(len(artifact.items))]))
     for part in parts:
         part.unlink()
