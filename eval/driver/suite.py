@@ -42,7 +42,7 @@ def run(
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder of their scores.json) of every encoder; `out` is that folder for a single encoder.
 
-    `data`: "hub" or folders, as `eval/sources.py` reads them; a target's test data come from the first that has them.
+    `data`: "hub" or folders, as `eval/suites.py` parses them; a target's test data come from the first that has them.
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
     name, targets = resolve_suite(suite)

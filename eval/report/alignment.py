@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from eval.alignment.tables import Measure, scores_of
+from eval.report.alignment_tables import Measure, scores_of
 from eval.report.compare import Value, intervals
 from eval.report.load import Entry
 from eval.report.plots import Plot, heat
@@ -57,7 +57,7 @@ def layer_table(entries: Sequence[Entry], measure: Measure) -> Table:
     codes = sorted(set.intersection(*map(set, _languages(entries))))
     header = row("layer", *(head(entry) for entry in entries), "wrong pairs")
     caption = f"{measure.title}: mean over {len(codes)} languages by layer"
-    table = Table(caption, header, style="long", places=measure.decimals, low=measure.low)
+    table = Table(caption, header, style="long", decimals=measure.decimals, low=measure.low)
     scores, control = _scores(entries, measure), _scores(entries[:1], measure, "random")
     for layer in scores.index.unique("layer"):
         cells = [*table.cells(_means(scores, layer, codes)), *table.cells(_means(control, layer, codes))]
