@@ -30,12 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    commands = {"align": _align, "export": _export, "report": _report}
     try:
-        if arguments[:1] == ["align"]:
-            return _align(arguments[1:])
-        if arguments[:1] == ["export"]:
-            return _export(arguments[1:])
-        return _report(arguments[1:]) if arguments[:1] == ["report"] else _evaluate(arguments)
+        if arguments and arguments[0] in commands:
+            return commands[arguments[0]](arguments[1:])
+        return _evaluate(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,14 +65,26 @@ def _layers(text: str) -> tuple[int, ...] | None:
     return None if text == "all" else tuple(_layer(part.strip()) for part in text.split(","))
 
 
-def _evaluate(arguments: list[str]) -> int:
-    from eval.suites import SUITES, TARGETS
-
-    parser = argparse.ArgumentParser(
-        "python -m eval", description="Zero-shot scores of an encoder; see also `report`, `align` and `export`."
-    )
+def _parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """With the options that evaluation and alignment share."""
+    parser = argparse.ArgumentParser(f"python -m eval{command}", description=description)
     add = parser.add_argument
     add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
+    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
+    add("--examples", type=_positive, metavar="N", help=f"only the first N {examples} of each language")
+    add(
+        "--micro-tokens", type=_positive, default=16384, metavar="N",
+        help="tokens of a forward pass (default: 16384; CPU: 2048)",
+    )  # fmt: skip
+    return parser
+
+
+def _evaluate(arguments: list[str]) -> int:
+    from eval.suites import LANGUAGES, SUITES, TARGETS
+
+    description = "Zero-shot scores of an encoder; see also `report`, `align` and `export`."
+    parser = _parser("", description, "rows")
+    add = parser.add_argument
     add(
         "--suite", required=True, metavar="NAME[,NAME...]",
         help=f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})",
@@ -84,53 +95,35 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
-    add(
-        "--pooling",
-        choices=("mean", "mean_no_special", "cls"),
-        default="mean",
-        help="default: mean, <s> and </s> included",
-    )
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
-    add("--examples", type=_positive, metavar="N", help="only the first N rows of each language")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
     add(
-        "--num-gpus", "--num_gpus", type=_positive, metavar="N",
+        "--num-gpus", "--num_gpus", type=_positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
         help="GPUs, or CPU processes (default: all GPUs, else 1)",
     )  # fmt: skip
     add(
-        "--source", action="append", default=[], metavar="DIR",
+        "--source", action="append", default=[], dest="sources", metavar="DIR",
         help="where target training data come from: `hub` or a folder (default: --data); repeat: where to look next",
     )  # fmt: skip
     add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="a config field of every target run: steps=5")
-    _micro_tokens(parser)
-    options = parser.parse_args(arguments)
+    add(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",
+        help="a config field of every target run: steps=5",
+    )  # fmt: skip
+    given = vars(parser.parse_args(arguments))
+    encoders, name, data, out = (given.pop(key) for key in ("encoder", "suite", "data", "out"))
 
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import submission
     from eval.driver import suite
     from eval.driver.options import Options
-    from eval.suites import LANGUAGES
 
-    given = {} if options.num_gpus is None else {"processes": options.num_gpus}
-    settings = Options(
-        layer=options.layer,
-        pooling=options.pooling,
-        centre=options.centre,
-        examples=options.examples,
-        micro_tokens=options.micro_tokens,
-        direct=options.direct,
-        overrides=tuple(options.set),
-        prepared=options.prepared,
-        sources=tuple(options.source),
-        **given,
-    )
-    results = suite.run(options.encoder, options.suite, options.data or ["hub"], options.out, settings)
+    results = suite.run(encoders, name, data or ["hub"], out, Options(**given))
     scores = [one for one, _ in results]
 
     from eval import report
 
-    reports = report.write(scores, options.out or results[-1][1])
+    reports = report.write(scores, out or results[-1][1])
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)
@@ -141,40 +134,29 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
-def _micro_tokens(parser: argparse.ArgumentParser) -> None:
-    text = "tokens of a forward pass (default: 16384; CPU: 2048)"
-    parser.add_argument("--micro-tokens", type=_positive, default=16384, metavar="N", help=text)
-
-
 def _align(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m eval align", description="How an encoder aligns languages, by layer: scores of translation pairs."
-    )
+    description = "How an encoder aligns languages, by layer: scores of translation pairs."
+    parser = _parser(" align", description, "pairs")
     add = parser.add_argument
-    add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
     add("--data", default="hub", metavar="DIR", help="folder with Tatoeba's pairs, or `hub` (default)")
     add(
-        "--languages", nargs="+", metavar="CODE",
+        "--languages", nargs="+", metavar="CODE", default=[],
         help="default: all that the folder holds; from the Hub XTREME's 36",
     )  # fmt: skip
     add("--layers", type=_layers, metavar="all|N[,N...]", help="0: the embeddings (default: all)")
-    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
-    add("--examples", type=_positive, metavar="N", help="only the first N pairs of each language")
     add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
-    _micro_tokens(parser)
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
-    options = parser.parse_args(arguments)
+    given = vars(parser.parse_args(arguments))
+    encoders, data, out = (given.pop(key) for key in ("encoder", "data", "out"))
+    codes = (code for text in given.pop("languages") for code in text.split(",") if code)
 
     from eval.alignment import run as align_run
-    from eval.alignment import tables as align_report
+    from eval.report import alignment_tables
 
-    languages = tuple(dict.fromkeys(code for text in options.languages or () for code in text.split(",") if code))
-    settings = align_run.Options(
-        options.layers, languages or None, options.pooling, options.examples, options.seed, options.micro_tokens
-    )
-    result, folder = align_run.run(options.encoder, options.data, options.out, settings)
-    pictures = align_report.heat_maps(result, folder)
-    print(align_report.table(result))
+    options = align_run.Options(languages=tuple(dict.fromkeys(codes)), **given)
+    result, folder = align_run.run(encoders, data, out, options)
+    pictures = alignment_tables.heat_maps(result, folder)
+    print(alignment_tables.table(result))
     for path in [folder / "align.json", *pictures]:
         print(path)
     return 0

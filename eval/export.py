@@ -5,7 +5,7 @@ TokenClassification, MultipleChoice, MaskedLM; for other families of the encoder
 copied, not changed: the folder gives the logits that the trainer's head gives.
 """
 
-import shutil
+import tempfile
 from pathlib import Path
 
 import torch
@@ -26,7 +26,7 @@ def export(encoder: str, task: str, out: Path) -> str:
     Raises `InputError` if the encoder or the task's head is not there, or `out` holds something already.
     """
     subject = Subject(encoder, torch.device("cpu"))
-    head = subject.head((task,))
+    head = subject.heads.get(task)
     if head is None:
         known = ", ".join(sorted(subject.heads)) or "none"
         raise InputError(f"--task {task}: no such head beside {subject.folder} (there: {known})")
@@ -35,22 +35,19 @@ def export(encoder: str, task: str, out: Path) -> str:
     with loading(f"--encoder {encoder}: the model with its head"):
         model = assemble(subject, head)
     subject.tokenizer.model_max_length = head.max_length
-    writing = out.with_name(f".writing-{out.name}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(writing, ignore_errors=True)
-        model.save_pretrained(writing)
-        subject.tokenizer.save_pretrained(writing)
-        if out.exists():
-            out.rmdir()
-        writing.rename(out)
-    except BaseException as error:
-        shutil.rmtree(writing, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
-        if isinstance(error, UnicodeError):
-            raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
-        raise
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+            writing = Path(folder) / out.name
+            model.save_pretrained(writing)
+            subject.tokenizer.save_pretrained(writing)
+            if out.exists():
+                out.rmdir()
+            writing.rename(out)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
+    except UnicodeError as error:
+        raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
     return type(model).__name__
 
 

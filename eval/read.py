@@ -76,33 +76,28 @@ def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
         raise NotThere(f"{error}; or give --data DIR with {testset.layout}") from None
 
 
-class _Rows:
-    """The rows of one target's copies, as they are in the files; a file that holds several languages is read once."""
+def _rows(copy: Copy, code: str, folder: Folder | None, whole: dict[tuple[Path, ...], Rows]) -> Rows:
+    """The rows of a copy, as they are in its files; `whole` keeps files that hold several languages."""
+    rows: Rows = []
+    for part in copy.parts:
+        if part.select is None:
+            rows += part.read()
+            continue
+        if part.files not in whole:
+            whole[part.files] = list(part.read())
+        rows += [row for row in whole[part.files] if part.select(row[1])]
+    if isinstance(copy.source, Files) and copy.source.beside and folder is not None:
+        from eval.retrieval import bitext
 
-    def __init__(self, folder: Folder | None) -> None:
-        self.folder = folder
-        self._read: dict[tuple[Path, ...], Rows] = {}
+        return bitext.aligned(folder, code, copy, rows)
+    return rows
 
-    def of(self, copy: Copy, code: str) -> Rows:
-        rows: Rows = []
-        for part in copy.parts:
-            if part.select is None:
-                rows += part.read()
-                continue
-            if part.files not in self._read:
-                self._read[part.files] = list(part.read())
-            rows += [row for row in self._read[part.files] if part.select(row[1])]
-        if isinstance(copy.source, Files) and copy.source.beside and self.folder is not None:
-            from eval.retrieval import bitext
 
-            return bitext.aligned(self.folder, code, copy, rows)
-        return rows
-
-    def sums(self, copy: Copy) -> dict[str, str]:
-        """sha256 of each file of a copy by its path below the folder or in the repository."""
-        if self.folder is not None:
-            return self.folder.sums([file for part in copy.parts for file in part.files])
-        return {part.name: file_sha256(file) for part in copy.parts for file in part.files}
+def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
+    """sha256 of each file of a copy by its path below the folder or in the repository."""
+    if folder is not None:
+        return folder.sums([file for part in copy.parts for file in part.files])
+    return {part.name: file_sha256(file) for part in copy.parts for file in part.files}
 
 
 # split -> language -> a copy with its rows
@@ -111,13 +106,14 @@ Usable = dict[str, dict[str, tuple[Copy, Rows]]]
 
 def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
     """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
-    reader = _Rows(place if isinstance(place, Folder) else None)
+    folder = place if isinstance(place, Folder) else None
+    whole: dict[tuple[Path, ...], Rows] = {}
     notes: list[str] = []
     found: dict[object, Usable] = {}
     withheld: list[Copy] = []
     for split, code in product(splits, codes):
         for copy in _located(testset, split, code, place, notes):
-            rows = reader.of(copy, code)
+            rows = _rows(copy, code, folder, whole)
             if not rows and copy.source.select is not None:  # of other languages only
                 continue
             # The repositories of a target are one form: each has languages of its own.
@@ -140,7 +136,7 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
     split = max(best, key=lambda split: len(best[split]))
     chosen = best[split]
-    loaded = Loaded(split, {}, {code: reader.sums(copy) for code, (copy, _) in chosen.items()})
+    loaded = Loaded(split, {}, {code: _sums(copy, folder) for code, (copy, _) in chosen.items()})
     loaded.dev = () if split in tests else tuple(chosen)
     for code, (copy, rows) in chosen.items():
         loaded.rows[code] = _examples(testset, copy, rows, loaded.notes)

@@ -29,22 +29,6 @@ class Translation:
 
 
 @dataclass(frozen=True, slots=True)
-class Corpora:
-    """BUCC: two corpora, among whose sentences the translations are to be found.
-
-    Ids and texts in file order; `gold` holds (id of the other language's sentence, id of the English one). `split` is
-    "validation" (the official sample, on which XTREME sets the threshold) or "test" (the official training set).
-    """
-
-    split: str
-    other_ids: tuple[str, ...]
-    other: tuple[str, ...]
-    english_ids: tuple[str, ...]
-    english: tuple[str, ...]
-    gold: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Corpus:
     """One side of BUCC: `ids[i]` names `sentences[i]`."""
 
@@ -65,6 +49,26 @@ class Corpus:
         """
         counts = Counter(sentence.strip() for sentence in self.sentences)
         return np.array([counts[self.sentences[index].strip()] == 1 for index in self.distinct()], dtype=bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpora:
+    """BUCC: two corpora, among whose sentences the translations are to be found.
+
+    Ids and texts in file order; `gold` holds (id of the other language's sentence, id of the English one). `split` is
+    "validation" (the official sample, on which XTREME sets the threshold) or "test" (the official training set).
+    """
+
+    split: str
+    other_ids: tuple[str, ...]
+    other: tuple[str, ...]
+    english_ids: tuple[str, ...]
+    english: tuple[str, ...]
+    gold: tuple[tuple[str, str], ...]
+
+    def sides(self) -> dict[str, Corpus]:
+        """The other language's sentences ("xx") and the English ones ("en")."""
+        return {"xx": Corpus(self.other_ids, self.other), "en": Corpus(self.english_ids, self.english)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,10 +68,10 @@ def align(
     pairings = (true, wrong_partners(n, seed)) if n > 1 else (true,)
     plain, centred = (_Pairs(*sides, device) for sides in ((english, other), (centre(english), centre(other))))
     results: dict[str, list[float | None]] = {
-        "top1_en->xx": [_top1(plain.there, partner) for partner in pairings],
-        "top1_xx->en": [_top1(plain.back, _inverse(partner)) for partner in pairings],
-        "centred_en->xx": [_top1(centred.there, partner) for partner in pairings],
-        "centred_xx->en": [_top1(centred.back, _inverse(partner)) for partner in pairings],
+        "top1_en->xx": [_top1(plain.forward, partner) for partner in pairings],
+        "top1_xx->en": [_top1(plain.backward, _inverse(partner)) for partner in pairings],
+        "centred_en->xx": [_top1(centred.forward, partner) for partner in pairings],
+        "centred_xx->en": [_top1(centred.backward, _inverse(partner)) for partner in pairings],
         "margin": [plain.margin(partner) for partner in pairings],
         "cka": debiased_cka(english, other, pairings, device),
         "anc": [anc(english, other[partner]) for partner in pairings],
@@ -124,33 +124,30 @@ def anc(x: np.ndarray, y: np.ndarray) -> float:
 class _Pairs:
     """Aligned sentences by cosine: unit vectors float64 [n, H], and each one's nearest in the other language."""
 
-    there: Neighbours
-    back: Neighbours
-
     def __init__(self, english: np.ndarray, other: np.ndarray, device: torch.device | str) -> None:
         self.x, self.y = (
             F.normalize(torch.from_numpy(side.astype(np.float64)).to(device), dim=1) for side in (english, other)
         )
         self.k = min(NEIGHBOURS, len(english))
         left, right = english.astype(np.float32), other.astype(np.float32)
-        self.there, self.back = top_k_both(left, right, self.k, cosine=True, device=device)
+        self.forward, self.backward = top_k_both(left, right, self.k, cosine=True, device=device)
 
     def margin(self, partner: np.ndarray) -> float:
         # The search's own cosines are float32, whose rounding depends on the order of the sentences.
         near = [
-            np.mean([_cosines(own, other[torch.from_numpy(place).to(own.device)]) for place in places.T], axis=0)
-            for own, other, (_, places) in ((self.x, self.y, self.there), (self.y, self.x, self.back))
+            np.mean([_cosines(own, other[torch.from_numpy(index).to(own.device)]) for index in indices.T], axis=0)
+            for own, other, (_, indices) in ((self.x, self.y, self.forward), (self.y, self.x, self.backward))
         ]
         with np.errstate(divide="ignore", invalid="ignore"):
             cosines = _cosines(self.x, self.y[torch.from_numpy(partner).to(self.y.device)])
             return float((cosines / ((near[0] + near[1][partner]) / 2)).mean())
 
     def mexa(self, partner: np.ndarray) -> float:
-        there, back = (
-            (places[:, 0] == wanted) & ((scores[:, 0] > scores[:, 1]) if self.k > 1 else True)
-            for (scores, places), wanted in ((self.there, partner), (self.back, _inverse(partner)))
+        forward, backward = (
+            (indices[:, 0] == wanted) & ((scores[:, 0] > scores[:, 1]) if self.k > 1 else True)
+            for (scores, indices), wanted in ((self.forward, partner), (self.backward, _inverse(partner)))
         )
-        return 100 * float((there & back[partner]).mean())
+        return 100 * float((forward & backward[partner]).mean())
 
     def rank_distances(self, pairings: tuple[np.ndarray, ...]) -> list[float | None]:
         partners = [torch.from_numpy(np.stack([p, _inverse(p)])).to(self.x.device) for p in pairings]

@@ -10,6 +10,7 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,10 @@ VERSION = 1  # of the scores: change it with anything that changes one
 
 @dataclass(frozen=True)
 class Options:
-    """layers, languages None: all there are; examples None: all pairs, else the first so many of each language."""
+    """layers None, languages (): all there are; examples None: all pairs, else the first so many of each language."""
 
     layers: tuple[int, ...] | None = None
-    languages: tuple[str, ...] | None = None
+    languages: tuple[str, ...] = ()
     pooling: str = "mean"
     examples: int | None = None
     seed: int = 0
@@ -107,32 +108,26 @@ def _one(
 ) -> dict[str, Any]:
     languages: dict[str, Any] = {}
     truncated: Counter[str] = Counter()
-    known: tuple[list[str], np.ndarray] = ([], np.empty(0))  # the English side, which may be the same for all languages
+
+    def embedded(texts: list[str]) -> np.ndarray:
+        return embed_layers(
+            subject.encoder, subject.tokenizer, texts, layers, bar.update,
+            pooling=options.pooling, micro_tokens=options.micro_tokens, truncated=truncated,
+        )  # fmt: skip
+
+    english: list[str] = []
+    english_vectors = np.empty((0, 0, 0))
     for code, rows in loaded.rows.items():
         bar.set_postfix_str(code)
-        sides = []
-        for texts in ([pair.english for pair in rows], [pair.other for pair in rows]):
-            if texts == known[0]:
-                sides.append(known[1])
-                bar.update(len(texts))
-                continue
-            sides.append(
-                embed_layers(
-                    subject.encoder, subject.tokenizer, texts,
-                    layers=layers, pooling=options.pooling, micro_tokens=options.micro_tokens,
-                    truncated=truncated, progress=bar.update,
-                )
-            )  # fmt: skip
-            if len(sides) == 1:
-                known = (texts, sides[0])
-        scores = {
-            str(layer): {
-                name: dataclasses.asdict(value)
-                for name, value in align.align(english, other, options.seed, options.device).items()
-            }
-            for layer, english, other in zip(layers, *sides, strict=True)
-        }
-        languages[code] = {"n": len(rows), "layers": scores}
+        if (texts := [pair.english for pair in rows]) == english:  # as in the language before
+            bar.update(len(texts))
+        else:
+            english, english_vectors = texts, embedded(texts)
+        other_vectors = embedded([pair.other for pair in rows])
+        languages[code] = {"n": len(rows), "layers": {}}
+        for number, layer in enumerate(layers):
+            scores = align.align(english_vectors[number], other_vectors[number], options.seed, options.device)
+            languages[code]["layers"][str(layer)] = {name: dataclasses.asdict(v) for name, v in scores.items()}
     return {
         "encoder": subject.spec,
         "name": subject.name,
@@ -154,11 +149,6 @@ def means(languages: dict[str, Any], layers: list[int]) -> dict[str, Any]:
         result[str(layer)] = {}
         for name in align.SCORES:
             cells = [one["layers"][str(layer)][f"{name}@{one['n']}"] for one in languages.values()]
-            result[str(layer)][f"{name}@{n}"] = {
-                key: _mean([cell[key] for cell in cells if cell[key] is not None]) for key in ("score", "random")
-            }
+            defined = {key: [c[key] for c in cells if c[key] is not None] for key in ("score", "random")}
+            result[str(layer)][f"{name}@{n}"] = {key: fmean(v) if v else None for key, v in defined.items()}
     return result
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None

@@ -1,12 +1,9 @@
 """The options of an evaluation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-
-from common.errors import InputError
 
 FIXED = ("name", "output", "data", "encoder")  # fields of the config of a target run that the driver sets
 
@@ -17,7 +14,7 @@ class Options:
 
     layer None: `default_layer`; examples None: all rows, else the first ones of each language; direct: predict with
     the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
-    prepared training data; sources: of training data ("hub" or folders, first match wins), (): those of the test data;
+    prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
     processes: GPUs, or CPU processes.
     """
 
@@ -27,16 +24,8 @@ class Options:
     examples: int | None = None
     micro_tokens: int = 16384
     direct: bool = False
-    overrides: tuple[str, ...] = ()
+    overrides: list[str] = field(default_factory=list)
     prepared: Path = Path("data")
-    sources: tuple[str, ...] = ()
+    sources: list[str] = field(default_factory=list)
     processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def check_overrides(overrides: Sequence[str]) -> None:
-    """`InputError` for a `--set` of a field that the driver sets."""
-    for override in overrides:
-        field = override.partition("=")[0].partition(".")[0]
-        if field in FIXED:
-            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")

@@ -50,7 +50,7 @@ class TargetRun:
     @property
     def size(self) -> int:
         """Texts to embed or examples to predict."""
-        return artifacts.size(self.loaded, self.head is not None)
+        return sum(len(artifact.items) for artifact in artifacts.list_artifacts(self.loaded, self.head is not None))
 
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run."""

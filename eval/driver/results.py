@@ -1,10 +1,14 @@
 """scores.json: reading earlier results, writing, and a lock that admits one driver per folder."""
 
 import json
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from common import files
 from common.errors import InputError
@@ -28,37 +32,37 @@ def locked(folder: Path) -> AbstractContextManager[Any]:
 
 def begin(
     subject: Subject, suite: str, folder: Path, targets: Sequence[Target], wanted: Mapping[str, str]
-) -> tuple[dict[str, Any], str | None]:
-    """(the scores so far, a note for the user or None).
+) -> dict[str, Any]:
+    """The scores so far.
 
     Results of an earlier run with the same weights are kept, except those of `targets` whose fingerprint is not the
-    `wanted` one: a table shows what was requested or reports it as missing.
+    `wanted` one: a table shows what was requested or reports it as missing. Those of other weights are replaced, which
+    is printed, and their submission is removed.
     """
-    result: dict[str, Any] = {
+    kept: dict[str, Any] = {}
+    path = folder / NAME
+    if path.is_file():
+        asked = {target.name for target in targets}
+        try:
+            old = json.loads(path.read_text(encoding="utf-8"))
+            replaced = f"from other weights ({old['encoder']})" if old["fingerprint"] != subject.fingerprint else ""
+            for name, one in old["targets"].items():
+                if not replaced and (name not in asked or one["fingerprint"] == wanted.get(name)):
+                    kept[name] = one
+        except (ValueError, KeyError, TypeError, AttributeError):
+            kept, replaced = {}, "not readable as scores"
+        if replaced:
+            tqdm.write(f"{path}: {replaced}; replaced", file=sys.stderr)
+            shutil.rmtree(folder / "submission", ignore_errors=True)
+    return {
         "encoder": subject.spec,
         "name": subject.name,
         "fingerprint": subject.fingerprint,
         "suite": suite,
-        "targets": {},
+        "targets": kept,
         "average": {},
         "not_run": {},
     }
-    path = folder / NAME
-    if not path.is_file():
-        return result, None
-    asked = {target.name for target in targets}
-    try:
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if old["fingerprint"] != subject.fingerprint:
-            return result, f"{path}: from other weights ({old['encoder']}); replaced"
-        result["targets"] = {
-            name: one
-            for name, one in old["targets"].items()
-            if name not in asked or one["fingerprint"] == wanted.get(name)
-        }
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return result, f"{path}: not readable as scores; replaced"
-    return result, None
 
 
 def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> str | None:

@@ -9,23 +9,24 @@ target; a finished one is reused when encoder, training, protocol and data are t
 """
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from common import files
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
 from eval.driver import results
-from eval.driver.options import Options, check_overrides
+from eval.driver.options import FIXED, Options
 from eval.driver.plan import TargetRun, check_head, digest, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
@@ -41,14 +42,17 @@ def run(
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder of their scores.json) of every encoder; `out` is that folder for a single encoder.
 
-    `data`: "hub" or folders, as `eval/sources.py` reads them; a target's test data come from the first that has them.
+    `data`: "hub" or folders, as `eval/suites.py` parses them; a target's test data come from the first that has them.
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
     name, targets = resolve_suite(suite)
     sources = [parse_data(text) for text in data]
-    training_sources = options.sources or tuple(shared_places(sources))
-    options = replace(options, sources=training_sources, prepared=options.prepared.resolve())
-    check_overrides(options.overrides)
+    options = dataclasses.replace(
+        options, sources=options.sources or shared_places(sources), prepared=options.prepared.resolve()
+    )
+    for override in options.overrides:
+        if (field := override.partition("=")[0].partition(".")[0]) in FIXED:
+            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     evaluated = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
@@ -69,7 +73,8 @@ def run(
             locks.enter_context(results.locked(folder))
         scored = []
         for encoder, folder, (runs, not_run) in zip(evaluated, folders, plans, strict=True):
-            result = _begin(encoder, name, folder, targets, runs)
+            wanted = {run.target.name: run.fingerprint for run in runs}
+            result = results.begin(encoder, name, folder, targets, wanted)
             result["not_run"] = {**not_run, **_prepare([run for run in runs if not run.finished(result)])}
             scored.append(([run for run in runs if run.target.name not in result["not_run"]], result, folder))
         _require_some(name, [(runs, result["not_run"]) for runs, result, _ in scored])
@@ -82,16 +87,6 @@ def _require_some(suite: str, plans: Sequence[tuple[list[TargetRun], dict[str, s
     if not any(runs for runs, _ in plans):
         reasons = {f"{target}: {why}" for _, not_run in plans for target, why in not_run.items()}
         raise InputError(f"--suite {suite}: nothing to run: {'; '.join(sorted(reasons))}")
-
-
-def _begin(
-    encoder: Subject, suite: str, folder: Path, targets: Sequence[Target], runs: Sequence[TargetRun]
-) -> dict[str, Any]:
-    result, note = results.begin(encoder, suite, folder, targets, {run.target.name: run.fingerprint for run in runs})
-    if note:
-        _print(note)
-        shutil.rmtree(folder / "submission", ignore_errors=True)  # of other weights
-    return result
 
 
 def _prepare(runs: Sequence[TargetRun]) -> dict[str, str]:
@@ -201,11 +196,11 @@ def _compute(job: Job, run: TargetRun, encoder: Subject, options: Options, bar: 
     if options.processes == 1:
         artifacts.compute(job, run.loaded, encoder, progress=bar.update)
         return
-    from eval.driver import subprocesses, worker
+    from eval.driver import subprocesses
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "job.json"
-        path.write_text(worker.as_json(job), encoding="utf-8")
+        files.write_json(path, dataclasses.asdict(job))
         before = bar.n
 
         def watch() -> None:

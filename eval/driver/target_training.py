@@ -75,13 +75,13 @@ class Stage:
 
     def request(self) -> dict[str, Any]:
         """What the run depends on, except the training data."""
-        written = configs.load(self.config, list(self.options.overrides)).model_dump(mode="json")
+        written = configs.load(self.config, self.options.overrides).model_dump(mode="json")
         config = {key: value for key, value in written.items() if key not in _IRRELEVANT}
         config["tasks"] = [{k: v for k, v in entry.items() if k != "head"} for entry in written["tasks"]]
         return {"start": self.fingerprint, "config": config}
 
     def tasks(self) -> list[str]:
-        return [task.name for task in load(self.config, list(self.options.overrides))[1]]
+        return [task.name for task in load(self.config, self.options.overrides)[1]]
 
     @property
     def done(self) -> bool:
@@ -109,7 +109,7 @@ class Stage:
         """Notes on data that come from another than the first source."""
         first, *others = self.options.sources
         found = []
-        for task in load(self.config, list(self.options.overrides))[1] if others else ():
+        for task in load(self.config, self.options.overrides)[1] if others else ():
             for name in task.datasets:
                 source = first if task.train else next((s for s in self.options.sources if _has(s, name)), first)
                 if source != first:
@@ -185,7 +185,7 @@ class Stage:
             "optimizer": run["optimizer"],
             "max_length": run["max_length"],
             "seed": run["seed"],
-            "overrides": list(self.options.overrides),
+            "overrides": self.options.overrides,
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,
@@ -211,7 +211,7 @@ def chain(names: Sequence[str], subject: Subject, base: Path, options: Options) 
     for name in names:
         if stages:
             before = stages[-1]
-            (old,), (new,) = before.tasks(), load(f"targets/{name}", list(options.overrides))[1]
+            (old,), (new,) = before.tasks(), load(f"targets/{name}", options.overrides)[1]
             encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
             fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
         stages.append(Stage(name, (base / name).resolve(), encoder, head, options, first, fingerprint))

@@ -7,7 +7,6 @@ sums for its progress bar. Before the first barrier the processes agree that all
 if one fails later, the launcher ends the others. They exit when the driver is gone.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -51,8 +50,7 @@ class Progress:
 
 
 def main(path: str) -> int:
-    values = json.loads(Path(path).read_text(encoding="utf-8"))
-    job = Job(**{**values, "languages": tuple(values["languages"])})
+    job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
     try:
         _work(job, state, Path(f"{path}.done{state.process_index}"))
@@ -92,10 +90,6 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
         shard=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
     )  # fmt: skip
     progress.write()
-
-
-def as_json(job: Job) -> str:
-    return json.dumps(dataclasses.asdict(job))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Vectors and predictions of one target with one encoder, in pieces that are kept and shared between processes.
+"""Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
     compute(job, loaded, subject, shard=(0, 1), ...)        # what job.folder lacks
 
-A piece is a list of texts to embed (`NAME.npy`, float32 [texts, H]) or of examples to predict (`NAME.json`). Finished
-pieces are reused, so an interrupted target resumes at the language it had reached. Several processes share every piece:
-each writes its part, and rank 0 joins them. Unfinished pieces of a killed attempt are overwritten.
+An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
+examples (`NAME.json`). Finished ones are reused, so an interrupted target resumes at the language it had reached.
+Several processes share every artifact: each writes its part, and rank 0 joins them. Unfinished ones of a killed attempt
+are overwritten.
 """
 
 import json
@@ -18,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from common import files
 from common.errors import InputError
 from eval.inference.encoder import Subject
 from eval.inference.predict import Shard, predict
-from eval.rows import Corpora, Corpus, Data, Loaded
+from eval.rows import Corpora, Data, Loaded
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 
@@ -33,7 +35,7 @@ class Job:
     """One target for one encoder, JSON-serialisable for other processes.
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
-    languages: of the test data; folder: of the pieces, one for every way of computing them; query_length,
+    languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
     passage_length: maximum tokens of texts to embed.
     """
 
@@ -41,7 +43,7 @@ class Job:
     encoder: str
     head: str | None
     data: Data
-    languages: tuple[str, ...]
+    languages: Sequence[str]
     examples: int | None
     layer: int | None
     pooling: str
@@ -52,60 +54,48 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Texts to embed with at most `length` tokens each, or examples to predict (`texts` None)."""
+class Artifact:
+    """What it is computed from: texts to embed with at most `length` tokens each, or examples (`length` None)."""
 
     name: str
-    texts: Sequence[str] | None
-    examples: Sequence[Any]
-    length: int = 0
+    items: Sequence[Any]
+    length: int | None
 
-    @property
-    def size(self) -> int:
-        return len(self.examples if self.texts is None else self.texts)
+    def file(self, folder: Path) -> Path:
+        """Where the finished artifact lies."""
+        return folder / f"{self.name}.{'json' if self.length is None else 'npy'}"
 
 
-def pieces(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Piece]:
-    """All pieces of a target in order of computation; `by_head`: predictions instead of vectors."""
-    found: list[Piece] = []
+def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Artifact]:
+    """All artifacts of a target, in order of computation; `by_head`: predictions instead of vectors."""
     if loaded.pool:
-        found.append(Piece("pool", [c.text for c in loaded.pool], (), passage_length))
+        queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
+        return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
+    if by_head:
+        return [Artifact(code, rows, None) for code, rows in loaded.rows.items()]
+    found: list[Artifact] = []
     for code, rows in loaded.rows.items():
-        if by_head and not loaded.pool:
-            found.append(Piece(code, None, rows))
-        elif loaded.pool:
-            found.append(Piece(code, [query.text for query in rows], (), query_length))
-        elif isinstance(rows[0], Corpora):
+        if isinstance(rows[0], Corpora):
             for corpora in rows:
-                for side, ids, sentences in (
-                    ("xx", corpora.other_ids, corpora.other),
-                    ("en", corpora.english_ids, corpora.english),
-                ):
-                    distinct = [sentences[index] for index in Corpus(ids, sentences).distinct()]
-                    found.append(Piece(f"{code}.{corpora.split}.{side}", distinct, (), query_length))
+                for side, corpus in corpora.sides().items():
+                    distinct = [corpus.sentences[index] for index in corpus.distinct()]
+                    found.append(Artifact(f"{code}.{corpora.split}.{side}", distinct, query_length))
         else:
-            found.append(Piece(f"{code}.en", [row.english for row in rows], (), query_length))
-            found.append(Piece(f"{code}.xx", [row.other for row in rows], (), query_length))
+            found.append(Artifact(f"{code}.en", [row.english for row in rows], query_length))
+            found.append(Artifact(f"{code}.xx", [row.other for row in rows], query_length))
     return found
 
 
-def size(loaded: Loaded, by_head: bool) -> int:
-    """Number of texts to embed or examples to predict."""
-    return sum(piece.size for piece in pieces(loaded, by_head))
-
-
-def of_job(job: Job, loaded: Loaded) -> list[Piece]:
-    """`pieces` with the settings of a job."""
-    return pieces(loaded, job.head is not None, job.query_length, job.passage_length)
+def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
+    """`list_artifacts` with the settings of a job."""
+    return list_artifacts(loaded, job.head is not None, job.query_length, job.passage_length)
 
 
 def limit(loaded: Loaded, examples: int | None) -> None:
     """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    if examples is None:
-        return
-    loaded.rows = {
-        code: rows if isinstance(rows[0], Corpora) else rows[:examples] for code, rows in loaded.rows.items()
-    }
+    for code, rows in loaded.rows.items():
+        if not isinstance(rows[0], Corpora):
+            loaded.rows[code] = rows[:examples]
 
 
 def compute(
@@ -117,95 +107,91 @@ def compute(
     wait: Callable[[], Any] = lambda: None,
     progress: Callable[[int], Any] = lambda n: None,
 ) -> None:
-    """Computes this shard of the pieces that `job.folder` lacks; `wait` is a barrier of all processes."""
+    """Computes this shard of the artifacts that `job.folder` lacks; `wait` is a barrier of all processes."""
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     every = of_job(job, loaded)
-    missing = [piece for piece in every if not finished(folder, piece)]
+    missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
     if shard[0] == 0:
-        progress(sum(piece.size for piece in every) - sum(piece.size for piece in missing))
+        progress(sum(len(artifact.items) for artifact in every if artifact not in missing))
     wait()  # all have listed the folder before rank 0 changes it
-    for piece in missing:
+    for artifact in missing:
         truncated: Counter[str] = Counter()
         try:
-            if piece.texts is None:
-                _predict(job, piece, subject, folder, shard, truncated, progress)
+            if artifact.length is None:
+                _predict(job, artifact, subject, folder, shard, truncated, progress)
             else:
-                _embed(job, piece, subject, folder, shard, wait, truncated, progress)
+                _embed(job, artifact, subject, folder, shard, wait, truncated, progress)
         except (RuntimeError, MemoryError) as error:
             if not memory_estimate.ran_out(error):
                 raise
             advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
-            raise InputError(f"{job.target}, {piece.name}: out of memory: {advice}") from None
+            raise InputError(f"{job.target}, {artifact.name}: out of memory: {advice}") from None
         wait()
         if shard[0] == 0:
-            _join(folder, piece, shard[1], truncated)
+            _join(folder, artifact, shard[1], truncated)
         wait()
 
 
 def ready(job: Job, subject: Subject) -> None:
     """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
     _ = subject.tokenizer, subject.encoder
-    if job.head is not None and subject.head((job.head,)) is None:
+    if job.head is not None and job.head not in subject.heads:
         raise InputError(f"{subject.folder}: no head of {job.head} beside it")
 
 
-def finished(folder: Path, piece: Piece) -> bool:
-    return (folder / f"{piece.name}{'.json' if piece.texts is None else '.npy'}").is_file()
-
-
 def vectors(job: Job, name: str) -> np.ndarray:
-    """The finished vectors of a piece, float32 [texts, H], memory-mapped copy-on-write."""
+    """The finished vectors of an artifact, float32 [texts, H], memory-mapped copy-on-write."""
     found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
     return found
 
 
 def predictions(job: Job, name: str) -> list[Any]:
-    """The finished predictions of a piece, in order of its examples."""
+    """The finished predictions of an artifact, in order of its examples."""
     found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
-    """Number of truncated texts by reason, over all pieces."""
+    """Number of truncated texts by reason, over all artifacts."""
     total: Counter[str] = Counter()
-    for piece in of_job(job, loaded):
-        total.update(json.loads((Path(job.folder) / f"{piece.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+    for artifact in of_job(job, loaded):
+        total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 
 
 def _predict(
-    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
+    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
 ) -> None:
-    ready(job, subject)
     head = subject.heads[str(job.head)]
     found = predict(
-        subject.encoder, subject.tokenizer, head, piece.examples,
+        subject.encoder, subject.tokenizer, head, artifact.items,
         shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
     )  # fmt: skip
-    part = folder / f"{piece.name}.part{shard[0]}"
+    part = folder / f"{artifact.name}.part{shard[0]}"
     part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
 
 
 def _embed(
-    job: Job, piece: Piece, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
+    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
 ) -> None:
-    from eval.inference.embed import embed_parts
+    from eval.inference.embed import embed_batches
 
-    assert piece.texts is not None
-    part = folder / f"{piece.name}.part"
+    assert artifact.length is not None
+    part = folder / f"{artifact.name}.part"
     if shard[0] == 0:
-        shape = (len(piece.texts), subject.config.hidden_size)
+        shape = (len(artifact.items), subject.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
-    for indices, some in embed_parts(
-        subject.encoder, subject.tokenizer, piece.texts,
-        layer=job.layer, pooling=job.pooling, max_length=piece.length, micro_tokens=job.micro_tokens,
-        shard=shard, truncated=truncated,
+    layers = [subject.config.num_hidden_layers if job.layer is None else job.layer]
+    for indices, (pooled,) in embed_batches(
+        subject.encoder, subject.tokenizer, artifact.items, layers,
+        pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=shard,
+        truncated=truncated,
     ):  # fmt: skip
-        whole[indices] = some
+        whole[indices] = pooled
         progress(len(indices))
     whole.flush()
 
@@ -221,16 +207,13 @@ def _reserve(path: Path) -> None:
         raise InputError(f"{path.parent}: no room for {size / 1e9:.1f} GB of vectors ({error.strerror})") from None
 
 
-def _join(folder: Path, piece: Piece, processes: int, truncated: Counter[str]) -> None:
-    (folder / f"{piece.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
-    if piece.texts is not None:
-        (folder / f"{piece.name}.part").rename(folder / f"{piece.name}.npy")
+def _join(folder: Path, artifact: Artifact, processes: int, truncated: Counter[str]) -> None:
+    (folder / f"{artifact.name}.{TRUNCATED}").write_text(json.dumps(truncated), encoding="utf-8")
+    if artifact.length is not None:
+        (folder / f"{artifact.name}.part").rename(artifact.file(folder))
         return
-    parts = [folder / f"{piece.name}.part{number}" for number in range(processes)]
+    parts = [folder / f"{artifact.name}.part{number}" for number in range(processes)]
     found = dict(pair for part in parts for pair in json.loads(part.read_text(encoding="utf-8")))
-    assert sorted(found) == list(range(piece.size)), f"{piece.name}: {len(found)} of {piece.size} predictions"
-    whole = folder / f"{piece.name}.json.tmp"
-    whole.write_text(json.dumps([found[index] for index in range(piece.size)]), encoding="utf-8")
-    whole.rename(folder / f"{piece.name}.json")
+    files.write_text(artifact.file(folder), json.dumps([found[index] for index in range(len(artifact.items))]))
     for part in parts:
         part.unlink()

@@ -26,7 +26,6 @@ from mtl.model.encoder import encode_each
 from tasks.encoding import Encoding, encode_texts
 
 MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
-POOLINGS = ("mean", "mean_no_special", "cls", "pooler")
 
 
 def default_layer(depth: int) -> int:
@@ -35,88 +34,53 @@ def default_layer(depth: int) -> int:
 
 
 def embed(
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[str],
-    *,
-    layer: int,
-    pooling: str = "mean",
-    max_length: int = MAX_LENGTH,
-    micro_tokens: int = 16384,
-    shard: Shard = (0, 1),
-    truncated: Counter[str] | None = None,
-    progress: Callable[[int], Any] = lambda n: None,
+    encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], layer: int, **options: Any
 ) -> np.ndarray:
     """float32 [texts, H]: the pooled output of one layer; otherwise as `embed_layers`."""
-    return embed_layers(
-        encoder, tokenizer, texts,
-        layers=[layer], pooling=pooling, max_length=max_length, micro_tokens=micro_tokens,
-        shard=shard, truncated=truncated, progress=progress,
-    )[0]  # fmt: skip
+    return embed_layers(encoder, tokenizer, texts, [layer], **options)[0]
 
 
 def embed_layers(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
-    *,
     layers: Sequence[int],
-    pooling: str = "mean",
-    max_length: int = MAX_LENGTH,
-    micro_tokens: int = 16384,
-    shard: Shard = (0, 1),
-    truncated: Counter[str] | None = None,
     progress: Callable[[int], Any] = lambda n: None,
+    **options: Any,
 ) -> np.ndarray:
-    """float32 [layers, texts, H]: the pooled output of each of `layers` (0: the embeddings), in one pass.
+    """float32 [layers, texts, H]: the vectors of `embed_batches`, whose other options are taken as well.
 
-    Every text is a sequence. pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and
-    `</s>` (all, if there are none), `cls`: the `<s>` token, `pooler`: the encoder's pooler on `<s>`, as the dual
-    encoders of LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised.
-
-    The result takes layers * texts * H * 4 bytes: 102 MB for 25 layers of 1,000 texts, H = 1024; on the device only one
-    layer of one batch of `micro_tokens` is held. With a `shard` the rows of other processes are 0, so that processes
-    can be summed. `progress` is called with the number of texts done; longer texts are truncated and counted.
+    102 MB for 25 layers of 1,000 texts, H = 1024. With a `shard` the rows of other processes are 0, so that processes
+    can be summed. `progress` is called with the number of texts done.
     """
     vectors = np.zeros((len(layers), len(texts), encoder.config.hidden_size), dtype=np.float32)
-    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, shard, truncated):
-        vectors[:, rows] = some
-        progress(len(rows))
+    for indices, pooled in embed_batches(encoder, tokenizer, texts, layers, **options):
+        vectors[:, indices] = pooled
+        progress(len(indices))
     return vectors
 
 
-def embed_parts(
+@torch.inference_mode()
+def embed_batches(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
+    layers: Sequence[int],
     *,
-    layer: int | None,
     pooling: str = "mean",
     max_length: int = MAX_LENGTH,
     micro_tokens: int = 16384,
     shard: Shard = (0, 1),
     truncated: Counter[str] | None = None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices into `texts` int64 [n], vectors float32 [n, H]) of each batch of this shard; `layer` None: the last."""
-    layers = [encoder.config.num_hidden_layers if layer is None else layer]
-    for rows, some in _pooled(encoder, tokenizer, texts, layers, pooling, max_length, micro_tokens, shard, truncated):
-        yield rows, some[0]
+    """(indices into `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this shard.
 
-
-@torch.inference_mode()
-def _pooled(
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    texts: Sequence[str],
-    layers: Sequence[int],
-    pooling: str,
-    max_length: int,
-    micro_tokens: int,
-    shard: Shard,
-    truncated: Counter[str] | None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices into `texts` int64 [n], vectors float32 [layers, n, H]) of each batch of this shard."""
-    assert pooling in POOLINGS and len(layers) > 0, (pooling, layers)
+    layers: each once, 0 for the embeddings; all come from one forward pass, of which the device holds one layer of one
+    batch of `micro_tokens`. pooling: `mean` over all tokens, `mean_no_special` over those between `<s>` and `</s>`
+    (all, if there are none), `cls`: the `<s>` token, `pooler`: the encoder's pooler on `<s>`, as the dual encoders of
+    LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised. Longer texts than
+    `max_length` tokens are truncated, and counted in `truncated`.
+    """
     pooler: Any = getattr(encoder, "pooler", None)
     if pooling == "pooler" and pooler is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
@@ -124,9 +88,9 @@ def _pooled(
     rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
     special = special_of(tokenizer)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
-    for (group,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, shard):
-        batch = packed(encoder, partial(fetch, rows, ()), group, special)
-        vectors = np.empty((len(layers), len(group), encoder.config.hidden_size), dtype=np.float32)
+    for (indices,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, shard):
+        batch = packed(encoder, partial(fetch, rows, ()), indices, special)
+        vectors = np.empty((len(layers), len(indices), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
         # Only in the last block, so that a layer's vectors do not depend on which other layers are requested.
         last = first if max(layers) == encoder.config.num_hidden_layers else None
@@ -138,9 +102,8 @@ def _pooled(
             else:
                 read = hidden if last is not None and number == max(layers) else hidden[first]
                 pooled = read if pooling == "cls" else pooler(read[:, None])
-            rows_of_layer = [index for index, layer in enumerate(layers) if layer == number]
-            vectors[rows_of_layer] = pooled.float().cpu().numpy()
-        yield group, vectors
+            vectors[layers.index(number)] = pooled.float().cpu().numpy()
+        yield indices, vectors
 
 
 def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:

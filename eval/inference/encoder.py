@@ -107,10 +107,6 @@ class Subject:
             head.module.to(self.device)
         return heads
 
-    def head(self, tasks: tuple[str, ...]) -> LoadedHead | None:
-        """The head of the first of `tasks` that has one."""
-        return next((self.heads[task] for task in tasks if task in self.heads), None)
-
     def unload(self) -> None:
         """Frees the memory of model and heads; they are loaded again on the next access."""
         for name in ("encoder", "heads"):

@@ -31,15 +31,12 @@ def score_predictions(target: Target, job: Job, loaded: Loaded, names: Mapping[s
     for code, rows in loaded.rows.items():
         predicted: Any = predictions(job, code)
         submitted = predicted
-        if target.kind == "classify":
-            labels = labels_of(target)
-            predicted = submitted = [names[label] for label in predicted]
-            gold = [labels[row.label] for row in rows]
-            metrics = {"accuracy": score.accuracy(predicted, gold), "n": len(rows), "chance": score.majority(gold)}
-            if target.name != "xnli":
-                submitted = [labels.index(label) for label in predicted]
-        elif target.kind == "choice":
+        if target.kind in ("classify", "choice"):
             gold = [row.label for row in rows]
+            if target.kind == "classify":
+                labels = labels_of(target)
+                predicted = [labels.index(names[label]) for label in predicted]
+                submitted = [labels[label] for label in predicted] if target.name == "xnli" else predicted
             metrics = {"accuracy": score.accuracy(predicted, gold), "n": len(rows), "chance": score.majority(gold)}
         elif target.kind == "tag":
             from eval.metrics import tagging

@@ -5,45 +5,16 @@ weights. The scores are defined in `eval/alignment/measures.py`. Each depends on
 in its name there ("mexa@1000") and in the captions here.
 """
 
-import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
+from eval.report.alignment_tables import Measure, scores_of
 from eval.report.compare import Value, intervals
 from eval.report.load import Entry
 from eval.report.plots import Plot, heat
 from eval.report.tables import Table, head, row
-
-
-@dataclass(frozen=True)
-class Measure:
-    """names: the scores of align.json whose mean is shown. percent: colours begin at 0. low: lower is better."""
-
-    key: str
-    title: str
-    names: tuple[str, ...]
-    percent: bool = False
-    low: bool = False
-    places: int = 1
-
-
-MEASURES = (
-    Measure("top1", "top-1, mean of both directions, in percent", (f"top1_{TO_OTHER}", f"top1_{TO_ENGLISH}"), True),
-    Measure(
-        "centred", "top-1 with each language's mean taken off, in percent",
-        (f"centred_{TO_OTHER}", f"centred_{TO_ENGLISH}"), True,
-    ),
-    Measure("mexa", "MEXA, in percent", ("mexa",), True),
-    Measure("margin", "ratio margin", ("margin",), places=3),
-    Measure("cka", "linear CKA, debiased", ("cka",), places=3),
-    Measure("anc", "ANC, signed", ("anc",), places=3),
-    Measure("rank_distance", "rank distance, in places, lower is better", ("rank_distance",), low=True),
-)  # fmt: skip
 
 
 def aligned(entry: Entry) -> bool:
@@ -57,20 +28,15 @@ def _languages(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def _scores(entries: Sequence[Entry], measure: Measure, which: str = "score") -> pd.DataFrame:
-    """(layer, language) x (number of the entry, number of its run), NaN where there is no score.
-
-    which: "score", or "random" for the control over wrong pairs.
-    """
-    columns = {}
-    for i, entry in enumerate(entries):
-        for k, languages in enumerate(_languages([entry])):
-            cells = {}
-            for code, one in languages.items():
-                for layer, scores in one["layers"].items():
-                    each = [scores.get(f"{name}@{one['n']}", {}).get(which) for name in measure.names]
-                    cells[int(layer), code] = math.nan if None in each else statistics.fmean(each)
-            columns[i, k] = pd.Series(cells, dtype=float)
-    return pd.DataFrame(columns).rename_axis(["layer", "language"]).sort_index()
+    """`scores_of` every run: (layer, language) x (number of the entry, number of its run)."""
+    return pd.DataFrame(
+        {
+            (i, k): scores_of(run.alignment, measure, which)
+            for i, entry in enumerate(entries)
+            for k, run in enumerate(entry.runs)
+            if run.alignment is not None
+        }
+    ).sort_index()
 
 
 def _means(scores: pd.DataFrame, layer: int, codes: Sequence[str]) -> list[Value]:
@@ -91,7 +57,7 @@ def layer_table(entries: Sequence[Entry], measure: Measure) -> Table:
     codes = sorted(set.intersection(*map(set, _languages(entries))))
     header = row("layer", *(head(entry) for entry in entries), "wrong pairs")
     caption = f"{measure.title}: mean over {len(codes)} languages by layer"
-    table = Table(caption, header, style="long", places=measure.places, low=measure.low)
+    table = Table(caption, header, style="long", decimals=measure.decimals, low=measure.low)
     scores, control = _scores(entries, measure), _scores(entries[:1], measure, "random")
     for layer in scores.index.unique("layer"):
         cells = [*table.cells(_means(scores, layer, codes)), *table.cells(_means(control, layer, codes))]
@@ -111,7 +77,7 @@ def heat_maps(entries: Sequence[Entry], measure: Measure) -> list[Plot]:
     return [
         heat(
             f"align_{measure.key}_{number}", f"{entry.name}: {measure.title}, by layer and language ({pairs})",
-            grid, limits, f".{measure.places}f", measure.low,
+            grid, limits, f".{measure.decimals}f", measure.low,
         )
         for number, (entry, grid) in enumerate(zip(entries, grids, strict=True), start=1)
     ]  # fmt: skip

@@ -44,11 +44,11 @@ def write(folder: Path, comparison: Comparison, sections: Sequence[Section]) -> 
 
 
 def _scalars(comparison: Comparison) -> dict[str, list[Value]]:
-    """Means over seeds by tag: the figures of the tables, over the languages that all entries have."""
+    """Means over seeds by tag: the results of the tables, over the languages that all entries have."""
     found = {f"average/{view[0]}": comparison.average(view) for view in comparison.views}
     for target in comparison.scored:
-        figure = headline(comparison.records(target.name)[0])
-        found[f"{target.name}/score"] = comparison.values(target.name, figure, comparison.shared(target.name))
+        metric = headline(comparison.records(target.name)[0])
+        found[f"{target.name}/score"] = comparison.values(target.name, metric, comparison.shared(target.name))
         by_language = comparison.by_language(target.name)
         found |= {f"{target.name}/{code}": values for code, values in by_language.items()}
     return found

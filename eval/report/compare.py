@@ -40,18 +40,18 @@ class Value:
 Classes = dict[str, tuple[list[Value], list[str]]]  # family or script: (each entry's value, the languages)
 
 
-def label(figure: str) -> str:
-    """How tables call a figure of scores.json."""
-    return _KNOWN_LABELS.get(figure, figure.replace("_", " "))
+def label(metric: str) -> str:
+    """How tables call a metric of scores.json."""
+    return _KNOWN_LABELS.get(metric, metric.replace("_", " "))
 
 
-def title(record: dict[str, Any], figure: str) -> str:
+def title(record: dict[str, Any], metric: str) -> str:
     """`label`, with the metric before a direction of retrieval: accuracy en→xx."""
-    return f"{label(record['metric'])} {label(figure)}" if figure in (TO_OTHER, TO_ENGLISH) else label(figure)
+    return f"{label(record['metric'])} {label(metric)}" if metric in (TO_OTHER, TO_ENGLISH) else label(metric)
 
 
 def headline(record: dict[str, Any]) -> str:
-    """The figure of `languages` in a record of scores.json."""
+    """The metric of `languages` in a record of scores.json."""
     return TO_OTHER if TO_OTHER in record["scores"] else str(record["metric"])
 
 
@@ -99,24 +99,24 @@ class Comparison:
         codes = self.languages(target) if codes is None else codes
         return [code for code in codes if all(code in record["languages"] for record in found)]
 
-    def table(self, target: str, figure: str) -> pd.DataFrame:
-        """Languages x (number of the entry, number of its run), NaN where there is no figure."""
-        if (target, figure) not in self._tables:
+    def table(self, target: str, metric: str) -> pd.DataFrame:
+        """Languages x (number of the entry, number of its run), NaN where there is no metric."""
+        if (target, metric) not in self._tables:
             columns = {}
             for i, entry in enumerate(self.entries):
                 for k, run in enumerate(entry.runs):
                     record = run.targets.get(target)
                     if record is None:
                         column = {}
-                    elif figure == headline(record):
+                    elif metric == headline(record):
                         column = record["languages"]
                     else:
-                        column = {code: one.get(figure, math.nan) for code, one in record["details"].items()}
+                        column = {code: one.get(metric, math.nan) for code, one in record["details"].items()}
                     columns[i, k] = pd.Series(column, dtype=float)
-            self._tables[target, figure] = pd.DataFrame(columns)
-        return self._tables[target, figure]
+            self._tables[target, metric] = pd.DataFrame(columns)
+        return self._tables[target, metric]
 
-    def values(self, target: str, figure: str, codes: Sequence[str]) -> list[Value]:
+    def values(self, target: str, metric: str, codes: Sequence[str]) -> list[Value]:
         """Each entry's unweighted mean over languages."""
 
         def why(i: int) -> str:
@@ -129,20 +129,20 @@ class Comparison:
             if without:
                 in_some = "" if len(without) == len(runs) else " in some seeds"
                 return f"no data: this language was not in the test data{in_some}"
-            return f"no {label(figure)} in its scores.json"
+            return f"no {label(metric)} in its scores.json"
 
-        return intervals(self.table(target, figure).reindex(codes).mean(skipna=False), why)
+        return intervals(self.table(target, metric).reindex(codes).mean(skipna=False), why)
 
     def by_language(self, target: str) -> dict[str, list[Value]]:
-        """{language: each entry's headline figure}, in alphabetical order."""
-        figure = headline(self.records(target)[0])
-        return {code: self.values(target, figure, [code]) for code in self.languages(target)}
+        """{language: each entry's headline metric}, in alphabetical order."""
+        metric = headline(self.records(target)[0])
+        return {code: self.values(target, metric, [code]) for code in self.languages(target)}
 
     def by_class(self, targets: Sequence[Target], kind: str) -> Classes:
         """Each entry's value by family or script, without English, which targets are trained in.
 
         kind: "family" or "script". A value is the mean over targets of the mean over the languages of a class, of the
-        headline figure, over the languages that all runs have; every target is one that all runs have, or the only one.
+        headline metric, over the languages that all runs have; every target is one that all runs have, or the only one.
         """
         parts = {}
         for target in targets:
@@ -163,7 +163,7 @@ class Comparison:
         }
 
     def not_run(self, entry: Entry, target: str) -> str:
-        """Why an entry has no figure of a target, "" if it has; all of its seeds must have it."""
+        """Why an entry has no metric of a target, "" if it has; all of its seeds must have it."""
         without = [run.name for run in entry.runs if target not in run.targets]
         whom = "" if len(without) == len(entry.runs) else f" for {', '.join(without)}"
         return f"not run{whom}: {self.why_not_run(entry, target)}" if without else ""

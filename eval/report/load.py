@@ -199,13 +199,12 @@ def single_entries(scores: Sequence[Scores]) -> list[Entry]:
 
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Short names; the encoder's path where two are the same, then the folder of the scores."""
-    choices = [[run.name for run in runs], [str(run.scores["encoder"]) for run in runs]]
-    unique = [[name for name in names if names.count(name) == 1] for names in choices]
+    short, encoders = ([str(run.scores[key]) for run in runs] for key in ("name", "encoder"))
     names = []
-    for run, short, encoder in zip(runs, *choices, strict=True):
-        if short in unique[0]:
-            names.append(short)
-        elif encoder in unique[1] or run.folder is None:
+    for run, name, encoder in zip(runs, short, encoders, strict=True):
+        if short.count(name) == 1:
+            names.append(name)
+        elif encoders.count(encoder) == 1 or run.folder is None:
             names.append(encoder)
         else:
             below = run.folder.is_relative_to(Path.cwd())
@@ -223,11 +222,10 @@ def group(runs: Sequence[Run]) -> list[Entry]:
     names = names_of(runs)
     groups: list[list[int]] = []
     for i, run in enumerate(runs):
-        same = [members for members in groups if all(_is_seed_of(run, runs[other]) for other in members)]
-        if same:
-            same[0].append(i)
-        else:
-            groups.append([i])
+        same = (members for members in groups if all(_is_seed_of(run, runs[other]) for other in members))
+        if (members := next(same, None)) is None:
+            groups.append(members := [])
+        members.append(i)
     titles = [names[some[0]] if len(some) == 1 else _common([runs[i].name for i in some]) for some in groups]
     return [
         Entry(title if titles.count(title) == 1 else " + ".join(names[i] for i in some), tuple(runs[i] for i in some))

@@ -1,7 +1,7 @@
 """The plots of a report, by matplotlib: PNG for report.md and TensorBoard, SVG for the page.
 
-Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too; bars also stand in the order of
-the legend, and from the ninth on they are hatched. The SVG has a transparent background, and text and lines of it
+Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too, for up to eight entries; bars also
+stand in the order of the legend. The SVG has a transparent background, and text and lines of it
 turn light where the reader prefers dark pages.
 """
 
@@ -23,13 +23,11 @@ from eval.report.compare import Value
 _INK, _GRID = "#1d2531", "#dfe3e9"  # no other colour of a plot may be equal
 _DARK = {_INK: "#e4e8ee", _GRID: "#39424f"}  # in their place on a dark page
 _COLOURS = ("#8c96a3", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
-_HATCHES = ("", "////", "....", "xxxx")
 _NUMBERS = 600  # cells of a heat map up to which their figures are written in them
 _SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "font.size": 9.0,
-    "hatch.linewidth": 0.6,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
 }
 
@@ -60,41 +58,39 @@ def bars(
     labels: of the entries. rows: each entry's value by row. upright: for rows with short names (languages); lying bars
     have room for long names (families) and are narrow enough for a phone.
     """
-    means = np.array([[value.mean for value in values] for values in rows.values()])
+    means = pd.DataFrame([[value.mean for value in values] for values in rows.values()], list(rows), list(labels))
     halves = np.array([[value.half or np.nan for value in values] for values in rows.values()])
     # Percentages end at 0 and 100; an interval of Student's t does not.
-    ends = np.stack([np.minimum(halves, means), np.minimum(halves, 100 - means)])
+    ends = np.stack([np.minimum(halves, means), np.minimum(halves, 100 - means)]).transpose(2, 0, 1)
     n = len(rows)
     if upright:
         size = (min(12.8, max(4.6, 1.2 + n * (0.16 + 0.1 * len(labels)))), 3.2)
     else:
         size = (4.2, 0.7 + n * (0.14 + 0.13 * len(labels)))
     figure, axes = _blank(*size)
-    draw, error = (axes.bar, "yerr") if upright else (axes.barh, "xerr")
-    whiskers = {"ecolor": _INK, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
-    breadth = 0.84 / len(labels)
-    for i, label in enumerate(labels):
-        at = np.arange(n) - 0.42 + breadth * (i + 0.5)
-        style: dict[str, Any] = {error: ends[:, :, i], "error_kw": whiskers, **_look(i, len(labels))}
-        draw(at, means[:, i], breadth * 0.94, label=label, zorder=2, **style)
-        for place in at[np.isnan(means[:, i])]:
-            if upright:
-                axes.text(place, 0, "×", ha="center", va="bottom", color=_INK)
-            else:
-                axes.text(0.5, place, "×", ha="left", va="center", color=_INK)
+    style: dict[str, Any] = {"ax": axes, "width": 0.84, "legend": False, "color": _colours(len(labels)), "zorder": 2}
+    style["error_kw"] = {"ecolor": _INK, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
+    if upright:
+        means.plot.bar(rot=0, yerr=ends, **style)
+    else:
+        means.plot.barh(xerr=ends, **style)
+    for row, entry in np.argwhere(means.isna()):
+        place = row + 0.84 * ((entry + 0.5) / len(labels) - 0.5)
+        if upright:
+            axes.text(place, 0, "×", ha="center", va="bottom", color=_INK)
+        else:
+            axes.text(0.5, place, "×", ha="left", va="center", color=_INK)
     if chance is not None:
         axes.axhline(chance, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})")
-    top = max(5.0, chance or 0.0, *np.nan_to_num(means + np.nan_to_num(halves)).flat)
+    top = max(5.0, chance or 0.0, *(means + np.nan_to_num(halves)).fillna(0.0).to_numpy().flat)
     spread, reach = (-0.6, n - 0.4), (0, min(104.0, top * 1.06))
-    groups, scale = (axes.xaxis, axes.yaxis) if upright else (axes.yaxis, axes.xaxis)
     if upright:
-        axes.set(xlim=spread, ylim=reach)
+        axes.set(xlim=spread, ylim=reach, ylabel="percent")
+        axes.grid(axis="y", color=_GRID, zorder=0)
     else:
-        axes.set(xlim=reach, ylim=spread[::-1])  # the first group is the uppermost
-    groups.set_ticks(range(n), list(rows))
-    groups.set_tick_params(length=0)
-    scale.set_label_text("percent")
-    scale.grid(color=_GRID, zorder=0)
+        axes.set(xlim=reach, ylim=spread[::-1], xlabel="percent", ylabel="")  # the first group is the uppermost
+        axes.grid(axis="x", color=_GRID, zorder=0)
+    axes.tick_params(axis="x" if upright else "y", length=0)
     _legend(figure, axes)
     return _drawn(name, caption, figure)
 
@@ -141,11 +137,11 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _look(number: int, entries: int) -> dict[str, Any]:
-    """Colour and hatch of an entry's bars; the baseline is grey where there is something to compare."""
-    place = number if entries > 1 else 1
-    colour, hatch = _COLOURS[place % len(_COLOURS)], _HATCHES[place // len(_COLOURS) % len(_HATCHES)]
-    return {"color": colour, "hatch": hatch, "edgecolor": _INK} if hatch else {"color": colour}
+def _colours(entries: int) -> list[Any]:
+    """Of the entries' bars; the baseline is grey where there is something to compare."""
+    if entries > len(_COLOURS):
+        return [matplotlib.colormaps["tab20"](i % 20) for i in range(entries)]
+    return list(_COLOURS[:entries] if entries > 1 else _COLOURS[1:2])
 
 
 def _legend(figure: Figure, axes: Axes) -> None:

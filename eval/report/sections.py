@@ -7,13 +7,14 @@ import pandas as pd
 
 import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
+from eval.report.alignment import aligned, heat_maps, layer_table
+from eval.report.alignment_tables import MEASURES
 from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
 from eval.suites import GROUPS, Target
 
-_TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # figures that share the cells of one table by language
+_TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # metrics that share the cells of one table by language
 _RETRIEVED = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map
 
 
@@ -42,15 +43,15 @@ Block = str | Table | Plot | tuple[Plot, ...] | Section
 
 
 def intro(comparison: Comparison) -> str:
-    """How the figures are to be read."""
+    """How the numbers are to be read."""
     text = (
         "All scores are percentages. A target's score is the unweighted mean over its languages; what is trained on a"
         " target is trained on English only. Question answering shows F1 / EM and enters averages as (F1 + EM) / 2."
-        " Chance is one guess among all candidates, or always the commonest label; other figures have none."
+        " Chance is one guess among all candidates, or always the commonest label; other metrics have none."
     )
     if len(comparison.entries) > 1:
         text += (
-            f" The baseline is {comparison.entries[0].name}; signed figures are differences from it, taken before"
+            f" The baseline is {comparison.entries[0].name}; signed numbers are differences from it, taken before"
             " rounding and over the same languages."
         )
     if len(comparison.runs) > len(comparison.entries):
@@ -116,7 +117,7 @@ def _retrieval(comparison: Comparison) -> Section:
     for target in comparison.scored:
         if target.kind in _RETRIEVED:
             record = comparison.records(target.name)[0]
-            caption = f"{target.name}: {title(record, headline(record))} by language, in percent (×: no figure)"
+            caption = f"{target.name}: {title(record, headline(record))} by language, in percent (×: no result)"
             rows = comparison.by_language(target.name)
             means = pd.DataFrame({code: [value.mean for value in values] for code, values in rows.items()})
             means.index = pd.Index([entry.name for entry in comparison.entries])
@@ -153,16 +154,16 @@ def _target(comparison: Comparison, target: Target) -> Section:
     caption = f"{name}: {title(record, headline(record))} by language"
     labels = [entry.name for entry in comparison.entries]
     section = Section(name, [bars(name, caption, labels, comparison.by_language(name), chance=record["chance"])])
-    # Pairs of figures that belong together share cells, the others have a table of their own.
-    main = [figure for figure in _TOGETHER if figure in record["scores"]] or [headline(record)]
+    # Pairs of metrics that belong together share cells, the others have a table of their own.
+    main = [metric for metric in _TOGETHER if metric in record["scores"]] or [headline(record)]
     section.blocks.append(tables.language_table(comparison, name, main))
     extra = [tables.rank_distance_table(comparison, name), tables.threshold_table(comparison, name)]
     section.blocks += [table for table in extra if table is not None]
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
         section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))
-    others = [figure for figure in record["scores"] if figure not in main]
+    others = [metric for metric in record["scores"] if metric not in main]
     if others:
-        section.blocks.append(Section("More figures", [tables.language_table(comparison, name, others)]))
+        section.blocks.append(Section("More metrics", [tables.language_table(comparison, name, others)]))
     section.blocks.append(Section("Protocol", [tables.protocol_table(comparison, name)]))
     return section

@@ -21,7 +21,7 @@ from eval.suites import GROUPS, OFFICIAL, Target
 
 @dataclass(frozen=True)
 class Cell:
-    """values: figures, or one text. halves: of their intervals, or (). deltas: from the baseline, or (). notes: numbers
+    """values: numbers, or one text. halves: of their intervals, or (). deltas: from the baseline, or (). notes: numbers
     of the table's notes. title: what an abbreviation means.
     """
 
@@ -45,7 +45,7 @@ class Table:
 
     spans: (label, columns) of a row above the header, if any. style: class in style.css: figures; long, of so many rows
     that each is one line; texts, of sentences; listed, with a list in the last column. foot: how many of the last rows
-    sum up the others. places: decimals of the figures. low: lower is better.
+    sum up the others. decimals: of the numbers. low: lower is better.
     """
 
     caption: str
@@ -55,7 +55,7 @@ class Table:
     spans: list[tuple[str, int]] = field(default_factory=list)
     style: str = "figures"
     foot: int = 0
-    places: int = 1
+    decimals: int = 1
     low: bool = False
 
     def note(self, text: str) -> int:
@@ -64,33 +64,33 @@ class Table:
             self.notes.append(text)
         return self.notes.index(text) + 1
 
-    def cells(self, *figures: Sequence[Value]) -> list[Cell]:
-        """A cell per entry with its value of each figure, and how they differ from the first entry's."""
+    def cells(self, *metrics: Sequence[Value]) -> list[Cell]:
+        """A cell per entry with its value of each metric, and how they differ from the first entry's."""
         return [
-            self._cell(values, figures, compared=i > 0) for i, values in enumerate(zip(*figures, strict=True))
+            self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))
         ]  # fmt: skip
 
-    def _cell(self, values: Sequence[Value], figures: Sequence[Sequence[Value]], compared: bool) -> Cell:
+    def _cell(self, values: Sequence[Value], metrics: Sequence[Sequence[Value]], compared: bool) -> Cell:
         reasons = dict.fromkeys(value.missing for value in values if value.missing)
         if reasons:
             words = dict.fromkeys(reason.split(":")[0].split(" for ")[0] for reason in reasons)
             return Cell((", ".join(words),), notes=tuple(self.note(reason) for reason in reasons))
-        halves = tuple("" if value.half is None else number(value.half, self.places) for value in values)
-        pairs = [(value, figure[0]) for value, figure in zip(values, figures, strict=True)]
+        halves = tuple("" if value.half is None else number(value.half, self.decimals) for value in values)
+        pairs = [(value, metric[0]) for value, metric in zip(values, metrics, strict=True)]
         deltas: tuple[str, ...] = ()
         if compared and not any(first.missing for _, first in pairs):
-            deltas = tuple(delta(value, first, self.places) for value, first in pairs)
-        shown = tuple(number(value.mean, self.places) for value in values)
+            deltas = tuple(delta(value, first, self.decimals) for value, first in pairs)
+        shown = tuple(number(value.mean, self.decimals) for value in values)
         return Cell(shown, halves if any(halves) else (), deltas)
 
 
-def number(value: float, places: int = 1) -> str:
-    return f"{round(value, places) + 0.0:.{places}f}"  # never -0.0
+def number(value: float, decimals: int = 1) -> str:
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # never -0.0
 
 
-def delta(value: Value, first: Value, places: int = 1) -> str:
+def delta(value: Value, first: Value, decimals: int = 1) -> str:
     """With its sign; the difference of the exact means, rounded."""
-    return f"{round(value.mean - first.mean, places) + 0.0:+.{places}f}"
+    return f"{round(value.mean - first.mean, decimals) + 0.0:+.{decimals}f}"
 
 
 def row(*cells: Cell | str) -> list[Cell]:
@@ -122,13 +122,13 @@ def main_table(comparison: Comparison, view: View) -> Table:
         codes = comparison.shared(target.name, asked)
         if found:
             # F1 and EM for question answering, else the headline
-            figures = ["f1", "em"] if "em" in found[0]["scores"] else [headline(found[0])]
-            metric = " / ".join(title(found[0], figure) for figure in figures)
+            metrics = ["f1", "em"] if "em" in found[0]["scores"] else [headline(found[0])]
+            heading = " / ".join(title(found[0], metric) for metric in metrics)
         else:
-            figures, metric = ["score"], "no figure"
+            metrics, heading = ["score"], "no result"
         notes = column_notes(comparison, target, asked, codes) if found else []
-        first = Cell((target.name, metric), notes=tuple(table.note(text) for text in notes))
-        cells = table.cells(*(comparison.values(target.name, figure, codes) for figure in figures))
+        first = Cell((target.name, heading), notes=tuple(table.note(text) for text in notes))
+        cells = table.cells(*(comparison.values(target.name, metric, codes) for metric in metrics))
         columns.append(row(first, *cells, _chance(found[0], codes) if found else "none"))
     if suite in OFFICIAL:
         columns.append(row("average", *table.cells(comparison.average(view)), "none"))
@@ -148,7 +148,7 @@ def _chance(record: dict[str, Any], codes: Sequence[str]) -> str:
 
 
 def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], codes: Sequence[str]) -> list[str]:
-    """What a reader must know before comparing the figures of a target."""
+    """What a reader must know before comparing the metrics of a target."""
     notes = []
     found = comparison.records(target.name)
     if len(codes) < len(asked):
@@ -190,16 +190,16 @@ def group_table(comparison: Comparison, view: View) -> Table:
 # Languages
 
 
-def language_table(comparison: Comparison, target: str, figures: Sequence[str]) -> Table:
-    """Rows: languages in alphabetical order, then means; columns: entries, each with the figures."""
+def language_table(comparison: Comparison, target: str, metrics: Sequence[str]) -> Table:
+    """Rows: languages in alphabetical order, then means; columns: entries, each with the metrics."""
     found = comparison.records(target)
-    metric = " / ".join(title(found[0], figure) for figure in figures)
+    heading = " / ".join(title(found[0], metric) for metric in metrics)
     has_chance = any(record["chance"] is not None for record in found)
     header = row("language", "n", *heads(comparison), *["chance"] * has_chance)
-    table = Table(f"{target}: {metric} by language, in percent", header, style="long")
+    table = Table(f"{target}: {heading} by language, in percent", header, style="long")
 
     def add(first: Cell | str, n: str, codes: Sequence[str], chance: str) -> None:
-        cells = table.cells(*(comparison.values(target, figure, codes) for figure in figures))
+        cells = table.cells(*(comparison.values(target, metric, codes) for metric in metrics))
         table.rows.append(row(first, n, *cells, *[chance] * has_chance))
 
     for code in comparison.languages(target):
@@ -218,7 +218,7 @@ def language_table(comparison: Comparison, target: str, figures: Sequence[str]) 
 
 
 def class_table(comparison: Comparison, classes: Classes, kind: str) -> Table:
-    """The figures of the bars by family or script."""
+    """The metrics of the bars by family or script."""
     table = Table(f"By {kind}, in percent", row(kind, *heads(comparison), "languages"), style="long listed")
     for name, (values, codes) in classes.items():
         table.rows.append(row(name, *table.cells(values), " ".join(codes)))

@@ -1,4 +1,4 @@
-"""The overview as plain text: a line per target and figure, below it what was not run and what figures leave out."""
+"""The overview as plain text: a line per target and metric, below it what was not run and what they leave out."""
 
 from collections.abc import Sequence
 
@@ -31,9 +31,9 @@ def _rows(comparison: Comparison, view: View) -> list[list[str]]:
         first = headline(record)
         chance = "–" if record["chance"] is None else number(record["chance"])
         count = str(len(codes)) if len(codes) == len(asked) else f"{len(codes)} of {len(asked)}"
-        for figure in dict.fromkeys([first, *record["scores"]]):
-            cells = [title(record, figure), *_cells(comparison.values(name, figure, codes))]
-            rows.append([name, *cells, chance, count] if figure == first else ["", *cells, "", ""])
+        for metric in dict.fromkeys([first, *record["scores"]]):
+            cells = [title(record, metric), *_cells(comparison.values(name, metric, codes))]
+            rows.append([name, *cells, chance, count] if metric == first else ["", *cells, "", ""])
         foreign = [code for code in codes if code != "en"]
         if foreign and len(foreign) < len(codes):
             values = comparison.values(name, first, foreign)

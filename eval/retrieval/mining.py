@@ -32,7 +32,7 @@ PROTOCOL: dict[str, Any] = {
     "repeated_sentences": "embedded once; left out of the pairs, not of the gold",
 }
 
-Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], places int [n, k]), as `neighbors.top_k` returns
+Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], indices int [n, k]), as `neighbors.top_k` returns
 Pair = tuple[str, str]  # (id of the source sentence, id of the target sentence)
 
 
@@ -47,35 +47,34 @@ class Mined:
 def mine(forward: Neighbours, backward: Neighbours, source: Corpus, target: Corpus) -> Mined:
     """The pairs of two corpora, at most one for each sentence.
 
-    `forward`: for each `source.distinct()` sentence its nearest targets, places counted among `target.distinct()`;
+    `forward`: for each `source.distinct()` sentence its nearest targets, indices counted among `target.distinct()`;
     `backward`: the same the other way round.
     """
-    places, wheres = source.distinct(), target.distinct()
-    if len(forward[0]) != len(places) or len(backward[0]) != len(wheres):
+    sources, targets = source.distinct(), target.distinct()
+    if len(forward[0]) != len(sources) or len(backward[0]) != len(targets):
         raise ValueError(
-            f"neighbours of {len(forward[0])} and {len(backward[0])} sentences, but {len(places)} and {len(wheres)} "
+            f"neighbours of {len(forward[0])} and {len(backward[0])} sentences, but {len(sources)} and {len(targets)} "
             "are distinct"
         )
     scores, left, right = margin_pairs(forward, backward)
     kept = source.unrepeated()[left] & target.unrepeated()[right]
-    left, right = places[left[kept]], wheres[right[kept]]
+    left, right = sources[left[kept]], targets[right[kept]]
     pairs = [(source.ids[i], target.ids[j]) for i, j in zip(left.tolist(), right.tolist(), strict=True)]
     return Mined(scores[kept], pairs)
 
 
 def margin_pairs(forward: Neighbours, backward: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(margins float64 [p] from high to low, source places int64 [p], target places int64 [p]), margins above 0."""
+    """(margins float64 [p] from high to low, source indices int64 [p], target indices int64 [p]), margins above 0."""
     means = [cosines.mean(axis=1, dtype=np.float64) for cosines, _ in (forward, backward)]
-    (there_score, there), (back_score, back) = (
+    (forward_scores, best_targets), (backward_scores, best_sources) = (
         _best(neighbours, mine, other)
         for neighbours, mine, other in ((forward, means[0], means[1]), (backward, means[1], means[0]))
     )
-    scores = np.concatenate([there_score, back_score])
-    source = np.concatenate([np.arange(len(there)), back])
-    target = np.concatenate([there, np.arange(len(back))])
+    scores = np.concatenate([forward_scores, backward_scores])
+    source = np.concatenate([np.arange(len(best_targets)), best_sources])
+    target = np.concatenate([best_targets, np.arange(len(best_sources))])
     order = np.argsort(-scores, kind="stable")
-    taken = _greedy(source[order], target[order], len(there), len(back))
-    order = order[taken]
+    order = order[_greedy(source[order], target[order])]
     order = order[scores[order] > 0]
     return scores[order], source[order], target[order]
 
@@ -120,21 +119,19 @@ def f1(predicted: Collection[Pair], gold: Collection[Pair]) -> dict[str, float]:
 
 
 def _best(neighbours: Neighbours, mine: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(highest margin [n], place of that neighbour [n]) of each sentence; equal margins: the nearer one."""
-    cosines, places = neighbours
-    margins = cosines / ((mine[:, None] + other[places]) / 2)
+    """(highest margin [n], index of that neighbour [n]) of each sentence; equal margins: the nearer one."""
+    cosines, indices = neighbours
+    margins = cosines / ((mine[:, None] + other[indices]) / 2)
     at = margins.argmax(axis=1)[:, None]
-    return np.take_along_axis(margins, at, axis=1)[:, 0], np.take_along_axis(places, at, axis=1)[:, 0].astype(np.int64)
+    return np.take_along_axis(margins, at, axis=1)[:, 0], np.take_along_axis(indices, at, axis=1)[:, 0].astype(np.int64)
 
 
-def _greedy(source: np.ndarray, target: np.ndarray, sources: int, targets: int, block: int = 1 << 16) -> np.ndarray:
-    """bool [p]: which pairs are taken going down the list, each sentence once. Lists of one block at a time."""
-    seen_source, seen_target = bytearray(sources), bytearray(targets)
-    taken = np.zeros(len(source), dtype=bool)
-    for start in range(0, len(source), block):
-        rows = zip(source[start : start + block].tolist(), target[start : start + block].tolist(), strict=True)
-        for place, (i, j) in enumerate(rows, start):
-            if not seen_source[i] and not seen_target[j]:
-                seen_source[i] = seen_target[j] = 1
-                taken[place] = True
-    return taken
+def _greedy(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """int64 [p]: the positions of the pairs that are taken going down the list, each sentence once."""
+    taken, sources, targets = [], set(), set()
+    for position, (i, j) in enumerate(zip(source.tolist(), target.tolist(), strict=True)):
+        if i not in sources and j not in targets:
+            sources.add(i)
+            targets.add(j)
+            taken.append(position)
+    return np.array(taken, dtype=np.int64)

@@ -1,7 +1,7 @@
 """Exact nearest neighbours by dot product or cosine: blocked `torch.topk`, on CPU or GPU; no index is built.
 
-    scores, places = top_k(queries, index, 4)              # each query's 4 best rows of `index`, best first
-    there, back = top_k_both(german, english, 4)           # both directions from the same products
+    scores, indices = top_k(queries, index, 4)              # each query's 4 best rows of `index`, best first
+    forward, backward = top_k_both(german, english, 4)           # both directions from the same products
 
 Exact: the neighbours by the exact dot products of the float32 vectors, whatever the BLAS, the device or the number of
 threads. Blocks are multiplied in float32 (never TF32), and the best 2k + 16 rows of each query are kept. Those closer
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from common.errors import InputError
 
 Vectors = np.ndarray | Tensor
-Neighbours = tuple[np.ndarray, np.ndarray]  # (scores float32 [n, k], places int64 [n, k]), best first
+Neighbours = tuple[np.ndarray, np.ndarray]  # (scores float32 [n, k], indices int64 [n, k]), best first
 
 _BLOCK = {"cpu": (2048, 4096), "cuda": (8192, 16384)}  # (queries, index rows) multiplied at once in float32
 _FLOAT64 = {"cpu": 1 << 20, "cuda": 1 << 25}  # numbers of a block in float64
@@ -56,8 +56,8 @@ def top_k_both(
     left: Vectors, right: Vectors, k: int, *, cosine: bool = False, device: torch.device | str | None = None
 ) -> tuple[Neighbours, Neighbours]:
     """(`top_k(left, right, k)`, `top_k(right, left, k)`) for the products of one; k at most both lengths."""
-    there, back = _search(left, right, k, cosine, device, both=True)
-    return there, back
+    forward, backward = _search(left, right, k, cosine, device, both=True)
+    return forward, backward
 
 
 def _search(
@@ -106,7 +106,7 @@ class _Side:
 
 
 class _Nearest:
-    """For each of n queries the rows of `index` that are best so far: `scores`, `places` [n, 2k + 16].
+    """For each of n queries the rows of `index` that are best so far: `scores`, `indices` [n, 2k + 16].
 
     Differences of float32 scores above `slack` [n, 1] have the right sign; float64 scores closer than `same` are equal.
     """
@@ -118,39 +118,39 @@ class _Nearest:
         error = (2 if queries.cosine else 1) * (self.width + 8) * 2.0**-24  # lengths of a cosine are rounded, too
         self.slack, self.same = sizes[:, None] * (2.1 * error), sizes[:, None].double() * ((self.width + 8) * 2.0**-50)
         self.scores = sizes.new_full((len(queries), min(2 * k + 16, len(index))), -torch.inf)
-        self.places = torch.zeros_like(self.scores, dtype=torch.int64)
+        self.indices = torch.zeros_like(self.scores, dtype=torch.int64)
 
     def add(self, scores: Tensor, first: int, start: int) -> None:
         """Takes in a block: of the queries from `first` and of the rows of the index from `start` on."""
         rows, kept = slice(first, first + len(scores)), self.scores.shape[1]
-        best, places = scores.topk(min(kept, scores.shape[1]))
-        best, places = torch.cat([self.scores[rows], best], 1), torch.cat([self.places[rows], places + start], 1)
+        best, indices = scores.topk(min(kept, scores.shape[1]))
+        best, indices = torch.cat([self.scores[rows], best], 1), torch.cat([self.indices[rows], indices + start], 1)
         self.scores[rows], order = best.topk(kept)
-        self.places[rows] = places.gather(1, order)
+        self.indices[rows] = indices.gather(1, order)
 
     def decided(self) -> Neighbours:
         """The k best, near ties decided in float64."""
-        k, scores, places, (_, kept) = self.k, self.scores, self.places, self.scores.shape
+        k, scores, indices, (_, kept) = self.k, self.scores, self.indices, self.scores.shape
         # Neither "<=" nor ">=": the NaN of an infinite score counts as a tie.
         near = ~(scores[:, :-1] - scores[:, 1:] > self.slack)[:, :k].all(1)
         count = (~(scores < scores[:, k - 1 : k] - self.slack)).sum(1)  # of rows that can be among the k best
         crowded = (count == kept) & (kept < len(self.index))
         numbers = _FLOAT64[scores.device.type]
         for rows in _some(near & ~crowded, max(1, numbers // (kept * self.width))):
-            few = places[rows, : int(count[rows].max())]
+            few = indices[rows, : int(count[rows].max())]
             x = self.queries.read(rows, torch.float64)[:, :, None]
             y = self.index.read(few.flatten(), torch.float64).view(*few.shape, self.width)
             best, few = _in_order((y @ x)[:, :, 0], few, self.same[rows])
-            scores[rows, :k], places[rows, :k] = best[:, :k].float(), few[:, :k]
+            scores[rows, :k], indices[rows, :k] = best[:, :k].float(), few[:, :k]
         for rows in _some(crowded, 512):
-            best, places[rows, :k] = self._in_float64(rows, numbers // 512)
+            best, indices[rows, :k] = self._in_float64(rows, numbers // 512)
             scores[rows, :k] = best.float()
-        return scores[:, :k].cpu().numpy(), places[:, :k].cpu().numpy()
+        return scores[:, :k].cpu().numpy(), indices[:, :k].cpu().numpy()
 
     def _in_float64(self, rows: Tensor, columns: int) -> tuple[Tensor, Tensor]:
-        """(scores float64, places) [rows, k] by products with the whole index, `columns` of its rows at once."""
+        """(scores float64, indices) [rows, k] by products with the whole index, `columns` of its rows at once."""
         x, same = self.queries.read(rows, torch.float64), self.same[rows]
-        scores, places = x.new_empty((len(x), 0)), rows.new_empty((len(x), 0))
+        scores, indices = x.new_empty((len(x), 0)), rows.new_empty((len(x), 0))
         for start in range(0, len(self.index), columns):
             part = x @ self.index.read(slice(start, start + columns), torch.float64).T
             wanted = min(self.k, part.shape[1])
@@ -158,9 +158,9 @@ class _Nearest:
             above, equal = part > last + same, (part - last).abs() <= same
             earliest = equal & (equal.cumsum(1) <= wanted - above.sum(1, keepdim=True))
             at = (above | earliest).nonzero()[:, 1].view(-1, wanted)
-            scores, places = torch.cat([scores, part.gather(1, at)], 1), torch.cat([places, at + start], 1)
-            scores, places = (side[:, : self.k] for side in _in_order(scores, places, same))
-        return scores, places
+            scores, indices = torch.cat([scores, part.gather(1, at)], 1), torch.cat([indices, at + start], 1)
+            scores, indices = (side[:, : self.k] for side in _in_order(scores, indices, same))
+        return scores, indices
 
 
 def _some(which: Tensor, step: int) -> Iterator[Tensor]:
@@ -169,13 +169,13 @@ def _some(which: Tensor, step: int) -> Iterator[Tensor]:
     return (rows[first : first + step] for first in range(0, len(rows), step))
 
 
-def _in_order(scores: Tensor, places: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of scores float64 [n, c] with their places from high to low, those within `same` [n, 1] by place."""
+def _in_order(scores: Tensor, indices: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of scores float64 [n, c] with their indices from high to low, those within `same` [n, 1] by index."""
     scores, order = scores.sort(dim=1, descending=True)
-    places = places.gather(1, order)
+    indices = indices.gather(1, order)
     run = F.pad((scores[:, :-1] - scores[:, 1:] > same).cumsum(1), (1, 0))  # equal scores have one number
-    order = (run * (int(places.max()) + 1) + places).argsort(1)
-    return scores.gather(1, order), places.gather(1, order)
+    order = (run * (int(indices.max()) + 1) + indices).argsort(1)
+    return scores.gather(1, order), indices.gather(1, order)
 
 
 @contextlib.contextmanager

@@ -46,12 +46,12 @@ def mean_average_precision(
     return 100 * sum(each) / len(each)
 
 
-def ranks(scores: np.ndarray, places: Sequence[int]) -> list[int]:
-    """Ranks, from 1, of the candidates at `places` among all: scores [candidates], higher is better.
+def ranks(scores: np.ndarray, indices: Sequence[int]) -> list[int]:
+    """Ranks, from 1, of the candidates `indices` among all: scores [candidates], higher is better.
 
-    Equal scores: the earlier candidate first. Costs one pass per place; nothing is sorted.
+    Equal scores: the earlier candidate first. Costs one pass per candidate; nothing is sorted.
     """
-    return [1 + int((scores > scores[place]).sum()) + int((scores[:place] == scores[place]).sum()) for place in places]
+    return [1 + int((scores > scores[index]).sum()) + int((scores[:index] == scores[index]).sum()) for index in indices]
 
 
 def rank_distance(relevant_ranks: Sequence[Sequence[int]]) -> float:

@@ -10,8 +10,7 @@ from eval.inference.embed import MAX_LENGTH, default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
-from eval.retrieval.mining import NEIGHBOURS
-from eval.rows import Corpora, Corpus, Loaded, Translation
+from eval.rows import Corpora, Loaded, Translation
 from eval.suites import Target
 
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
@@ -54,8 +53,8 @@ def score_vectors(target: Target, job: Job, loaded: Loaded, centre: bool, device
 
 
 def _translate(scores: TargetScores, job: Job, code: str, rows: list[Translation], centre: bool, device: str) -> None:
-    english, other = (neighbors.normalise(_side(job, f"{code}.{side}", centre)) for side in ("en", "xx"))
-    to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1, device=device))
+    english, other = (_unit_vectors(job, f"{code}.{side}", centre, device) for side in ("en", "xx"))
+    to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1))
     gold_rows = np.arange(len(rows))
     scores.details[code] = {
         TO_OTHER: 100 * float((to_other == gold_rows).mean()),
@@ -66,20 +65,20 @@ def _translate(scores: TargetScores, job: Job, code: str, rows: list[Translation
     scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
 
 
-def _side(job: Job, name: str, centre: bool) -> np.ndarray:
-    side = vectors(job, name)
-    return neighbors.centre(side) if centre else side
+def _unit_vectors(job: Job, name: str, centre: bool, device: str) -> Tensor:
+    """float32 [texts, H] on `device`, of length 1."""
+    found = vectors(job, name)
+    return neighbors.normalise(neighbors.centre(found) if centre else found).to(device)
 
 
 def _mine(scores: TargetScores, job: Job, code: str, corpora: list[Corpora], centre: bool, device: str) -> None:
     """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`."""
     mined = {}
     for one in corpora:
-        other, english = Corpus(one.other_ids, one.other), Corpus(one.english_ids, one.english)
-        x, y = (
-            neighbors.normalise(_side(job, f"{code}.{one.split}.{side}", centre)).to(device) for side in ("xx", "en")
-        )
-        mined[one.split] = mining.mine(*_neighbours(x, y), other, english)
+        sides = one.sides()
+        x, y = (_unit_vectors(job, f"{code}.{one.split}.{side}", centre, device) for side in sides)
+        k = min(mining.NEIGHBOURS, len(x), len(y))
+        mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *sides.values())
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)
@@ -90,21 +89,14 @@ def _mine(scores: TargetScores, job: Job, code: str, corpora: list[Corpora], cen
     scores.extra.setdefault("scored_on", {})[code] = test.split
 
 
-def _neighbours(x: Tensor, y: Tensor) -> tuple[mining.Neighbours, mining.Neighbours]:
-    if min(len(x), len(y)) < NEIGHBOURS:
-        forward, backward = (neighbors.top_k(a, b, min(NEIGHBOURS, len(b))) for a, b in ((x, y), (y, x)))
-        return forward, backward
-    return neighbors.top_k_both(x, y, NEIGHBOURS)
-
-
 def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
     index_of = {name: index for index, name in enumerate(ids)}
-    pool = neighbors.normalise(vectors(job, "pool")).to(device)
+    pool = _unit_vectors(job, "pool", False, device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     distances = []
     for code, rows in loaded.rows.items():
-        queries = neighbors.normalise(vectors(job, code)).to(device)
+        queries = _unit_vectors(job, code, False, device)
         _, indices = neighbors.top_k(queries, pool, min(ranking.TOP, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         scores.details[code] = {
