@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import InputError
-from mtl.run import checkpoint, dry_run, setup
+from mtl.run import checkpoint, setup
 from tests.support.launch import program
 from tests.support.small import SHAPE, STEADY, write_run
 
@@ -108,13 +108,6 @@ def test_another_choice_of_rows_is_refused(steady):
     identity = setup.read(str(steady[0]), ["trim_word_embeddings=false"]).identity()
     with pytest.raises(InputError, match=r"word embeddings.trained: then \d+, now \d+.*another form"):
         checkpoint.find(steady[1], identity, 2, accept=True)
-
-
-def test_the_record_and_the_dry_run_say_so(made, steady):
-    rows, trained = made.vocabulary.rows, made.vocabulary.trained
-    record = json.loads((steady[1] / "run.json").read_text())["word_embeddings"]
-    assert (record["rows"], record["trained"]) == (rows, trained)
-    assert f"word embeddings: {trained} of {rows} rows" in dry_run.report(made, 2)
 
 
 @pytest.mark.slow

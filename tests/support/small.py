@@ -3,15 +3,18 @@
 import json
 import random
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
 import data_prep.__main__ as data_prep_program
+import train
 from mtl.run.setup import Setup
 from tests.support.packing import mask_row
 
@@ -117,6 +120,13 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     path.write_text(json.dumps(values), encoding="utf-8")
     assert data_prep_program.main(["--config", str(path), "--jobs", "1"]) == 0
     return path
+
+
+def dry_run(arguments: Sequence[object]) -> int:
+    """The exit code of `train.py --dry-run ARGUMENTS`, run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.py", "--dry-run", *map(str, arguments)])
+        return train.main()
 
 
 def items_of(made: Setup, count: int) -> list[tuple[int, dict[str, Any]]]:

@@ -5,13 +5,11 @@ One GPU is enough. What needs several (messages of NCCL) is not tested here; the
 
 import json
 import sys
-import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from mtl.data import loader
 from mtl.distributed import engine, zero2_gradients
 from mtl.run import setup
 from tests.support.exact_cases import GPU, World
@@ -102,33 +100,4 @@ def test_reduction_beside_the_backward_pass(tmp_path, tiny_tokenizer_dir):
         optimizer.averaged_gradients.clear()
     assert found[0].isfinite().all() and found[0].any()
     assert torch.equal(*found)
-    torch.distributed.destroy_process_group()
-
-
-def test_the_host_waits_for_nothing_but_the_norm(tmp_path, tiny_tokenizer_dir, monkeypatch):
-    """Torch names its own waits but that for an event, which the norm's is; DeepSpeed's in micro-steps must be gone."""
-    engine.connect()
-    made = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), ["deepspeed=zero2.json"])
-    asked, events, wait = [], [], torch.cuda.Event.synchronize
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda *_: asked.append(1))
-    monkeypatch.setattr(torch.cuda.Event, "synchronize", lambda event: (events.append(1), wait(event)))
-    runner = engine.Engine(made.model(), made.run, made.ds, made.plan.steps)
-    with loader.PrefetchLoader(made.plan, first=0, rank=0, world=1, special=made.special, pin=True) as works:
-        each = iter(works)
-        for number in range(3):
-            work = next(each)
-            present = {made.names[t] for t in np.flatnonzero(work.step.counts)}
-            with warnings.catch_warnings(record=True) as seen:
-                warnings.simplefilter("always")
-                asked.clear()
-                events.clear()
-                torch.cuda.set_sync_debug_mode("warn" if number == 2 else "default")
-                try:
-                    runner.step(work.step.number, work.batches, present, work.keys)
-                finally:
-                    torch.cuda.set_sync_debug_mode("default")
-    waits = [str(line.message) for line in seen if "synchroniz" in str(line.message).lower()]
-    assert not waits, waits
-    assert not asked
-    assert len(events) == 1
     torch.distributed.destroy_process_group()
