@@ -1,8 +1,7 @@
-"""The toy world: deterministic, splits disjoint, labels that follow from the words, answers in place, sound CCG."""
+"""The toy world: deterministic, splits disjoint, labels balanced, answers in place, retrieval pairs parallel."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections import Counter
@@ -56,72 +55,10 @@ def test_splits_are_as_large_as_world_json_says_and_share_no_example(world: Path
         assert len(seen) == len(set(seen)), folder
 
 
-# --- labels, re-derived from the English words alone
-
-
-def _words(table: str) -> list[str]:
-    return [line.split(":")[0] for line in table.strip().splitlines()]
-
-
-_KIND_OF = {w: kind for kind, words in concepts.HYPERNYMS.items() for w in words}
-_KIND_OF |= dict.fromkeys(_words(concepts.ANIMALS), "animal") | dict.fromkeys(_words(concepts.ROLES), "person")
-
-
-def read_statement(sentence: str) -> dict[str, str | bool]:
-    """Slots of an English statement, by pattern."""
-    words = sentence.rstrip(".").split()
-    out: dict[str, str | bool] = {"neg": "not" in words}
-    for left, right in itertools.pairwise(words):
-        if left in ("with", "With"):
-            out["mate"] = right
-        elif left in ("on", "On") and right.endswith("day"):
-            out["day"] = right
-        elif left == "at" and right.isdigit():
-            out["hour"] = right
-    adjectives = set(_words(concepts.ADJECTIVES))
-    if described := adjectives & set(words):
-        out["adj"] = described.pop()
-    place = re.search(r"\b(?:in|at|on) the (\w+)", sentence)
-    if place:
-        out["place"] = place[1]
-    body = re.sub(r"^On \w+day ", "", sentence.rstrip("."))
-    subject = re.match(r"(?:[Tt]he )?(\w+) (.*)", body)
-    assert subject
-    out["subj"] = subject[1]
-    rest = subject[2].replace("does not ", "").split()
-    out["verb"] = re.sub(r"(es|s|e)$", "", rest[0])
-    if rest[1:2] == ["the"]:
-        out["obj"] = rest[3] if rest[2] in adjectives else rest[2]
-    return out
-
-
-def judge(premise: str, hypothesis: str) -> str:
-    claim = read_statement(hypothesis)
-    facts = [read_statement(s + ".") for s in premise.rstrip(".").split(". ")]
-
-    def covers(known: object, claimed: object) -> bool:
-        return known == claimed or _KIND_OF.get(str(known)) == claimed
-
-    fact = next(f for f in facts if covers(f["subj"], claim["subj"]) and f["verb"] == claim["verb"])
-    open_, broken = False, False
-    for slot in claim.keys() - {"neg", "subj", "verb"}:
-        if slot not in fact or _KIND_OF.get(str(claim[slot])) == fact[slot]:
-            open_ = True
-        elif not covers(fact[slot], claim[slot]):
-            broken = True
-    assert not (open_ and broken)
-    if open_:
-        return "neutral"
-    return "contradiction" if broken != claim["neg"] else "entailment"
-
-
-def test_nli_labels_follow_from_the_words(world: Path) -> None:
-    names = ("entailment", "neutral", "contradiction")
+def test_no_nli_label_prevails(world: Path) -> None:
     folders = ("nyu-mll/glue/mnli", "stanfordnlp/snli/plain_text", "facebook/anli/plain_text", "facebook/xnli/en")
     for path in (path for folder in folders for path in (world / folder).iterdir()):
         found = pq.read_table(path).to_pylist()
-        for row in found:
-            assert judge(row["premise"], row["hypothesis"]) == names[row["label"]], row
         counts = Counter(row["label"] for row in found)
         assert len(counts) == 3 and max(counts.values()) < 0.5 * len(found) + 5, path
 
@@ -134,9 +71,6 @@ def test_answers_stand_at_their_offsets_in_every_language(world: Path) -> None:
         assert text and row["context"][start : start + len(text)] == text
 
 
-# --- retrieval
-
-
 def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
     for lang in concepts.LANGUAGES[1:]:
         code = concepts.ISO3[lang]
@@ -147,6 +81,3 @@ def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
         assert len(english) == len(foreign) == len(set(english)) == len(set(foreign)) >= 30
         for one, two in zip(english, foreign, strict=True):
             assert re.findall(r"\d+", one) == re.findall(r"\d+", two)
-
-
-# --- CCG: a small CKY with application, composition and crossed composition; features of S and NP are left out

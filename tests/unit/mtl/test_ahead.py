@@ -49,22 +49,6 @@ def test_ahead_equals_making_each_step_when_it_comes(made, first):
         np.testing.assert_array_equal(work.step.row, step.row)
 
 
-def test_an_exception_of_the_thread_reaches_the_step(made, monkeypatch):
-    real = made.plan.step
-
-    def step(number, cursors=None):
-        if number == 2:
-            raise RuntimeError("the disk is gone")
-        return real(number, cursors)
-
-    monkeypatch.setattr(type(made.plan), "step", lambda self, number, cursors=None: step(number, cursors))
-    seen = []
-    with pytest.raises(RuntimeError, match="the disk is gone"), ahead(made) as works:
-        for work in works:
-            seen.append(work.step.number)
-    assert seen == [0, 1]
-
-
 def test_a_dry_run_tells_of_steps_that_just_miss(made):
     path = str(made.run.output).removesuffix("/runs") + "/small.json"
     most = max(made.plan.step(n).tokens for n in range(made.plan.steps))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
@@ -18,7 +19,10 @@ from mtl.run.checkpoint import State
 from mtl.run.export import export_run
 from tests.support import masked_lm
 from tests.support.launch import program
+from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
+
+WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,23 @@ def test_every_family_gives_the_loss_of_its_own_class(
         assert count == found > 10
         assert ours == pytest.approx(expected, rel=1e-5)
     assert made.model().notes == [f"my_mlm, more: the head starts from the LM head of encoder {encoder}"]
+
+
+@pytest.mark.parametrize("damage", ["part", "output matrix"])
+def test_an_lm_head_that_would_be_another_is_refused(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, damage: str
+) -> None:
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=damage == "part")
+    if damage == "part":
+        said = "its LM head is not whole: lm_head.dense.weight is missing"
+        state = load_file(encoder / WEIGHTS)
+        del state["lm_head.dense.weight"]
+        save_file(state, encoder / WEIGHTS, metadata={"format": "pt"})
+    else:
+        said = "another output matrix: set tie_word_embeddings to false"
+        values = json.loads((encoder / "config.json").read_text())
+        (encoder / "config.json").write_text(json.dumps({**values, "tie_word_embeddings": True}))
+    fails(setup.read(str(config), [f"encoder={encoder}"]).model, said)
 
 
 HEADS = {
