@@ -1,7 +1,6 @@
 """Word embeddings of tokens that the data lack are not trained, and the exported encoder is the one that trains all.
 
-The reference is the same run with the whole table; what the rows left out must become is also computed here from the
-definition of the schedule and of decoupled weight decay.
+The reference is the same run with the whole table, in which DeepSpeed's own optimizer decays the other rows.
 """
 
 import json
@@ -18,7 +17,7 @@ from tests.support.launch import program
 from tests.support.small import SHAPE, STEADY, write_run
 
 pytestmark = pytest.mark.timeout(600)
-STEPS, LR, DECAY, CLIP, WARM = (STEADY[key] for key in ("steps", "lr", "weight_decay", "clip", "warmup"))
+STEPS, LR, CLIP = (STEADY[key] for key in ("steps", "lr", "clip"))
 # Trained weights: difference relative to lr x steps (0 where seen, but sums may be taken in another order elsewhere).
 # Rows left out: the whole table rounds them 50 times by half an ulp.
 TRAINED, UNTRAINED = 1e-4, STEPS * 2**-24

@@ -1,4 +1,4 @@
-"""bench.scaling: the model of step time has its limits, and the engine holds what the memory model says."""
+"""bench.scaling: the engine holds what the memory model says."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch, idle time is exact."""
+"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch."""
 
 import json
 from pathlib import Path

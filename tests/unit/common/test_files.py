@@ -1,4 +1,4 @@
-"""Files are replaced at once or not at all, put aside without loss, and locked among processes of one host."""
+"""Files are replaced at once or not at all, and put aside without loss."""
 
 import os
 from pathlib import Path
