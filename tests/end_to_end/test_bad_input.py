@@ -268,7 +268,7 @@ def test_prepared_folders(world: World) -> None:
         assert whole_folders(folder / "out" / "data") == {task["name"]: mine} and same()
         return taken
 
-    explore(45, example)
+    explore(80, example)
 
 
 def scored(encoder: Path, target: str, data: Path, folder: Path) -> bool:

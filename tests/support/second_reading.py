@@ -115,8 +115,9 @@ def own(kind: str, row: Row, labels: list[str]) -> Row:
 
 
 def nli(row: Row) -> Row | None:
-    texts = {"text_a": row["sentence1"], "text_b": row["sentence2"]}
-    return None if row["gold_label"] == "-" else {**texts, "label": row["gold_label"]}
+    if row["gold_label"] == "-":  # the rest of such a row is not read
+        return None
+    return {"text_a": row["sentence1"], "text_b": row["sentence2"], "label": row["gold_label"]}
 
 
 def qqp(row: Row) -> Row:
