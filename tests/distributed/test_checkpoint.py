@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 import mtl.distributed.engine  # noqa: F401  # says how DeepSpeed's classes are pickled
 from common.errors import InputError
 from common.files import file_sha256
 from mtl.run import checkpoint, setup
 from tests.support.launch import program
-from tests.support.small import assert_same_exports
+from tests.support.live import differences
 
 pytestmark = pytest.mark.timeout(600)
 RANKS = 2
@@ -104,7 +103,7 @@ def test_a_run_goes_on_from_the_one_before_with_the_same_weights(finished, copy)
     done = program("train.py", *arguments, ranks=RANKS)
     assert f"checkpoint {newest} is damaged" in done.stdout + done.stderr
     assert (folder / "checkpoints" / f"damaged-{names[0]}").is_dir()
-    assert_same_exports(finished[1], folder)
+    assert not differences(folder, finished[1])
 
 
 class _Harmful:
@@ -139,26 +138,3 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
     assert not mark.exists()
     torch.load(newest / file, weights_only=False)  # the file is harmful indeed
     assert mark.exists()
-
-
-CONVERT = """
-import sys, types, torch
-from mtl.distributed.engine import SAFE_CLASSES
-torch.serialization.add_safe_globals(list(SAFE_CLASSES))
-from deepspeed.checkpoint import ds_to_universal
-ds_to_universal.main(types.SimpleNamespace(
-    input_folder=sys.argv[1], output_folder=sys.argv[2], num_extract_workers=1, num_merge_workers=1,
-    keep_temp_folder=False, strict=True, inject_missing_state=False))
-"""
-
-
-def test_deepspeeds_universal_converter_reads_it_without_unpickling_code(finished, tmp_path, monkeypatch):
-    _, folder = finished
-    monkeypatch.setenv("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
-    (tmp_path / "convert.py").write_text(CONVERT)
-    newest = folder / "checkpoints" / checkpoint.names(folder / "checkpoints")[0]
-    program(tmp_path / "convert.py", newest, tmp_path / "universal")
-    for name, weight in load_file(folder / "encoder_last" / "model.safetensors").items():
-        converted = torch.load(tmp_path / "universal" / "zero" / f"encoder.{name}" / "fp32.pt", weights_only=True)
-        assert torch.equal(converted["param"].view_as(weight), weight), name
-    assert list((tmp_path / "universal/zero").glob("heads.*/exp_avg_sq.pt"))

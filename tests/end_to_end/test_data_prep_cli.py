@@ -48,7 +48,7 @@ class Process:
 
 def test_interrupted_killed_and_two_at_once(tmp_path, tiny_tokenizer_dir, capfd):
     task: dict = {"name": "mine", "kind": "classify", "labels": ["no", "yes"]}
-    for split, count in (("train", 40_000), ("dev", 10)):
+    for split, count in (("train", 20_000), ("dev", 10)):
         rows = [{"text_a": f"dog {i}", "label": "yes"} for i in range(count)]
         task[split] = str(write(tmp_path / f"{split}.jsonl", rows))
     small = run_config(tmp_path / "small", tiny_tokenizer_dir, [task | {"train": task["dev"]}])

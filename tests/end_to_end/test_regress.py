@@ -9,6 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from data_prep.encoding import tokenizer as tokenizers
+from eval.export import export
 from eval.inference.predict import predict
 from mtl.model.encoder import load_encoder
 from mtl.model.saved_heads import load_heads
@@ -60,8 +61,7 @@ def test_training_does_not_depend_on_the_number_of_ranks(runs: dict[int, Path]) 
 
 def test_plain_transformers_gives_the_predictions_and_the_scores(runs: dict[int, Path], tmp_path: Path) -> None:
     run = runs[2]
-    command = ("-m", "eval", "export", "--encoder", run / "encoder_last", "--task", "my_regress")
-    assert "XLMRobertaForSequenceClassification" in program(*command, "--out", tmp_path / "out").stdout
+    assert export(str(run / "encoder_last"), "my_regress", tmp_path / "out") == "XLMRobertaForSequenceClassification"
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out").eval()
     assert (model.config.num_labels, model.config.problem_type) == (1, "regression")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")

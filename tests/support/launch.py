@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -91,11 +92,17 @@ TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
 def start(
-    arguments: Sequence[object], ranks: int, out: Path, err: Path, names: tuple[str, str, str] = TORCH
+    arguments: Sequence[object],
+    ranks: int,
+    out: Path,
+    err: Path,
+    names: tuple[str, str, str] = TORCH,
+    each: Sequence[Sequence[object]] = (),
 ) -> list[ForkServerProcess]:
     """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files.
 
-    `names`: the launcher's variables for rank, number of ranks, rank on the host.
+    `names`: the launcher's variables for rank, number of ranks, rank on the host; `each`: arguments that only one rank
+    has, by rank.
     """
     around = environment()
     assert around["DS_ACCELERATOR"] == "cpu"
@@ -104,7 +111,8 @@ def start(
     started = []
     for rank in range(ranks):
         own = dict(zip(names, map(str, (rank, ranks, rank)), strict=True)) if ranks > 1 else {}
-        started.append(fork(_run, [str(a) for a in arguments], around | own, out, err))
+        command = [str(a) for a in (*arguments, *(each[rank] if each else ()))]
+        started.append(fork(_run, command, around | own, out, err))
     return started
 
 
@@ -130,12 +138,15 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
 
 
 def program(
-    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, names: tuple[str, str, str] = TORCH
+    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, **more: Any
 ) -> subprocess.CompletedProcess[str]:
-    """`start`, and waits for the end. What all ranks printed is together; the code is the first that is not 0."""
+    """`start` (`more`: its `names` and `each`), and waits for the end.
+
+    What all ranks printed is together; the code is the first that is not 0.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out", "err")]
-        processes, deadline = start(arguments, ranks, *files, names), time.monotonic() + timeout
+        processes, deadline = start(arguments, ranks, *files, **more), time.monotonic() + timeout
         try:
             for process in processes:
                 process.join(max(0, deadline - time.monotonic()))

@@ -92,11 +92,6 @@ class Live:
         return self.log.read_text(errors="replace")
 
     @property
-    def errors(self) -> list[str]:
-        """The lines that tell the user what is wrong."""
-        return [line for line in self.printed.splitlines() if line.startswith("error:")]
-
-    @property
     def step(self) -> int:
         """The last step in metrics.jsonl."""
         try:

@@ -3,8 +3,6 @@
 The rows are those of a user's own JSONL file, in order; `Wrong` is raised for what is not a valid file.
 """
 
-import csv
-import io
 import json
 import re
 from typing import Any
@@ -66,16 +64,6 @@ def table(data: bytes) -> list[Row]:
     return [dict(zip(header, one, strict=True)) for one in fields]
 
 
-def comma_separated(data: bytes) -> list[Row]:
-    text = "\n".join(lines(data))
-    try:
-        header, *fields = [one for one in csv.reader(io.StringIO(text, newline=""), strict=True) if one] or [[]]
-    except csv.Error:
-        raise Wrong from None
-    need(all(len(one) == len(header) for one in fields))
-    return [dict(zip(header, one, strict=True)) for one in fields]
-
-
 def squad_json(data: bytes) -> list[Row]:
     articles = parsed("\n".join(lines(data)))["data"]
     paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
@@ -86,15 +74,6 @@ def two_columns(data: bytes) -> list[Row]:
     fields = [line.split("\t") for line in lines(data) if line.strip()]
     need(all(len(one) == 2 for one in fields))
     return [{"words": [w for w in a.split(" ") if w], "tags": [t for t in b.split(" ") if t]} for a, b in fields]
-
-
-def ccgbank(data: bytes) -> list[Row]:
-    trees = [line for line in lines(data) if line.strip() and not line.startswith("ID=")]
-    pieces = [tree.split("(<L ")[1:] for tree in trees]
-    leaves = [[re.split(r">\)(?:\s|\)|$)", piece)[0].split() for piece in tree] for tree in pieces]
-    need(all(len(tree) == text.count("<L ") for tree, text in zip(leaves, trees, strict=True)))
-    need(all(tree and all(len(leaf) == 5 for leaf in tree) for tree in leaves))
-    return [{"words": [leaf[3] for leaf in tree], "tags": [leaf[0] for leaf in tree]} for tree in leaves]
 
 
 def text_lines(data: bytes) -> list[Row]:
@@ -145,8 +124,9 @@ def own(kind: str, row: Row, labels: list[str]) -> Row:
 
 
 def nli(row: Row) -> Row | None:
-    texts = {"text_a": row["sentence1"], "text_b": row["sentence2"]}
-    return None if row["gold_label"] == "-" else {**texts, "label": row["gold_label"]}
+    if row["gold_label"] == "-":  # the rest of such a row is not read
+        return None
+    return {"text_a": row["sentence1"], "text_b": row["sentence2"], "label": row["gold_label"]}
 
 
 def qqp(row: Row) -> Row:
@@ -162,17 +142,6 @@ def hub_mnli(row: Row) -> Row:
 def squad(row: Row) -> Row:
     need("id" in row)
     return {**row, "answers": [{"text": answer["text"], "start": answer["answer_start"]} for answer in row["answers"]]}
-
-
-def hub_squad(row: Row) -> Row:
-    pairs = zip(row["answers"]["text"], row["answers"]["answer_start"], strict=True)
-    return squad({**row, "answers": [{"text": text, "answer_start": start} for text, start in pairs]})
-
-
-def cosmosqa(row: Row) -> Row:
-    context, question = row["context"], row["question"]
-    prompt = f"{context} {question}" if context.strip() and question.strip() else ""
-    return {"prompt": prompt, "choices": [row[f"answer{number}"] for number in range(4)], "label": row["label"]}
 
 
 def empty(row: Row) -> bool:

@@ -68,25 +68,17 @@ def soak(trials: int, seed: int, place: Path) -> int:
         target, when, step, same = one_trial(config, reference, rng)
         good += same
         table[target, when, same] += 1
-        tqdm.write(
-            f"{number:>4}  kill -9 {target:<9} at step {step:>3} {when:<13}  {'same bits' if same else 'DIFFERENT'}"
-        )
-    print(f"\n{'killed':<10} {'when':<14} {'trials':>6} {'same bits':>10}")
-    for target, when in sorted({(t, w) for t, w, _ in table}):
-        right, wrong = table[target, when, True], table[target, when, False]
-        print(f"{target:<10} {when:<14} {right + wrong:>6} {right:>10}")
+        tqdm.write(f"{number:>4}  kill -9 {target:<9} at step {step:>3} {when:<13}  {'same' if same else 'DIFFERENT'}")
+    for (target, when, same), count in sorted(table.items()):
+        print(f"{target:<10} {when:<14} {count:>6} {'same bits' if same else 'DIFFERENT'}")
     print(f"{good} of {trials} resumed to the same bits (seed {seed})")
     return good
 
 
-def main() -> int:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     with TemporaryDirectory() as place:
-        return 0 if soak(args.trials, args.seed, Path(place)) == args.trials else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        sys.exit(soak(args.trials, args.seed, Path(place)) != args.trials)

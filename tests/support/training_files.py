@@ -74,10 +74,7 @@ ANSWERED = {"id": "1", "question": "who", "answers": [{"text": "dog", "answer_st
 IMPOSSIBLE = {"id": "2", "question": "why", "answers": [], "is_impossible": True}
 SQUAD = jsonl({"data": [{"paragraphs": [{"context": "a dog runs", "qas": [ANSWERED, IMPOSSIBLE]}]}]})
 QQP = b'id\tquestion1\tquestion2\tis_duplicate\n1\ta "dog\truns\t0\n2\tb\tc\t1\n'
-CCG = b"ID=wsj_0001.1 PARSER=GOLD\n(<T S[dcl] 0 2> (<L N NN NN dog N>) (<L S\\NP VBZ VBZ runs S\\NP>) )\n"
-COSMOS = b'id,context,question,answer0,answer1,answer2,answer3,label\n1,"a dog, so\nit runs",why,a,b,"c ""d""",e,2\n'
 MNLI_FILES = ("multinli_1.0_train.jsonl", "multinli_1.0_dev_matched.jsonl")
-CCG_FILES = ("AUTO/02/wsj_0200.auto", "AUTO/00/wsj_0001.auto")
 FORMATS = {
     "own": [
         own("classify", "jsonl", second.json_lines, jsonl(
@@ -94,16 +91,10 @@ FORMATS = {
         Format("mnli", "classify", second.NLI, MNLI_FILES, jsonl(*NLI), second.json_lines, second.nli),
         Format("qqp", "classify", second.QQP, ("QQP/train.tsv", "QQP/dev.tsv"), QQP, second.table, second.qqp),
         Format("squad_v2", "span", [], ("train-v2.0.json", "dev-v2.0.json"), SQUAD, second.squad_json, second.squad),
-        Format("ccg", "tag", [], CCG_FILES, CCG, second.ccgbank),
-        Format("cosmosqa", "choice", [], ("cosmosqa/train.csv", "cosmosqa/valid.csv"), COSMOS,
-               second.comma_separated, second.cosmosqa),
     ],
     "hub": [
         hub("mnli", "classify", "nyu-mll/glue/mnli", "validation_matched", second.hub_mnli,
             premise=["a dog", "a", "b"], hypothesis=["runs", "b", "c"], label=[0, 1, 2]),
-        hub("squad_v1", "span", "rajpurkar/squad/plain_text", "validation", second.hub_squad,
-            id=["1", "2"], question=["who", "why"], context=["a dog runs", "a horse"],
-            answers=[{"text": ["dog"], "answer_start": [2]}, {"text": [], "answer_start": []}]),
     ],
 }  # fmt: skip
 TYPES: list[pa.Array] = [pa.array([value]) for value in (

@@ -1,16 +1,14 @@
-"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch, idle time is exact."""
+"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import flops, gpu, gpu_idle, train
+from bench import flops, gpu, train
 from bench.contestants import baselines
 from bench.contestants.padded_model import Batches, Padded, padded_losses
 from bench.contestants.reference_losses import packed_losses
@@ -48,21 +46,6 @@ def test_contestants_compute_the_same(tmp_path):
         tokens, computed, work = batch[baselines.COUNTS]
         assert batch["task"] == run.names[task] and computed >= tokens and work > 0
         assert tokens == run.tasks[task].train.length[rows[1::2]].sum()
-
-
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=12))
-def test_idle_share_equals_counting(spans):
-    """Against counting one by one the microseconds in which anything runs; only work of the GPU counts."""
-    categories = ["kernel", "gpu_memcpy", "gpu_memset"]
-    events = [
-        {"ph": "X", "cat": categories[i % 3], "ts": 1000 + start, "dur": length, "name": "x"}
-        for i, (start, length) in enumerate(spans)
-    ]
-    busy = {at for start, length in spans for at in range(start, start + length)}
-    whole = max(busy) + 1 - min(busy)
-    other = [{"ph": "X", "cat": name, "ts": 900, "dur": 400} for name in ("cuda_runtime", "gpu_user_annotation")]
-    other += [{"ph": "i", "cat": "kernel", "ts": 0, "dur": 9}, {"ph": "M", "name": "process_name"}]
-    assert gpu_idle.of_trace({"traceEvents": [*other, *events]}) == pytest.approx(1 - len(busy) / whole)
 
 
 def test_other_losses_end_a_benchmark():

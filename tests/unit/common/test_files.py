@@ -1,14 +1,11 @@
-"""Files are replaced at once or not at all, put aside without loss, and locked among processes of one host."""
+"""Files are replaced at once or not at all, and put aside without loss."""
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
 from common import files
-from common.errors import InputError
-from tests.support.launch import fork
 
 
 def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch):
@@ -34,25 +31,3 @@ def test_what_is_put_aside_replaces_nothing(tmp_path):
         kept.append(files.put_aside(tmp_path / "step", "damaged-step").name)
     assert kept == ["run.1", "damaged-step", "run.2", "damaged-step.1", "run.3", "damaged-step.2"]
     assert [os.listdir(tmp_path / f"run.{n + 1}") for n in range(3)] == [["0"], ["1"], ["2"]]
-
-
-def hold(path: Path, ready: Path) -> None:
-    with files.lock(path, "busy", wait=False):
-        ready.touch()
-        threading.Event().wait(60)
-
-
-def test_the_lock_is_held_until_its_process_ends(tmp_path, capsys):
-    path, ready = tmp_path / ".lock", tmp_path / "ready"
-    process = fork(hold, path, ready)
-    while not ready.exists():
-        assert process.is_alive()
-    with pytest.raises(InputError, match="busy"):
-        files.lock(path, "busy", wait=False)
-    threading.Timer(0.3, process.kill).start()
-    with files.lock(path, "waiting", wait=True):
-        process.join(10)
-        assert process.exitcode is not None  # the lock came from its end
-    assert capsys.readouterr().err == "waiting\n"
-    with files.lock(path, "busy", wait=False):
-        pass

@@ -4,8 +4,6 @@ That the list agrees with what is read is tested form by form in test_datasets.p
 """
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,16 +53,6 @@ def test_what_is_here(capsys, tmp_path):
 def test_a_wrong_folder_is_one_line(capsys, tmp_path):
     assert main(["list", "--source", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: --source")
-
-
-def test_it_needs_no_heavy_library():
-    code = (
-        "import sys; from data_prep.__main__ import main; main(['list'])\n"
-        "heavy = ('torch', 'datasets', 'transformers', 'huggingface_hub', 'eval', 'mtl')\n"
-        "print([module for module in heavy if module in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr
 
 
 # The number of languages of each task in the official evaluator (XTREME_TASK2LANGS, XTREME_R_TASK2LANGS), with LAReQA's

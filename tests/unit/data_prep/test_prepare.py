@@ -156,29 +156,6 @@ def test_equal_input_is_reused_and_other_input_is_built(tmp_path, data_prep, tin
     assert all(run.built() for run in runs) and len({run.folder() for run in runs}) == len(runs)
 
 
-@pytest.mark.parametrize("damage", ["cut", "altered", "missing"])
-def test_a_damaged_folder_is_noticed_and_rebuilt(tmp_path, data_prep, damage):
-    train = classify(tmp_path)
-    path = data_prep([mine(train)]).folder() / "train.arrow"
-    data = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        path.write_bytes(data[:-8] if damage == "cut" else data[:200] + b"\x07" + data[201:])
-    run = data_prep([mine(train)])
-    assert run.built() and path.read_bytes() == data
-    assert f"{path}: " in run.err and "preparing it again" in run.err
-
-
-def test_bad_input_leaves_nothing(tmp_path, data_prep):
-    train = classify(tmp_path, 3000)
-    with train.open("a") as file:
-        file.write('{"text_a": "x", "label": "maybe"}\n')
-    run = data_prep([mine(train)])
-    assert run.code == 2 and "rows.jsonl: line 3001" in run.err
-    assert [p.name for p in (tmp_path / "data/mine").iterdir()] == [".lock"]
-
-
 def test_the_tags_of_the_training_split_are_the_labels(tmp_path, data_prep):
     train = write(tmp_path / "train.tsv", [["a dog", "Z N"], ["it runs", "N V"]])
     dev = write(tmp_path / "dev.tsv", [["a cat", "N NEW"]])

@@ -4,8 +4,6 @@ import json
 import sys
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import train
 from common import run_config
@@ -90,24 +88,6 @@ def test_overrides(tmp_path):
     for wrong in ("steps", "=5", "tasks.nope.cap=3", "name.x=1", "optimizer.lrx=1"):
         with pytest.raises(InputError):
             load(tmp_path, GOOD, wrong)
-
-
-@given(
-    key=st.sampled_from(sorted(run_config.RunConfig.model_fields)),
-    value=st.recursive(
-        st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=4),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-        max_leaves=6,
-    ),
-)
-@settings(max_examples=50)
-def test_anything_in_a_field_is_a_config_or_one_line(tmp_path_factory, key, value):
-    try:
-        run = load(tmp_path_factory.getbasetemp(), {**GOOD, key: value})
-    except InputError as error:
-        assert "\n" not in str(error)
-    else:
-        assert isinstance(run, run_config.RunConfig)
 
 
 def test_fast_zero2_is_tied_to_one_deepspeed_and_part_of_the_identity(

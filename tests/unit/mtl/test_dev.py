@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from scipy.stats import pearsonr, spearmanr
 
 from mtl.evaluation.dev import DevEvaluation, mean_score
 from mtl.run import setup
-from tasks.span.squad import squad_scores
 from tests.support.packing import head_scores, pack_rows
 from tests.support.small import KINDS, write_run, write_tasks
 
@@ -60,6 +58,17 @@ def test_metrics_do_not_depend_on_the_number_of_ranks(small):
     assert mean_score(one) == pytest.approx(np.mean([s.metrics["score"] for s in one]))
 
 
+def test_constant_predictions_have_no_correlation(small):
+    made, model = small
+    weight = model.head("my_regress").out_proj.weight
+    with torch.no_grad():
+        before = weight.clone()
+        weight.zero_()
+        (found,) = (s.metrics for s in scores_of(made, model, 3) if s.task == "my_regress")
+        weight.copy_(before)
+    assert found["pearson"] == found["spearman"] == 0 and "accuracy" not in found
+
+
 def test_metrics_equal_a_count_by_hand(small):
     """Every chosen example alone, in eval mode; 8 of 11 examples, evenly spaced."""
     made, model = small
@@ -80,71 +89,3 @@ def test_metrics_equal_a_count_by_hand(small):
             labels += gold.tolist()
         assert found[task.name]["accuracy"] == pytest.approx(right / len(labels))
         assert found[task.name]["majority"] == pytest.approx(max(np.bincount(labels)) / len(labels))
-
-
-def test_span_metrics_equal_a_search_by_hand(small):
-    made, model = small
-    found = {s.task: s.metrics for s in scores_of(made, model, 2)}["my_span"]
-    t = KINDS.index("span")
-    task = made.tasks[t]
-    chosen = np.arange(8) * 11 // 8
-    model.eval()
-    exact, overlap, empty = [], [], 0
-    for gold in task.prepared[0].dev_examples():
-        if gold["example"] not in chosen:
-            continue
-        best, null, text = -np.inf, np.inf, ""
-        for row in task.dev.take(np.flatnonzero(task.dev.example == gold["example"])):
-            with torch.no_grad():
-                batch = pack_rows([(t, row)], list(model.kinds.items()), made.special)
-                scores = head_scores(model, batch, task.name).double().numpy()
-            null = min(null, scores[0].sum())
-            inside = np.flatnonzero(row["offset_start"] >= 0)
-            starts = sorted(inside, key=lambda i: -scores[i, 0])[:20]
-            ends = sorted(inside, key=lambda i: -scores[i, 1])[:20]
-            for i in starts:
-                for j in ends:
-                    if i <= j < i + 30 and scores[i, 0] + scores[j, 1] > best:
-                        best = scores[i, 0] + scores[j, 1]
-                        text = gold["context"][row["offset_start"][i] : row["offset_end"][j]]
-        em, f1 = squad_scores("" if null > best else text, gold["answers"], v2=True)
-        exact.append(em)
-        overlap.append(f1)
-        empty += not gold["answers"]
-    assert found["em"] == pytest.approx(np.mean(exact))
-    assert found["f1"] == pytest.approx(np.mean(overlap))
-    assert found["majority"] == pytest.approx(empty / 8)
-
-
-def test_correlations_equal_scipys_over_all_examples(small):
-    made, model = small
-    t = ALL.index("regress")
-    task, head = made.tasks[t], model.head("my_regress")
-    rows = task.dev.take(np.arange(8) * 11 // 8)  # a row is an example
-    labels = [row["label"] for row in rows]
-
-    def evaluate():
-        (found,) = (s for s in scores_of(made, model, 3) if s.task == "my_regress")
-        model.eval()
-        with torch.no_grad():
-            batches = [pack_rows([(t, row)], list(model.kinds.items()), made.special) for row in rows]
-            return found, [float(head_scores(model, batch, "my_regress")) for batch in batches]
-
-    found, predictions = evaluate()
-    # An untrained encoder tells examples little apart: float32 leaves three digits of a correlation.
-    assert (
-        found.metrics["pearson"]
-        == found.metrics["score"]
-        == pytest.approx(pearsonr(predictions, labels).statistic, abs=1e-3)
-    )
-    assert found.metrics["spearman"] == pytest.approx(spearmanr(predictions, labels).statistic)
-    assert found.metrics["loss"] == pytest.approx(np.mean((np.array(predictions) - labels) ** 2), rel=1e-5)
-    assert found.metrics["majority"] == 0 and "accuracy" not in found.metrics
-
-    before = {name: weight.clone() for name, weight in head.state_dict().items()}
-    with torch.no_grad():
-        head.out_proj.weight.zero_()
-    constant, predictions = evaluate()
-    head.load_state_dict(before)
-    assert len(set(predictions)) == 1
-    assert constant.metrics["pearson"] == constant.metrics["spearman"] == 0

@@ -91,9 +91,9 @@ def test_equals_the_reference(heads: int, dim: int, device: str, dtype: torch.dt
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dim", [32, 128])
-def test_the_other_sizes_of_head(dim: int) -> None:
-    check((300, *LENGTHS[::-1]), 2, dim, "cuda", torch.bfloat16)
+@pytest.mark.parametrize(("lengths", "dim"), [((300, *LENGTHS[::-1]), 32), (LENGTHS, 128), ((8192, 5), 64)])
+def test_the_other_sizes_of_head_and_a_long_sequence(lengths: tuple[int, ...], dim: int) -> None:
+    check(lengths, 2, dim, "cuda", torch.bfloat16)
 
 
 @DEVICES
@@ -101,11 +101,6 @@ def test_the_other_sizes_of_head(dim: int) -> None:
 def test_rows_of_one_kind(lengths: tuple[int, ...], device: str, dtype: torch.dtype) -> None:
     """Some of the kernels have then nothing to do."""
     check(lengths, 2, 16, device, dtype)
-
-
-@pytest.mark.gpu
-def test_a_long_sequence() -> None:
-    check((8192, 5), 1, 64, "cuda", torch.bfloat16)
 
 
 @DEVICES

@@ -77,24 +77,19 @@ def compare(ours, kind, rows, loss_sum, scores, right):
     assert stats[0, 1].item() == right
 
 
-def test_classify():
-    ours, theirs = build("classify")
-    parts, labels = sequences(), torch.tensor([0, 2, 1, 1, 0, 2])
-    rows = [{"input_ids": s, "lengths": [len(s)], "label": int(y)} for s, y in zip(parts, labels, strict=True)]
+@pytest.mark.parametrize(
+    ("kind", "gold"), [("classify", [0, 2, 1, 1, 0, 2]), ("regress", [0.0, 4.25, -1.0, 5.0, 2.5, -3.75])]
+)
+def test_heads_of_whole_sequences(kind, gold):
+    """Of one output transformers' own class makes a regression by itself."""
+    ours, theirs = build(kind)
+    parts, labels = sequences(), torch.tensor(gold)
+    rows = [{"input_ids": s, "lengths": [len(s)], "label": y} for s, y in zip(parts, gold, strict=True)]
     ids, mask = padded(parts)
     out = theirs(ids, attention_mask=mask, labels=labels)
-    compare(ours, "classify", rows, out.loss * 6, out.logits, (out.logits.argmax(-1) == labels).sum())
-
-
-def test_regress():
-    """One output, which transformers' own class takes for regression by itself; negative labels among them."""
-    ours, theirs = build("regress")
-    parts, labels = sequences(), torch.tensor([0.0, 4.25, -1.0, 5.0, 2.5, -3.75])
-    rows = [{"input_ids": s, "lengths": [len(s)], "label": y} for s, y in zip(parts, labels.tolist(), strict=True)]
-    ids, mask = padded(parts)
-    out = theirs(ids, attention_mask=mask, labels=labels)
-    assert theirs.config.problem_type == "regression"
-    compare(ours, "regress", rows, out.loss * 6, out.logits, 0)
+    assert (theirs.config.problem_type == "regression") == (kind == "regress")
+    right = (out.logits.argmax(-1) == labels).sum() if kind == "classify" else 0
+    compare(ours, kind, rows, out.loss * 6, out.logits, right)
 
 
 def test_choice():

@@ -78,15 +78,3 @@ def test_another_config(load, run: Path, key: str, value: object, said: str) -> 
     path = run / "encoder" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
     fails(load, str(run / "encoder"), said)
-
-
-def test_heads_json_that_is_none(load, run: Path) -> None:
-    head = {"kind": "choice", "labels": None, "max_length": 64}
-    for about in (
-        [],
-        {"hellaswag": 3},
-        {"hellaswag": {**head, "kind": "x"}},
-        {"hellaswag": {**head, "max_length": "64"}},
-    ):
-        (run / "heads" / "heads.json").write_text(json.dumps(about), encoding="utf-8")
-        fails(load, str(run / "heads"), "cannot be loaded")

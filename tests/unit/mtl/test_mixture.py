@@ -60,13 +60,6 @@ def test_permute_is_a_permutation(size, key):
     assert np.array_equal(np.sort(rows), np.arange(size))
 
 
-def test_first_rows_look_random():
-    """Over many keys every row comes first about equally often."""
-    firsts = [permute(np.array([0]), 10, (key,))[0] for key in range(5000)]
-    counts = np.bincount(firsts, minlength=10)
-    assert (((counts - 500) ** 2) / 500).sum() < 27.9  # 9 degrees of freedom, one in a thousand
-
-
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     batch=st.integers(1, 17),
@@ -89,15 +82,3 @@ def test_every_epoch_of_a_task_holds_every_row_once(sizes, batch, by_task, seed,
     for size, found in zip(sizes, rows, strict=True):
         for first in range(0, len(found) - size + 1, size):
             assert sorted(found[first : first + size]) == list(range(size))
-
-
-@given(step=st.integers(0, 300), by_task=st.booleans())
-@settings(max_examples=15)
-def test_seeking_equals_walking(step, by_task):
-    drawn = sampler(by_task, sizes=(50, 7, 400), steps=301, batch=9)
-    cursors = np.zeros(3, dtype=np.int64)
-    for number in range(step):
-        task, _ = drawn.batch(number, cursors)
-        cursors += np.bincount(task, minlength=3)
-    sought, walked = drawn.batch(step), drawn.batch(step, cursors)
-    np.testing.assert_array_equal(sought, walked)

@@ -6,12 +6,11 @@ mask, a size that depends on data) is an error.
 
 import json
 
-import numpy as np
 import pytest
 
 from mtl.run import setup
-from tests.support.packing import mask_row, pack_rows
-from tests.support.small import write_run
+from tests.support.packing import pack_rows
+from tests.support.small import items_of, write_run
 
 
 @pytest.mark.parametrize(
@@ -34,11 +33,7 @@ def test_a_micro_step_reads_nothing(tmp_path, tiny_tokenizer_dir, trimmed, setti
     model = made.model().train()
     if "gradient_checkpointing=true" in settings:
         model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    items = []
-    for t, task in enumerate(made.tasks):
-        for number, row in enumerate(task.train.take(np.arange(3))):
-            mlm = task.task.kind == "mlm"
-            items.append((t, mask_row(row, made.special, 0.15, (1, 2, number)) if mlm else row))
+    items = items_of(made, 3)
     heads = list(model.kinds.items())
     model.to("meta")
     for some in (items, items[:1], []):

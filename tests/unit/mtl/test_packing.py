@@ -7,7 +7,6 @@ from transformers import AutoConfig, AutoModel
 
 from common.families import FAMILIES
 from common.run_config import RandomEncoder
-from mtl.model import attention
 from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
@@ -136,19 +135,6 @@ def test_masking_shares():
         hidden, kept = now == special.mask, now == masked["labels"]
         counts += [hidden.sum(), (~hidden & ~kept).sum(), kept.sum()]
     np.testing.assert_allclose(counts / counts.sum(), [0.8, 0.1, 0.1], atol=0.01)
-
-
-def test_auto_backend(monkeypatch):
-    cuda, bf16, found = torch.device("cuda"), torch.bfloat16, {"triton": "triton"}
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
-    monkeypatch.setattr(attention.importlib.util, "find_spec", found.get)
-    assert attention.choose(torch.device("cpu"), torch.float32, 0.0, 64) == "sdpa"
-    assert attention.choose(cuda, bf16, 0.0, 64) == "triton"
-    assert attention.choose(cuda, bf16, 0.0, 80) == "varlen"
-    for dtype, dropout, head in ((bf16, 0.1, 64), (torch.float32, 0.0, 64), (bf16, 0.0, 20)):
-        assert attention.choose(cuda, dtype, dropout, head) == "padded"
-    found.clear()
-    assert attention.choose(cuda, bf16, 0.0, 64) == "varlen"
 
 
 @pytest.mark.gpu

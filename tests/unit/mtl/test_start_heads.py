@@ -10,7 +10,6 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from common.errors import InputError
 from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
 from eval.export import export
@@ -20,7 +19,10 @@ from mtl.run.checkpoint import State
 from mtl.run.export import export_run
 from tests.support import masked_lm
 from tests.support.launch import program
+from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
+
+WEIGHTS = "model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -67,46 +69,21 @@ def test_every_family_gives_the_loss_of_its_own_class(
     assert made.model().notes == [f"my_mlm, more: the head starts from the LM head of encoder {encoder}"]
 
 
-def test_weights_from_other_tools(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    """pytorch_model.bin in half precision, with the tied weights written out."""
-    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
-    model = transformers.AutoModelForMaskedLM.from_pretrained(encoder)
-    torch.save({n: w.to(torch.float16) for n, w in model.state_dict().items()}, encoder / "pytorch_model.bin")
-    (encoder / "model.safetensors").unlink()
-    made = setup.read(str(config), [f"encoder={encoder}"])
-    ours, count = our_loss(made, "my_mlm")
-    reference = tmp_path / "float32"
-    masked_lm.write(reference, tiny_tokenizer_dir, model.half().float())
-    assert (ours, count) == pytest.approx(masked_lm.loss(reference, first_batches(made), "my_mlm"), rel=1e-5)
-
-
-def test_no_lm_head_is_said(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    torch.manual_seed(0)
-    plain = transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
-    encoder = masked_lm.write(tmp_path / "plain", tiny_tokenizer_dir, plain)
-    model = setup.read(str(config), [f"encoder={encoder}"]).model()
-    assert model.notes == [f"my_mlm, more: encoder {encoder} has no LM head: the head starts at random"]
-    again = setup.read(str(config), [f"encoder={encoder}"]).model()  # another rank, say
-    assert all(torch.equal(w, again.heads.state_dict()[n]) for n, w in model.heads.state_dict().items())
-
-
-def test_part_of_an_lm_head_is_refused(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
-    state = load_file(encoder / "model.safetensors")
-    del state["lm_head.dense.weight"]
-    save_file(state, encoder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"its LM head is not whole: lm_head.dense.weight is missing"):
-        setup.read(str(config), [f"encoder={encoder}"]).model()
-
-
-def test_an_output_matrix_that_the_config_does_not_speak_of_is_refused(
-    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
+@pytest.mark.parametrize("damage", ["part", "output matrix"])
+def test_an_lm_head_that_would_be_another_is_refused(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, damage: str
 ) -> None:
-    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=False)
-    values = json.loads((encoder / "config.json").read_text())
-    (encoder / "config.json").write_text(json.dumps({**values, "tie_word_embeddings": True}))
-    with pytest.raises(InputError, match=r"another output matrix: set tie_word_embeddings to false"):
-        setup.read(str(config), [f"encoder={encoder}"]).model()
+    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=damage == "part")
+    if damage == "part":
+        said = "its LM head is not whole: lm_head.dense.weight is missing"
+        state = load_file(encoder / WEIGHTS)
+        del state["lm_head.dense.weight"]
+        save_file(state, encoder / WEIGHTS, metadata={"format": "pt"})
+    else:
+        said = "another output matrix: set tie_word_embeddings to false"
+        values = json.loads((encoder / "config.json").read_text())
+        (encoder / "config.json").write_text(json.dumps({**values, "tie_word_embeddings": True}))
+    fails(setup.read(str(config), [f"encoder={encoder}"]).model, said)
 
 
 HEADS = {

@@ -111,24 +111,6 @@ def test_what_is_loaded_is_what_is_hashed(
     assert len(seen) == len(files) + 1
 
 
-def test_the_fingerprint_is_that_of_the_files_not_of_their_folder(
-    tmp_path: Path, tiny_tokenizer_dir: Path, model: Any
-) -> None:
-    folders = [masked_lm.write(tmp_path / name, tiny_tokenizer_dir, model) for name in ("a", "b")]
-    assert len({Subject(str(folder), torch.device("cpu")).fingerprint for folder in folders}) == 1
-
-
-def test_a_file_that_the_config_names(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
-    """`transformers_weights` of config.json: transformers loads that file instead."""
-    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
-    save({name: tensor + 1 for name, tensor in model.state_dict().items()}, folder / "other.safetensors")
-    values = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**values, "transformers_weights": "other.safetensors"}))
-    assert [path.name for path in weight_files(folder)] == ["other.safetensors"]
-    name = "encoder.layer.0.output.dense.weight"
-    assert torch.equal(load_encoder(folder).state_dict()[name], model.state_dict()[name] + 1)
-
-
 def test_no_weights_and_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
     folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
     (folder / "model.safetensors").unlink()

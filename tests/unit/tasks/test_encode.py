@@ -151,13 +151,6 @@ def test_windows_of_a_context(tiny, max_length, context_words):
         assert np.array_equal(np.stack([row["offset_start"], row["offset_end"]], 1), offsets)
 
 
-def test_a_long_question_is_cut_and_counted(tiny):
-    truncated: Counter[str] = Counter()
-    (row,) = rows_of(tiny, Span("", many(80), "the dog runs", ()), 256, truncated)
-    assert truncated == {"question": 1}
-    assert row["input_ids"][1:67].tolist() == [*ids(tiny, many(80))[:64], 2, 2]
-
-
 @some
 @given(
     before=awkward_text, answer=visible_text, after=awkward_text, gap=st.sampled_from(["", " "]), short=st.booleans()
@@ -216,14 +209,6 @@ def test_tags_stand_at_first_subwords_and_no_word_is_lost(tok, sentence, max_len
     ]
     assert parts == [part[: max_length - 2] for part in alone]
     assert truncated["word"] == sum(len(part) > max_length - 2 for part in alone)
-
-
-def test_tags_equal_transformers_words(xlmr_tokenizer):
-    sentence = ["Tom", "'s", "1,200", "dogs", "\u2026", "run", "-", "away", "\u5c0f\u72d7", "!"]
-    (row,) = rows_of(xlmr_tokenizer, Tag("", tuple(sentence), ("T",) * 10), 64, labels=["T"])
-    reference = xlmr_tokenizer(sentence, is_split_into_words=True)
-    assert row["input_ids"].tolist() == reference["input_ids"]
-    assert row["positions"].tolist() == [reference.word_ids().index(i) for i in range(len(sentence))]
 
 
 def test_sentencepiece_alone(xlmr_tokenizer, shared, tmp_path):
