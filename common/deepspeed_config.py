@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from common.config_fields import Strict, explain
 from common.errors import InputError
-from common.run_config import HOUSE, RunConfig, read_json
+from common.run_config import REPOSITORY, RunConfig, read_json
 
 # DeepSpeed keys that the run config determines, and its field.
 OWNED = {
@@ -122,9 +122,9 @@ def _without_defaults(values: dict[str, Any], known: Collection[str] = ()) -> di
 def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     """DeepSpeed's config of a run: the named file plus keys from the run config; `InputError` for invalid ones."""
     named = Path(config.deepspeed)
-    path = named if os.path.isfile(named) else HOUSE / "ds_configs" / config.deepspeed
+    path = named if os.path.isfile(named) else REPOSITORY / "ds_configs" / config.deepspeed
     if not os.path.isfile(path):
-        known = ", ".join(sorted(p.name for p in (HOUSE / "ds_configs").glob("*.json")))
+        known = ", ".join(sorted(p.name for p in (REPOSITORY / "ds_configs").glob("*.json")))
         raise InputError(f"deepspeed: {config.deepspeed}: no such file, nor in ds_configs/ (there: {known})")
     values = read_json(path)
     values = _without_defaults(values, DeepSpeedFile.model_fields)

@@ -16,7 +16,7 @@ from common import jsontext
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, shape
 from common.errors import InputError
 
-HOUSE = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class TaskEntry(Strict):
@@ -212,11 +212,11 @@ class RunConfig(Strict):
 
 def find_config(name: str) -> Path:
     """`name` is a path, or the name of a file in `configs/`, with or without `.json`."""
-    candidates = [Path(name), HOUSE / "configs" / name, HOUSE / "configs" / f"{name}.json"]
+    candidates = [Path(name), REPOSITORY / "configs" / name, REPOSITORY / "configs" / f"{name}.json"]
     for path in candidates:
         if os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
             return path
-    known = sorted(p.name for p in (HOUSE / "configs").glob("*.json"))
+    known = sorted(p.name for p in (REPOSITORY / "configs").glob("*.json"))
     raise InputError(f"--config {name}: no such file, nor in configs/ (there: {', '.join(known)})")
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from common.errors import InputError
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from mtl.model.encoder import export_config
 from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead
@@ -25,22 +25,22 @@ def export(encoder: str, task: str, out: Path) -> str:
 
     Raises `InputError` if the encoder or the task's head is not there, or `out` holds something already.
     """
-    subject = Subject(encoder, torch.device("cpu"))
-    head = subject.heads.get(task)
+    evaluated = EvaluatedEncoder(encoder, torch.device("cpu"))
+    head = evaluated.heads.get(task)
     if head is None:
-        known = ", ".join(sorted(subject.heads)) or "none"
-        raise InputError(f"--task {task}: no such head beside {subject.folder} (there: {known})")
+        known = ", ".join(sorted(evaluated.heads)) or "none"
+        raise InputError(f"--task {task}: no such head beside {evaluated.folder} (there: {known})")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out}: exists and is not an empty folder; choose another or remove it")
     with loading(f"--encoder {encoder}: the model with its head"):
-        model = assemble(subject, head)
-    subject.tokenizer.model_max_length = head.max_length
+        model = assemble(evaluated, head)
+    evaluated.tokenizer.model_max_length = head.max_length
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
             writing = Path(folder) / out.name
             model.save_pretrained(writing)
-            subject.tokenizer.save_pretrained(writing)
+            evaluated.tokenizer.save_pretrained(writing)
             if out.exists():
                 out.rmdir()
             writing.rename(out)
@@ -51,9 +51,9 @@ def export(encoder: str, task: str, out: Path) -> str:
     return type(model).__name__
 
 
-def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
+def assemble(evaluated: EvaluatedEncoder, head: LoadedHead) -> PreTrainedModel:
     """The transformers model with the weights of encoder and head, float32, in eval mode."""
-    config = export_config(subject.config)
+    config = export_config(evaluated.config)
     if head.labels is not None:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
@@ -62,7 +62,7 @@ def assemble(subject: Subject, head: LoadedHead) -> PreTrainedModel:
         raise InputError(f"--task {head.task}: transformers has no class for encoder and head of a {head.kind} task")
     model = getattr(transformers, head.module.auto_class).from_config(config)
     state: dict[str, Tensor] = {
-        f"{model.base_model_prefix}.{name}": tensor for name, tensor in subject.encoder.state_dict().items()
+        f"{model.base_model_prefix}.{name}": tensor for name, tensor in evaluated.model.state_dict().items()
     }
     state |= head.module.export_state()
     missing, unexpected = model.load_state_dict(state, strict=False)

@@ -15,13 +15,13 @@ from tests.support.tiny_tokenizer import make_tokenizer
 settings.register_profile("intermezzo", deadline=None)
 settings.load_profile("intermezzo")
 
-HOUSE = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real samples; tests that need it are skipped where it is not."""
-    folder = Path(os.environ.get("INTERMEZZO_SHARED", HOUSE.parent / "shared"))
+    folder = Path(os.environ.get("INTERMEZZO_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data" / "README.md").is_file():
         pytest.skip(f"no real samples in {folder}")
     return folder

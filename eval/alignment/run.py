@@ -23,7 +23,7 @@ from eval import read
 from eval.alignment import measures as align
 from eval.driver import results
 from eval.inference.embed import MAX_LENGTH, embed_layers
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from eval.suites import TARGETS
 
 VERSION = 1  # of the scores: change it with anything that changes one
@@ -47,28 +47,28 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
 
     Raises `InputError` if an encoder, its layers, the data or a language asked for are wrong or missing.
     """
-    subjects = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
-    layers = [_layers(subject, options) for subject in subjects]
+    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    layers = [_layers(encoder, options) for encoder in evaluated]
     loaded = _read(data, options)
-    folder = out or subjects[-1].eval_folder
+    folder = out or evaluated[-1].eval_folder
     result: dict[str, Any] = {"protocol": _protocol(loaded, data, options), "encoders": []}
     texts = 2 * sum(len(rows) for rows in loaded.rows.values())
     with (
         results.locked(folder),  # before an hour of work, not after
-        tqdm(total=texts * len(subjects), unit="text", dynamic_ncols=True, smoothing=0.1) as bar,
+        tqdm(total=texts * len(evaluated), unit="text", dynamic_ncols=True, smoothing=0.1) as bar,
     ):
-        for subject, some in zip(subjects, layers, strict=True):
-            bar.set_description(f"{subject.name}: alignment")
-            result["encoders"].append(_one(subject, some, loaded, options, bar))
+        for encoder, some in zip(evaluated, layers, strict=True):
+            bar.set_description(f"{encoder.name}: alignment")
+            result["encoders"].append(_one(encoder, some, loaded, options, bar))
             files.write_json(folder / "align.json", result)
-            del subject.encoder  # one at a time on the device
+            del encoder.model  # one at a time on the device
     return result, folder
 
 
-def _layers(subject: Subject, options: Options) -> list[int]:
-    layers = list(range(subject.depth + 1)) if options.layers is None else sorted(set(options.layers))
-    if layers[-1] > subject.depth:
-        raise InputError(f"--layers {layers[-1]}: {subject.name} has layers 0 (embeddings) to {subject.depth}")
+def _layers(encoder: EvaluatedEncoder, options: Options) -> list[int]:
+    layers = list(range(encoder.depth + 1)) if options.layers is None else sorted(set(options.layers))
+    if layers[-1] > encoder.depth:
+        raise InputError(f"--layers {layers[-1]}: {encoder.name} has layers 0 (embeddings) to {encoder.depth}")
     return layers
 
 
@@ -104,14 +104,14 @@ def _protocol(loaded: read.Loaded, data: str, options: Options) -> dict[str, Any
 
 
 def _one(
-    subject: Subject, layers: list[int], loaded: read.Loaded, options: Options, bar: "tqdm[Any]"
+    encoder: EvaluatedEncoder, layers: list[int], loaded: read.Loaded, options: Options, bar: "tqdm[Any]"
 ) -> dict[str, Any]:
     languages: dict[str, Any] = {}
     truncated: Counter[str] = Counter()
 
     def embedded(texts: list[str]) -> np.ndarray:
         return embed_layers(
-            subject.encoder, subject.tokenizer, texts, layers, bar.update,
+            encoder.model, encoder.tokenizer, texts, layers, bar.update,
             pooling=options.pooling, micro_tokens=options.micro_tokens, truncated=truncated,
         )  # fmt: skip
 
@@ -129,10 +129,10 @@ def _one(
             scores = align.align(english_vectors[number], other_vectors[number], options.seed, options.device)
             languages[code]["layers"][str(layer)] = {name: dataclasses.asdict(v) for name, v in scores.items()}
     return {
-        "encoder": subject.spec,
-        "name": subject.name,
-        "fingerprint": subject.fingerprint,
-        "depth": subject.depth,
+        "encoder": encoder.spec,
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "depth": encoder.depth,
         "layers": layers,
         "truncated": dict(truncated),
         "languages": languages,

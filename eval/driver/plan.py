@@ -15,7 +15,7 @@ from common.errors import InputError
 from eval.driver import results
 from eval.driver.options import Options
 from eval.inference import artifacts
-from eval.inference.encoder import Subject, head_fingerprint
+from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read
 from eval.rows import Loaded, NotThere, joined
@@ -37,7 +37,7 @@ class TargetRun:
     includes these data.
     """
 
-    encoder: Subject
+    encoder: EvaluatedEncoder
     target: Target
     loaded: Loaded
     protocol: dict[str, Any]
@@ -110,7 +110,7 @@ def _first_test(
 
 
 def plan(
-    encoder: Subject,
+    encoder: EvaluatedEncoder,
     targets: Sequence[Target],
     loaded: Mapping[str, Loaded],
     absent: Mapping[str, str],
@@ -160,7 +160,7 @@ def digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def check_head(encoder: Subject, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:
+def check_head(encoder: EvaluatedEncoder, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:
     """`InputError` if the head cannot predict the target; `names`: head label -> target label."""
     where = f"{encoder.spec}: its head {head.task}"
     kind = "pair" if target.retrieval else target.kind

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from common import files
 from common.errors import InputError
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from eval.metrics import aggregate
 from eval.suites import Target
 
@@ -31,7 +31,7 @@ def locked(folder: Path) -> AbstractContextManager[Any]:
 
 
 def begin(
-    subject: Subject, suite: str, folder: Path, targets: Sequence[Target], wanted: Mapping[str, str]
+    encoder: EvaluatedEncoder, suite: str, folder: Path, targets: Sequence[Target], wanted: Mapping[str, str]
 ) -> dict[str, Any]:
     """The scores so far.
 
@@ -45,7 +45,7 @@ def begin(
         asked = {target.name for target in targets}
         try:
             old = json.loads(path.read_text(encoding="utf-8"))
-            replaced = f"from other weights ({old['encoder']})" if old["fingerprint"] != subject.fingerprint else ""
+            replaced = f"from other weights ({old['encoder']})" if old["fingerprint"] != encoder.fingerprint else ""
             for name, one in old["targets"].items():
                 if not replaced and (name not in asked or one["fingerprint"] == wanted.get(name)):
                     kept[name] = one
@@ -55,9 +55,9 @@ def begin(
             tqdm.write(f"{path}: {replaced}; replaced", file=sys.stderr)
             shutil.rmtree(folder / "submission", ignore_errors=True)
     return {
-        "encoder": subject.spec,
-        "name": subject.name,
-        "fingerprint": subject.fingerprint,
+        "encoder": encoder.spec,
+        "name": encoder.name,
+        "fingerprint": encoder.fingerprint,
         "suite": suite,
         "targets": kept,
         "average": {},

@@ -19,7 +19,7 @@ import psutil
 import torch
 
 from common.errors import InputError
-from common.run_config import HOUSE
+from common.run_config import REPOSITORY
 from mtl.distributed.shutdown import alive
 
 GPU = torch.cuda.is_available()
@@ -35,7 +35,7 @@ def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[
     """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`."""
     launcher = Path(sys.executable).with_name("deepspeed")
     options = ["--num_gpus", str(processes), "--master_port", str(free_port())]
-    run([str(launcher), *options, str(HOUSE / "train.py"), *arguments], log, "target training", watch)
+    run([str(launcher), *options, str(REPOSITORY / "train.py"), *arguments], log, "target training", watch)
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[
 def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> None:
     """Runs a program until it exits, calling `watch` meanwhile; `InputError` with its error line if it fails."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOUSE), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     if not GPU:
         environment["DS_ACCELERATOR"] = "cpu"
     with log.open("a", encoding="utf-8") as out:

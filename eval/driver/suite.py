@@ -30,7 +30,7 @@ from eval.driver.options import FIXED, Options
 from eval.driver.plan import TargetRun, check_head, digest, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
-from eval.inference.encoder import Subject, head_fingerprint
+from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import aggregate, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
@@ -55,7 +55,7 @@ def run(
             raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
-    evaluated = [Subject(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
     for encoder in evaluated:
         depth = encoder.depth  # reads its config: a wrong encoder is reported before any download
         if options.layer is not None and not 0 <= options.layer <= depth:
@@ -148,7 +148,7 @@ def _run_one(
             stage.train(cost[stage.folder], bar.update)
     encoder, names, protocol, weights = run.encoder, run.names, run.protocol, ""
     if run.stages:
-        encoder = Subject(str(run.stages[-1].folder / "encoder"), encoder.device)
+        encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"), encoder.device)
         head = encoder.heads[str(run.head)]
         names = {label: label for label in head.labels or ()}
         check_head(encoder, head, run.target, names)
@@ -191,7 +191,7 @@ def _run_one(
     shutil.rmtree(work_folder)
 
 
-def _compute(job: Job, run: TargetRun, encoder: Subject, options: Options, bar: "tqdm[Any]") -> None:
+def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
     """All artifacts of the job: in this process, or in several by `accelerate launch`."""
     if options.processes == 1:
         artifacts.compute(job, run.loaded, encoder, progress=bar.update)

@@ -29,7 +29,7 @@ from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
 from eval.driver.options import FIXED, Options
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, setup
@@ -203,11 +203,11 @@ def _has(source: str, dataset: str) -> bool:
     return True
 
 
-def chain(names: Sequence[str], subject: Subject, base: Path, options: Options) -> list[Stage]:
+def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: Options) -> list[Stage]:
     """The runs of a target's training, in order; `base` holds the run folders."""
     stages: list[Stage] = []
-    first = encoder = subject.folder.resolve()
-    head, fingerprint = None, subject.fingerprint
+    first = encoder = evaluated.folder.resolve()
+    head, fingerprint = None, evaluated.fingerprint
     for name in names:
         if stages:
             before = stages[-1]

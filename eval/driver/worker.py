@@ -22,7 +22,7 @@ from accelerate.utils import gather_object
 
 from common.errors import InputError
 from eval.inference.artifacts import Job, compute, limit, ready
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from eval.read import read
 from eval.suites import TARGETS
 from mtl.distributed.shutdown import alive
@@ -78,15 +78,15 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     try:
         loaded = read(TARGETS[job.target], job.languages, job.data)
         limit(loaded, job.examples)
-        subject = Subject(job.encoder, state.device)
-        ready(job, subject)
+        encoder = EvaluatedEncoder(job.encoder, state.device)
+        ready(job, encoder)
     except InputError as error:
         problem = str(error)
     for one in gather_object([problem]):
         if one is not None:
             raise InputError(one)
     compute(
-        job, loaded, subject,
+        job, loaded, encoder,
         shard=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
     )  # fmt: skip
     progress.write()

@@ -1,7 +1,7 @@
 """Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
-    compute(job, loaded, subject, shard=(0, 1), ...)        # what job.folder lacks
+    compute(job, loaded, encoder, shard=(0, 1), ...)        # what job.folder lacks
 
 An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
 examples (`NAME.json`). Finished ones are reused, so an interrupted target resumes at the language it had reached.
@@ -21,7 +21,7 @@ import numpy as np
 
 from common import files
 from common.errors import InputError
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import Shard, predict
 from eval.rows import Corpora, Data, Loaded
 from mtl.data.packing import at_once
@@ -101,7 +101,7 @@ def limit(loaded: Loaded, examples: int | None) -> None:
 def compute(
     job: Job,
     loaded: Loaded,
-    subject: Subject,
+    encoder: EvaluatedEncoder,
     *,
     shard: Shard = (0, 1),
     wait: Callable[[], Any] = lambda: None,
@@ -119,13 +119,13 @@ def compute(
         truncated: Counter[str] = Counter()
         try:
             if artifact.length is None:
-                _predict(job, artifact, subject, folder, shard, truncated, progress)
+                _predict(job, artifact, encoder, folder, shard, truncated, progress)
             else:
-                _embed(job, artifact, subject, folder, shard, wait, truncated, progress)
+                _embed(job, artifact, encoder, folder, shard, wait, truncated, progress)
         except (RuntimeError, MemoryError) as error:
             if not memory_estimate.ran_out(error):
                 raise
-            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, subject.device)})"
+            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, encoder.device)})"
             raise InputError(f"{job.target}, {artifact.name}: out of memory: {advice}") from None
         wait()
         if shard[0] == 0:
@@ -133,11 +133,11 @@ def compute(
         wait()
 
 
-def ready(job: Job, subject: Subject) -> None:
+def ready(job: Job, encoder: EvaluatedEncoder) -> None:
     """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
-    _ = subject.tokenizer, subject.encoder
-    if job.head is not None and job.head not in subject.heads:
-        raise InputError(f"{subject.folder}: no head of {job.head} beside it")
+    _ = encoder.tokenizer, encoder.model
+    if job.head is not None and job.head not in encoder.heads:
+        raise InputError(f"{encoder.folder}: no head of {job.head} beside it")
 
 
 def vectors(job: Job, name: str) -> np.ndarray:
@@ -161,11 +161,17 @@ def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
 
 
 def _predict(
-    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, truncated: Counter[str], progress: Any
+    job: Job,
+    artifact: Artifact,
+    encoder: EvaluatedEncoder,
+    folder: Path,
+    shard: Shard,
+    truncated: Counter[str],
+    progress: Any,
 ) -> None:
-    head = subject.heads[str(job.head)]
+    head = encoder.heads[str(job.head)]
     found = predict(
-        subject.encoder, subject.tokenizer, head, artifact.items,
+        encoder.model, encoder.tokenizer, head, artifact.items,
         shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
     )  # fmt: skip
     part = folder / f"{artifact.name}.part{shard[0]}"
@@ -173,21 +179,28 @@ def _predict(
 
 
 def _embed(
-    job: Job, artifact: Artifact, subject: Subject, folder: Path, shard: Shard, wait: Any, truncated: Any, progress: Any
+    job: Job,
+    artifact: Artifact,
+    encoder: EvaluatedEncoder,
+    folder: Path,
+    shard: Shard,
+    wait: Any,
+    truncated: Any,
+    progress: Any,
 ) -> None:
     from eval.inference.embed import embed_batches
 
     assert artifact.length is not None
     part = folder / f"{artifact.name}.part"
     if shard[0] == 0:
-        shape = (len(artifact.items), subject.config.hidden_size)
+        shape = (len(artifact.items), encoder.config.hidden_size)
         np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
         _reserve(part)
     wait()
     whole = np.load(part, mmap_mode="r+")
-    layers = [subject.config.num_hidden_layers if job.layer is None else job.layer]
+    layers = [encoder.config.num_hidden_layers if job.layer is None else job.layer]
     for indices, (pooled,) in embed_batches(
-        subject.encoder, subject.tokenizer, artifact.items, layers,
+        encoder.model, encoder.tokenizer, artifact.items, layers,
         pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=shard,
         truncated=truncated,
     ):  # fmt: skip

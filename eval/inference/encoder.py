@@ -20,7 +20,7 @@ _HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
 
 
 @dataclass
-class Subject:
+class EvaluatedEncoder:
     """An encoder under evaluation. `spec`: a folder or a Hub id, as the user gave it. Weights are loaded lazily."""
 
     spec: str
@@ -92,7 +92,7 @@ class Subject:
         return tokenizer
 
     @cached_property
-    def encoder(self) -> PreTrainedModel:
+    def model(self) -> PreTrainedModel:
         with loading(f"--encoder {self.spec}"):
             encoder = load_encoder(self.folder)
             encoder.to(self.device)
@@ -109,7 +109,7 @@ class Subject:
 
     def unload(self) -> None:
         """Frees the memory of model and heads; they are loaded again on the next access."""
-        for name in ("encoder", "heads"):
+        for name in ("model", "heads"):
             self.__dict__.pop(name, None)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

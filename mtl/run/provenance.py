@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from common.run_config import HOUSE
+from common.run_config import REPOSITORY
 from mtl.run.setup import Setup
 
 PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy", "pyarrow")
@@ -46,6 +46,8 @@ def describe(setup: Setup, ranks: int, backend: str) -> dict[str, Any]:
 def _commit() -> str | None:
     command = ["git", "describe", "--always", "--dirty"]
     try:
-        return subprocess.run(command, cwd=HOUSE, capture_output=True, text=True, timeout=10).stdout.strip() or None
+        return (
+            subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10).stdout.strip() or None
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -14,7 +14,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
 from common.files import file_sha256
-from common.run_config import HOUSE, RandomEncoder, RunConfig
+from common.run_config import REPOSITORY, RandomEncoder, RunConfig
 from data_prep.run_tasks import load
 from mtl.data import task_data
 from mtl.data.plan import Plan
@@ -108,7 +108,7 @@ class Setup:
                 prepared.confirm()
 
 
-def code_hash(root: Path = HOUSE) -> str:
+def code_hash(root: Path = REPOSITORY) -> str:
     """sha256, shortened, over path and content of every module of this repository that a rank may import."""
     digest = hashlib.sha256()
     modules = [root / "train.py", *(path for package in PACKAGES for path in (root / package).rglob("*.py"))]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hosts import CARD, finish, need, start_slurm, start_sshd, two_hosts, wait_until
-from tests.support.launch import HOUSE, environment, program
+from tests.support.launch import REPOSITORY, environment, program
 from tests.support.live import differences
 from tests.support.small import write_run
 
@@ -125,7 +125,7 @@ def test_the_batch_script_of_the_docs(hosts, config, folder, one_host, tmp_path)
     """docs/cluster.md's script but for sizes and names, under a real Slurm: stopped by USR1, requeued, resumed."""
     need("munged", "slurmctld", "slurmd", "srun")
     setting = start_slurm(hosts, tmp_path / "slurm")
-    shown = re.search(r"```bash\n(#!/bin/bash\n.*?)```", (HOUSE / "docs" / "cluster.md").read_text(), re.DOTALL)
+    shown = re.search(r"```bash\n(#!/bin/bash\n.*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.DOTALL)
     assert shown is not None
     script = shown[1]
     for old, new in {

@@ -13,7 +13,7 @@ import torch
 
 from tests.support import exact_reference as ref
 from tests.support.exact_cases import BITWISE, COMPILED, EXACT, FILES, LAUNCHES, OFFLOAD, PAIRS, PARTS, World
-from tests.support.launch import HOUSE
+from tests.support.launch import REPOSITORY
 from tests.support.small import KINDS
 
 pytestmark = pytest.mark.timeout(600)
@@ -106,7 +106,7 @@ def test_every_deepspeed_config_runs_and_is_as_exact_as_its_precision(world, nam
     found = world.found("2 ranks, compiled" if name in OFFLOAD else "2 ranks", name)
     _, run = world.reference("mixed")
     assert max(len(step) for step in found["tasks"]) > 1
-    half = json.loads((HOUSE / "ds_configs" / f"{name}.json").read_text()).get("bf16", {}).get("enabled", False)
+    half = json.loads((REPOSITORY / "ds_configs" / f"{name}.json").read_text()).get("bf16", {}).get("enabled", False)
     np.testing.assert_allclose(found["norms"], run.norms, rtol=0.05 if half else 2e-5)
     moved = torch.cat([(found["weights"][-1][n].double() - w).flatten() for n, w in run.weights[-1].items()])
     # A step moves a weight by about the learning rate at most; Adam makes of bf16's noise a part of that.

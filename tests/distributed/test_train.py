@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mtl.model.saved_heads import load_heads
 from mtl.run import setup
-from tests.support.launch import HOUSE, program, train_and_kill
+from tests.support.launch import REPOSITORY, program, train_and_kill
 from tests.support.live import differences
 from tests.support.small import KINDS, dry_run, rewind, write_run
 
@@ -110,7 +110,7 @@ def test_killed_and_resumed_is_bitwise_identical(finished, tmp_path):
 )
 def test_a_config_that_is_refused_is_one_line(finished, tmp_path, capsys, arguments, said):
     config, both = finished[0], tmp_path / "both.json"
-    values = json.loads((HOUSE / "ds_configs" / "zero2_cpu.json").read_text())
+    values = json.loads((REPOSITORY / "ds_configs" / "zero2_cpu.json").read_text())
     both.write_text(json.dumps({**values, "gradient_clipping": 2.0}))
     assert dry_run(["--config", config, "--set", arguments.format(both=both)]) == 2
     (line,) = capsys.readouterr().err.splitlines()

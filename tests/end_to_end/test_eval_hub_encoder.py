@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from common.run_config import HOUSE
+from common.run_config import REPOSITORY
 from tests.support import masked_lm
 from tests.support.eval_run import scores_in
 from tests.support.hub_server import HubServer, Repo
@@ -26,7 +26,7 @@ def python(server: HubServer, home: Path, *command: object) -> subprocess.Comple
     there |= {"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
     there |= {"DISABLE_SAFETENSORS_CONVERSION": "1", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
     words = [sys.executable, *map(str, command)]
-    return subprocess.run(words, cwd=HOUSE, env=there, capture_output=True, text=True, timeout=300)
+    return subprocess.run(words, cwd=REPOSITORY, env=there, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,7 @@ def test_a_folder_at_which_another_process_works_is_left_alone(world: Path, trai
 
 def change(world: Path, name: str, **fields: Any) -> None:
     """Writes the config of a training `name` as that of toy_xnli, with other values."""
-    values = json.loads((configs.HOUSE / "configs" / "targets" / "toy_xnli.json").read_text())
+    values = json.loads((configs.REPOSITORY / "configs" / "targets" / "toy_xnli.json").read_text())
     (world / "targets").mkdir(exist_ok=True)
     (world / "targets" / name).write_text(json.dumps({**values, "name": name, **fields}))
 

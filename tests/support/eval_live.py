@@ -15,7 +15,7 @@ import pytest
 import data_prep.__main__ as data_prep_program
 from common.errors import InputError
 from eval.driver import subprocesses
-from tests.support.launch import HOUSE, environment, program
+from tests.support.launch import REPOSITORY, environment, program
 from tests.support.live import Live
 
 
@@ -27,7 +27,7 @@ class Driver(Live):
         self.count = 0
         with self.log.open("w") as out:
             self.launcher = psutil.Popen(
-                [sys.executable, "-m", "eval", *map(str, arguments)], cwd=HOUSE, env=environment(), stdout=out,
+                [sys.executable, "-m", "eval", *map(str, arguments)], cwd=REPOSITORY, env=environment(), stdout=out,
                 stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self._known = {}
@@ -63,7 +63,7 @@ def fork_programs(patch: pytest.MonkeyPatch) -> None:
     def train(ranks: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
         # Forked processes work in the repository's folder: a config beside this process needs its whole path.
         absolute = [os.path.abspath(word) if os.path.isfile(word) else word for word in arguments]
-        log.write_text(program(HOUSE / "train.py", *absolute, ranks=ranks).stderr)
+        log.write_text(program(REPOSITORY / "train.py", *absolute, ranks=ranks).stderr)
         watch()
 
     def predict(ranks: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tests.support import exact_reference as ref
-from tests.support.launch import HOUSE, program, run
+from tests.support.launch import REPOSITORY, program, run
 from tests.support.small import KINDS, SHAPE, write_run, write_tasks
 
 SMALL, LARGE = 50, 500_000_000  # elements of DeepSpeed's reduce and allgather buckets
@@ -63,7 +63,7 @@ GPU = {  # no TF32 anywhere
 
 def _files(offload: bool) -> dict[str, dict[str, Any]]:
     """The files of ds_configs/ as users run them; several micro-steps, not the same number in every step."""
-    paths = [path for path in sorted((HOUSE / "ds_configs").iterdir()) if ("offload" in path.stem) == offload]
+    paths = [path for path in sorted((REPOSITORY / "ds_configs").iterdir()) if ("offload" in path.stem) == offload]
     return {path.stem: {"set": ["micro_tokens=320", f"deepspeed={path.name}"]} for path in paths}
 
 
@@ -179,7 +179,7 @@ class World:
             sets = [f"mixture.batches={case.get('batches', 'mixed')}", *case.get("set", [])]
             cases = {**cases, name: {**case, "config": str(self.configs[case.get("config", "tasks")]), "set": sets}}
         (folder / "cases.json").write_text(json.dumps(cases))
-        command = (HOUSE / "tests" / "support" / "exact_worker.py", folder / "cases.json", folder)
+        command = (REPOSITORY / "tests" / "support" / "exact_worker.py", folder / "cases.json", folder)
         if launch == "GPU":  # a process that looked for a GPU must not be forked
             run(sys.executable, *command, timeout=280)
         else:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launch import HOUSE, environment
+from tests.support.launch import REPOSITORY, environment
 
 CARD = "eth0"
 ETC = Path(__file__).with_name("etc")  # settings of ssh, sshd and Slurm
@@ -63,7 +63,7 @@ class Host:
         log = self.folder / f"{self.name}.{time.monotonic_ns()}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                _enter(self.pid, "env", f"--chdir={HOUSE}", *command),
+                _enter(self.pid, "env", f"--chdir={REPOSITORY}", *command),
                 env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}", "GLOO_SOCKET_IFNAME": CARD}
                 | variables,
                 stdin=subprocess.DEVNULL,
@@ -75,7 +75,7 @@ class Host:
     def tell(self, *command: object) -> str:
         """Runs a short command here, which must succeed: what it printed."""
         found = subprocess.run(
-            _enter(self.pid, "env", f"--chdir={HOUSE}", *command), capture_output=True, text=True, timeout=30,
+            _enter(self.pid, "env", f"--chdir={REPOSITORY}", *command), capture_output=True, text=True, timeout=30,
             env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}"}, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert found.returncode == 0, f"{self.name}: {command}: {found.stdout}{found.stderr}"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-HOUSE = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[2]
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["torch.utils.tensorboard", "deepspeed.runtime.zero.muon.muon_optimizer", "transformers.models.auto.modeling_auto",
@@ -35,13 +35,13 @@ _FORKS.set_forkserver_preload(
 
 def environment() -> dict[str, str]:
     """The environment of a launched run: CPU if a test does not say, one thread a rank, this project importable."""
-    extensions = os.environ.get("INTERMEZZO_TEST_EXTENSIONS", str(HOUSE / ".torch_extensions"))
+    extensions = os.environ.get("INTERMEZZO_TEST_EXTENSIONS", str(REPOSITORY / ".torch_extensions"))
     return {
         **os.environ,
         "DS_ACCELERATOR": os.environ.get("INTERMEZZO_TEST_ACCELERATOR", "cpu"),
         "OMP_NUM_THREADS": "1",
         "TORCH_EXTENSIONS_DIR": extensions,
-        "PYTHONPATH": os.pathsep.join([str(HOUSE), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         # ninja, which DeepSpeed needs to build its CPU op, is beside the interpreter.
@@ -58,7 +58,7 @@ def free_port() -> int:
 def run(*command: object, timeout: float = 240, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs a program in its own process group, which is killed whole when the time is up."""
     process = subprocess.Popen(
-        [str(c) for c in command], cwd=HOUSE, env=environment(), text=True, stdout=subprocess.PIPE,
+        [str(c) for c in command], cwd=REPOSITORY, env=environment(), text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
@@ -124,10 +124,10 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
     os.environ.update(around)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), number)
-    os.chdir(HOUSE)
+    os.chdir(REPOSITORY)
     is_module = arguments[0] == "-m"
     sys.argv = arguments[is_module:]
-    sys.path.insert(0, str(HOUSE if is_module else Path(sys.argv[0]).resolve().parent))
+    sys.path.insert(0, str(REPOSITORY if is_module else Path(sys.argv[0]).resolve().parent))
     try:
         if is_module:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -13,7 +13,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
-from tests.support.launch import HOUSE, environment, free_port, start
+from tests.support.launch import REPOSITORY, environment, free_port, start
 
 TIMING = {"tokens_per_second", "seconds_per_step", "memory_gib"}
 
@@ -34,7 +34,7 @@ class Live:
         ]  # fmt: skip
         with self.log.open("w") as out:
             self.launcher = psutil.Popen(
-                command, cwd=HOUSE, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=REPOSITORY, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._known: dict[int, psutil.Process] = {}
 

@@ -22,7 +22,7 @@ from tasks.registry import TASK_TYPES
 from tasks.regress.data import Regress
 from tasks.span.data import Span
 from tasks.tag.data import Tag
-from tests.support.launch import HOUSE
+from tests.support.launch import REPOSITORY
 
 SQUAD = {"version": "2.0", "data": [{"title": "t", "paragraphs": [{"context": "a dog ran", "qas": [
     {"id": "q", "question": "who", "answers": [{"text": "dog", "answer_start": 2}]},
@@ -95,7 +95,7 @@ def test_every_form_is_read(tmp_path: Path, form: str, kind: str, name: str, con
 
 
 def test_the_table_of_the_docs_has_these_forms() -> None:
-    text = (HOUSE / "docs" / "data.md").read_text(encoding="utf-8").partition("| form |")[2].partition("\n\n")[0]
+    text = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8").partition("| form |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| ([^|-][^|]*?) \|", text, re.MULTILINE)) == {form for form, *_ in FORMS} | {"packed"}
 
 

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from eval.__main__ import main
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import predict
 from tasks.base import Example
 from tasks.choice.data import Choice
@@ -53,8 +53,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> P
 
 
 @pytest.fixture(scope="module")
-def subject(run: Path) -> Subject:
-    return Subject(str(run), torch.device("cpu"))
+def subject(run: Path) -> EvaluatedEncoder:
+    return EvaluatedEncoder(str(run), torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +73,8 @@ def exported(folder: Path) -> Any:
     return model, transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def ours(subject: Subject, task: str, some: list[Any], **more: Any) -> list[Any]:
-    found = predict(subject.encoder, subject.tokenizer, subject.heads[task], some, **more)
+def ours(subject: EvaluatedEncoder, task: str, some: list[Any], **more: Any) -> list[Any]:
+    found = predict(subject.model, subject.tokenizer, subject.heads[task], some, **more)
     assert sorted(found) == list(range(len(some)))
     return [found[index] for index in range(len(some))]
 
@@ -84,7 +84,7 @@ def outputs(model: Any, ids: list[Any]) -> Any:
     return model(input_ids=torch.tensor([ids]))
 
 
-def test_labels(subject: Subject, folders: dict[str, Path]) -> None:
+def test_labels(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     """Those of transformers' own pipeline on the exported folder."""
     pipeline = transformers.pipeline("text-classification", model=str(folders["mnli"]), device="cpu")
     some, tokenizer, limit = examples("classify", 25), pipeline.tokenizer, HEADS["mnli"][2]
@@ -100,7 +100,7 @@ def test_labels(subject: Subject, folders: dict[str, Path]) -> None:
     assert truncated == {"text": long} and long > 0
 
 
-def test_choices(subject: Subject, folders: dict[str, Path]) -> None:
+def test_choices(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     model, tokenizer = exported(folders["hellaswag"])
     tokenizer.truncation_side = "left"
     some, expected = examples("choice", 25), []
@@ -114,7 +114,7 @@ def test_choices(subject: Subject, folders: dict[str, Path]) -> None:
     assert ours(subject, "hellaswag", some, micro_tokens=300) == expected
 
 
-def test_tags_of_words(subject: Subject, folders: dict[str, Path]) -> None:
+def test_tags_of_words(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     """A word has the label of its first piece; sentences over the length are cut between words, as few as possible."""
     model, tokenizer = exported(folders["ccg"])
     limit = HEADS["ccg"][2]
@@ -137,7 +137,7 @@ def test_tags_of_words(subject: Subject, folders: dict[str, Path]) -> None:
     assert ours(subject, "ccg", some, micro_tokens=100) == expected
 
 
-def test_answers_over_windows_equal_brute_force(subject: Subject, folders: dict[str, Path]) -> None:
+def test_answers_over_windows_equal_brute_force(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     """Windows as transformers' example makes them (stride, overflow); the best pair of the 20 best ends of each."""
     model, tokenizer = exported(folders["squad_v1"])
     limit = HEADS["squad_v1"][2]
@@ -171,13 +171,13 @@ def test_answers_over_windows_equal_brute_force(subject: Subject, folders: dict[
 
 
 @pytest.mark.parametrize("kind", TASKS)
-def test_shares_are_the_whole(subject: Subject, kind: str) -> None:
+def test_shares_are_the_whole(subject: EvaluatedEncoder, kind: str) -> None:
     """Every example in exactly one share, with the same prediction; also those larger than a pass."""
     head, some = subject.heads[TASKS[kind]], [*examples(kind, 20), *examples(kind, 2, longest=200)]
     whole = ours(subject, TASKS[kind], some, micro_tokens=50)
     for shares in (2, 3):
         parts = [
-            predict(subject.encoder, subject.tokenizer, head, some, shard=(number, shares), micro_tokens=50)
+            predict(subject.model, subject.tokenizer, head, some, shard=(number, shares), micro_tokens=50)
             for number in range(shares)
         ]
         assert all(parts) and sum(map(len, parts)) == len(some)

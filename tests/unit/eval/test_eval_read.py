@@ -23,7 +23,7 @@ from eval.suites import TARGETS, resolve_suite
 from tasks.classify.data import Classify
 from tasks.tag.data import Tag
 from tests.support.damage import altered
-from tests.support.launch import HOUSE
+from tests.support.launch import REPOSITORY
 from tests.support.rows import fails, write
 from tests.support.target_files import load, nli, squad, write_parquet
 
@@ -353,7 +353,7 @@ def test_any_damage_is_refused_in_one_line_or_read(target: str, data: st.DataObj
 def test_the_table_of_targets() -> None:
     for target in TARGETS.values():
         assert all(len(ISO3[code]) == 3 for codes in target.languages.values() for code in codes)
-        assert all((HOUSE / "configs" / "targets" / f"{name}.json").is_file() for name in target.training)
+        assert all((REPOSITORY / "configs" / "targets" / f"{name}.json").is_file() for name in target.training)
         assert all(task in TASKS for task in target.direct)
     assert [target.name for target in resolve_suite("xnli,tatoeba,xnli")[1]] == ["xnli", "tatoeba"]
     for wrong in ("xnil", "", ","):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.run_config import HOUSE
+from common.run_config import REPOSITORY
 from mtl.run.setup import PACKAGES, code_hash
 from tests.support.launch import program
 
@@ -13,9 +13,9 @@ from tests.support.launch import program
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The repository's product packages, with a module three folders deep."""
-    shutil.copy(HOUSE / "train.py", tmp_path)
+    shutil.copy(REPOSITORY / "train.py", tmp_path)
     for package in PACKAGES:
-        shutil.copytree(HOUSE / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
         deep = tmp_path / package / "one" / "two"
         deep.mkdir(parents=True)
         (deep / "deep.py").write_text("x = 1\n")

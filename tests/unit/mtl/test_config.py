@@ -13,7 +13,7 @@ from data_prep import run_tasks
 from mtl.distributed import zero2_gradients
 from mtl.distributed.collectives import differences
 from mtl.run import setup
-from tests.support.launch import HOUSE
+from tests.support.launch import REPOSITORY
 from tests.support.small import write_run
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
@@ -25,7 +25,7 @@ def load(tmp_path, values, *overrides):
     return run_tasks.load(str(path), list(overrides))[0]
 
 
-@pytest.mark.parametrize("path", sorted((HOUSE / "configs").glob("*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs").glob("*.json")), ids=lambda p: p.stem)
 def test_shipped_configs_load(path):
     run = run_config.load(path.name)
     assert run.name == path.stem

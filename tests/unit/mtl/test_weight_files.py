@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from common.errors import InputError
-from eval.inference.encoder import Subject
+from eval.inference.encoder import EvaluatedEncoder
 from mtl.model.encoder import load_encoder
 from mtl.model.weight_files import weight_files
 from mtl.run import setup
@@ -90,7 +90,7 @@ def test_what_is_loaded_is_what_is_hashed(
 
     def identity() -> tuple[Any, str]:
         whole = setup.read(str(config), [f"encoder={folder}"]).identity()["encoder"]
-        return whole, Subject(str(folder), torch.device("cpu")).fingerprint
+        return whole, EvaluatedEncoder(str(folder), torch.device("cpu")).fingerprint
 
     start = identity()
     (folder / "training_args.bin").write_bytes(b"other")
@@ -114,7 +114,7 @@ def test_what_is_loaded_is_what_is_hashed(
 def test_no_weights_and_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
     folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
     (folder / "model.safetensors").unlink()
-    for use in (lambda: load_encoder(folder), lambda: Subject(str(folder), torch.device("cpu")).fingerprint):
+    for use in (lambda: load_encoder(folder), lambda: EvaluatedEncoder(str(folder), torch.device("cpu")).fingerprint):
         with pytest.raises(
             InputError, match=r"no weights there: expected one of model.safetensors, .*pytorch_model.bin"
         ):
