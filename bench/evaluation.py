@@ -34,8 +34,9 @@ from bench.interleaved import Factory, Measured, Runner, measure, ratios, spread
 from bench.workload import synthetic, texts
 from bench.workload.training import SHAPES as TRAINING_SHAPES
 from data_prep.encoding import tokenizer as tokenizers
-from eval.inference.embed import MAX_LENGTH, default_layer, embed
+from eval.inference.embed import default_layer, embed
 from eval.inference.predict import predict
+from eval.suites import MAX_LENGTH
 from mtl.model.encoder import load_encoder
 from mtl.model.saved_heads import LoadedHead
 from tasks.classify.data import Classify

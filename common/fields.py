@@ -97,14 +97,12 @@ def withheld(value: Any, where: str) -> Any:
 
 
 def label_name(value: Any, where: str, labels: Labels) -> str:
-    """The name of a label given by its name or its number, which is an index unless all names are numbers."""
-    number = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(number, str):
-        raise InputError(f"{where}: label: expected a label name or its number, found {shorten(value)}")
-    is_index = number.isdecimal() and labels and not all(name.isdecimal() for name in labels)
-    if is_index and number not in labels and int(number) < len(labels):
-        return labels[int(number)]
-    return number
+    """The name of a label of a user's own file: by name, or by its index in `labels` where not all names are numbers."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    is_index = isinstance(text, str) and text.isdecimal() and text not in labels and int(text) < len(labels)
+    if is_index and not all(name.isdecimal() for name in labels):
+        text = int(text)
+    return named(text, labels, "label", where)
 
 
 def label(name: str, where: str, labels: Labels) -> int:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from common.labels import NER, NLI, UPOS
-from eval.suites import LANGUAGES
+from eval.suites import LANGUAGES, TOP_K
 
 FOLDERS = {"bucc": "bucc2018"}  # where the folder is named differently
 LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
 TAGS = {"panx": NER, "udpos": UPOS}
-TOP_K = 20  # candidates of a query
 NO_TAG = "O"  # for a word without prediction: not an entity, and never a correct UPOS tag
 
 

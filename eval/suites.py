@@ -19,6 +19,9 @@ from common.labels import NLI, PAWSX, QQP
 from data_prep.datasets import TEST_SETS
 from data_prep.sources.folders import check_folders
 
+MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
+TOP_K = 20  # candidates of a query that are scored and submitted
+
 # Suite -> target -> languages, in the order of the papers' tables.
 LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
     suite: {target: TEST_SETS[target].suites[suite] for target in targets}
@@ -74,7 +77,7 @@ class Target:
     @property
     def query_length(self) -> int:
         """Maximum tokens of a sentence or query to embed, as in the scripts of XTREME and XTREME-R."""
-        return {"answers": 96, "entities": 64}.get(self.kind, 512)
+        return {"answers": 96, "entities": 64}.get(self.kind, MAX_LENGTH)
 
     @property
     def retrieval(self) -> bool:

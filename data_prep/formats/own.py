@@ -7,13 +7,9 @@ in two ways is refused.
 
 import itertools
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common import jsontext
 from common.errors import InputError
@@ -30,7 +26,7 @@ def own(path: Path, kind: str) -> Rows:
     """The rows of a file for a task of type `kind`; `InputError` if it has none of the forms, or could have two."""
     suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() not in _PACKED), "")
     if suffix == ".parquet":
-        yield from readers.parquet(path, _columns(path))
+        yield from readers.parquet(path)
         return
     lines = [line for _, line in itertools.islice(readers.lines(path), _LOOK)]
     first = next((line.strip() for line in lines if line.strip()), "")
@@ -54,16 +50,6 @@ def _forms(kind: str) -> str:
     more = {"tag": ", CoNLL columns, a word a line, or words<TAB>tags", "mlm": ", or plain text (.txt)"}
     squad = ", SQuAD's JSON" if kind == "span" else ""
     return f"JSON lines, a JSON list{squad}, Parquet, .csv or .tsv with a header{more.get(kind, '')}"
-
-
-def _columns(path: Path) -> list[str]:
-    if not os.path.isfile(path):
-        raise InputError(f"{path}: not a file; copy or download it again")
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{path}: not a readable Parquet file ({reason}); copy or download it again") from None
 
 
 def _is_json(line: str) -> bool:

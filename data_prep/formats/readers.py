@@ -43,14 +43,15 @@ def hub_file(path: Path, columns: Sequence[str]) -> Rows:
         return jsonl(path)
     if suffix == ".csv":
         return csv_quoted(path)
-    raise InputError(f"{path}: expected Parquet, JSON lines or CSV")
+    raise InputError(f"{path}: expected Parquet, Arrow, JSON lines or CSV")
 
 
-def parquet(path: Path, columns: Sequence[str]) -> Rows:
-    """The named columns of a Parquet file; ClassLabel numbers become their names where the file records them."""
+def parquet(path: Path, columns: Sequence[str] | None = None) -> Rows:
+    """The named columns of a Parquet file, or all; ClassLabel numbers become names where the file records them."""
     try:
         file = pq.ParquetFile(path)
         schema = file.schema_arrow
+        columns = schema.names if columns is None else columns
         _check_columns(path, columns, schema.names)
         names = _class_names(path, schema)
         first = 0

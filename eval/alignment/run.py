@@ -22,9 +22,9 @@ from common.errors import InputError
 from eval import read
 from eval.alignment import measures as align
 from eval.driver import results
-from eval.inference.embed import MAX_LENGTH, embed_layers
+from eval.inference.embed import embed_layers
 from eval.inference.encoder import EvaluatedEncoder
-from eval.suites import TARGETS
+from eval.suites import MAX_LENGTH, TARGETS
 
 VERSION = 1  # of the scores: change it with anything that changes one
 

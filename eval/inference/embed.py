@@ -19,13 +19,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from common.errors import InputError
 from eval.inference.predict import fetch
+from eval.suites import MAX_LENGTH
 from mtl.data.packing import PackedBatch
 from mtl.data.task_data import special_of
 from mtl.evaluation.inference import Shard, packed, passes
 from mtl.model.encoder import encode_each
 from tasks.encoding import Encoding, encode_texts
-
-MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
 
 
 def default_layer(depth: int) -> int:

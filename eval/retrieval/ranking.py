@@ -1,4 +1,4 @@
-"""Figures of ranked lists: mAP@20 for LAReQA and Mewsli-X, and the rank distance between languages.
+"""Metrics of ranked lists: mAP@20 for LAReQA and Mewsli-X, and the rank distance between languages.
 
     mean_average_precision([["b", "a", "c"]], [{"a"}])    ->  50.0
     rank_distance([ranks(scores, [4, 17, 203])])          ->  places between the nearest and the farthest translation
@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-TOP = 20
+from eval.suites import TOP_K
+
 LAREQA_PROTOCOL: dict[str, Any] = {
-    "metric": f"mAP@{TOP}, divisor min(relevant, {TOP}); mean over a language's questions, then over languages",
+    "metric": f"mAP@{TOP_K}, divisor min(relevant, {TOP_K}); mean over a language's questions, then over languages",
     "pool": "the sentences of all languages together",
 }
-MEWSLIX_PROTOCOL: dict[str, Any] = {"metric": f"mAP@{TOP}; one entity is right, so it is MRR@{TOP}"}
+MEWSLIX_PROTOCOL: dict[str, Any] = {"metric": f"mAP@{TOP_K}; one entity is right, so it is MRR@{TOP_K}"}
 
 
-def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int = TOP) -> float:
-    """AP@k in [0, 1]: the sum of precision at each place of a relevant candidate, over min(number of relevant, k).
+def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int = TOP_K) -> float:
+    """AP@k in [0, 1]: the sum of precision at each rank of a relevant candidate, over min(number of relevant, k).
 
     Only the first k of `ranked` count (fewer, or none, may be given); a candidate that comes again counts once.
     `ValueError` without anything relevant, where AP is undefined.
@@ -39,7 +40,7 @@ def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable]
 
 
 def mean_average_precision(
-    ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = TOP
+    ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = TOP_K
 ) -> float:
     """mAP@k, 0-100: the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@k."""
     each = [average_precision(found, wanted, k) for found, wanted in zip(ranked, relevant, strict=True)]

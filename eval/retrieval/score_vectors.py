@@ -6,12 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from eval.inference.artifacts import Job, vectors
-from eval.inference.embed import MAX_LENGTH, default_layer
+from eval.inference.embed import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
 from eval.rows import Corpora, Loaded, Translation
-from eval.suites import Target
+from eval.suites import MAX_LENGTH, TOP_K, Target
 
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -97,7 +97,7 @@ def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device
     distances = []
     for code, rows in loaded.rows.items():
         queries = _unit_vectors(job, code, False, device)
-        _, indices = neighbors.top_k(queries, pool, min(ranking.TOP, len(pool)))
+        _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         scores.details[code] = {
             "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),
