@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
+from eval.report import tables
 from eval.report.alignment import aligned, heat_maps, layer_table
 from eval.report.alignment_tables import MEASURES
 from eval.report.compare import Classes, Comparison, headline, title
@@ -15,7 +15,6 @@ from eval.report.tables import Table
 from eval.suites import GROUPS, Target
 
 _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # metrics that share the cells of one table by language
-_RETRIEVED = ("translation", "mining", "answers", "entities")  # kinds of targets that get a heat map
 
 
 @dataclass
@@ -115,7 +114,7 @@ def _retrieval(comparison: Comparison) -> Section:
     """Heat maps, runs x languages, of the targets that are retrieved or mined."""
     section = Section("Retrieval")
     for target in comparison.scored:
-        if target.kind in _RETRIEVED:
+        if target.retrieval:
             record = comparison.records(target.name)[0]
             caption = f"{target.name}: {title(record, headline(record))} by language, in percent (×: no result)"
             rows = comparison.by_language(target.name)
