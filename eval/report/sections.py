@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report import tables
 from eval.report.alignment import aligned, heat_maps, layer_table
 from eval.report.alignment_tables import MEASURES
 from eval.report.compare import Classes, Comparison, headline, title
