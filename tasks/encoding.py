@@ -52,7 +52,7 @@ class Pieces(Protocol):
 
 @dataclass(frozen=True)
 class Special:
-    """The token ids that packing and masking need."""
+    """The token ids that packing and masking need, and what packing needs to know of the encoder."""
 
     bos: int
     eos: int
@@ -60,7 +60,15 @@ class Special:
     mask: int
     vocabulary: int
     others: tuple[int, ...]  # all special ids: never drawn as a random token
+    first_position: int = 0  # position id of a sequence's first token
+    token_types: bool = False  # whether the second text of a pair has token type 1
+    whole_sequences: bool = False  # whether heads of whole sequences read all of their tokens
     known: np.ndarray | None = field(default=None, compare=False, repr=False)  # bool [ids], `Vocabulary.known`
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of encoded rows that every packed row needs."""
+        return ("input_ids", "lengths", "second") if self.token_types else ("input_ids", "lengths")
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def backend_of(encoder: Any) -> str:
     if encoder.packed_backend != "auto":
         return str(encoder.packed_backend)
     weight, config = encoder.get_input_embeddings().weight, encoder.config
-    dropout = config.attention_probs_dropout_prob if encoder.training else 0.0
+    dropout = encoder.attention_dropout if encoder.training else 0.0
     return choose(weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads)
 
 

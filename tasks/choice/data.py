@@ -36,6 +36,7 @@ class Type(TaskType[Choice]):
     metrics = ("accuracy",)
     columns = (("label", INT),)
     stored = ("label",)
+    whole = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
         prompt = fields.text(row, fields.column(row, PROMPT, where), where)

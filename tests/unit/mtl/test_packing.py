@@ -126,7 +126,7 @@ def test_masking(small):
 
 def test_masking_shares():
     """Over many rows: 80 % <mask>, 10 % random, 10 % kept (Devlin et al. 2019)."""
-    special = Special(0, 2, 1, 49_999, 50_000, (0, 1, 2, 3, 49_999))
+    special = Special(0, 2, 1, 49_999, 50_000, (0, 1, 2, 3, 49_999), 2)
     row = {"input_ids": np.r_[0, np.arange(1000, 1400), 2], "lengths": [402]}
     counts = np.zeros(3)
     for slot in range(200):
