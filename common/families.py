@@ -10,6 +10,10 @@ FAMILIES = {
     "xlm-roberta-xl": "roberta",
     "roberta": "roberta",
     "camembert": "roberta",
+    "bert": "bert",
+    "modernbert": "modernbert",
+    "eurobert": "eurobert",
+    "gte": "gte",
 }
 # Their modules compute attention themselves instead of calling transformers' attention interface.
 WITHOUT_INTERFACE = ("deberta", "deberta-v2", "rembert")

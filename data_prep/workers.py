@@ -22,7 +22,7 @@ from common.errors import InputError
 from data_prep.encoding.tokenizer import Core, fingerprint, load
 from data_prep.storage import store
 from tasks.base import Example
-from tasks.encoding import Encoding, Pieces
+from tasks.encoding import Encoding, Pieces, template_of
 from tasks.registry import TASK_TYPES
 
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
@@ -124,7 +124,7 @@ def encode_shard(
     rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
-    batch = store.to_batch(rows, store.schema(job.kind, split))
+    batch = store.to_batch(rows, store.schema(job.kind, split, template_of(tokenizer).typed))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_batch(batch)

@@ -59,7 +59,8 @@ def _random_config(spec: RandomEncoder, special: Special | None) -> PretrainedCo
     if "type_vocab_size" in known:
         values.setdefault("type_vocab_size", 1 if special is None or not special.token_types else 2)
     if special is not None:
-        ids = {"pad": special.pad, "bos": special.bos, "cls": special.bos, "eos": special.eos, "sep": special.eos}
+        ids = {"pad": special.pad, "mask": special.mask}
+        ids |= {"bos": special.bos, "cls": special.bos, "eos": special.eos, "sep": special.eos}
         ids = {f"{name}_token_id": number for name, number in ids.items()}
         values = {"vocab_size": special.vocabulary, **{k: v for k, v in ids.items() if k in known}, **values}
     for key in values:
@@ -105,6 +106,9 @@ def load_encoder(
             "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
             f"(this encoder's are of {head}): use `auto`"
         )
+    window = family.window(config)
+    if backend == "triton" and window is not None:
+        raise InputError(f"attention `triton` has no windows, and family {config.model_type!r} has: use `auto`")
     if hidden_dropout and not family.hidden_dropout:
         raise InputError(f"hidden_dropout_prob: family {config.model_type!r} has no such dropout: leave it null or 0")
     for name in family.hidden_dropout if hidden_dropout is not None else ():
@@ -121,7 +125,7 @@ def load_encoder(
             _check_keys(str(spec), parts, info["missing_keys"], info["unexpected_keys"])
             unused = {name for name in info["unexpected_keys"] if not name.startswith(parts)}
     encoder.unused_weights = unused
-    encoder.family, encoder.attention_dropout = family, attention_dropout
+    encoder.family, encoder.attention_dropout, encoder.window = family, attention_dropout, window
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
     encoder.compiled = Compiled(family.after_attention) if compiled else None
@@ -165,12 +169,12 @@ def _refuse_quantized(spec: str | Path) -> None:
 def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     """(weights of the mlm head, their names in the files) from the LM head of a folder or Hub model.
 
-    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files, without the encoder's blocks. None
+    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files, with one block of the encoder. None
     where the files have no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
     word embeddings and the files hold another output matrix.
     """
     config = load_config(spec)
-    config.num_hidden_layers = 0
+    config.num_hidden_layers = 1
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it would list the weights of every block as unused
     try:
@@ -182,7 +186,7 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     head = {name: p.detach() for name, p in model.named_parameters() if id(p) not in encoder}
     missing = sorted(head.keys() & set(info["missing_keys"]))
-    if len(missing) == len(head):
+    if head and len(missing) == len(head):  # a tied output layer may be all there is
         return None, set()
     if missing:
         raise InputError(f"encoder {spec}: its LM head is not whole: {missing[0]} is missing")
@@ -194,7 +198,7 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     # Names inside the head's module. The bias in use is the output layer's, which may be the head's own as well.
     body = family_of(config).bodies(config).lm
     state = {name.removeprefix(body.prefix): weight for name, weight in head.items()}
-    if body.output_bias:
+    if body.output_bias and output.bias is not None:
         state.pop("decoder.bias", None)
         state[body.output_bias] = output.bias.detach()
     return state, set(head)

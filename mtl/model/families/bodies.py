@@ -59,6 +59,29 @@ class Pooler(Body):
         return out
 
 
+class First(Body):
+    """The first token's hidden state as it is."""
+
+    def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
+        return hidden
+
+
+class Output(nn.Module):
+    """The output layer of an LM head: the encoder's word embeddings as weights, or its own if they are not tied."""
+
+    def __init__(self, config: PretrainedConfig, bias: bool) -> None:
+        super().__init__()
+        size = (config.vocab_size, config.hidden_size)
+        self.bias = nn.Parameter(torch.zeros(config.vocab_size)) if bias else None
+        self.weight = None if config.tie_word_embeddings else nn.Parameter(torch.empty(size))
+        if self.weight is not None:
+            nn.init.normal_(self.weight, std=config.initializer_range)
+
+    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
+        weight = encoder.get_input_embeddings().weight if self.weight is None else self.weight
+        return F.linear(hidden, weight, self.bias)
+
+
 class SharedBiasLm(Body):
     """An LM head whose `bias` is also the output layer's: with the word embeddings as output matrix, or its own."""
 
