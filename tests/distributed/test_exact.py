@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.support import exact_reference as ref
-from tests.support.exact_cases import BITWISE, COMPILED, EXACT, FILES, LAUNCHES, OFFLOAD, PAIRS, PARTS, World
+from tests.support.exact_cases import BITWISE, COMPILED, EXACT, FAMILIES, FILES, LAUNCHES, OFFLOAD, PAIRS, PARTS, World
 from tests.support.launch import REPOSITORY
 from tests.support.small import KINDS
 
@@ -30,6 +30,7 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
     [
         ("1 rank", [*EXACT, *PAIRS]),
         ("2 ranks", [*EXACT, *PAIRS]),
+        ("2 ranks, families", list(FAMILIES)),
         pytest.param("4 ranks", list(EXACT), marks=SLOW),
         pytest.param("2 ranks, compiled", list(COMPILED), marks=SLOW),
     ],
