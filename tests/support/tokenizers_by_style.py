@@ -45,9 +45,8 @@ def gemma(folder: Path) -> Path:
     inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     inner.normalizer = normalizers.Replace(" ", "\u2581")
     inner.pre_tokenizer = pre_tokenizers.Split("\u2581", "merged_with_next")
-    trainer = trainers.BpeTrainer(
-        vocab_size=700, special_tokens=[*dict.fromkeys(special.values()), *numbers], show_progress=False
-    )
+    known = [*dict.fromkeys(special.values()), *numbers]
+    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=known, show_progress=False)
     inner.train_from_iterator([line for line in LINES if line.isascii()] * 3, trainer)
     inner.decoder = decoders.ByteFallback()
     template = ("<bos> $A <eos>", "<bos> $A <eos> $B <eos>")
