@@ -28,12 +28,17 @@ def block_attention(
     layout: attention.Layout,
     scaling: float,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """As `attention.packed_attention`."""
     owner = torch.repeat_interleave(torch.arange(len(layout.lengths)), torch.tensor(layout.lengths)).to(query.device)
     mask = owner[:, None] == owner[None, :]
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling, dropout_p=dropout)
+    if sliding_window is not None:
+        places = torch.arange(len(owner), device=query.device)
+        mask &= (places[:, None] - places[None, :]).abs() < sliding_window
+    options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout, "enable_gqa": True}
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, **options)
     return out.transpose(1, 2), None
 
 

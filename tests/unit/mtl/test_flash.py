@@ -4,11 +4,14 @@
 """
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+from transformers import AutoModel
 
 triton = pytest.importorskip("triton")
 if triton.knobs.runtime.interpret:
@@ -24,7 +27,10 @@ if triton.knobs.runtime.interpret:
     interpreter._patch_lang_tensor = _patch_lang_tensor
 
 from mtl.model import triton_attention  # noqa: E402
+from mtl.model.encoder import encode, load_encoder  # noqa: E402
 from mtl.model.triton_attention import Kernels, LaunchConfig  # noqa: E402
+from tests.support import families  # noqa: E402
+from tests.support.packing import pack_sequences  # noqa: E402
 
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 512)
 ERROR = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
@@ -161,6 +167,31 @@ def test_neighbours_are_neither_read_nor_written(
     for found, right in ((out, wanted), (qkv.grad, gradient)):
         assert found[outside].isnan().all()
         assert error(found[inside], right) < ERROR[dtype]
+
+
+@pytest.mark.skipif(not triton.knobs.runtime.interpret, reason="TRITON_INTERPRET=1 only")
+@pytest.mark.parametrize("family", [family for family in families.NEW if family != "modernbert"])
+def test_families(family: str, tmp_path: Path) -> None:
+    """Hidden states and gradients as with `sdpa`: fused projections, rotary positions, grouped keys."""
+    torch.manual_seed(0)
+    AutoModel.from_config(families.config(family, num_attention_heads=2, num_key_value_heads=1)).save_pretrained(
+        tmp_path
+    )
+    rng = np.random.default_rng(1)
+    batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 33)], -1)
+    found = []
+    for backend in ("sdpa", "triton"):
+        encoder = load_encoder(tmp_path)
+        encoder.packed_backend = backend
+        out = encode(encoder, batch)
+        out.square().sum().backward()
+        found.append((out.detach(), {n: p.grad for n, p in encoder.named_parameters() if p.grad is not None}))
+    (wanted, gradients), (out, others) = found
+    assert (out - wanted).abs().max() < 1e-5 * wanted.abs().max()
+    whole = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+    assert gradients.keys() == others.keys()
+    for name, gradient in gradients.items():
+        assert (others[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-6 * whole, name
 
 
 @DEVICES

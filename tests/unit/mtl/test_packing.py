@@ -12,7 +12,7 @@ from mtl.run import setup
 from tasks.encoding import Special
 from tests.support import block_attention, families
 from tests.support.packing import head_scores, mask_row, pack_rows, pack_sequences
-from tests.support.small import KINDS, SHAPE, items_of, write_run
+from tests.support.small import KINDS, items_of, write_run
 
 BACKENDS = ["sdpa", "padded"]
 
@@ -140,11 +140,13 @@ def test_masking_shares():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("backend", ["varlen", "triton"])
-def test_kernels_equal_block(dtype, backend):
-    encoder = load_encoder(
-        RandomEncoder(config={**SHAPE, "hidden_size": 256, "vocab_size": 90}, tokenizer="none"), seed=1
-    )
+@pytest.mark.parametrize(
+    ("family", "backend"),
+    [(f, b) for f in FAMILIES for b in ("varlen", "triton") if (f, b) != ("modernbert", "triton")],
+)
+def test_kernels_equal_block(dtype, family, backend):
+    shape = families.shape(family, hidden_size=256, vocab_size=90)
+    encoder = load_encoder(RandomEncoder(model_type=family, config=shape, tokenizer="none"), seed=1)
     encoder = encoder.to("cuda", dtype)
     rng = np.random.default_rng(1)
     batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 31, 64, 17)], 1).to("cuda")
