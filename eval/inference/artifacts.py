@@ -72,17 +72,17 @@ def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage
         queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
         return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
     if by_head:
-        return [Artifact(code, rows, None) for code, rows in loaded.rows.items()]
+        return [Artifact(name, rows, None) for name, _, rows in loaded.artifacts()]
     found: list[Artifact] = []
-    for code, rows in loaded.rows.items():
+    for name, _, rows in loaded.artifacts():
         if isinstance(rows[0], Corpora):
             for corpora in rows:
                 for side, corpus in corpora.sides().items():
                     distinct = [corpus.sentences[index] for index in corpus.distinct()]
-                    found.append(Artifact(f"{code}.{corpora.split}.{side}", distinct, query_length))
+                    found.append(Artifact(f"{name}.{corpora.split}.{side}", distinct, query_length))
         else:
-            found.append(Artifact(f"{code}.en", [row.english for row in rows], query_length))
-            found.append(Artifact(f"{code}.xx", [row.other for row in rows], query_length))
+            found.append(Artifact(f"{name}.en", [row.english for row in rows], query_length))
+            found.append(Artifact(f"{name}.xx", [row.other for row in rows], query_length))
     return found
 
 
@@ -93,9 +93,9 @@ def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
 
 def limit(loaded: Loaded, examples: int | None) -> None:
     """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    for code, rows in loaded.rows.items():
-        if not isinstance(rows[0], Corpora):
-            loaded.rows[code] = rows[:examples]
+    for _, _, rows in loaded.artifacts():
+        if examples is not None and not isinstance(rows[0], Corpora):
+            del rows[examples:]
 
 
 def compute(
