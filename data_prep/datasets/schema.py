@@ -70,7 +70,8 @@ class Files:
     """Upstream files: a path end with {split} and a language's name (`names`), anywhere below the user's folder.
 
     `*` in a name stands for any characters. within: the beginning of the name of a folder that must be on the way (for
-    names as plain as train.csv). beside: suffix of a file of the same name that belongs to it.
+    names as plain as train.csv). outside: the name of a folder that must not be (of something else under these names).
+    beside: suffix of a file of the same name that belongs to it.
     several: every file that matches is read, one after the other, byte-identical copies once.
     sections: the names of a split are folders of which some may be missing; then a remark names them.
     always: looked for also where the folder holds the dataset in the Hub's layout.
@@ -83,6 +84,7 @@ class Files:
     splits: Splits = field(default_factory=lambda: IN_FILES)
     label: str = "label"
     within: str = ""
+    outside: str = ""
     beside: str = ""
     several: bool = False
     sections: bool = False

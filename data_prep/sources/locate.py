@@ -166,7 +166,7 @@ def languages_in(dataset: Dataset, folder: Folder) -> list[str]:
     for files in dataset.files:
         for name in chain.from_iterable(files.splits.get(split, ()) for split in dataset.splits):
             pattern = files.path.replace("{split}", name)
-            for path in folder.matching(re.sub(r"\{[a-z0-9]+\}", "*", pattern), files.within):
+            for path in folder.matching(re.sub(r"\{[a-z0-9]+\}", "*", pattern), files.within, files.outside):
                 code = code_in(pattern, "/".join(path.parts[-len(pattern.split("/")) :]))
                 found |= set(dataset.languages) if code == "" else {code} if code else set()
     return sorted(found)
@@ -253,7 +253,7 @@ def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder:
     elif files.several:
         paths = {name: folder.all(ends[name], files.within) for name in together}
     else:
-        one = folder.find(tuple(chain.from_iterable(ends.values())), files.within, dataset.name)
+        one = folder.find(tuple(chain.from_iterable(ends.values())), files.within, dataset.name, files.outside)
         paths = {name: [(one or []).pop(0) for _ in ends[name]] if one else [] for name in together}
     if not all(paths.values()):
         return
