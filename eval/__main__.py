@@ -95,6 +95,8 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
+    add("--query-prefix", default="", metavar="TEXT", help="before each sentence or query to embed: 'query: ' for E5")
+    add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
     add(

@@ -125,6 +125,9 @@ def plan(
         rows = loaded[target.name]
         protocol = {"split": rows.split, "precision": "float32"}
         protocol["n"] = f"first {options.examples}" if options.examples else "all"
+        if target.retrieval:
+            prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
+            protocol |= {name: prefix for name, prefix in prefixes.items() if prefix}
         run = TargetRun(encoder, target, rows, protocol)
         basis: list[Any] = [VERSION, encoder.fingerprint]
         if target.training and options.direct:

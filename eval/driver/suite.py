@@ -180,6 +180,8 @@ def _run_one(
         pooling="pooler" if pooled else options.pooling,
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
+        query_prefix=options.query_prefix,
+        passage_prefix=options.passage_prefix,
         micro_tokens=options.micro_tokens,
         folder=str(work_folder),
     )

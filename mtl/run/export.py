@@ -1,7 +1,8 @@
 """Export of a run: the encoder as a Hugging Face model folder, and the heads beside it.
 
 `encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
-master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors
+master weights including the pooler, tokenizer, config and a model card; and with `SentenceTransformer`, which takes the
+mean of the last layer. `heads/` has all heads in one safetensors
 file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
@@ -43,7 +44,21 @@ def export_encoder(
     with _replacing(folder) as writing:
         encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
         tokenizer.save_pretrained(writing)
+        _sentence_transformers(writing, config.hidden_size)
         (writing / "README.md").write_text(card, encoding="utf-8")
+
+
+def _sentence_transformers(folder: Path, width: int) -> None:
+    """The files by which sentence-transformers loads the folder: the encoder, then the mean over all tokens."""
+    parts = (("Transformer", ""), ("Pooling", "1_Pooling"))
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for index, (name, path) in enumerate(parts)
+    ]
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": width, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    files.write_json(folder / "1_Pooling" / "config.json", pooling)
+    files.write_json(folder / "modules.json", modules)
 
 
 def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tasks: list[TaskData]) -> None:
