@@ -101,9 +101,7 @@ def _read(file: Path) -> Run:
     if "baseline" in scores and "runs" in scores:
         raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
     if absent := [key for key in _KEYS if key not in scores]:
-        raise InputError(
-            f"{file}: no {', '.join(absent)}, not of this `python -m eval`; evaluate that encoder again"
-        )
+        raise InputError(f"{file}: no {', '.join(absent)}, not of this `python -m eval`; evaluate that encoder again")
     for name in scores["targets"]:
         if name not in TARGETS:
             raise InputError(f"{file}: targets.{name}: unknown target; known: {', '.join(TARGETS)}")
