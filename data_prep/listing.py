@@ -13,13 +13,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.errors import InputError
+from common.table import table
 from data_prep.datasets import DATASETS, REVISIONS, TEST_SETS
 from data_prep.datasets.schema import Dataset, names, shown
 from data_prep.sources.download import FOLDER
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate
 from data_prep.sources.sources_lock import Lock
-from data_prep.table import table
 
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 
