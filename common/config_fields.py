@@ -9,7 +9,16 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class Strict(BaseModel):
@@ -17,19 +26,14 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _no_booleans_for_numbers(cls, values: Any) -> Any:
+    def _no_booleans_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic converts true to 1.
-        for name, value in values.items() if isinstance(values, dict) else ():
-            field = cls.model_fields.get(name)
-            if (
-                isinstance(value, bool)
-                and field is not None
-                and bool not in (field.annotation, *get_args(field.annotation))
-            ):
-                raise ValueError(f"{name}: {str(value).lower()} is neither a number nor a text")
-        return values
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError(f"{str(value).lower()} is neither a number nor a text")
+        return value
 
 
 def _place(text: str) -> str:

@@ -63,6 +63,7 @@ def _list(arguments: list[str]) -> None:
 def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from common.run_config import RandomEncoder
+    from common.table import table
     from data_prep.datasets import DATASETS
     from data_prep.encoding.tokenizer import check_encoder
     from data_prep.prepare import prepare
@@ -70,7 +71,6 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
     from data_prep.sources.folders import Folder
     from data_prep.sources.locate import Located, locate_training, own
     from data_prep.sources.sources_lock import Lock
-    from data_prep.table import table
     from data_prep.workers import Encoder, Job
 
     config, tasks = load(config_name, overrides)

@@ -143,8 +143,7 @@ def _write_split(
             first += len(shard)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for data, cut in encoder.map(shards()):
-            batch = pa.ipc.open_stream(data).read_next_batch()
+        for batch, cut in encoder.map(shards()):
             truncated.update(cut)
             lengths.update(batch.column("length").to_pylist())
             total["units"] += int(batch.column("units").to_numpy().sum())

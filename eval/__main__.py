@@ -153,14 +153,14 @@ def _align(arguments: list[str]) -> int:
     codes = (code for text in given.pop("languages") for code in text.split(",") if code)
 
     from eval.alignment import run as align_run
-    from eval.report import alignment_tables
+    from eval.report import alignment, alignment_tables
 
     options = align_run.Options(languages=tuple(dict.fromkeys(codes)), **given)
     result, folder = align_run.run(encoders, data, out, options)
-    pictures = alignment_tables.heat_maps(result, folder)
     print(alignment_tables.table(result))
-    for path in [folder / "align.json", *pictures]:
-        print(path)
+    print(folder / "align.json")
+    for path, caption in alignment.draw(result["encoders"], folder).items():
+        print(f"{path}: {caption}")
     return 0
 
 

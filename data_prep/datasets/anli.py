@@ -1,21 +1,16 @@
 """Adversarial NLI, rounds 1 to 3 (Nie et al. 2020)."""
 
-from common import fields
 from common.labels import NLI
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
-from tasks.classify.data import Classify
 from tasks.task import Task
 
 WORDS = {"e": "entailment", "n": "neutral", "c": "contradiction"}
 
 
-def upstream_anli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
-    name = fields.word(row, "label", where, WORDS)
-    premise, hypothesis = fields.text(row, "context", where), fields.text(row, "hypothesis", where)
-    return Classify(str(row.get("uid", "")), premise, hypothesis, fields.label(name, where, labels))
-
+upstream_anli = sentence_pair("context", "hypothesis", words=WORDS, name="uid")
 
 TRAINING = Dataset(
     "anli",

@@ -3,26 +3,17 @@
 from dataclasses import replace
 from functools import partial
 
-from common import fields
 from common.labels import PAWSX
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
-from tasks.classify.data import Classify
 from tasks.task import Task
 
 COLUMNS = ("sentence1", "sentence2", "label")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
-def pawsx(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
-    """The Hub, x-final and XTREME's TSV: sentence1, sentence2, label 0 or 1 (a number, or a word)."""
-    value = str(fields.withheld(row.get("label"), where))
-    if value not in WORDS:
-        raise fields.wrong(where, "label", "0 or 1", value)
-    name = str(row["id"]) if row.get("id") is not None else ""
-    label = fields.label(WORDS[value], where, labels)
-    return Classify(name, fields.text(row, "sentence1", where), fields.text(row, "sentence2", where), label)
-
+pawsx = sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
 
 TRAINING = Dataset(
     "pawsx",

@@ -1,6 +1,7 @@
 """Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part."""
 
 from dataclasses import replace
+from functools import partial
 
 from common import fields
 from common.errors import InputError
@@ -28,7 +29,7 @@ def word_tags(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
     return Tag("", tuple(words), tuple(fields.texts(row, "tags", where)))
 
 
-def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) -> Tag:
+def hub_tags(row: fields.RawRow, where: str, labels: fields.Labels, *, column: str, order: fields.Labels) -> Tag:
     """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
     tags = fields.get(row, column, where)
     if not isinstance(tags, list):
@@ -39,9 +40,7 @@ def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) 
     return Tag("", tuple(words), tuple(fields.named(tag, order, column, where) for tag in tags))
 
 
-def hub_pos(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
-    return hub_tags(row, "pos_tags", where, UPOS)
-
+hub_pos = partial(hub_tags, column="pos_tags", order=UPOS)
 
 TRAINING = Dataset(
     "udpos",

@@ -176,6 +176,18 @@ class Comparison:
         """Each entry's average of a suite, or of one of its groups, over all targets with all their languages."""
         return [_average(entry, view, group) for entry in self.entries]
 
+    def results(self) -> dict[str, list[Value]]:
+        """Each entry's headline metric and averages, over the languages that all entries have, by tag.
+
+        Tags: TARGET/score, TARGET/LANGUAGE and average/SUITE.
+        """
+        found = {f"average/{view[0]}": self.average(view) for view in self.views}
+        for target in (one.name for one in self.scored):
+            metric = headline(self.records(target)[0])
+            found[f"{target}/score"] = self.values(target, metric, self.shared(target))
+            found |= {f"{target}/{code}": values for code, values in self.by_language(target).items()}
+        return found
+
 
 def _reason(run: Run, target: str) -> str:
     if target in run.scores["not_run"]:

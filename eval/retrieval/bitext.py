@@ -80,17 +80,8 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
                 rows.setdefault(code, []).append(_corpora(split, other, english, gold))
                 files[code] = {**files.get(code, {}), **folder.sums([other, english, gold])}
     if not rows:
-        if notes:
-            raise NotThere(f"{notes[0]}: nothing to score")
-        for code in languages or testset.languages:
-            for base in (folder.path, folder.path / "hub"):
-                hub = base / "google/xtreme" / f"bucc18.{code}"
-                if hub.is_dir():
-                    raise NotThere(
-                        f"{hub}: the Hub's copy has the gold pairs only, without the other sentences among which they"
-                        f" are to be found; BUCC needs the corpora of {testset.obtain}"
-                    )
-        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout}")
+        reason = f"{notes[0]}: nothing to score" if notes else f"no data at --data {folder.path}"
+        raise NotThere(f"{reason}; expected {testset.layout} of {testset.obtain}, not the Hub's copy of the gold alone")
     has = {split: sum(any(c.split == split for c in found) for found in rows.values()) for split in testset.splits}
     split = "test" if has["test"] >= has["validation"] else "validation"
     if split == "test":

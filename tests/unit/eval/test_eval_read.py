@@ -358,7 +358,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     (
         "pawsx",
         {"x-final/de/test_2k.tsv": PAWSX_HEAD + "7\ta\tb\t2\n"},
-        "line 2: field `label`: expected 0 or 1",
+        "line 2: label: expected one of not_paraphrase",
     ),
     ("pawsx", {"pawsx/dev-de.tsv": PAWSX_HEAD}, "dev-de.tsv: line 1: 4 fields.*XTREME's TSV"),
     ("pawsx", {"pawsx/dev-de.tsv": '"a\tb\t1\n'}, "dev-de.tsv: line 1: .*quoted as csv"),

@@ -217,7 +217,7 @@ def test_page_markdown_and_scores_say_the_same(world: World, page: Page) -> None
     assert combined["baseline"] == "base (2 seeds)"
     assert {name: [one["scores"] for one in seeds] for name, seeds in combined["runs"].items()} == world.runs
     swahili = [run["targets"]["xnli"]["languages"]["sw"] for run in world.runs["mtl (3 seeds)"]]
-    merged = combined["suites"][SUITE]["mtl (3 seeds)"]["over_seeds"]["targets"]["xnli"]["languages"]["sw"]
+    merged = combined["results"]["mtl (3 seeds)"]["xnli/sw"]
     assert merged["mean"] == pytest.approx(statistics.fmean(swahili)) and merged["n"] == 3
 
 
