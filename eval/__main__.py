@@ -132,7 +132,7 @@ def _evaluate(arguments: list[str]) -> int:
     for one, folder in results:
         place = folder / "submission" / one["suite"]
         if one["suite"] in LANGUAGES and place.is_dir():
-            print(f"{place}: {'; '.join(submission.check(place, one['suite'])) or 'complete'}")
+            print(f"{place}: {'; '.join(submission.missing(place, one['suite'])) or 'complete'}")
     return 0
 
 

@@ -15,7 +15,7 @@ class Options:
     layer None: `default_layer`; examples None: all rows, else the first ones of each language; direct: predict with
     the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
     prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
-    processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as E5 models ask for;
+    processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
     a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage.
     """
 

@@ -293,7 +293,7 @@ def test_gold_labels_score_100(tmp_path: Path) -> None:
             folder = upstream.parent / f"submission {layout}"
             submission.replace(folder, target, found.submission)
             for suite, targets in LANGUAGES.items():
-                said = submission.check(folder / suite, suite) if target in targets and found.submission else []
+                said = submission.missing(folder / suite, suite) if target in targets and found.submission else []
                 assert all("nothing there" in one and not one.startswith(target) for one in said)
                 paths = {code: submission.path_of(folder / suite, target, code) for code in targets.get(target, ())}
                 table[target, layout, suite] = {
