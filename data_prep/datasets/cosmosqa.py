@@ -34,16 +34,7 @@ TRAINING = Dataset(
     "https://github.com/wilburOne/cosmosqa",
     "25,262 / 2,985",
     (Hub("allenai/cosmos_qa", "default", COLUMNS, cosmosqa),),
-    (
-        Files(
-            "{split}.csv",
-            readers.csv_quoted,
-            cosmosqa,
-            splits("train", "valid"),
-            within="cosmos",
-            sha256={"train.csv": SHA256["train.csv"]},
-        ),
-    ),
+    (Files("{split}.csv", readers.csv_quoted, cosmosqa, splits("train", "valid"), within="cosmos", sha256=SHA256),),
     published=on_github("cosmosqa", "wilburOne/cosmosqa", COMMIT, "data/", SHA256),
 )
 TASKS = Task("cosmosqa", "choice", "accuracy", ("cosmosqa",))

@@ -6,6 +6,7 @@ from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from tasks.task import Task
 
+GLUE = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"  # commit of nyu-mll/glue
 COLUMNS = ("premise", "hypothesis", "label")
 
 
@@ -19,16 +20,7 @@ TRAINING = Dataset(
     "OANC and others, see the MultiNLI paper",
     "https://cims.nyu.edu/~sbowman/multinli/",
     "392,702 / 9,815",
-    (
-        Hub(
-            "nyu-mll/glue",
-            "mnli",
-            COLUMNS,
-            hub_nli,
-            "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
-            splits("train", "validation_matched"),
-        ),
-    ),
+    (Hub("nyu-mll/glue", "mnli", COLUMNS, hub_nli, GLUE, splits("train", "validation_matched")),),
     (
         Files("multinli_1.0_{split}.jsonl", readers.jsonl, upstream_nli, splits("train", "dev_matched")),
         Files("MNLI/{split}.tsv", readers.tsv, upstream_nli, splits("train", "dev_matched")),

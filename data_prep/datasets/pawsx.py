@@ -10,6 +10,8 @@ from data_prep.formats import readers
 from tasks.task import Task
 
 COLUMNS = ("sentence1", "sentence2", "label")
+REVISION = "4cd8187c404bda33cb1f62b49b001115862acf37"
+X_FINAL = splits("train", "dev_2k", "dev_2k", "test_2k")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
@@ -21,19 +23,9 @@ TRAINING = Dataset(
     "PAWS licence (any purpose, with acknowledgement)",
     "https://github.com/google-research-datasets/paws/tree/master/pawsx",
     "49,401 / 2,000",
+    (Hub("google-research-datasets/paws-x", "{code}", ("id", *COLUMNS), pawsx, REVISION),),
     (
-        Hub(
-            "google-research-datasets/paws-x",
-            "{code}",
-            ("id", *COLUMNS),
-            pawsx,
-            "4cd8187c404bda33cb1f62b49b001115862acf37",
-        ),
-    ),
-    (
-        Files(
-            "{code}/{split}.tsv", readers.tsv, pawsx, splits("train", "dev_2k", "dev_2k", "test_2k"), within="x-final"
-        ),
+        Files("{code}/{split}.tsv", readers.tsv, pawsx, X_FINAL, within="x-final"),
         Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=COLUMNS), pawsx, within="pawsx"),
     ),
 )

@@ -1,10 +1,8 @@
 """Quora Question Pairs, in GLUE's split."""
 
-from dataclasses import replace
-
 from common.labels import QQP
 from data_prep.datasets import mnli
-from data_prep.datasets.schema import ON_HUB, Dataset, Files
+from data_prep.datasets.schema import Dataset, Files, Hub
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from tasks.task import Task
@@ -22,7 +20,7 @@ TRAINING = Dataset(
     "Quora terms, non-commercial",
     "https://gluebenchmark.com/tasks (QQP-clean.zip)",
     "363,846 / 40,430",
-    (replace(mnli.TRAINING.hub[0], config="qqp", columns=COLUMNS, convert=hub_qqp, splits=ON_HUB),),
+    (Hub("nyu-mll/glue", "qqp", COLUMNS, hub_qqp, mnli.GLUE),),
     (Files("QQP/{split}.tsv", readers.tsv, glue_qqp),),
 )
 TASKS = Task("qqp", "classify", "accuracy", ("qqp",), QQP)

@@ -42,6 +42,10 @@ def hub_tags(row: fields.RawRow, where: str, labels: fields.Labels, *, column: s
 
 hub_pos = partial(hub_tags, column="pos_tags", order=UPOS)
 
+XTREME = Hub(
+    "google/xtreme", "udpos.{ud}", COLUMNS, hub_pos, label="pos_tags", languages=tuple(UD_NAMES), differs=DIFFERS
+)
+MORE_LANGUAGES = ("lt", "pl", "ro", "uk", "wo")  # of XTREME-R
 TRAINING = Dataset(
     "udpos",
     "tag",
@@ -49,25 +53,8 @@ TRAINING = Dataset(
     "https://universaldependencies.org (UD 2.5)",
     "21,253 / 3,974",
     (
-        Hub(
-            "google/xtreme",
-            "udpos.{ud}",
-            COLUMNS,
-            hub_pos,
-            label="pos_tags",
-            languages=tuple(UD_NAMES),
-            differs=DIFFERS,
-        ),
-        Hub(
-            "izhx/xtreme-r-udpos",
-            "{code}",
-            COLUMNS,
-            hub_pos,
-            label="pos_tags",
-            languages=("lt", "pl", "ro", "uk", "wo"),
-            unconfirmed=True,
-            differs=DIFFERS,
-        ),
+        XTREME,
+        replace(XTREME, id="izhx/xtreme-r-udpos", config="{code}", languages=MORE_LANGUAGES, unconfirmed=True),
     ),
     (
         Files("{split}-{code}.tsv", tagged.word_lines, word_tags, label="tags", within="udpos"),
@@ -81,6 +68,6 @@ TEST = replace(
     labels=UPOS,
     splits=("test", "validation"),
     layout="xx_*-ud-{test,dev}.conllu; XTREME's udpos/{test,dev}-xx.tsv",
-    suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, "lt pl ro uk wo")},
+    suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, *MORE_LANGUAGES)},
 )
 TASKS = Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS)
