@@ -19,12 +19,11 @@ from common.errors import InputError
 from common.fields import EmptyText, shorten
 from common.files import file_sha256
 from data_prep.datasets import TEST_SETS
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
 from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Rows, Translation, joined
-from eval.submission import LABELS
 from eval.suites import Target
 from tasks.base import Example
 from tasks.registry import TASK_TYPES
@@ -153,7 +152,7 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
         loaded.rows[code] = _examples(testset, copy, rows, loaded.notes)
     for code, (copy, rows) in unlabelled.items():
         loaded.files[code] = {**loaded.files.get(code, {}), **_sums(copy, folder)}
-        some = [(where, _with_label(testset, copy.source.label, row)) for where, row in rows]
+        some = [(where, with_label(testset, copy.source.label, row)) for where, row in rows]
         loaded.unlabelled[code] = _examples(testset, copy, some, loaded.notes, labelled=False)
     source = testset.hub[0].id if testset.hub else testset.obtain
     for copy, rows in (pair for usable in withheld.values() for copies in usable.values() for pair in copies.values()):
@@ -215,16 +214,6 @@ def _answer_texts(answers: Any) -> list[str]:
     if not isinstance(texts, list):
         return [repr(texts)]
     return [str(text.get("text", "") if isinstance(text, dict) else text) for text in texts]
-
-
-def _with_label(testset: Dataset, column: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row whose label was withheld with some label, so that it converts as any other."""
-    words = row.get("words", row.get("tokens"))
-    if testset.kind == "span":
-        return {**row, column: {"text": [], "answer_start": []} if isinstance(row.get(column), dict) else []}
-    if testset.kind == "tag":
-        return {**row, column: [(testset.labels or ())[0]] * len(words or ())}
-    return {**row, column: LABELS[testset.name][0]} if testset.kind in ("classify", "choice") else row
 
 
 def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labelled: bool = True) -> list[Any]:

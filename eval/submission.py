@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.labels import NLI
 from eval.suites import LANGUAGES, TOP_K
 
 FOLDERS = {"bucc": "bucc2018"}  # where the folder is named differently
-LABELS = {"xnli": tuple(sorted(NLI)), "pawsx": ("0", "1"), "xcopa": ("0", "1")}
 NO_TAG = "O"  # for a word without prediction: not an entity, and never a correct UPOS tag
 
 
@@ -31,7 +29,7 @@ def path_of(folder: Path, target: str, language: str) -> Path:
 def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
     """Writes one file of a submission and returns its path. What `predictions` is depends on the target:
 
-    xnli, pawsx, xcopa   labels in the test file's order (`LABELS`; pawsx and xcopa also as ints)
+    xnli, pawsx, xcopa   labels in the test file's order (pawsx, xcopa: 0 or 1)
     udpos, panx          one sequence of tags per sentence, None for a word without prediction
     xquad, mlqa, tydiqa  {question id: answer text}
     bucc                 (id in the language, id in English) of every pair found

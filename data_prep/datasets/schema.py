@@ -158,6 +158,17 @@ class Dataset:
         return "dev" in self.splits
 
 
+def with_label(dataset: Dataset, column: str, row: fields.RawRow) -> fields.RawRow:
+    """A row of a test with some label in `column`, so that it converts whether or not its own was withheld."""
+    words = row.get("words", row.get("tokens"))
+    first = (dataset.labels or ("",))[0]
+    if dataset.kind == "span":
+        return {**row, column: {"text": [], "answer_start": []} if isinstance(row.get(column), dict) else []}
+    if dataset.kind == "tag":
+        return {**row, column: [first] * len(words or ())}
+    return {**row, column: {"classify": first, "choice": 0}[dataset.kind]} if dataset.kind != "translation" else row
+
+
 def names(code: str) -> dict[str, str]:
     """What the placeholders stand for; of an MLQA pair CONTEXT-QUESTION, else both languages are `code`.
 

@@ -100,6 +100,9 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
         score = f"{100 * metrics['score']:.1f}" if metrics else "-"
         majority = f"{100 * metrics['majority']:.1f}" if metrics else "-"
         lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {score} | {majority} |")
+    against = sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())})
+    if against:
+        lines += ["", f"Rows of the tests of {', '.join(against)} were left out of the training data."]
     lines += [
         "",
         "```python",
