@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from common.languages import language
 from eval.metrics import aggregate
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.families import language
 from eval.report.load import Entry, Run
 from eval.suites import OFFICIAL, SUITES, Target, resolve_suite
 
