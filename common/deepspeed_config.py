@@ -139,7 +139,7 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     try:
         checked = DeepSpeedFile.model_validate({key: value for key, value in values.items() if key not in OWNED})
     except ValidationError as error:
-        problems.append(explain(error, DeepSpeedFile))
+        problems.append(explain(error))
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
     return {

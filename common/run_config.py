@@ -232,7 +232,7 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, RunConfig)}") from None
+        raise InputError(f"{path}: {explain(error)}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.languages import language
 from eval.metrics import aggregate
 from eval.report.compare import Classes, Comparison, Value, View, headline, title
-from eval.report.families import language
 from eval.report.load import Entry
 from eval.suites import GROUPS, OFFICIAL, Target
 
@@ -315,5 +315,5 @@ def runs_table(comparison: Comparison) -> Table:
 def languages_table(comparison: Comparison) -> Table:
     """Code, name, family and script of every language of the report."""
     codes = {code for run in comparison.runs for record in run.targets.values() for code in record["languages"]}
-    rows = [row(code, *language(code)) for code in sorted(codes)]
+    rows = [row(code, *language(code)[1:]) for code in sorted(codes)]
     return Table("Languages", row("code", "name", "family", "script"), rows, style="texts")
