@@ -59,7 +59,6 @@ PAIRS = {
     "pairs-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="pairs", moments=[]),
 }
 COMPILED = {
-    "compiled-stage0-mixed": _case(0, "mixed", SMALL, 2, set=["compile=true"]),
     "compiled-stage1-by_task": _case(1, "by_task", LARGE, 3, set=["compile=true"]),
     "compiled-stage2-mixed": _case(2, "mixed", LARGE, 3, set=["compile=true", "gradient_checkpointing=true"]),
 }
