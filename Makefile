@@ -9,7 +9,7 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds test test-rest test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds test test-all test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -20,9 +20,9 @@ demo-seeds: .venv/installed unlock
 test: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m "not real and not slow"
 
-# All that `test` leaves out but the kernels.
-test-rest: .venv/installed unlock
-	$(PYTEST) $(PARALLEL) -m "real or slow" -rs
+# All but the kernels, in one session: what several tests look at is made once.
+test-all: .venv/installed unlock
+	$(PYTEST) $(PARALLEL) -rs
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs

@@ -19,13 +19,19 @@ from transformers import AutoModel
 from mtl.run import checkpoint, setup
 from tests.support.launch import program
 from tests.support.live import Forked, send
-from tests.support.small import write_run
+from tests.support.small import elsewhere, write_run
 
 FIELDS = {"steps": 2000, "log_every": 5, "checkpoint": {"every": 20}, "evaluate": {"every": 500, "examples": 4}}
 SILENCE = 8
 # The rank is found silent, the others leave; a stopped process gets SIGKILL from a rank of its host.
 WITHIN = SILENCE + 25
 KILLED, SILENT = "ended without a word", "has given no sign of life"
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory, tiny_tokenizer_dir) -> Path:
+    """The config of a run that does not end by itself, over prepared data."""
+    return write_run(tmp_path_factory.mktemp("long"), tiny_tokenizer_dir, **FIELDS)
 
 
 def the_error(printed: str) -> str:
@@ -41,8 +47,8 @@ def the_error(printed: str) -> str:
     [pytest.param(4, 0, signal.SIGKILL, KILLED, marks=pytest.mark.slow), (2, 1, signal.SIGKILL, KILLED),
      pytest.param(2, 0, signal.SIGSTOP, SILENT, marks=pytest.mark.slow), (2, 1, signal.SIGSTOP, SILENT)],
 )  # fmt: skip
-def test_a_rank_that_dies_or_hangs_ends_all(tmp_path, tiny_tokenizer_dir, ranks, rank, number, cause):
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+def test_a_rank_that_dies_or_hangs_ends_all(long, tmp_path, ranks, rank, number, cause):
+    config = elsewhere(long, tmp_path)
     with Forked(config, "--set", f"silence={SILENCE}", ranks=ranks) as live:
         live.until_step(25)  # all ranks know of the checkpoint of step 20
         pid = live.ranks[rank].pid
@@ -208,8 +214,8 @@ def test_a_full_disk_fails_the_save_and_nothing_else(small_disk, tmp_path, tiny_
 
 
 @pytest.mark.slow
-def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(tmp_path, tiny_tokenizer_dir):
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(long, tmp_path):
+    config = elsewhere(long, tmp_path)
     with Forked(config, "--set", "silence=300") as live:
         live.until(lambda: checkpoint.names(live.folder / "checkpoints") != [])
         second = program("train.py", "--config", config, check=False)
@@ -236,9 +242,9 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(tmp_path
     assert done.returncode == 75, printed
 
 
-def test_a_lock_of_another_host_that_is_alive_is_refused(tmp_path, tiny_tokenizer_dir):
+def test_a_lock_of_another_host_that_is_alive_is_refused(long, tmp_path):
     """Another host is played by a thread that writes its signs of life, as another machine's rank would."""
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    config = elsewhere(long, tmp_path)
     lock, ended = tmp_path / "runs" / "small" / ".lock", threading.Event()
     lock.mkdir(parents=True)
 

@@ -13,7 +13,7 @@ from mtl.model.saved_heads import load_heads
 from mtl.run import setup
 from tests.support.launch import REPOSITORY, program, train_and_kill
 from tests.support.live import differences
-from tests.support.small import KINDS, dry_run, rewind, write_run
+from tests.support.small import KINDS, dry_run, elsewhere, rewind, write_run
 
 pytestmark = pytest.mark.timeout(600)
 STEPS = 40
@@ -88,8 +88,7 @@ def test_the_export_is_bitwise_deepspeeds_own_merge_of_the_checkpoint(finished):
 def test_killed_and_resumed_is_bitwise_identical(finished, tmp_path):
     """`deepspeed train.py`, killed with all its processes in mid-run; then the same weights and lines, once each."""
     config, folder = finished
-    copy = tmp_path / "small.json"
-    copy.write_text(json.dumps({**json.loads(config.read_text()), "output": str(tmp_path / "runs")}))
+    copy = elsewhere(config, tmp_path)
     other = tmp_path / "runs" / "small"
     train_and_kill(copy, other, step=8, timeout=240)
     again = program("train.py", "--config", copy, ranks=2)

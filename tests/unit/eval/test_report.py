@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from common.languages import LANGUAGES as KNOWN
 from eval.__main__ import main
@@ -228,18 +227,3 @@ def test_plots(world: World, page: Page) -> None:
     assert set(re.findall(r"\]\(plots/([^)]+)\.png\)", markdown)) == pictures
     drawn = re.findall(r'<img [^>]*>|<[^>]* role="img"[^>]*>', page.text)
     assert len(drawn) == len(pictures) and all(re.search('(alt|aria-label)="[^"]', one) for one in drawn)
-
-
-def test_tensorboard(world: World) -> None:
-    def events(name: str) -> EventAccumulator:
-        return EventAccumulator(str(world.folder / "tensorboard" / name), {"images": 0, "scalars": 0}).Reload()
-
-    assert sorted(path.name for path in (world.folder / "tensorboard").iterdir()) == [
-        "base_2_seeds", "mtl_3_seeds", "odd_one_100", "report",
-    ]  # fmt: skip
-    written = events("mtl_3_seeds")
-    for target, codes in LANGUAGES.items():
-        (event,) = written.Scalars(f"{target}/{codes[0]}")
-        (values, *_) = over(world.runs["mtl (3 seeds)"], target, [codes[0]])
-        assert event.value == pytest.approx(statistics.fmean(values), rel=1e-6)
-    assert len(events("report").Tags()["images"]) == len(list((world.folder / "plots").iterdir()))
