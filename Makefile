@@ -9,7 +9,7 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds test test-all test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -17,12 +17,10 @@ demo: .venv/installed unlock
 demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
+# All but the kernels with SELECT= : in one session, what several tests look at is made once.
+SELECT ?= not real and not slow
 test: .venv/installed unlock
-	$(PYTEST) $(PARALLEL) -m "not real and not slow"
-
-# All but the kernels, in one session: what several tests look at is made once.
-test-all: .venv/installed unlock
-	$(PYTEST) $(PARALLEL) -rs
+	$(PYTEST) $(PARALLEL) -m "$(SELECT)" -rs
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs
