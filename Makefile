@@ -9,7 +9,7 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds test test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds real-run test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -21,6 +21,12 @@ demo-seeds: .venv/installed unlock
 SELECT ?= not real and not slow
 test: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m "$(SELECT)" -rs
+
+# Phases 2 and 3 from multilingual-e5-small on samples of the real datasets: about 90 minutes on two cores.
+SAMPLES ?= ../shared
+real-run: .venv/installed unlock
+	test -d data/e5-small || python $(SAMPLES)/tools/real_encoder.py data/e5-small
+	ENCODER=data/e5-small DATA=$(SAMPLES)/data bash examples/real/run.sh
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs
