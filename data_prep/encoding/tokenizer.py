@@ -6,7 +6,6 @@ same, so that `tasks/encoding.py` may add the special tokens by itself.
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +45,7 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         raise
     except Exception as error:  # of the tokenizers library for a broken file; settings of a wrong type, in use
         reason = " ".join(str(error).split())[:160]
-        if os.path.isdir(name):
-            files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
-            hint = f"the folder must hold a tokenizer saved by transformers (tokenizer.json); there: {files}"
-        else:
-            hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
+        hint = "give a folder with a tokenizer.json, as transformers saves it, or a Hub id while the Hub can be reached"
         raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
     return cast("PreTrainedTokenizerFast", tokenizer)
 

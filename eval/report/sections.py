@@ -86,7 +86,7 @@ def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str,
     plots = []
     for kind, classes in by_class.items():
         rows = {one: values for one, (values, _) in classes.items()}
-        plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows, upright=False))
+        plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows))
     return tuple(plots)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jinja2
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,6 +24,13 @@ from mtl.data.task_data import TaskData
 from mtl.model.encoder import export_config
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str) -> None:
@@ -81,40 +89,18 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
 
 def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
     """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
-    base = config.encoder if isinstance(config.encoder, str) else "random weights"
-    lines = ["---", "library_name: transformers"]
-    if isinstance(config.encoder, str) and not Path(config.encoder).exists():
-        lines.append(f"base_model: {config.encoder}")
-    lines += ["tags:", "- intermediate-task-training", "- cross-lingual", "---", "", f"# {config.name}", ""]
-    lines += [
-        f"Encoder after intermediate-task training: {base}, {step} steps, "
-        f"mixture `{config.mixture.kind}`, batches `{config.mixture.batches}`, seed {config.seed}.",
-        f"Attention dropout in training: {config.attention_probs_dropout_prob}.",
-        "",
-        "| task | kind | training rows | licence of the data | dev score | majority |",
-        "|---|---|---|---|---|---|",
-    ]
-    for task in tasks:
-        metrics = scores.get(task.name)
-        licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
-        score = f"{100 * metrics['score']:.1f}" if metrics else "-"
-        majority = f"{100 * metrics['majority']:.1f}" if metrics else "-"
-        lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {score} | {majority} |")
-    against = sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())})
-    if against:
-        lines += ["", f"Rows of the tests of {', '.join(against)} were left out of the training data."]
-    lines += [
-        "",
-        "```python",
-        "from transformers import AutoModel, AutoTokenizer",
-        "encoder = AutoModel.from_pretrained(FOLDER)",
-        "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
-        "```",
-        "",
-        "The task heads are in `heads/` of the run folder.",
-        "",
-    ]
-    return "\n".join(lines)
+    encoder = config.encoder
+    card = _TEMPLATES.get_template("model_card.md.jinja")
+    return card.render(
+        config=config,
+        base=encoder if isinstance(encoder, str) else "random weights",
+        on_hub=isinstance(encoder, str) and not Path(encoder).exists(),
+        step=step,
+        tasks=tasks,
+        licences={task.name: list(dict.fromkeys(p.manifest["licence"] for p in task.prepared)) for task in tasks},
+        against=sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())}),
+        scores=scores,
+    )
 
 
 @contextmanager
