@@ -149,15 +149,6 @@ def test_ranks_that_have_other_data_or_another_plan_stop_with_a_sentence(finishe
     assert not (tmp_path / "out").exists()
 
 
-def test_dry_run(finished, capsys):
-    assert dry_run(["--config", finished[0]]) == 0
-    printed, made = capsys.readouterr().out, setup.read(str(finished[0]), [])
-    assert all(f"{row['probability']:.4f}" in printed for row in made.plan.expected())
-    encoder = sum(p.numel() for p in made.model().encoder.parameters())
-    assert f"{encoder:,} encoder" in printed
-    assert "ZeRO stage 2" in printed
-
-
 def test_resume_never_keeps_the_old_run_and_accepted_changes_go_on(tmp_path, tiny_tokenizer_dir):
     """Without a choice task the pooler is frozen: bf16 must not round it on its way to the export."""
     path = write_run(tmp_path, tiny_tokenizer_dir, steps=2, deepspeed="zero2.json")
