@@ -60,7 +60,6 @@ def test_a_signal_to_one_rank(finished, tmp_path, rank, number, reason):
     ("target", "number", "reason"),
     [
         ("node", signal.SIGTERM, ""),  # launch.py passes it on, and then is gone itself
-        ("node", signal.SIGKILL, "the end of the launcher"),
         ("launcher", signal.SIGKILL, "the end of the launcher"),
     ],
 )

@@ -167,6 +167,14 @@ def program(
     return subprocess.CompletedProcess(arguments, code, out, err)
 
 
+def the_error(printed: str, *parts: str) -> str:
+    """The one line that tells the user what is wrong, which must hold all `parts`; a traceback tells too much."""
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in printed, printed[-3000:]
+    assert all(part in errors[0] for part in parts), errors[0]
+    return errors[0]
+
+
 def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
     """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
     log = config.with_suffix(".killed.log")

@@ -313,15 +313,6 @@ def test_copies_of_a_file_and_rivals(tmp_path: Path) -> None:
     assert examples("snli", "train", tmp_path) == [NLI_PAIR]
 
 
-def test_sections_of_ccgbank_that_are_missing_are_named(tmp_path: Path) -> None:
-    form = next(form for form in FORMS if form.train[0].endswith(".auto"))
-    form.write(tmp_path)
-    write(tmp_path / "ccgbank/AUTO/23/wsj_2301.auto", "not read")
-    assert not find("ccg", tmp_path).remark
-    (tmp_path / form.train[5]).unlink()
-    assert "07" in find("ccg", tmp_path).remark
-
-
 @pytest.mark.real
 def test_real_upstream_files_give_what_the_hub_gives(shared: Path, tmp_path: Path) -> None:
     """As far as the samples hold the same rows in both forms."""

@@ -15,6 +15,7 @@ from data_prep.sources.locate import own
 from data_prep.storage.store import Prepared
 from tasks.encoding import Encoding
 from tasks.registry import TASK_TYPES
+from tests.support.launch import the_error
 from tests.support.rows import hub_file, run_config, write
 
 LABELS = ["no", "yes"]
@@ -227,9 +228,9 @@ def test_drops_and_doubts_are_counted_and_shown(tmp_path, data_prep):
 def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
     def error(tasks: list, *options: str, **more) -> str:
         run = data_prep(tasks, *options, **more)
-        lines = [line for line in run.err.splitlines() if line.startswith("error: ")]
-        assert run.code == 2 and len(lines) == 1 and run.err.rstrip().endswith(lines[0]) and "Traceback" not in run.err
-        return lines[0]
+        line = the_error(run.err)
+        assert run.code == 2 and run.err.rstrip().endswith(line)
+        return line
 
     rows = classify(tmp_path)
     task = mine(rows)

@@ -1,4 +1,4 @@
-"""Batches packed ahead: the same as without; prepared data that changed is found; a dry run names near misses."""
+"""Batches packed ahead: the same as without; prepared data that changed is found."""
 
 import os
 import time
