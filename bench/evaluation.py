@@ -38,9 +38,9 @@ from eval.inference.embed import default_layer, embed
 from eval.inference.predict import predict
 from eval.suites import MAX_LENGTH
 from mtl.model.encoder import load_encoder
+from mtl.model.families import fresh_head
 from mtl.model.saved_heads import LoadedHead
 from tasks.classify.data import Classify
-from tasks.registry import head_class
 
 SHAPES = {
     "tiny": {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64},
@@ -253,7 +253,7 @@ def _our_vectors(workload: Workload, layer: int) -> Runner:
 def our_labels(workload: Workload) -> Runner:
     tokenizer, encoder = tokenizers.load(workload.folder), load_encoder(workload.folder)
     theirs = AutoModelForSequenceClassification.from_pretrained(workload.folder)
-    module = head_class("classify").fresh(theirs.config, len(LABELS))
+    module = fresh_head("classify", theirs.config, len(LABELS))
     module.load_state_dict(theirs.classifier.state_dict())
     head = LoadedHead("xnli", "classify", LABELS, PAIR_LENGTH, module.eval())
     sizes = [

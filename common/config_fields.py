@@ -68,7 +68,10 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Shape(Strict):
-    """The fields of transformers' XLMRobertaConfig that may be set for an encoder with random weights."""
+    """The fields of transformers' XLMRobertaConfig that may be set for an encoder with random weights.
+
+    Many are those of other families too.
+    """
 
     hidden_size: Size = 768
     num_hidden_layers: Annotated[int, Field(gt=0, le=1000)] = 12
@@ -91,10 +94,17 @@ class Shape(Strict):
         return self
 
 
-def shape(values: dict[str, Any]) -> dict[str, Any]:
-    """`values`, validated as a `Shape` and converted; `ValueError` otherwise (transformers does not validate)."""
+class OtherShape(Shape):
+    """Of another family: fields that `Shape` does not know are checked by its config class, once that is loaded."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def shape(values: dict[str, Any], own: bool = True) -> dict[str, Any]:
+    """`values`, validated as a `Shape` (`own`: an XLM-R's) and converted; `ValueError` otherwise."""
+    model = Shape if own else OtherShape
     try:
-        checked = Shape.model_validate(values).model_dump()
+        checked = model.model_validate(values).model_dump()
     except ValidationError as error:
         raise ValueError(explain(error)) from None
     return {key: checked[key] for key in values if checked[key] is not None}

@@ -10,11 +10,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from common import jsontext
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, shape
 from common.errors import InputError
+from common.families import check_family
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -113,10 +114,22 @@ class Checkpoint(Strict):
 class RandomEncoder(Strict):
     """A new encoder with random weights."""
 
-    config: Annotated[dict[str, Any], AfterValidator(shape)] = Field(
-        description="keys of transformers' XLMRobertaConfig; the vocabulary follows the tokenizer"
+    model_type: str = Field("xlm-roberta", description="family, one of common/families.py")
+    config: dict[str, Any] = Field(
+        description="keys of the family's config class of transformers; the vocabulary follows the tokenizer"
     )
     tokenizer: Place = Field(description="Hub id or folder")
+
+    @field_validator("model_type")
+    @classmethod
+    def _known(cls, model_type: str) -> str:
+        check_family("config", model_type)
+        return model_type
+
+    @field_validator("config")
+    @classmethod
+    def _shape(cls, config: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return shape(config, own=info.data.get("model_type", "xlm-roberta") == "xlm-roberta")
 
 
 class RunConfig(Strict):

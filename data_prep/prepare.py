@@ -33,6 +33,7 @@ from data_prep.sources.locate import Located
 from data_prep.storage import store
 from data_prep.workers import Encoder, Job
 from tasks.base import Example
+from tasks.encoding import template_of
 from tasks.registry import TASK_TYPES
 
 SHARD = 1024
@@ -117,6 +118,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path, against: 
         "query_length": next(iter(task_type.encoding_parts(job.max_length, job.query_length)), None),
         "tokenizer": encoder.fingerprint, "splits": splits,
         "files": written, "token_ids": token_ids.to_text(seen),
+        **({"token_types": True} if template_of(encoder.tokenizer).typed else {}),
     }  # fmt: skip
 
 
@@ -171,7 +173,8 @@ def _write_split(
     rows_to_read = [part.total for part in (located.train if split == "train" else located.dev)]
     expected = None if None in rows_to_read else sum(rows or 0 for rows in rows_to_read)
     with tqdm(desc=f"{job.dataset} {split}", total=expected, unit=" examples", file=sys.stderr) as bar:
-        store.write_table(folder / f"{split}.arrow", batches(), store.schema(job.kind, split))
+        columns = store.schema(job.kind, split, template_of(encoder.tokenizer).typed)
+        store.write_table(folder / f"{split}.arrow", batches(), columns)
         if without := total["examples"] - total["with rows"]:
             dropped["no token left by the tokenizer"] += without
         bar.update(sum(dropped.values()))

@@ -22,7 +22,7 @@ from common.errors import InputError
 from data_prep.encoding.tokenizer import Core, fingerprint, load
 from data_prep.storage import store
 from tasks.base import Example
-from tasks.encoding import Encoding, Pieces
+from tasks.encoding import Encoding, Pieces, template_of
 from tasks.registry import TASK_TYPES
 
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
@@ -126,4 +126,4 @@ def encode_shard(
     rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
-    return store.to_batch(rows, store.schema(job.kind, split)), truncated
+    return store.to_batch(rows, store.schema(job.kind, split, template_of(tokenizer).typed)), truncated

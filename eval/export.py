@@ -17,7 +17,7 @@ from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.model.encoder import export_config
 from mtl.model.loading import loading
-from mtl.model.saved_heads import LoadedHead
+from mtl.model.saved_heads import LoadedHead, heads_folder_of
 
 
 def export(encoder: str, task: str, out: Path) -> str:
@@ -58,9 +58,13 @@ def assemble(evaluated: EvaluatedEncoder, head: LoadedHead) -> PreTrainedModel:
         config.id2label = dict(enumerate(head.labels))
         config.label2id = {label: number for number, label in enumerate(head.labels)}
     config.update(dict(head.module.export_config))
-    if head.module.auto_class is None:
-        raise InputError(f"--task {head.task}: transformers has no class for encoder and head of a {head.kind} task")
-    model = getattr(transformers, head.module.auto_class).from_config(config)
+    factory = getattr(transformers, head.module.auto_class or "", None)
+    if factory is None or type(config) not in factory._model_mapping:
+        raise InputError(
+            f"--task {head.task}: transformers has no class for a {config.model_type} encoder with the head of a "
+            f"{head.kind} task: use the head in {heads_folder_of(evaluated.folder)}, beside the encoder"
+        )
+    model = factory.from_config(config)
     state: dict[str, Tensor] = {
         f"{model.base_model_prefix}.{name}": tensor for name, tensor in evaluated.model.state_dict().items()
     }

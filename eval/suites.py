@@ -109,7 +109,7 @@ TARGETS: dict[str, Target] = {
         Target("tydiqa", "span", "f1", ("tydiqa",), _QA_HEADS),
         Target("bucc", "mining", "f1"),
         Target("tatoeba", "translation", "accuracy"),
-        Target("xcopa", "choice", "accuracy", ("siqa", "copa"), dict.fromkeys(_CHOICE_HEADS, {})),
+        Target("xcopa", "choice", "accuracy", ("siqa", "copa"), {head: {} for head in _CHOICE_HEADS}),
         Target("lareqa", "answers", "map@20", ("lareqa",)),
         Target("mewslix", "entities", "map@20", ("mewslix",)),
         # The same readers and protocols on the folder of `python -m examples.toyworld`.

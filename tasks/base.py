@@ -50,6 +50,7 @@ class Positions:
     tokens: np.ndarray
     labels: np.ndarray
     counts: np.ndarray  # [n] positions of each row
+    sizes: np.ndarray | None = None  # int64 [m]: `tokens` are all of m sequences, so long, each a position of a row
     group: np.ndarray = field(default_factory=lambda: _NONE)
     column: np.ndarray = field(default_factory=lambda: _NONE)
 
@@ -57,7 +58,8 @@ class Positions:
     def table(cls, tokens: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> "Positions":
         """Positions whose scores are laid out as a table: a line per row, a column per position of the row."""
         group = np.repeat(np.arange(len(counts)), counts)
-        return cls(tokens, labels, counts, group, spread(np.zeros(len(counts), np.int64), counts))
+        column = spread(np.zeros(len(counts), np.int64), counts)
+        return cls(tokens, labels, counts, group=group, column=column)
 
     @classmethod
     def labelled(cls, columns: Columns, starts: np.ndarray) -> "Positions":
@@ -82,6 +84,7 @@ class TaskType(ABC, Generic[E]):
     dev_columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
     stored: ClassVar[tuple[str, ...]] = ()
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
+    whole = False  # whether a position stands for its sequence, of which some families' heads read every token
     accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
 

@@ -7,10 +7,11 @@ A row is a dict of NumPy int32 arrays and numbers,
     length     int              len(input_ids)
     units      int              loss units of the row: 1; labelled words (tag); masked tokens (mlm)
     example    int              index of the source example (which may give several rows: windows, long sentences)
+    second     int32 [n]        only if the tokenizer gives token types: tokens of each sequence before those of type 1
 
 and what the task type adds. Texts are tokenized once per distinct text of a call, without special tokens; these are
-added here, always as `<s> A </s>` or `<s> A </s></s> B </s>`. Change ENCODING_VERSION with anything that changes a row:
-prepared folders carry it in their name.
+added here as the tokenizer's own template has them (`Template`). Change ENCODING_VERSION with anything that changes a
+row: prepared folders carry it in their name.
 """
 
 from collections import Counter
@@ -43,16 +44,48 @@ class Pieces(Protocol):
     @property
     def backend_tokenizer(self) -> Any: ...
     @property
-    def bos_token_id(self) -> Any: ...
-    @property
-    def eos_token_id(self) -> Any: ...
-    @property
     def unk_token_id(self) -> Any: ...
+    @property
+    def mask_token_id(self) -> Any: ...
+    @property
+    def model_input_names(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Template:
+    """Where a tokenizer puts special tokens: `first A last`, and `first A between B last` for a pair.
+
+    typed: whether it gives the second text of a pair, from behind `between` on, token type 1; spaced: whether a word
+    within a text is another token than at its beginning, so that words by themselves need a space in front.
+    """
+
+    first: int
+    last: int
+    between: tuple[int, ...]
+    typed: bool = False
+    spaced: bool = False
+
+    @property
+    def pair_specials(self) -> int:
+        """Special tokens of a pair."""
+        return 2 + len(self.between)
+
+    def single(self, a: Sequence[int]) -> list[int]:
+        """A text's tokens as a sequence."""
+        return [self.first, *a, self.last]
+
+    def pair(self, a: Sequence[int], b: Sequence[int]) -> list[int]:
+        """Two texts' tokens as a sequence."""
+        return [self.first, *a, *self.between, *b, self.last]
+
+    def before_second(self, a: int) -> int:
+        """Tokens of a pair before those of its second text, if the first has `a`."""
+        return 1 + a + len(self.between)
 
 
 @dataclass(frozen=True)
 class Special:
-    """The token ids that packing and masking need."""
+    """The token ids that packing and masking need, and what packing needs to know of the encoder."""
 
     bos: int
     eos: int
@@ -60,7 +93,15 @@ class Special:
     mask: int
     vocabulary: int
     others: tuple[int, ...]  # all special ids: never drawn as a random token
+    first_position: int = 0  # position id of a sequence's first token
+    token_types: bool = False  # whether the second text of a pair has token type 1
+    whole_sequences: bool = False  # whether heads of whole sequences read all of their tokens
     known: np.ndarray | None = field(default=None, compare=False, repr=False)  # bool [ids], `Vocabulary.known`
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of encoded rows that every packed row needs."""
+        return ("input_ids", "lengths", "second") if self.token_types else ("input_ids", "lengths")
 
 
 @dataclass(frozen=True)
@@ -82,15 +123,55 @@ class Encoding:
                 raise InputError(f"max_length {length}: at least {SHORTEST} tokens are needed, special tokens included")
 
 
-def make_row(sequences: Sequence[Sequence[int] | np.ndarray], units: int, example: int, **more: Any) -> Row:
-    """One encoded row; `more`: the columns that the task type adds."""
+def template_of(tokenizer: Pieces) -> Template:
+    """The template of a tokenizer; `ValueError` if it is of another form."""
+    global _template
+    backend = _backend(tokenizer)
+    if _template is None or _template[0] is not backend:
+        _template = (backend, _read_template(backend, tokenizer.model_input_names))
+    return _template[1]
+
+
+_template: tuple[Any, Template] | None = None  # of the tokenizer that this process used last
+
+
+def _read_template(backend: Any, inputs: Sequence[str]) -> Template:
+    pair, single = backend.encode("a", "a"), backend.encode("a")
+    owner, types = pair.sequence_ids, pair.type_ids
+    texts = [n for n, one in enumerate(owner) if one is not None]
+    begin = owner.index(1) if 1 in owner else 0
+    end = max((n for n, one in enumerate(owner) if one == 0), default=-1) + 1
+    around = [single.ids[n] for n, one in enumerate(single.sequence_ids) if one is None]
+    if not texts or texts[0] != 1 or texts[-1] != len(owner) - 2 or around != [pair.ids[0], pair.ids[-1]]:
+        raise ValueError("expected one special token before a text and one behind it")
+    typed = "token_type_ids" in inputs and any(types)
+    if typed and (any(single.type_ids) or types != [int(n >= begin) for n in range(len(types))]):
+        raise ValueError("expected token type 1 from the second text of a pair on, and 0 before")
+    spaced = backend.encode(" a", add_special_tokens=False).ids != backend.encode("a", add_special_tokens=False).ids
+    return Template(around[0], around[1], tuple(pair.ids[end:begin]), typed, spaced)
+
+
+def make_row(
+    template: Template,
+    sequences: Sequence[Sequence[int] | np.ndarray],
+    units: int,
+    example: int,
+    second: Sequence[int] = (),
+    **more: Any,
+) -> Row:
+    """One encoded row. second: tokens of each sequence before those of its second text (none: it has no second text);
+
+    `more`: the columns that the task type adds.
+    """
     ids = np.concatenate([np.asarray(s, np.int32) for s in sequences]) if len(sequences) > 1 else sequences[0]
+    lengths = np.array([len(s) for s in sequences], np.int32)
     return {
         "input_ids": np.asarray(ids, np.int32),
-        "lengths": np.array([len(s) for s in sequences], np.int32),
+        "lengths": lengths,
         "length": len(ids),
         "units": units,
         "example": example,
+        **({"second": np.array(second, np.int32) if second else lengths} if template.typed else {}),
         **more,
     }
 
@@ -124,22 +205,26 @@ def _backend(tokenizer: Pieces) -> Any:
 
 
 def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
-    """A row per text, `<s> A </s>`, cut at its end."""
+    """A row per text, cut at its end."""
     return encode_pairs(tokenizer, [(text, None) for text in texts], to)
 
 
 def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to: Encoding) -> list[Row]:
     """A row per pair of texts or text (second None), as transformers truncates with `longest_first`."""
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    template = template_of(tokenizer)
     ids = tokenize(tokenizer, (text for pair in texts for text in pair if text is not None))
     rows = []
     for index, (text_a, text_b) in enumerate(texts):
         a, b = ids[text_a], [] if text_b is None else ids[text_b]
-        keep_a, keep_b = longest_first(len(a), len(b), to.max_length - (2 if text_b is None else 4))
+        special = 2 if text_b is None else template.pair_specials
+        keep_a, keep_b = longest_first(len(a), len(b), to.max_length - special)
         if keep_a < len(a) or keep_b < len(b):
             to.truncated["text"] += 1
-        second = [] if text_b is None else [eos, *b[:keep_b], eos]
-        rows.append(make_row([[bos, *a[:keep_a], eos, *second]], 1, index))
+        if text_b is None:
+            rows.append(make_row(template, [template.single(a[:keep_a])], 1, index))
+        else:
+            second = [template.before_second(keep_a)]
+            rows.append(make_row(template, [template.pair(a[:keep_a], b[:keep_b])], 1, index, second))
     return rows
 
 

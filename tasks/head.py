@@ -35,6 +35,21 @@ class PairGradients:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The mean of each of m sequences over its tokens. sizes: int64 [m], at least 1."""
+
+    sizes: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """[sum of sizes, ...] -> [m, ...]."""
+        if not len(self.sizes):
+            return values
+        # Not `index_add`, which is not deterministic on CUDA.
+        total = torch.segment_reduce(values.float(), "sum", lengths=self.sizes, unsafe=True)
+        return (total / self.sizes[:, None]).to(values.dtype)
+
+
+@dataclass(frozen=True)
 class HeadRows:
     """What one head reads in a micro-batch: n rows, m positions.
 
@@ -45,6 +60,7 @@ class HeadRows:
     group, column: int64 [m], line and column of a token's score in a table (choice, span; else empty).
     width: columns of the table (choice: most choices; span: longest sequence).
     counts: int64 NumPy [n], positions of each row.
+    mean: for heads of whole sequences that read all of their tokens: `tokens` are then these, m sequences in turn.
     pair: tokens [2n], the first of query and passage in turn; labels [n], the slot among the step's pairs of this task;
     group [n], the key of the passage (equal for equal texts); `pairs`: see `tasks/pair/gradient_caching.py`.
     """
@@ -56,6 +72,7 @@ class HeadRows:
     width: int
     counts: np.ndarray
     pairs: PairGradients | None = None
+    mean: Mean | None = None
 
     @classmethod
     def of(cls, read: Positions) -> "HeadRows":
@@ -63,7 +80,8 @@ class HeadRows:
         arrays = (read.tokens, read.labels, read.group, read.column)
         tokens, labels, group, column = (torch.from_numpy(as_numbers(array)) for array in arrays)
         width = int(read.counts.max(initial=0)) if len(read.column) else 0
-        return cls(tokens, labels, group, column, width, read.counts)
+        mean = None if read.sizes is None else Mean(torch.from_numpy(read.sizes))
+        return cls(tokens, labels, group, column, width, read.counts, mean=mean)
 
     def table(self, scores: Tensor) -> Tensor:
         """[m] scores -> [n, width], -inf where a row has no such column."""
@@ -71,28 +89,72 @@ class HeadRows:
         return table.index_put((self.group, self.column), scores)
 
 
-class Head(nn.Module):
-    """Scores, loss, decoding and dev metrics of one task.
+class Body:
+    """Modules between hidden states and scores, as a transformers class of the encoder's family has them; no state.
 
-    auto_class: the transformers class that encoder and head export to; export_prefix: of this module's parameters
-    there; export_config: fields of its config, where the task has no label names. outcome: what dev evaluation keeps
-    of an example besides loss, units and units right, by name.
+    prefix: of their parameters there; reads_pooler: whether the encoder's pooler is among them; late: where whole
+    sequences are read, whether the mean is taken of the scores and not of the hidden states. Of a masked language
+    model: `output_bias`, what the output layer's bias is called ("": it has none).
     """
 
-    reads_pooler: ClassVar[bool] = False
+    prefix: str = ""
+    reads_pooler: bool = False
+    late: bool = False
+    output_bias: str = ""
+
+    def build(self, head: nn.Module, config: PretrainedConfig, outputs: int) -> None:
+        """Gives `head` its modules, under the names of the transformers class; `outputs`: scores per position."""
+
+    def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
+        """Scores [m, ...] of hidden states [m, H]. `encoder`: for its pooler or word embeddings."""
+        raise NotImplementedError
+
+    def exported(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`state`, a head's weights under the names of the transformers class, with what is there twice."""
+        return state
+
+
+@dataclass(frozen=True)
+class Bodies:
+    """The bodies of an encoder family by what they read: a vector of the sequence (`sequence`: for labels or numbers;
+
+    `choice`: for one score; `vector`: as it is), or tokens (`span`, `token`, masked ones: `lm`).
+    """
+
+    sequence: Body
+    choice: Body
+    vector: Body
+    span: Body
+    token: Body
+    lm: Body
+
+
+class Head(nn.Module):
+    """Scores, loss, decoding and dev metrics of one task; its modules are those of `body`.
+
+    auto_class: the transformers class that encoder and head export to; export_config: fields of its config, where the
+    task has no label names. outcome: what dev evaluation keeps of an example besides loss, units and units right, by
+    name.
+    """
+
     auto_class: ClassVar[str | None] = None
-    export_prefix: ClassVar[str] = ""
     export_config: ClassVar[Mapping[str, Any]] = {}
     outcome: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        """labels: how many label names the task has, None if its type has none."""
+    def __init__(self, body: Body, config: PretrainedConfig, outputs: int) -> None:
         super().__init__()
+        self.body = body
+        body.build(self, config, outputs)
 
     @classmethod
-    def fresh(cls, config: PretrainedConfig, labels: int | None) -> Self:
-        """A head with weights drawn as transformers draws them (normal, initializer_range; biases 0)."""
-        head = cls(config, labels)
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        """A head for an encoder of this config. labels: how many label names the task has, None: its type has none."""
+        raise NotImplementedError
+
+    @classmethod
+    def fresh(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        """The same with weights drawn anew (linear layers: normal, initializer_range; biases 0)."""
+        head = cls.of(config, labels, bodies)
         for module in head.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=config.initializer_range)
@@ -100,9 +162,16 @@ class Head(nn.Module):
                     nn.init.zeros_(module.bias)
         return head
 
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        """Scores [m, ...] of hidden states [m, H]. `encoder`: for heads that read its pooler or word embeddings."""
-        raise NotImplementedError
+    def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
+        """Scores [m, ...] of hidden states [m, H], or with `mean` of those of all tokens of m sequences.
+
+        `encoder`: for heads that read its pooler or word embeddings.
+        """
+        if mean is None:
+            return self.body.scores(self, hidden, encoder)
+        if self.body.late:
+            return mean(self.body.scores(self, hidden, encoder))
+        return self.body.scores(self, mean(hidden), encoder)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """(loss, 1 where right) of each unit, float32 [u] each; float32 `scores`.
@@ -125,7 +194,7 @@ class Head(nn.Module):
 
     def export_state(self) -> dict[str, Tensor]:
         """Its weights under the names of the exported model."""
-        return {f"{self.export_prefix}{name}": tensor for name, tensor in self.state_dict().items()}
+        return self.body.exported({f"{self.body.prefix}{name}": w for name, w in self.state_dict().items()})
 
     def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> Any:
         """The prediction for an example from the scores of all of its rows."""
@@ -151,9 +220,3 @@ class Head(nn.Module):
 def mean_loss(totals: np.ndarray) -> float:
     """Mean unit loss, from the totals of `Head.dev_metrics`."""
     return float(totals[0] / max(totals[1], 1.0))
-
-
-def classifier_dropout(config: PretrainedConfig) -> float:
-    """`classifier_dropout` of the config, or else `hidden_dropout_prob`, as transformers' heads have it."""
-    special = getattr(config, "classifier_dropout", None)
-    return config.hidden_dropout_prob if special is None else special

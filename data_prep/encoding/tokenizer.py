@@ -1,7 +1,7 @@
 """The tokenizer: loaded, checked, and named by a fingerprint.
 
-The encoders supported here read `<s> A </s>` and `<s> A </s></s> B </s>`; `load` makes sure that a tokenizer does the
-same, so that `tasks/encoding.py` may add the special tokens by itself.
+`load` makes sure that a tokenizer adds special tokens by a template of the form in `tasks/encoding.py`, which then adds
+them by itself.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import InputError
 from common.families import check_family
+from tasks.encoding import template_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -24,16 +25,16 @@ class Core:
     """`Pieces` without transformers, whose import costs a worker process seconds and 300 MB. Can be pickled."""
 
     backend_tokenizer: "Tokenizer"
-    bos_token_id: int
-    eos_token_id: int
-    unk_token_id: int
+    unk_token_id: int | None
+    mask_token_id: int
+    model_input_names: list[str]
 
 
 def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
     """The fast tokenizer of a Hub id or a local folder.
 
-    Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if it joins pairs
-    in another way than XLM-R.
+    Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if its template has
+    another form.
     """
     from transformers import AutoTokenizer  # seconds to import: not before it is needed
 
@@ -66,18 +67,18 @@ def _check(tokenizer: Any, name: str) -> None:
         raise InputError(f"tokenizer {name}: model_max_length: expected a whole number from 1 on, found {found}")
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer {name}: a fast tokenizer is needed (tokenizer.json), it gives character offsets")
-    for token in ("bos", "eos", "pad", "unk", "mask"):
+    for token in ("pad", "mask"):
         if getattr(tokenizer, f"{token}_token_id") is None:
-            raise InputError(f"tokenizer {name}: it has no {token}_token; expected a tokenizer like XLM-R's")
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    for text in (("a",), ("a", "b")):
-        inner = [tokenizer(part, add_special_tokens=False)["input_ids"] for part in text]
-        expected = [bos, *inner[0], eos] if len(inner) == 1 else [bos, *inner[0], eos, eos, *inner[1], eos]
-        if tokenizer(*text)["input_ids"] != expected:
-            raise InputError(
-                f"tokenizer {name}: expected `<s> A </s></s> B </s>` for a pair, as XLM-R has it, found"
-                f" {' '.join(tokenizer.convert_ids_to_tokens(tokenizer(*text)['input_ids']))}"
-            )
+            raise InputError(f"tokenizer {name}: it has no {token}_token; expected that of a masked language model")
+    a, b = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in "ab")
+    single, pair = tokenizer("a")["input_ids"], tokenizer("a", "b")["input_ids"]
+    found = f"found {' '.join(tokenizer.convert_ids_to_tokens(pair))} for a pair"
+    try:
+        template = template_of(tokenizer)
+    except ValueError as error:
+        raise InputError(f"tokenizer {name}: {error}, {found}") from None
+    if [single, pair] != [template.single(a), template.pair(a, b)]:
+        raise InputError(f"tokenizer {name}: expected the special tokens that its own template has, {found}")
 
 
 def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
@@ -90,4 +91,7 @@ def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
     special = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
     digest = hashlib.sha256(backend.to_str().encode())
     digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
+    template = template_of(tokenizer)
+    if template.typed or template.spaced:  # else rows are as they were before these existed
+        digest.update(json.dumps([template.typed, template.spaced]).encode())
     return digest.hexdigest()

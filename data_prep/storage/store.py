@@ -35,10 +35,11 @@ SPLITS = ("train", "dev")
 _COMMON = [("input_ids", INTS), ("lengths", INTS), ("length", INT), ("units", INT), ("example", INT)]
 
 
-def schema(kind: str, split: str) -> pa.Schema:
-    """Columns of `split` of a dataset of this task type."""
+def schema(kind: str, split: str, typed: bool = False) -> pa.Schema:
+    """Columns of `split` of a dataset of this task type; `typed`: see `tasks.encoding.Template`."""
     task_type = TASK_TYPES[kind]
-    columns = (*_COMMON, *task_type.columns, *(task_type.dev_columns if split == "dev" else ()))
+    types = [("second", INTS)] if typed else []
+    columns = (*_COMMON, *types, *task_type.columns, *(task_type.dev_columns if split == "dev" else ()))
     return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in columns])
 
 
@@ -81,7 +82,10 @@ class Prepared:
         labels = self.manifest["labels"]
         self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
         self.train, self.dev = (
-            Split(path / f"{split}.arrow", schema(self.manifest["kind"], split)) for split in SPLITS
+            Split(
+                path / f"{split}.arrow", schema(self.manifest["kind"], split, self.manifest.get("token_types", False))
+            )
+            for split in SPLITS
         )
 
     def verify(self) -> None:

@@ -24,6 +24,7 @@ from mtl.data.packing import PackedBatch
 from mtl.data.task_data import special_of
 from mtl.evaluation.inference import Shard, packed, passes
 from mtl.model.encoder import encode_each
+from mtl.model.families import adapted, family_of
 from tasks.encoding import Encoding, encode_texts
 
 
@@ -80,15 +81,15 @@ def embed_batches(
     LAReQA and Mewsli-X are scored (`InputError` if it has none). Vectors are not normalised. Longer texts than
     `max_length` tokens are truncated, and counted in `truncated`.
     """
-    pooler: Any = getattr(encoder, "pooler", None)
-    if pooling == "pooler" and pooler is None:
+    family = family_of(encoder.config)
+    if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
-    max_length = min(max_length, encoder.config.max_position_embeddings - encoder.config.pad_token_id - 1)
+    max_length = min(max_length, family.positions(encoder.config))
     rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
-    special = special_of(tokenizer)
+    special = adapted(special_of(tokenizer), encoder.config)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
     for (indices,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, shard):
-        batch = packed(encoder, partial(fetch, rows, ()), indices, special)
+        batch = packed(encoder, partial(fetch, rows, special.columns[2:]), indices, special)
         vectors = np.empty((len(layers), len(indices), encoder.config.hidden_size), dtype=np.float32)
         first = batch.cu_seqlens[:-1].long() if pooling in ("cls", "pooler") else None
         # Only in the last block, so that a layer's vectors do not depend on which other layers are requested.
@@ -100,7 +101,7 @@ def embed_batches(
                 pooled = mean(hidden, batch, pooling == "mean")
             else:
                 read = hidden if last is not None and number == max(layers) else hidden[first]
-                pooled = read if pooling == "cls" else pooler(read[:, None])
+                pooled = read if pooling == "cls" else family.vector(encoder, read)
             vectors[layers.index(number)] = pooled.float().cpu().numpy()
         yield indices, vectors
 

@@ -15,6 +15,7 @@ from common.columns import Columns
 from mtl.data.packing import columns_of
 from mtl.data.task_data import special_of
 from mtl.evaluation.inference import Shard, score
+from mtl.model.families import adapted
 from mtl.model.saved_heads import LoadedHead
 from tasks.base import Example
 from tasks.encoding import Encoding, Row
@@ -41,15 +42,16 @@ def predict(
     rows = task_type.encode(tokenizer, examples, to)
     owner = np.array([row["example"] for row in rows], dtype=np.int64)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
+    special = adapted(special_of(tokenizer), encoder.config)
     found: dict[int, Any] = {}
     scored = score(
         encoder,
         head.module,
         head.kind,
-        partial(fetch, rows, task_type.stored),
+        partial(fetch, rows, (*special.columns[2:], *task_type.stored)),
         owner,
         lengths,
-        special_of(tokenizer),
+        special,
         micro_tokens=micro_tokens,
         shard=shard,
     )

@@ -176,7 +176,7 @@ def batch_of(
 def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special) -> Columns:
     """What the head of task `t` reads of the examples at `slots` of `step`, all of that task."""
     task = plan.tasks[t]
-    columns = task.train.gather(step.row[slots], ["input_ids", "lengths", *task.type.stored])
+    columns = task.train.gather(step.row[slots], [*special.columns, *task.type.stored])
     numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
     config = plan.config
     return task.type.complete(columns, Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability))

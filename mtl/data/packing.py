@@ -2,9 +2,10 @@
 
     batch = pack([(0, numbers, columns), ...], heads=[("mnli", "classify"), ...], special=special)
 
-T tokens and S sequences in all; positions restart at `padding_idx + 1` in every sequence, as XLM-R was trained
-(starting at 0 changes outputs). The choices of a multiple-choice example are separate sequences. Every head gets a
-`HeadRows`, possibly of zero rows: all ranks then build the same graph, which ZeRO needs (docs/design.md).
+T tokens and S sequences in all; positions restart in every sequence, at the number that the encoder was trained with
+(for XLM-R `padding_idx + 1`; starting at 0 changes outputs). The choices of a multiple-choice example are separate
+sequences. Every head gets a `HeadRows`, possibly of zero rows: all ranks then build the same graph, which ZeRO needs
+(docs/design.md).
 Sequences are ordered by length, longest first, so that attention can batch neighbours of equal length.
 """
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from common.columns import Columns, Lists, as_numbers, lists, spread
 from common.errors import InputError
 from tasks.encoding import Row, Special
-from tasks.head import HeadRows, PairGradients
+from tasks.head import HeadRows, Mean, PairGradients
 from tasks.registry import TASK_TYPES
 
 
@@ -33,6 +34,7 @@ class PackedBatch:
     seq_lengths: tuple[int, ...]
     heads: dict[str, HeadRows]
     weights: Tensor
+    token_type_ids: Tensor | None = None  # int64 [1, T]; None: all 0
 
     @property
     def tokens(self) -> int:
@@ -52,7 +54,7 @@ def _map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         return function(value)
     if isinstance(value, dict):
         return {k: _map_tensors(v, function) for k, v in value.items()}
-    if isinstance(value, PackedBatch | HeadRows | PairGradients):
+    if isinstance(value, PackedBatch | HeadRows | PairGradients | Mean):
         return replace(value, **{f.name: _map_tensors(getattr(value, f.name), function) for f in fields(value)})
     return value
 
@@ -78,8 +80,8 @@ def pack(
     """One micro-batch of `groups` = (index into `heads`, numbers, columns of the rows), at most one group a head.
 
     numbers: rising int64 [rows], the position of each row among all of the micro-batch; it decides between sequences of
-    equal length. columns: `input_ids`, `lengths` and what the task type reads, through `TaskType.complete`. No groups
-    at all give a single dummy sequence that no head reads. Without `heads` the rows are bare sequences.
+    equal length. columns: those of `special.columns` and what the task type reads, through `TaskType.complete`. No
+    groups at all give a single dummy sequence that no head reads. Without `heads` the rows are bare sequences.
 
     Raises `ValueError` for rows that do not add up, `InputError` for a token whose embedding the run does not train
     (`mtl/model/trimmed_embeddings.py`).
@@ -87,7 +89,8 @@ def pack(
     if groups:
         parts = [_Sequences(numbers, columns) for _, numbers, columns in groups]
     else:
-        dummy = columns_of([{"input_ids": [special.bos, special.eos], "lengths": [2]}], ())
+        row = {"input_ids": [special.bos, special.eos], "lengths": [2], "second": [2]}
+        dummy = columns_of([row], special.columns[2:])
         parts = [_Sequences(np.zeros(1, np.int64), dummy)]
     sizes = np.concatenate([part.sizes for part in parts])
     order = np.lexsort((np.concatenate([part.numbers for part in parts]), -sizes))
@@ -101,13 +104,22 @@ def pack(
     input_ids[target] = np.concatenate([part.ids for part in parts])
     if special.known is not None and not special.known[input_ids].all():
         raise InputError(f"token {input_ids[~special.known[input_ids]][0]} is in a row, though no prepared row held it")
-    position_ids[target] = offsets + special.pad + 1
+    position_ids[target] = offsets + special.first_position
+    token_type_ids = None
+    if special.token_types:
+        token_type_ids = torch.zeros(1, len(target), dtype=torch.int64)
+        second = np.concatenate([part.second for part in parts])
+        token_type_ids[0, target] = torch.from_numpy((offsets >= np.repeat(second, sizes)).astype(np.int64))
     read = {name: TASK_TYPES[kind].no_positions() for name, kind in heads}
     first = 0
     for (head, _, columns), part in zip(groups, parts, strict=False):
         if heads:
             name, kind = heads[head]
-            read[name] = TASK_TYPES[kind].positions(columns, starts[first : first + len(part.sizes)], part.first)
+            found = TASK_TYPES[kind].positions(columns, starts[first : first + len(part.sizes)], part.first)
+            if special.whole_sequences and TASK_TYPES[kind].whole:
+                length = sorted_sizes[np.searchsorted(ends - sorted_sizes, found.tokens)]
+                found = replace(found, tokens=spread(found.tokens, length), sizes=length)
+            read[name] = found
         first += len(part.sizes)
     return PackedBatch(
         input_ids=torch.from_numpy(input_ids)[None],
@@ -116,13 +128,14 @@ def pack(
         seq_lengths=tuple(sorted_sizes.tolist()),
         heads={name: HeadRows.of(positions) for name, positions in read.items()},
         weights=torch.ones(len(heads)) if weights is None else torch.from_numpy(weights.astype(np.float32)),
+        token_type_ids=token_type_ids,
     )
 
 
 class _Sequences:
-    """The sequences of one group. sizes, numbers: int64 [sequences], tokens and number of the row of each; first: int64
+    """The sequences of one group. sizes, numbers, second: int64 [sequences], tokens and number of the row of each, and
 
-    [rows], index of the first sequence of each row.
+    where its second text begins; first: int64 [rows], index of the first sequence of each row.
     """
 
     def __init__(self, numbers: np.ndarray, columns: Columns) -> None:
@@ -134,6 +147,9 @@ class _Sequences:
         if np.any(total[lengths.ends] - total[self.first] != ids.counts) or np.any(lengths.counts < 1):
             raise ValueError("`lengths` and `input_ids` do not add up")
         self.numbers = np.repeat(numbers, lengths.counts)
+        self.second = lists(columns["second"]).values.astype(np.int64) if "second" in columns else self.sizes
+        if len(self.second) != len(self.sizes):
+            raise ValueError("`lengths` and `second` do not add up")
 
 
 def batches_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
 from data_prep.storage.arrow_file import Split
 from tasks.base import TaskType
-from tasks.encoding import Special
+from tasks.encoding import Special, template_of
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 
@@ -140,13 +140,15 @@ def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:
 
 def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
     """The ids that packing and masking need."""
+    template = template_of(tokenizer)
     return Special(
-        bos=tokenizer.cls_token_id,
-        eos=tokenizer.sep_token_id,
+        bos=template.first,
+        eos=template.last,
         pad=tokenizer.pad_token_id,
         mask=tokenizer.mask_token_id,
         vocabulary=len(tokenizer),
-        others=tuple(sorted(tokenizer.all_special_ids)),
+        others=tuple(sorted({*tokenizer.all_special_ids, *template.between})),
+        token_types=template.typed,
     )
 
 

@@ -69,13 +69,10 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
     groups = []
     for name, parameters, tasks, lr in modules:
         for decays, decay in ((True, settings.weight_decay), (False, 0.0)):
-            params = [p for n, p in parameters.items() if _decays(n) == decays]
+            # Vectors do not decay: biases, norms, the scale of pairs.
+            params = [p for p in parameters.values() if (p.dim() > 1) == decays]
             groups.append({"params": params, "name": name, "tasks": tasks, "peak": lr, "lr": lr, "weight_decay": decay})
     return [group for group in groups if group["params"]]
-
-
-def _decays(name: str) -> bool:
-    return not (name.endswith(("bias", "logit_scale")) or "LayerNorm" in name or "layer_norm" in name)
 
 
 def set_step(groups: list[dict[str, Any]], factor: float, present: set[str]) -> None:

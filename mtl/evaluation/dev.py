@@ -118,7 +118,7 @@ class _DevSet:
     def columns(self, numbers: np.ndarray) -> Columns:
         """What the head reads of the chosen rows with these numbers."""
         rows, task = self.rows[numbers], self.task
-        columns = task.dev.gather(rows, ["input_ids", "lengths", *task.type.stored])
+        columns = task.dev.gather(rows, [*self.special.columns, *task.type.stored])
         return task.type.complete(columns, Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability))
 
     def rows_of(self, numbers: list[int]) -> list[dict[str, Any]]:

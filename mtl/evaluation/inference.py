@@ -96,7 +96,7 @@ def score(
         for rows in group:
             batch = packed(encoder, fetch, rows, special, [("head", kind)])
             read = batch.heads["head"]
-            scores = head(encode(encoder, batch, tokens=read.tokens), encoder).float()
+            scores = head(encode(encoder, batch, tokens=read.tokens), encoder, read.mean).float()
             totals = _totals(head, scores, read) if losses else np.zeros((len(rows), TOTALS))
             cuts = np.cumsum(read.counts)[:-1]
             kept = np.split(scores.cpu().numpy(), cuts) if keep_scores else [None] * len(rows)

@@ -40,28 +40,34 @@ class Layout:
     mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]
     tiles: Any = None  # triton: `triton_attention.Tiles`
 
+    def inside(self, window: int | None) -> int | None:
+        """`window` (see `packed_attention`), None if no sequence is longer."""
+        return window if window is not None and max(self.lengths) > window else None
+
 
 def backend_of(encoder: Any) -> str:
     """The back-end of an encoder, in its current mode."""
     if encoder.packed_backend != "auto":
         return str(encoder.packed_backend)
     weight, config = encoder.get_input_embeddings().weight, encoder.config
-    dropout = config.attention_probs_dropout_prob if encoder.training else 0.0
-    return choose(weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads)
+    dropout = encoder.attention_dropout if encoder.training else 0.0
+    return choose(
+        weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads, encoder.window
+    )
 
 
-def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int) -> str:
-    """The back-end that `auto` means on this device, for this dtype, attention dropout and head size.
+def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int, window: int | None = None) -> str:
+    """The back-end that `auto` means on this device, for this dtype, attention dropout, head size and window.
 
     The fast kernels need half precision and compute capability 8 (Ampere); ours Triton and a head size of 16, 32, 64 or
-    128, torch's a multiple of 8 up to 256.
+    128 and no window, torch's a multiple of 8 up to 256.
     """
     if device.type == "cpu":
         return "sdpa"
     half = dtype in (torch.bfloat16, torch.float16)
     if not half or dropout or device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:
         return "padded"
-    if head_dim in TRITON_HEADS and has_triton():
+    if window is None and head_dim in TRITON_HEADS and has_triton():
         return "triton"
     return "varlen" if head_dim % 8 == 0 and head_dim <= 256 else "padded"
 
@@ -122,16 +128,24 @@ def packed_attention(
     layout: Layout,
     scaling: float,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of a packed row: query, key, value [1, heads, T, head_dim] -> [1, T, heads, head_dim].
+    """Attention of a packed row: query [1, heads, T, head_dim] -> [1, T, heads, head_dim].
 
-    The signature is that of `transformers.AttentionInterface`; `attention_mask` is None by construction.
+    key, value: as query, or of fewer heads, each for several neighbouring ones of the query. sliding_window: a token
+    attends to those less than so far away in its sequence. The signature is that of `transformers.AttentionInterface`;
+    `attention_mask` is None by construction.
     """
     assert attention_mask is None and query.shape[0] == 1
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
+    window = layout.inside(sliding_window)
+    if (groups := query.shape[1] // key.shape[1]) > 1:
+        key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
     if layout.backend == "varlen":
-        return _varlen(query, key, value, layout, scaling, dropout), None
+        return _varlen(query, key, value, layout, scaling, dropout, window), None
+    if layout.backend == "triton":
+        return _triton(query, key, value, layout, scaling, dropout, window), None
     if layout.backend == "padded":
         assert layout.cells is not None
         # Scattered, not gathered: a gather would read all padding from one token, and its backward pass would add all
@@ -144,7 +158,13 @@ def packed_attention(
             .transpose(1, 2)
             for x in (query, key, value)
         )  # [S, heads, longest, dim]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=layout.mask, **options)
+        mask = layout.mask
+        if window is not None:
+            assert mask is not None
+            # What stands for padding sees itself, or its softmax would be over nothing.
+            near, itself = _near(size[1], window, query.device), _near(size[1], 1, query.device)
+            mask = mask & near | itself
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
         flat = out.transpose(1, 2).flatten(0, 1)  # [S * longest, heads, dim]
         return flat.index_select(0, layout.cells)[None], None
     dtype = query.dtype
@@ -158,12 +178,31 @@ def packed_attention(
     outputs = []
     for (length, count), *row in zip(runs, *rows, strict=True):
         q, k, v = (x.unflatten(0, (count, length)).transpose(1, 2) for x in row)  # [count, heads, length, dim]
-        out = F.scaled_dot_product_attention(q, k, v, **options)
+        mask = None if window is None or length <= window else _near(length, window, query.device)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)
         outputs.append(out.transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)[None].to(dtype), None
 
 
-def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float) -> Tensor:
+def _near(length: int, window: int, device: torch.device) -> Tensor:
+    """bool [length, length]: which pairs of positions are less than `window` apart."""
+    positions = torch.arange(length, device=device)
+    return (positions[:, None] - positions[None, :]).abs() < window
+
+
+def _triton(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float, window: int | None
+) -> Tensor:
+    from mtl.model import triton_attention
+
+    assert not dropout and window is None, "not in these kernels; mtl/model/encoder.py refuses the combination"
+    qkv = torch.stack([x.squeeze(0).transpose(0, 1) for x in (query, key, value)], 1)  # [T, 3, heads, dim]
+    return triton_attention.attention(qkv, layout.tiles, scaling)[None]
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float, window: int | None
+) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn  # CUDA only
 
     assert dropout == 0.0, "varlen has no attention dropout; mtl/model/encoder.py refuses the combination"
@@ -172,7 +211,8 @@ def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: 
     # The kernel's own scale is 1 / sqrt(head_dim); only the seven positional arguments are stable across releases.
     assert abs(scaling - q.shape[-1] ** -0.5) < 1e-9
     longest = max(layout.lengths)
-    out: Any = varlen_attn(q, k, v, layout.cu_seqlens, layout.cu_seqlens, longest, longest)
+    limit: dict[str, Any] = {} if window is None else {"window_size": (window - 1, window - 1)}
+    out: Any = varlen_attn(q, k, v, layout.cu_seqlens, layout.cu_seqlens, longest, longest, **limit)
     return out[None]
 
 

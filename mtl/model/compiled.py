@@ -11,6 +11,7 @@ batch, holds for every T from 2 on, and anything that would need a recompilation
 torch.compile would specialise on, are padded with zeros.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,16 +23,10 @@ from torch.nn import functional as F
 SIZE = {"cuda": 16384, "cpu": 2048}
 
 
-def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
-    """A block's output from its attention's `context` and its input `hidden`; each token by itself, [1, n, H] each."""
-    out: Tensor = block.feed_forward_chunk(block.attention.output(context, hidden))
-    return out
-
-
 class Compiled:
-    """`after_attention`, compiled; the same graph for all blocks, one for each mode (training, evaluation, ...)."""
+    """`Family.after_attention`, compiled: the same graph for all blocks, one for each mode (training, evaluation)."""
 
-    def __init__(self) -> None:
+    def __init__(self, after_attention: Callable[[Any, Tensor, Tensor], Tensor]) -> None:
         # fullgraph: what cannot be one graph is an error, not a slow step; so is one graph too many.
         self._run = torch.compile(after_attention, fullgraph=True, dynamic=False)
         self._modes: set[tuple[Any, ...]] = set()
@@ -53,7 +48,7 @@ class Compiled:
                 torch.autograd.grad(out, context, torch.zeros_like(out))
 
     def __call__(self, block: Any, context: Tensor, hidden: Tensor) -> Tensor:
-        """As `after_attention`."""
+        """As the function that was compiled."""
         count = context.shape[1]
         if count < 2:
             context, hidden = (F.pad(x, (0, 0, 0, 2 - count)) for x in (context, hidden))

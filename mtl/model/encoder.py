@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
@@ -23,11 +24,12 @@ from common.families import check_family
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
 from mtl.model import attention, weight_files
-from mtl.model.compiled import Compiled, after_attention
+from mtl.model.compiled import Compiled
 from mtl.model.dropout import replace_dropout
+from mtl.model.families import family_of, fresh_head
+from mtl.model.families.base import Family
 from tasks.encoding import Special
 from tasks.head import Head
-from tasks.registry import head_class
 
 # Fields of the source's config.json about its files, a head it had, or how it is called, and not about the encoder.
 # Fields that the family's config class does not know (quantization_config, auto_map, transformers_weights,
@@ -41,23 +43,33 @@ SOURCE_ONLY = {
 def load_config(spec: str | Path | RandomEncoder, special: Special | None = None) -> PretrainedConfig:
     """The transformers config of an encoder; `special` gives a random one its vocabulary and special ids."""
     if isinstance(spec, RandomEncoder):
-        from transformers import XLMRobertaConfig
-
-        values = {"type_vocab_size": 1, **spec.config}
-        if special is not None:
-            ids = {"pad_token_id": special.pad, "bos_token_id": special.bos, "eos_token_id": special.eos}
-            values = {"vocab_size": special.vocabulary, **ids, **values}
-        known = set(XLMRobertaConfig().to_dict())
-        for key in values:
-            if key not in known:
-                raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of XLMRobertaConfig)")
-        return XLMRobertaConfig(**values)
+        return _random_config(spec, special)
     try:
         config = AutoConfig.from_pretrained(str(spec))
     except (OSError, ValueError) as error:
         raise InputError(f"encoder {spec}: no such folder or Hub model ({_first_line(error)})") from None
     check_family(spec, config.model_type)
     return config
+
+
+def _random_config(spec: RandomEncoder, special: Special | None) -> PretrainedConfig:
+    factory = type(AutoConfig.for_model(spec.model_type))
+    known = factory().to_dict().keys()
+    values = dict(spec.config)
+    if "type_vocab_size" in known:
+        values.setdefault("type_vocab_size", 1 if special is None or not special.token_types else 2)
+    if special is not None:
+        ids = {"pad": special.pad, "mask": special.mask}
+        ids |= {"bos": special.bos, "cls": special.bos, "eos": special.eos, "sep": special.eos}
+        ids = {f"{name}_token_id": number for name, number in ids.items()}
+        values = {"vocab_size": special.vocabulary, **{k: v for k, v in ids.items() if k in known}, **values}
+    for key in values:
+        if key not in known:
+            raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of {factory.__name__})")
+    try:
+        return factory(**values)
+    except (StrictDataclassError, ValueError) as error:
+        raise InputError(f"encoder.config: {' '.join(str(error).split())}") from None
 
 
 def export_config(config: PretrainedConfig) -> PretrainedConfig:
@@ -87,32 +99,47 @@ def load_encoder(
     if backend in ("triton", "varlen") and attention_dropout:
         raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
     config = load_config(spec, special)
+    family = family_of(config)
     head = config.hidden_size // config.num_attention_heads
     if backend == "triton" and not (head in attention.TRITON_HEADS and attention.has_triton()):
         raise InputError(
             "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
             f"(this encoder's are of {head}): use `auto`"
         )
-    if hidden_dropout is not None:
-        config.hidden_dropout_prob = hidden_dropout
-    config.attention_probs_dropout_prob = attention_dropout
+    window = family.window(config)
+    if backend == "triton" and window is not None:
+        raise InputError(f"attention `triton` has no windows, and family {config.model_type!r} has: use `auto`")
+    if hidden_dropout and not family.hidden_dropout:
+        raise InputError(f"hidden_dropout_prob: family {config.model_type!r} has no such dropout: leave it null or 0")
+    for name in family.hidden_dropout if hidden_dropout is not None else ():
+        setattr(config, name, hidden_dropout)
+    setattr(config, family.attention_dropout, attention_dropout)
     config._attn_implementation = attention.NAME
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # a checkpoint without pooler gets the same new one on every rank and at every start
         if isinstance(spec, RandomEncoder):
-            encoder, unused = AutoModel.from_config(config, dtype=torch.float32), set()
+            encoder, unused = new_encoder(config), set()
         else:
-            encoder, info = _from_pretrained(AutoModel, spec, config)
-            _check_keys(str(spec), info["missing_keys"], info["unexpected_keys"])
-            unused = {name for name in info["unexpected_keys"] if not name.startswith(("encoder.", "embeddings."))}
+            encoder, info = _from_pretrained(AutoModel, spec, config, **family.options)
+            parts = tuple(f"{name}." for name, _ in encoder.named_children() if name != "pooler")
+            _check_keys(str(spec), parts, info["missing_keys"], info["unexpected_keys"])
+            unused = {name for name in info["unexpected_keys"] if not name.startswith(parts)}
     encoder.unused_weights = unused
+    encoder.family, encoder.attention_dropout, encoder.window = family, attention_dropout, window
     encoder.config._attn_implementation = attention.NAME
     encoder.packed_backend = backend
-    encoder.compiled = Compiled() if compiled else None
+    encoder.compiled = Compiled(family.after_attention) if compiled else None
     return encoder.eval()
 
 
-def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -> tuple[Any, dict[str, Any]]:
+def new_encoder(config: PretrainedConfig) -> Any:
+    """An encoder with random weights, as transformers draws them; float32."""
+    return AutoModel.from_config(config, dtype=torch.float32, **family_of(config).options)
+
+
+def _from_pretrained(
+    factory: Any, spec: str | Path, config: PretrainedConfig, **options: Any
+) -> tuple[Any, dict[str, Any]]:
     """(model in float32, transformers' loading info) of an Auto class; `InputError` if it does not load."""
     if Path(spec).is_dir():
         weight_files.require(spec, weight_files.weight_files(spec))
@@ -120,7 +147,9 @@ def _from_pretrained(factory: Any, spec: str | Path, config: PretrainedConfig) -
         _refuse_quantized(spec)
         del config.quantization_config
     try:
-        model, info = factory.from_pretrained(str(spec), config=config, dtype=torch.float32, output_loading_info=True)
+        model, info = factory.from_pretrained(
+            str(spec), config=config, dtype=torch.float32, output_loading_info=True, **options
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
     return model, info
@@ -140,12 +169,12 @@ def _refuse_quantized(spec: str | Path) -> None:
 def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     """(weights of the mlm head, their names in the files) from the LM head of a folder or Hub model.
 
-    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files, without the encoder's blocks. None
+    Read by the family's `AutoModelForMaskedLM`, which knows the names in the files, with one block of the encoder. None
     where the files have no LM head. Raises `InputError` if a part of it is missing, or if config.json ties it to the
     word embeddings and the files hold another output matrix.
     """
     config = load_config(spec)
-    config.num_hidden_layers = 0
+    config.num_hidden_layers = 1
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it would list the weights of every block as unused
     try:
@@ -157,7 +186,7 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
     encoder = {id(parameter) for parameter in model.base_model.parameters()}
     head = {name: p.detach() for name, p in model.named_parameters() if id(p) not in encoder}
     missing = sorted(head.keys() & set(info["missing_keys"]))
-    if len(missing) == len(head):
+    if head and len(missing) == len(head):  # a tied output layer may be all there is
         return None, set()
     if missing:
         raise InputError(f"encoder {spec}: its LM head is not whole: {missing[0]} is missing")
@@ -167,20 +196,24 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
             "another output matrix: set tie_word_embeddings to false there"
         )
     # Names inside the head's module. The bias in use is the output layer's, which may be the head's own as well.
-    state = {name.partition(".")[2]: weight for name, weight in head.items()}
-    state["bias"] = output.bias.detach()
-    state.pop("decoder.bias", None)
+    body = family_of(config).bodies(config).lm
+    state = {name.removeprefix(body.prefix): weight for name, weight in head.items()}
+    if body.output_bias and output.bias is not None:
+        state.pop("decoder.bias", None)
+        state[body.output_bias] = output.bias.detach()
     return state, set(head)
 
 
-def _check_keys(spec: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+def _check_keys(spec: str, parts: tuple[str, ...], missing: Iterable[str], unexpected: Iterable[str]) -> None:
     """`InputError` if the files lack weights that the config asks for, or the other way round.
+
+    parts: what the names of the encoder's weights begin with, but for the pooler's.
 
     transformers would initialise the missing ones at random and ignore the others. A pooler may be missing: published
     encoders have none.
     """
     missing = sorted(name for name in missing if not name.startswith("pooler."))
-    unexpected = sorted(n for n in unexpected if n.startswith(("encoder.", "embeddings.")) and "position_ids" not in n)
+    unexpected = sorted(n for n in unexpected if n.startswith(parts) and "position_ids" not in n)
     if missing or unexpected:
         raise InputError(
             f"encoder {spec}: its weights and its config.json do not belong together: "
@@ -206,31 +239,35 @@ def encode_each(
 
     `tokens`: as in `encode`, of the last one.
     """
+    family: Family = encoder.family
     layout = attention.make_layout(attention.backend_of(encoder), batch.seq_lengths, batch.cu_seqlens)
-    hidden = encoder.embeddings(input_ids=batch.input_ids, position_ids=batch.position_ids)
-    blocks = encoder.encoder.layer
+    hidden = family.embed(encoder, batch.input_ids, batch.position_ids, batch.token_type_ids)
+    rotary = family.rotary(encoder, hidden, batch.position_ids)
+    blocks = family.blocks(encoder)
     count = len(blocks) if layers is None else min(layers, len(blocks))
-    tail = encoder.compiled or after_attention
+    tail = encoder.compiled or family.after_attention
+
+    def attend(block: Any, hidden: Tensor) -> Tensor:
+        return family.attend(block, hidden, rotary, layout)
+
     if encoder.compiled is not None:
         encoder.compiled.warm_up(blocks[0], hidden)
     yield hidden[0] if tokens is None or count else hidden[0, tokens]
-    final_norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL: pre-norm blocks and a final LayerNorm
     for number, block in enumerate(blocks[:count], 1):
         if number == count and tokens is not None:
-            hidden = _block(block, hidden, layout, tail, tokens)
+            hidden = _block(block, hidden, attend, tail, tokens)
         elif block.gradient_checkpointing and block.training:
-            hidden = checkpoint(_block, block, hidden, layout, tail, use_reentrant=False)
+            hidden = checkpoint(_block, block, hidden, attend, tail, use_reentrant=False)
         else:
-            hidden = _block(block, hidden, layout, tail)
-        yield final_norm(hidden)[0] if final_norm is not None and number == len(blocks) else hidden[0]
+            hidden = _block(block, hidden, attend, tail)
+        yield family.final(encoder, hidden)[0] if number == len(blocks) else hidden[0]
 
 
 def _block(
-    block: Any, hidden: Tensor, layout: attention.Layout, tail: Callable[..., Tensor], tokens: Tensor | None = None
+    block: Any, hidden: Tensor, attend: Callable[..., Tensor], tail: Callable[..., Tensor], tokens: Tensor | None = None
 ) -> Tensor:
     """A block's output at all positions or at `tokens`: [1, T, H] -> [1, T or m, H]; `tail`: what follows attention."""
-    norm = getattr(block.attention, "self_attn_layer_norm", None)  # XLM-R XL
-    context = attention.self_attention(block.attention.self, hidden if norm is None else norm(hidden), layout)
+    context = attend(block, hidden)
     if tokens is not None:
         # One gather for all heads: its backward writes into [1, T, H] once, not once per head.
         context, hidden = context.index_select(1, tokens), hidden.index_select(1, tokens)
@@ -251,7 +288,7 @@ class MultiTaskModel(nn.Module):
                 # Seeded by name: adding a task does not change the initial weights of the others.
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
-                self.heads[name] = head_class(kind).fresh(encoder.config, labels[name])
+                self.heads[name] = fresh_head(kind, encoder.config, labels[name])
         replace_dropout(self)
         if not self.reading_pooler() and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported unchanged
@@ -262,7 +299,7 @@ class MultiTaskModel(nn.Module):
 
     def reading_pooler(self) -> list[str]:
         """The tasks whose heads read the encoder's pooler."""
-        return [name for name in self.kinds if self.head(name).reads_pooler]
+        return [name for name in self.kinds if self.head(name).body.reads_pooler]
 
     def forward(self, batch: PackedBatch) -> tuple[Tensor, Tensor]:
         """(loss, stats).
@@ -275,7 +312,7 @@ class MultiTaskModel(nn.Module):
         stats = []
         for index, (name, rows, hidden) in enumerate(zip(self.kinds, rows_of, self._read(batch), strict=True)):
             head = self.head(name)
-            loss, unit_losses, correct = head.loss(head(hidden, self.encoder), rows)
+            loss, unit_losses, correct = head.loss(head(hidden, self.encoder, rows.mean), rows)
             total = total + batch.weights[index] * loss
             stats.append(torch.stack([unit_losses, correct]))
         return total, torch.stack(stats)

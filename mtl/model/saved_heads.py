@@ -14,9 +14,9 @@ from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import MultiTaskModel, load_lm_head
+from mtl.model.families import family_of, fresh_head
 from mtl.model.loading import loading
 from tasks.head import Head
-from tasks.registry import head_class
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     labels, length, prefix = tuple(entry["labels"] or ()) or None, entry["max_length"], f"{name}."
     if type(length) is not int or not all(isinstance(label, str) for label in labels or ()):
         raise ValueError(f"{name}: max_length {length!r}, labels {labels!r}")
-    module = head_class(entry["kind"]).fresh(config, len(labels) if labels else None)
+    module = fresh_head(entry["kind"], config, len(labels) if labels else None)
     module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
@@ -118,11 +118,12 @@ def _module(name: str) -> str:
 def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
     """A message about trained weights in the encoder's files that no head of the run uses."""
     modules = sorted({_module(name) for name in unused})
+    lm = _module(family_of(config).bodies(config).lm.prefix)
     classes = ", ".join(config.architectures or ()) or "no class named in its config.json"
     hint = ""
-    if "lm_head" in modules:
+    if lm in modules:
         hint = "; a task of kind mlm without `head` starts from its LM head"
-    if modules != ["lm_head"]:
+    if modules != [lm]:
         hint += "; `head` takes heads exported by this program only, so heads of the run start at random"
     return (
         f"{encoder} ({classes}) holds trained weights that are not used: {', '.join(f'{m}.*' for m in modules)}{hint}"

@@ -16,12 +16,12 @@ import jinja2
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModel, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from common import files
 from common.run_config import RunConfig
 from mtl.data.task_data import TaskData
-from mtl.model.encoder import export_config
+from mtl.model.encoder import export_config, new_encoder
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
 
@@ -45,7 +45,7 @@ def export_encoder(
 ) -> None:
     """Writes `folder` from the weights named `encoder.*` (float32); `config` is the source's own."""
     with torch.device("meta"):
-        encoder = AutoModel.from_config(export_config(config))
+        encoder = new_encoder(export_config(config))
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     expected = set(dict(encoder.named_parameters()))
     assert expected == set(state), expected ^ set(state)

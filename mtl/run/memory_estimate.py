@@ -5,11 +5,12 @@ from typing import Any
 
 import psutil
 import torch
-from transformers import AutoModel, PretrainedConfig
+from transformers import PretrainedConfig
 
+from mtl.model.encoder import new_encoder
+from mtl.model.families import fresh_head
 from mtl.model.loading import loading
 from mtl.run.setup import Setup, describe_encoder
-from tasks.registry import head_class
 
 GIB = 2**30
 
@@ -17,8 +18,8 @@ GIB = 2**30
 def parameters(setup: Setup) -> tuple[int, int]:
     """(encoder, heads) parameters that take part in training, counted on the meta device."""
     with loading(describe_encoder(setup.run.encoder)), torch.device("meta"):
-        encoder = AutoModel.from_config(setup.source)
-        heads = [head_class(t.task.kind).fresh(setup.source, len(t.labels) if t.labels else None) for t in setup.tasks]
+        encoder = new_encoder(setup.source)
+        heads = [fresh_head(t.task.kind, setup.source, len(t.labels) if t.labels else None) for t in setup.tasks]
     untrained = (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size
     count = [sum(p.numel() for module in modules for p in module.parameters()) for modules in ([encoder], heads)]
     return count[0] - untrained, count[1]

@@ -22,6 +22,7 @@ from mtl.data.task_data import TaskData
 from mtl.distributed import zero2_gradients
 from mtl.model import attention, trimmed_embeddings, weight_files
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
+from mtl.model.families import adapted, family_of
 from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
@@ -125,7 +126,7 @@ def describe_encoder(spec: str | RandomEncoder) -> str:
 def _encoder_identity(spec: str | RandomEncoder) -> Any:
     """Of a folder or Hub id its name and the sha256 of its weight files; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
-        return spec.config
+        return spec.config if spec.model_type == "xlm-roberta" else {"model_type": spec.model_type, **spec.config}
     return {"name": spec, "weights": [file_sha256(path)[:12] for path in weight_files.weight_files(spec)]}
 
 
@@ -147,13 +148,15 @@ def read(name: str, overrides: list[str]) -> Setup:
     special = task_data.special_of(tokenizer)
     with loading(f"{describe_encoder(run.encoder)}: its config"):
         source = load_config(run.encoder, special)
-    if source.pad_token_id != special.pad or source.vocab_size < special.vocabulary:
+    family = family_of(source)
+    other_pad = family.positions_after_padding and source.pad_token_id != special.pad
+    if other_pad or source.vocab_size < special.vocabulary:
         raise InputError(
             f"encoder {run.encoder}: its config has pad id {source.pad_token_id} and {source.vocab_size} tokens, its "
             f"tokenizer pad id {special.pad} and {special.vocabulary}: they do not belong together"
         )
-    # RoBERTa's positions start after the padding index.
-    positions = source.max_position_embeddings - special.pad - 1
+    special = adapted(special, source)
+    positions = family.positions(source)
     for index, task in enumerate(run_tasks):
         if run.length_of(index) > positions:
             raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from common import fields
 from common.columns import Columns, lists, plain
 from tasks.base import Positions, TaskType
-from tasks.encoding import INT, Encoding, Pieces, Row, make_row, tokenize
+from tasks.encoding import INT, Encoding, Pieces, Row, make_row, template_of, tokenize
 
 MAX_CHOICES = 26
 
@@ -36,6 +36,7 @@ class Type(TaskType[Choice]):
     metrics = ("accuracy",)
     columns = (("label", INT),)
     stored = ("label",)
+    whole = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
         prompt = fields.text(row, fields.column(row, PROMPT, where), where)
@@ -73,13 +74,13 @@ class Type(TaskType[Choice]):
         alone is longer than the room.
         """
         max_length, truncated = to.max_length, to.truncated
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        template = template_of(tokenizer)
         ids = tokenize(tokenizer, (text for e in examples for text in (e.prompt, *e.choices)))
-        room = max_length - 4
+        room = max_length - template.pair_specials
         rows = []
         for index, example in enumerate(examples):
             prompt = ids[example.prompt]
-            sequences = []
+            sequences, second = [], []
             cut_prompt = cut_choice = False
             for text in example.choices:
                 choice = ids[text][:room]
@@ -88,12 +89,13 @@ class Type(TaskType[Choice]):
                 cut_prompt |= len(prompt) > rest
                 # From the front, because prompt[-0:] would be all of it.
                 kept = prompt[max(0, len(prompt) - rest) :]
-                sequences.append([bos, *kept, eos, eos, *choice, eos])
+                sequences.append(template.pair(kept, choice))
+                second.append(template.before_second(len(kept)))
             if cut_prompt:
                 truncated["prompt"] += 1
             if cut_choice:
                 truncated["choice"] += 1
-            rows.append(make_row(sequences, 1, index, label=example.label))
+            rows.append(make_row(template, sequences, 1, index, second, label=example.label))
         return rows
 
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:

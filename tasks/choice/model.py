@@ -1,28 +1,26 @@
 """The multiple-choice head."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from tasks import head
-from tasks.head import HeadRows, Scored
+from tasks.head import Bodies, HeadRows, Mean, Scored
 
 
 class Head(head.Head):
-    """[m, H] first tokens of every choice -> [m]: encoder's pooler, dropout, linear (XLMRobertaForMultipleChoice)."""
+    """[m, H] first tokens of every choice -> [m]."""
 
-    reads_pooler = True
     auto_class = "AutoModelForMultipleChoice"
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, labels)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
-        self.classifier = nn.Linear(config.hidden_size, 1)
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        return cls(bodies.choice, config, 1)
 
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        return self.classifier(self.dropout(encoder.pooler(hidden[:, None])))[:, 0]
+    def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
+        return super().forward(hidden, encoder, mean)[:, 0]
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Cross-entropy over the choices of each example."""

@@ -31,6 +31,7 @@ class Type(TaskType[Classify]):
     labels = "required"
     columns = (("label", INT),)
     stored = ("label",)
+    whole = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
         text_a = fields.text(row, fields.column(row, TEXT_A, where), where)

@@ -8,7 +8,7 @@ import numpy as np
 from common import fields
 from common.columns import Columns, Lists, lists
 from tasks.base import Draw, Positions, TaskType
-from tasks.encoding import Encoding, Pieces, Row, Special, make_row, tokenize
+from tasks.encoding import Encoding, Pieces, Row, Special, make_row, template_of, tokenize
 
 MLM_PROBABILITY = 0.15  # of the unit counts in prepared folders; a run may mask another share
 _MASKING = 3  # keeps these random numbers apart from those of the sampler
@@ -39,7 +39,7 @@ class Type(TaskType[Text]):
 
         `units` is `masked_count(length)` at 15 %: any token but the row's own `<s>` and `</s>` may be masked.
         """
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        template = template_of(tokenizer)
         ids = tokenize(tokenizer, (e.text for e in examples))
         room = to.max_length - 2
         rows = []
@@ -48,7 +48,7 @@ class Type(TaskType[Text]):
             for first in range(0, len(tokens), room):
                 part = tokens[first : first + room]
                 units = int(masked_count(np.array(len(part) + 2), MLM_PROBABILITY))
-                rows.append(make_row([[bos, *part, eos]], units, index))
+                rows.append(make_row(template, [template.single(part)], units, index))
         return rows
 
     def units(self, length: np.ndarray, units: np.ndarray, mlm_probability: float) -> np.ndarray:

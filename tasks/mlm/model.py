@@ -1,37 +1,18 @@
 """The head of masked language modelling."""
 
-from typing import Any
+from typing import Self
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import PretrainedConfig
-from transformers.activations import gelu
 
 from tasks import head
+from tasks.head import Bodies
 
 
 class Head(head.Head):
-    """[m, H] masked tokens -> [m, vocabulary]: dense, gelu, LayerNorm, word embeddings (XLMRobertaLMHead).
-
-    With `tie_word_embeddings` false in the config it has an output matrix of its own, `decoder`.
-    """
+    """[m, H] masked tokens -> [m, vocabulary]: the LM head that the encoder was trained with."""
 
     auto_class = "AutoModelForMaskedLM"
-    export_prefix = "lm_head."
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, labels)
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.bias = nn.Parameter(torch.zeros(config.vocab_size))
-        tied = config.tie_word_embeddings
-        self.decoder = None if tied else nn.Linear(config.hidden_size, config.vocab_size, bias=False)
-
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        output = encoder.get_input_embeddings() if self.decoder is None else self.decoder
-        return F.linear(self.layer_norm(gelu(self.dense(hidden))), output.weight, self.bias)
-
-    def export_state(self) -> dict[str, Tensor]:
-        state = super().export_state()
-        return {**state, "lm_head.decoder.bias": state["lm_head.bias"]}
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        return cls(bodies.lm, config, config.vocab_size)

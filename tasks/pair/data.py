@@ -11,7 +11,7 @@ import pyarrow as pa
 from common import fields
 from common.columns import Columns, plain
 from tasks.base import Draw, Positions, TaskType
-from tasks.encoding import Encoding, Pieces, Row, make_row, tokenize
+from tasks.encoding import Encoding, Pieces, Row, make_row, template_of, tokenize
 
 QUERY = ("query", "anchor", "question")
 PASSAGE = ("passage", "positive", "answer")
@@ -50,7 +50,7 @@ class Type(TaskType[Pair]):
         """
         max_length, truncated = to.max_length, to.truncated
         query_length = to.query_length or max_length
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        template = template_of(tokenizer)
         ids = tokenize(tokenizer, (text for e in examples for text in (e.query, e.passage)))
         rows = []
         for index, example in enumerate(examples):
@@ -59,9 +59,9 @@ class Type(TaskType[Pair]):
                 tokens = ids[text]
                 if len(tokens) > most - 2:
                     truncated[name] += 1
-                sequences.append([bos, *tokens[: most - 2], eos])
+                sequences.append(template.single(tokens[: most - 2]))
             digest = hashlib.blake2b(np.array(sequences[1], "<i4").tobytes(), digest_size=8).digest()
-            rows.append(make_row(sequences, 1, index, passage_key=int.from_bytes(digest, "little") >> 1))
+            rows.append(make_row(template, sequences, 1, index, passage_key=int.from_bytes(digest, "little") >> 1))
         return rows
 
     def encoding_parts(self, max_length: int, query_length: int | None) -> list[Any]:

@@ -1,6 +1,6 @@
 """The dual encoder of contrastive pairs."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -10,22 +10,28 @@ from transformers import PretrainedConfig
 
 from common.columns import Columns, plain
 from tasks import head
-from tasks.head import HeadRows, Scored
+from tasks.head import Bodies, Body, HeadRows, Mean, Scored
 from tasks.pair.gradient_caching import average_precision, loss, unit_losses
 
 
 class Head(head.Head):
-    """[m, H] first tokens -> [m, H] of length 1: encoder's pooler, normalised. `logit_scale`: 100 as in XTREME-R."""
+    """[m, H] first tokens -> [m, H] of length 1: encoder's pooler, where it has one, normalised.
 
-    reads_pooler = True
+    `logit_scale`: 100 as in XTREME-R.
+    """
+
     outcome = ("vectors",)
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, labels)
+    def __init__(self, body: Body, config: PretrainedConfig, outputs: int) -> None:
+        super().__init__(body, config, outputs)
         self.logit_scale = nn.Parameter(torch.tensor([100.0]))
 
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        return F.normalize(encoder.pooler(hidden[:, None]).float(), dim=1)
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        return cls(bodies.vector, config, config.hidden_size)
+
+    def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
+        return F.normalize(super().forward(hidden, encoder, mean).float(), dim=1)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Of the pairs of this batch alone; in a training step those of the whole step count (`loss`)."""

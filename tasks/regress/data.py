@@ -35,6 +35,7 @@ class Type(TaskType[Regress]):
     metrics = ("pearson",)
     columns = (("label", FLOAT),)
     stored = ("label",)
+    whole = True
     accuracy = False
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Regress:

@@ -1,7 +1,7 @@
 """The regression head: `problem_type="regression"` of transformers, scored by correlation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
@@ -10,7 +10,7 @@ from transformers import PretrainedConfig
 
 from common.columns import Columns
 from tasks.classify import model as classify
-from tasks.head import HeadRows, Scored, mean_loss
+from tasks.head import Bodies, HeadRows, Scored, mean_loss
 
 
 class Head(classify.Head):
@@ -19,8 +19,9 @@ class Head(classify.Head):
     export_config: ClassVar[dict[str, Any]] = {"num_labels": 1, "problem_type": "regression"}
     outcome = ("prediction", "label")
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, 1)
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        return super().of(config, 1, bodies)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Squared error of each pair; none counts as right."""

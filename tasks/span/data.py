@@ -11,7 +11,7 @@ from common import fields
 from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
 from tasks.base import Positions, TaskType
-from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, tokenize
+from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, template_of, tokenize
 
 QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
 STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
@@ -71,10 +71,10 @@ class Type(TaskType[Span]):
         `\u2581`) are ignored: their offsets name the first character of the piece that follows.
         """
         max_length, truncated = to.max_length, to.truncated
-        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        template = template_of(tokenizer)
         questions = tokenize(tokenizer, (e.question for e in examples))
         contexts = dict(_context_tokens(tokenizer, (e.context for e in examples)))
-        longest_question = min(QUESTION_TOKENS, (max_length - 4) // 2)
+        longest_question = min(QUESTION_TOKENS, (max_length - template.pair_specials) // 2)
         rows = []
         for index, example in enumerate(examples):
             question = questions[example.question]
@@ -85,10 +85,10 @@ class Type(TaskType[Span]):
             answer = _answer_tokens(example, starts, ends, bare)
             if example.answers and answer is None:
                 truncated["answer without a token"] += 1
-            before = len(question) + 3
+            before = template.before_second(len(question))
             room = max_length - before - 1
             for first, last in windows(len(ids), room, min(STRIDE, room // 3)):
-                sequence = np.concatenate([[bos], question, [eos, eos], ids[first:last], [eos]]).astype(np.int32)
+                sequence = np.array(template.pair(question, ids[first:last].tolist()), np.int32)
                 offset_start = np.full(len(sequence), -1, np.int32)
                 offset_end = offset_start.copy()
                 offset_start[before:-1] = starts[first:last]
@@ -97,7 +97,7 @@ class Type(TaskType[Span]):
                 if answer is not None and first <= answer[0] and answer[1] < last:
                     start, end = answer[0] - first + before, answer[1] - first + before
                 offsets = {"offset_start": offset_start, "offset_end": offset_end}
-                rows.append(make_row([sequence], 1, index, start=start, end=end, **offsets))
+                rows.append(make_row(template, [sequence], 1, index, [before], start=start, end=end, **offsets))
         return rows
 
     def gold_record(self, example: Span) -> dict[str, Any]:

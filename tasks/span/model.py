@@ -1,33 +1,30 @@
 """The head of extractive question answering."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns
 from tasks import head
-from tasks.head import HeadRows, Scored, mean_loss
+from tasks.head import Bodies, HeadRows, Scored, mean_loss
 from tasks.span.data import Span
 from tasks.span.squad import Answer, best_answers, squad_scores
 
 
 class Head(head.Head):
-    """[m, H] -> [m, 2] start and end scores (XLMRobertaForQuestionAnswering)."""
+    """[m, H] -> [m, 2] start and end scores by token."""
 
     auto_class = "AutoModelForQuestionAnswering"
     export_config: ClassVar[dict[str, Any]] = {"num_labels": 2}
     outcome = ("exact match", "F1")
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, labels)
-        self.qa_outputs = nn.Linear(config.hidden_size, 2)
-
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        return self.qa_outputs(hidden)
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
+        return cls(bodies.span, config, 2)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Mean of the start and the end cross-entropy over all tokens of the window (Devlin et al. 2019, section 4.2);

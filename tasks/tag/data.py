@@ -9,7 +9,7 @@ from common import fields
 from common.columns import Columns
 from common.errors import InputError
 from tasks.base import Positions, TaskType
-from tasks.encoding import INTS, Encoding, Pieces, Row, make_row, tokenize
+from tasks.encoding import INTS, Encoding, Pieces, Row, Template, make_row, template_of, tokenize
 
 WORDS = ("words", "tokens")
 TAGS = ("tags", "ner_tags", "pos_tags", "upos", "labels")
@@ -60,33 +60,38 @@ class Type(TaskType[Tag]):
     def encode(self, tokenizer: Pieces, examples: Sequence[Tag], to: Encoding) -> list[Row]:
         """Adds positions and labels (int32 [words]): the first token of each word, and the id of its tag.
 
-        Words are tokenized one by one. A sentence longer than `max_length` is split between words into several rows;
-        no word is lost: one that is longer than a whole row is cut (counted), one that the normalizer leaves nothing
-        of is `<unk>`. A tag outside `labels` has the label -1; `units` counts the others.
+        Words are tokenized one by one, with a space in front where the tokenizer has other tokens for the beginning of
+        a text (as transformers does with `is_split_into_words` and `add_prefix_space`). A sentence longer than
+        `max_length` is split between words into several rows; no word is lost: one that is longer than a whole row is
+        cut (counted), one that the normalizer leaves nothing of is `<unk>`. A tag outside `labels` has the label -1;
+        `units` counts the others.
         """
         assert to.labels is not None
         max_length, truncated = to.max_length, to.truncated
-        bos, eos, unk = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id
+        template = template_of(tokenizer)
+        # A byte-level tokenizer has no token for what it does not know.
+        unk = tokenizer.mask_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
+        space = " " if template.spaced else ""
         number = {label: i for i, label in enumerate(to.labels)}
-        ids = tokenize(tokenizer, (word for e in examples for word in e.words))
+        ids = tokenize(tokenizer, (space + word for e in examples for word in e.words))
         room = max_length - 2
         rows = []
         for index, example in enumerate(examples):
-            tokens: list[int] = [bos]
+            tokens: list[int] = []
             positions: list[int] = []
             numbers: list[int] = []
             for word, tag in zip(example.words, example.tags, strict=True):
-                pieces = ids[word] or [unk]
+                pieces = ids[space + word] or [unk]
                 if len(pieces) > room:
                     truncated["word"] += 1
                     pieces = pieces[:room]
-                if len(tokens) - 1 + len(pieces) > room:
-                    rows.append(_row([*tokens, eos], positions, numbers, index))
-                    tokens, positions, numbers = [bos], [], []
-                positions.append(len(tokens))
+                if len(tokens) + len(pieces) > room:
+                    rows.append(_row(template, tokens, positions, numbers, index))
+                    tokens, positions, numbers = [], [], []
+                positions.append(1 + len(tokens))
                 numbers.append(number.get(tag, -1))
                 tokens.extend(pieces)
-            rows.append(_row([*tokens, eos], positions, numbers, index))
+            rows.append(_row(template, tokens, positions, numbers, index))
         return rows
 
     def labels_in(self, example: Tag) -> Sequence[str]:
@@ -96,7 +101,7 @@ class Type(TaskType[Tag]):
         return Positions.labelled(columns, starts[first])
 
 
-def _row(tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:
+def _row(template: Template, tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:
     units = sum(number >= 0 for number in numbers)
-    arrays = {"positions": np.array(positions, np.int32), "labels": np.array(numbers, np.int32)}
-    return make_row([tokens], units, index, **arrays)
+    row = make_row(template, [template.single(tokens)], units, index)
+    return {**row, "positions": np.array(positions, np.int32), "labels": np.array(numbers, np.int32)}

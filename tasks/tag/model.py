@@ -1,28 +1,24 @@
 """The token classification head."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PretrainedConfig
 
 from tasks import head
-from tasks.head import HeadRows, Scored, classifier_dropout
+from tasks.head import Bodies, HeadRows, Scored
 
 
 class Head(head.Head):
-    """[m, H] first tokens of words -> [m, labels]: dropout, linear (XLMRobertaForTokenClassification)."""
+    """[m, H] first tokens of words -> [m, labels]."""
 
     auto_class = "AutoModelForTokenClassification"
 
-    def __init__(self, config: PretrainedConfig, labels: int | None) -> None:
-        super().__init__(config, labels)
+    @classmethod
+    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
         assert labels is not None
-        self.dropout = nn.Dropout(classifier_dropout(config))
-        self.classifier = nn.Linear(config.hidden_size, labels)
-
-    def forward(self, hidden: Tensor, encoder: Any) -> Tensor:
-        return self.classifier(self.dropout(hidden))
+        return cls(bodies.token, config, labels)
 
     def known(self, rows: HeadRows) -> Tensor:
         return rows.labels >= 0

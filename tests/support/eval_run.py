@@ -14,8 +14,8 @@ from transformers import AutoModel, AutoTokenizer, XLMRobertaConfig, XLMRobertaM
 from data_prep.encoding import tokenizer as tokenizers
 from eval import report
 from eval.__main__ import main
+from mtl.model.families import fresh_head
 from mtl.run.export import export_encoder, export_heads
-from tasks.registry import head_class
 from tests.support.launch import the_error
 from tests.support.target_files import nli, write_parquet
 
@@ -42,7 +42,7 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
     tasks: list[Any] = []
     for name in heads:
         kind, labels, max_length = HEADS[name]
-        module = head_class(kind).fresh(config, len(labels) if labels else None)
+        module = fresh_head(kind, config, len(labels) if labels else None)
         weights |= {f"heads.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
         task = SimpleNamespace(kind=kind, metric="accuracy")
         tasks.append(SimpleNamespace(name=name, task=task, labels=labels, max_length=max_length))

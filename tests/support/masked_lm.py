@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
 
 from mtl.data.packing import PackedBatch
-from tests.support.small import SHAPE
+from tests.support import families
 
 
 def shape(tokenizer: Path, family: str = "xlm-roberta", more_rows: int = 0, **fields: Any) -> PretrainedConfig:
@@ -20,8 +20,9 @@ def shape(tokenizer: Path, family: str = "xlm-roberta", more_rows: int = 0, **fi
     known = AutoTokenizer.from_pretrained(tokenizer)
     ids = {"pad_token_id": known.pad_token_id, "bos_token_id": known.cls_token_id, "eos_token_id": known.sep_token_id}
     # Large initial weights: scores far from uniform, so that a wrong head is seen in the loss.
-    fields = {"initializer_range": 0.3, "type_vocab_size": 1, "hidden_dropout_prob": 0.0, **ids, **SHAPE, **fields}
-    return AutoConfig.for_model(family, vocab_size=len(known) + more_rows, **fields)
+    ids["mask_token_id"] = known.mask_token_id
+    fields = {"initializer_range": 0.3, "vocab_size": len(known) + more_rows, **ids, **fields}
+    return families.config(family, **fields)
 
 
 def scatter(model: nn.Module, seed: int = 5) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel
 from mtl.model import dropout
 from mtl.model.compiled import Compiled
 from mtl.model.encoder import encode, load_encoder
+from mtl.model.families.roberta import FAMILY
 from mtl.run import setup
 from tests.support.launch import program, train_and_kill
 from tests.support.live import differences
@@ -114,7 +115,7 @@ class Stub(nn.Module):
 
 @pytest.mark.slow
 def test_dropout_has_its_rate_and_follows_the_seed():
-    run, block = Compiled(), Stub(0.1).train()
+    run, block = Compiled(FAMILY.after_attention), Stub(0.1).train()
     context, nothing = torch.ones(1, 4000, 64), torch.zeros(1, 4000, 64)
     torch.manual_seed(1)
     run.warm_up(block, nothing)  # must not draw from the generator

@@ -18,7 +18,7 @@ from tasks.encoding import Special
 from tests.support.packing import head_scores, pack_rows
 from tests.support.small import SHAPE
 
-SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89))
+SPECIAL = Special(0, 2, 1, 89, 90, (0, 1, 2, 3, 89), 2)
 CONFIG = {**SHAPE, "vocab_size": 90}
 # kind -> (transformers' class, where it keeps the modules of our head, number of labels)
 STOCK = {
