@@ -33,7 +33,7 @@ class HeldOutRows:
 
     @classmethod
     def read(cls, targets: Sequence[str], places: Sequence[Folder | None], lock: Lock) -> "HeldOutRows":
-        """The tests of `targets`, and dev beside them, in all their languages, from every one of `places` (None: the Hub).
+        """The tests of `targets` and dev beside them, in all their languages, from all of `places` (None: the Hub).
 
         Raises `InputError` for a target without rows of a task type, or whose test is nowhere.
         """
