@@ -184,8 +184,8 @@ def test_run_configs(world: World, by: str) -> None:
             key = pick(draw, keys)
             value = draw(st.one_of(ODD, ODD, ODD, st.just(now.get(key, 1))))
             sets = [f"--set={key}{draw(st.sampled_from(['=', '=', '=', '']))}{json.dumps(value)}"]
-        elif draw(st.integers(0, 3)):
-            written = draw(altered(values))
+        elif way := draw(st.integers(0, 5)):
+            written = draw(altered(values)) if way > 1 else values
             path.write_bytes(json.dumps(written).encode("utf-8", "surrogatepass"))
         else:
             written = None
