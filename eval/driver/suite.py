@@ -35,6 +35,7 @@ from eval.metrics import aggregate, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
 from eval.suites import Target, parse_data, resolve_suite, shared_places
+from mtl.model.families import family_of
 
 
 def run(
@@ -158,7 +159,7 @@ def _run_one(
             from eval.retrieval.score_vectors import PROTOCOLS
 
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            protocol |= {**PROTOCOLS[run.target.kind], "pooling": "encoder's pooler on <s>, length 1", **lengths}
+            protocol |= {**PROTOCOLS[run.target.kind], "pooling": f"{_vector(encoder)}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -177,7 +178,7 @@ def _run_one(
         languages=run.target.of_suite(result["suite"]),
         examples=options.examples,
         layer=None if pooled else run.protocol.get("layer"),
-        pooling="pooler" if pooled else options.pooling,
+        pooling=options.pooling if not pooled else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
         query_prefix=options.query_prefix,
@@ -195,6 +196,11 @@ def _run_one(
         result["unscored"][run.target.name] = run.fingerprint
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
     shutil.rmtree(work_folder)
+
+
+def _vector(encoder: EvaluatedEncoder) -> str:
+    """What a dual encoder's vectors are before they get length 1, for the protocol."""
+    return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
 
 
 def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:

@@ -87,11 +87,11 @@ def pack(
     (`mtl/model/trimmed_embeddings.py`).
     """
     if groups:
-        parts = [_Sequences(numbers, columns) for _, numbers, columns in groups]
+        parts = [_Sequences(numbers, columns, special.token_types) for _, numbers, columns in groups]
     else:
         row = {"input_ids": [special.bos, special.eos], "lengths": [2], "second": [2]}
         dummy = columns_of([row], special.columns[2:])
-        parts = [_Sequences(np.zeros(1, np.int64), dummy)]
+        parts = [_Sequences(np.zeros(1, np.int64), dummy, special.token_types)]
     sizes = np.concatenate([part.sizes for part in parts])
     order = np.lexsort((np.concatenate([part.numbers for part in parts]), -sizes))
     sorted_sizes = sizes[order]
@@ -138,7 +138,7 @@ class _Sequences:
     where its second text begins; first: int64 [rows], index of the first sequence of each row.
     """
 
-    def __init__(self, numbers: np.ndarray, columns: Columns) -> None:
+    def __init__(self, numbers: np.ndarray, columns: Columns, typed: bool) -> None:
         ids, lengths = lists(columns["input_ids"]), lists(columns["lengths"])
         self.ids = ids.values
         self.sizes = lengths.values.astype(np.int64)
@@ -147,7 +147,7 @@ class _Sequences:
         if np.any(total[lengths.ends] - total[self.first] != ids.counts) or np.any(lengths.counts < 1):
             raise ValueError("`lengths` and `input_ids` do not add up")
         self.numbers = np.repeat(numbers, lengths.counts)
-        self.second = lists(columns["second"]).values.astype(np.int64) if "second" in columns else self.sizes
+        self.second = lists(columns["second"]).values.astype(np.int64) if typed else self.sizes
         if len(self.second) != len(self.sizes):
             raise ValueError("`lengths` and `second` do not add up")
 

@@ -100,15 +100,15 @@ def load_encoder(
         raise InputError(f"attention `{backend}` has no dropout: set attention_probs_dropout_prob to 0 or use `padded`")
     config = load_config(spec, special)
     family = family_of(config)
+    window = family.window(config)
+    if backend == "triton" and window is not None:
+        raise InputError(f"attention `triton` has no windows, and family {config.model_type!r} has: use `auto`")
     head = config.hidden_size // config.num_attention_heads
     if backend == "triton" and not (head in attention.TRITON_HEADS and attention.has_triton()):
         raise InputError(
             "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
             f"(this encoder's are of {head}): use `auto`"
         )
-    window = family.window(config)
-    if backend == "triton" and window is not None:
-        raise InputError(f"attention `triton` has no windows, and family {config.model_type!r} has: use `auto`")
     if hidden_dropout and not family.hidden_dropout:
         raise InputError(f"hidden_dropout_prob: family {config.model_type!r} has no such dropout: leave it null or 0")
     for name in family.hidden_dropout if hidden_dropout is not None else ():

@@ -16,6 +16,7 @@ from tests.support.exact_cases import (
     BITWISE,
     COMPILED,
     EXACT,
+    FAMILIES,
     FILES,
     FOUR_RANKS,
     LAUNCHES,
@@ -41,7 +42,7 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
     ("launch", "cases"),
     [
         ("1 rank", [*ONE_RANK, "pairs-stage2-mixed-micro2"]),
-        ("2 ranks", [*EXACT, *PAIRS]),
+        ("2 ranks", [*EXACT, *PAIRS, *FAMILIES]),
         pytest.param("4 ranks", FOUR_RANKS, marks=SLOW),
         pytest.param("2 ranks, compiled", list(COMPILED), marks=SLOW),
     ],

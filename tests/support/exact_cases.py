@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from tests.support import exact_reference as ref
+from tests.support import families
 from tests.support.launch import REPOSITORY, program, run
 from tests.support.small import KINDS, SHAPE, write_run, write_tasks
 
@@ -58,6 +59,9 @@ PAIRS = {
     "pairs-stage2-mixed-micro2": _case(2, "mixed", LARGE, 2, config="pairs", moments=[]),
     "pairs-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="pairs", moments=[]),
 }
+# `bos`: the reference computes heads of whole sequences from their first token.
+FAMILY = {"bert": {}, "modernbert": {}, "eurobert": {"classifier_pooling": "bos"}, "gte": {}}
+FAMILIES = {family: _case(2, "mixed", SMALL, 2, config=family, moments=[]) for family in FAMILY}
 COMPILED = {
     "compiled-stage1-by_task": _case(1, "by_task", LARGE, 3, set=["compile=true"]),
     "compiled-stage2-mixed": _case(2, "mixed", LARGE, 3, set=["compile=true", "gradient_checkpointing=true"]),
@@ -119,7 +123,7 @@ LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
             **ONE_SIDE,
         },
     ),
-    "2 ranks": (2, {**EXACT, **PAIRS, **FILES, **PARTS}),
+    "2 ranks": (2, {**EXACT, **PAIRS, **FAMILIES, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
     "4 ranks": (4, {name: EXACT[name] for name in FOUR_RANKS}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
@@ -127,7 +131,9 @@ LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-def write_config(folder: Path, tokenizer: Path, kinds: tuple[str, ...] = KINDS, seed: int = 10) -> Path:
+def write_config(
+    folder: Path, tokenizer: Path, kinds: tuple[str, ...] = KINDS, seed: int = 10, family: str = "xlm-roberta"
+) -> Path:
     """A run config of the cases, with its data. `seed`: heads have no rows in some steps, after they were trained."""
     folder.mkdir(exist_ok=True)
     tasks = write_tasks(folder, kinds=kinds)
@@ -140,7 +146,11 @@ def write_config(folder: Path, tokenizer: Path, kinds: tuple[str, ...] = KINDS, 
         folder,
         tokenizer,
         tasks=tasks,
-        encoder={"config": {**SHAPE, "initializer_range": 0.2}, "tokenizer": str(tokenizer)},
+        encoder={
+            "model_type": family,
+            "config": families.shape(family, initializer_range=0.2, **FAMILY.get(family, {})),
+            "tokenizer": str(tokenizer),
+        },
         seed=seed,
         batch={"examples": 16},
         steps=ref.STEPS,
@@ -180,12 +190,18 @@ class World:
             "tasks": write_config(folder / "tasks", tokenizer),
             "pairs": write_config(folder / "pairs", tokenizer, ("classify", "pair"), seed=3),
         }
+        self._tokenizer = tokenizer
         self.reference = cache(self._reference)
         self.launched = cache(self._launched)
 
     def _reference(self, batches: str = "mixed", config: str = "tasks") -> tuple[ref.Reference, ref.Run]:
-        reference = ref.Reference(self.configs[config], [f"mixture.batches={batches}"])
+        reference = ref.Reference(self._config(config), [f"mixture.batches={batches}"])
         return reference, reference.train()
+
+    def _config(self, name: str) -> Path:
+        if name not in self.configs:
+            self.configs[name] = write_config(self.folder / name, self._tokenizer, family=name)
+        return self.configs[name]
 
     def _launched(self, launch: str) -> Path:
         ranks, cases = LAUNCHES[launch]
@@ -193,7 +209,7 @@ class World:
         folder.mkdir()
         for name, case in cases.items():
             sets = [f"mixture.batches={case.get('batches', 'mixed')}", *case.get("set", [])]
-            cases = {**cases, name: {**case, "config": str(self.configs[case.get("config", "tasks")]), "set": sets}}
+            cases = {**cases, name: {**case, "config": str(self._config(case.get("config", "tasks"))), "set": sets}}
         (folder / "cases.json").write_text(json.dumps(cases))
         command = (REPOSITORY / "tests" / "support" / "exact_worker.py", folder / "cases.json", folder)
         if launch == "GPU":  # a process that looked for a GPU must not be forked
@@ -219,9 +235,13 @@ def zero_by_construction(name: str, tasks: set[str]) -> bool:
     choices; so does the last LayerNorm's bias in a step of nothing but span examples, whose head is linear in it.
     `tasks`: of the step.
     """
-    return name.endswith(("attention.self.key.bias", "heads.my_span.qa_outputs.bias", "my_choice.classifier.bias")) or (
-        name == LAST_NORM_BIAS and tasks == {"my_span"}
+    ends = (
+        "attention.self.key.bias",
+        "my_span.qa_outputs.bias",
+        "my_span.classifier.bias",
+        "my_choice.classifier.bias",
     )
+    return name.endswith(ends) or (name == LAST_NORM_BIAS and tasks == {"my_span"})
 
 
 def distance(found: dict[str, Any], reference: ref.Reference, run: ref.Run) -> Distance:

@@ -27,7 +27,7 @@ def pack_rows(
         stored = TASK_TYPES[heads[head][1]].stored
         rows = [dict(items[place][1]) for place in places]
         extra = [name for name in ("positions", "labels", "slot") if name in rows[0] and name not in stored]
-        groups.append((head, places, columns_of(rows, (*stored, *extra))))
+        groups.append((head, places, columns_of(rows, (*special.columns[2:], *stored, *extra))))
     return pack(groups, heads, special, weights)
 
 

@@ -11,17 +11,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoModel
 
 from mtl.model import dropout
 from mtl.model.compiled import Compiled
 from mtl.model.encoder import encode, load_encoder
 from mtl.model.families.roberta import FAMILY
 from mtl.run import setup
+from tests.support import families
 from tests.support.launch import program, train_and_kill
 from tests.support.live import differences
 from tests.support.packing import pack_rows, pack_sequences
-from tests.support.small import SHAPE, items_of, write_run
+from tests.support.small import items_of, write_run
 
 
 @pytest.fixture(autouse=True)
@@ -79,17 +80,17 @@ def test_equal_to_the_others_with_one_graph(tmp_path, tiny_tokenizer_dir, checkp
 
 
 @pytest.mark.slow
-def test_another_family(tmp_path):
-    """XLM-R XL, whose LayerNorms stand elsewhere: hidden states after each number of blocks, at all and some tokens."""
+@pytest.mark.parametrize("family", ["xlm-roberta-xl", *families.NEW])
+def test_other_families(tmp_path, family):
+    """Whose norms stand elsewhere: hidden states after each number of blocks, at all and some tokens."""
     torch.manual_seed(0)
-    shape = {**SHAPE, "vocab_size": 90, "pad_token_id": 1}
-    AutoModel.from_config(AutoConfig.for_model("xlm-roberta-xl", **shape)).save_pretrained(tmp_path)
+    AutoModel.from_config(families.config(family)).save_pretrained(tmp_path)
     plain, compiled = load_encoder(tmp_path), load_encoder(tmp_path, compiled=True)
     rng = np.random.default_rng(1)
     for count in (6, 1, 11):
         batch = pack_sequences([rng.integers(3, 90, size=n) for n in rng.integers(2, 40, size=count)], 1)
         with torch.no_grad():
-            for layers in range(SHAPE["num_hidden_layers"] + 1):
+            for layers in range(plain.config.num_hidden_layers + 1):
                 for read in (None, torch.tensor([1]), torch.tensor([1, 0]), torch.tensor([], dtype=torch.long)):
                     expected, found = (encode(e, batch, layers, read) for e in (plain, compiled))
                     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
