@@ -9,7 +9,7 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds test test-rest test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds real-run test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -17,12 +17,16 @@ demo: .venv/installed unlock
 demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
+# All but the kernels with SELECT= : in one session, what several tests look at is made once.
+SELECT ?= not real and not slow
 test: .venv/installed unlock
-	$(PYTEST) $(PARALLEL) -m "not real and not slow"
+	$(PYTEST) $(PARALLEL) -m "$(SELECT)" -rs
 
-# All that `test` leaves out but the kernels.
-test-rest: .venv/installed unlock
-	$(PYTEST) $(PARALLEL) -m "real or slow" -rs
+# Phases 2 and 3 from multilingual-e5-small on samples of the real datasets: about 90 minutes on two cores.
+SAMPLES ?= ../shared
+real-run: .venv/installed unlock
+	test -d data/e5-small || python $(SAMPLES)/tools/real_encoder.py data/e5-small
+	ENCODER=data/e5-small DATA=$(SAMPLES)/data bash examples/real/run.sh
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs

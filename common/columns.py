@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,6 +57,12 @@ def selected(column: Column, rows: np.ndarray) -> Column:
         counts = column.counts[rows]
         return Lists(column.values[spread(column.starts[rows], counts)], counts)
     return column[rows]
+
+
+def rows_of(columns: Columns) -> list[dict[str, Any]]:
+    """The columns row by row: arrays for lists, numbers for the rest."""
+    parts = [np.split(c.values, c.ends[:-1]) if isinstance(c, Lists) else c.tolist() for c in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*parts, strict=False)]
 
 
 def lists(column: Column) -> Lists:

@@ -9,7 +9,16 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 
 class Strict(BaseModel):
@@ -19,17 +28,23 @@ class Strict(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_booleans_for_numbers(cls, values: Any) -> Any:
-        # pydantic converts true to 1.
-        for name, value in values.items() if isinstance(values, dict) else ():
-            field = cls.model_fields.get(name)
-            if (
-                isinstance(value, bool)
-                and field is not None
-                and bool not in (field.annotation, *get_args(field.annotation))
-            ):
-                raise ValueError(f"{name}: {str(value).lower()} is neither a number nor a text")
+    def _known_keys(cls, values: Any) -> Any:
+        given = values if isinstance(values, dict) and cls.model_config["extra"] == "forbid" else {}
+        unknown = [
+            f"unknown key `{key}`; {nearest(key, cls.model_fields)}" for key in given if key not in cls.model_fields
+        ]
+        if unknown:
+            raise ValueError("; ".join(unknown))
         return values
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic converts true to 1.
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and bool not in (annotation, *get_args(annotation)):
+            raise ValueError(f"{str(value).lower()} is neither a number nor a text")
+        return value
 
 
 def _place(text: str) -> str:
@@ -91,41 +106,20 @@ def shape(values: dict[str, Any], own: bool = True) -> dict[str, Any]:
     try:
         checked = model.model_validate(values).model_dump()
     except ValidationError as error:
-        raise ValueError(explain(error, model)) from None
+        raise ValueError(explain(error)) from None
     return {key: checked[key] for key in values if checked[key] is not None}
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem that `model` has with a config in one line, or all unknown keys, each with the nearest name."""
+def explain(error: ValidationError) -> str:
+    """The first problem with a config in one line."""
     problem, *more = error.errors()
     # What is wrong with a model in a union says more than that the value is not of the other type either.
     inner = [p for p in more if any(str(part)[:1].isupper() for part in p["loc"])]
     problem = next((p for p in inner if len(p["loc"]) > 2 or isinstance(p["input"], dict)), problem)
-    if problem["type"] == "extra_forbidden":
-        unknown = [_parts(p["loc"]) for p in error.errors() if p["type"] == "extra_forbidden"]
-        return "; ".join(_unknown(parts, model) for parts in unknown)
     message = problem["msg"].removeprefix("Value error, ")
-    where = ".".join(map(str, _parts(problem["loc"])))
-    return f"{where}: {message}" if where else message
-
-
-def _parts(location: tuple[int | str, ...]) -> list[int | str]:
-    """Without the member of a union that was tried."""
-    return [p for p in location if not (str(p)[:1].isupper() or str(p).startswith("function-"))]
-
-
-def _unknown(parts: list[int | str], model: type[BaseModel]) -> str:
-    for part in parts[:-1]:
-        model = _inside(model, part)
-    return f"unknown key `{'.'.join(map(str, parts))}`; {nearest(str(parts[-1]), model.model_fields)}"
-
-
-def _inside(model: type[BaseModel], part: int | str) -> type[BaseModel]:
-    """The model of a field of `model`, or of what a list or a union in it holds; `model` itself for a list's index."""
-    if isinstance(part, int):
-        return model
-    annotation = model.model_fields[part].annotation
-    return next(m for m in (annotation, *get_args(annotation)) if isinstance(m, type) and issubclass(m, BaseModel))
+    # Without the member of a union that was tried.
+    parts = [p for p in problem["loc"] if not (str(p)[:1].isupper() or str(p).startswith("function-"))]
+    return f"{'.'.join(map(str, parts))}: {message}" if parts else message
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -6,16 +6,14 @@ skipped work) or belong to stage 3 are not supported. A key given both here and 
 here imports deepspeed; test_bad_input.py checks accepted configs against DeepSpeed's own parser.
 """
 
-import os
 from collections.abc import Collection
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from common.config_fields import Strict, explain
 from common.errors import InputError
-from common.run_config import REPOSITORY, RunConfig, read_json
+from common.run_config import RunConfig, find_file, read_json
 
 # DeepSpeed keys that the run config determines, and its field.
 OWNED = {
@@ -121,13 +119,8 @@ def _without_defaults(values: dict[str, Any], known: Collection[str] = ()) -> di
 
 def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     """DeepSpeed's config of a run: the named file plus keys from the run config; `InputError` for invalid ones."""
-    named = Path(config.deepspeed)
-    path = named if os.path.isfile(named) else REPOSITORY / "ds_configs" / config.deepspeed
-    if not os.path.isfile(path):
-        known = ", ".join(sorted(p.name for p in (REPOSITORY / "ds_configs").glob("*.json")))
-        raise InputError(f"deepspeed: {config.deepspeed}: no such file, nor in ds_configs/ (there: {known})")
-    values = read_json(path)
-    values = _without_defaults(values, DeepSpeedFile.model_fields)
+    path = find_file("deepspeed:", config.deepspeed, "ds_configs")
+    values = _without_defaults(read_json(path), DeepSpeedFile.model_fields)
     fp16 = values.get("fp16")
     if isinstance(fp16, dict) and fp16.get("enabled") is True:
         raise InputError(f"{path}: fp16 skips steps while it looks for a loss scale: use bf16, or float32 (neither)")
@@ -139,7 +132,7 @@ def read_deepspeed(config: RunConfig) -> dict[str, Any]:
     try:
         checked = DeepSpeedFile.model_validate({key: value for key, value in values.items() if key not in OWNED})
     except ValidationError as error:
-        problems.append(explain(error, DeepSpeedFile))
+        problems.append(explain(error))
     if problems:
         raise InputError(f"{path}: {'; '.join(problems)}")
     return {

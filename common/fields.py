@@ -111,13 +111,6 @@ def label(name: str, where: str, labels: Labels) -> int:
     return labels.index(name)
 
 
-def word(row: RawRow, name: str, where: str, words: dict[str, str]) -> str:
-    value = text(row, name, where)
-    if value not in words:
-        raise wrong(where, name, f"one of {', '.join(words)}", value)
-    return words[value]
-
-
 def answers(row: RawRow, start: str, where: str) -> tuple[tuple[str, int], ...]:
     found = get(row, "answers", where)
     if not isinstance(found, list) or not all(isinstance(answer, dict) for answer in found):

@@ -223,14 +223,19 @@ class RunConfig(Strict):
         return Path(self.output) / self.name
 
 
-def find_config(name: str) -> Path:
-    """`name` is a path, or the name of a file in `configs/`, with or without `.json`."""
-    candidates = [Path(name), REPOSITORY / "configs" / name, REPOSITORY / "configs" / f"{name}.json"]
-    for path in candidates:
+def find_file(option: str, name: str, folder: str) -> Path:
+    """`name` is a path, or the name of a file in `folder` of this repository, with or without `.json`."""
+    home = REPOSITORY / folder
+    for path in (Path(name), home / name, home / f"{name}.json"):
         if os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
             return path
-    known = sorted(p.name for p in (REPOSITORY / "configs").glob("*.json"))
-    raise InputError(f"--config {name}: no such file, nor in configs/ (there: {', '.join(known)})")
+    known = ", ".join(sorted(p.name for p in home.glob("*.json")))
+    raise InputError(f"{option} {name}: no such file, nor in {folder}/ (there: {known})")
+
+
+def find_config(name: str) -> Path:
+    """The run config `name`, see `find_file`."""
+    return find_file("--config", name, "configs")
 
 
 def load(name: str, overrides: list[str] | None = None) -> RunConfig:
@@ -245,7 +250,7 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error, RunConfig)}") from None
+        raise InputError(f"{path}: {explain(error)}") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -1,6 +1,7 @@
 """Prepares every dataset that a run config names.
 
     python -m data_prep --config mtl_all.json [--source hub|DIR ...] [--out data] [--jobs N] [--set key.path=value ...]
+        [--against xquad,tydiqa]                                   without the rows of these tests
     python -m data_prep list [--data data] [--source DIR ...]      what there is, and whether it is here
 
 --source may be given several times, each dataset is taken from the first that has it: `--source hub --source DIR` for
@@ -42,11 +43,16 @@ def _prepare(arguments: list[str]) -> None:
     )
     parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: all cores)")
+    parser.add_argument(
+        "--against", default="", metavar="TARGET[,TARGET...]",
+        help="test sets, read from the same sources, whose rows are left out of the training data",
+    )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="overrides a config field")
     options = parser.parse_args(arguments)
     if options.jobs < 1:
         raise InputError(f"--jobs {options.jobs}: expected 1 or more")
-    run(options.config, options.set, options.source or ["hub"], options.out, options.jobs)
+    against = [name for name in options.against.split(",") if name]
+    run(options.config, options.set, options.source or ["hub"], options.out, options.jobs, against)
 
 
 def _list(arguments: list[str]) -> None:
@@ -60,17 +66,20 @@ def _list(arguments: list[str]) -> None:
     print(render(Path(options.data), [Folder.open(Path(s)) for s in options.source if s != "hub"]))
 
 
-def run(config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int) -> None:
+def run(
+    config_name: str, overrides: list[str], sources: list[str], out: str | None, jobs: int, against: list[str]
+) -> None:
     """Prepares all datasets of the config and prints the table; `InputError` for whatever is wrong."""
     from common.run_config import RandomEncoder
+    from common.table import table
     from data_prep.datasets import DATASETS
     from data_prep.encoding.tokenizer import check_encoder
+    from data_prep.overlap import HeldOutRows
     from data_prep.prepare import prepare
     from data_prep.run_tasks import load
     from data_prep.sources.folders import Folder
     from data_prep.sources.locate import Located, locate_training, own
     from data_prep.sources.sources_lock import Lock
-    from data_prep.table import table
     from data_prep.workers import Encoder, Job
 
     config, tasks = load(config_name, overrides)
@@ -98,12 +107,13 @@ def run(config_name: str, overrides: list[str], sources: list[str], out: str | N
         else:
             located[job] = locate_training(DATASETS[job.dataset], places, lock)
 
+    tests = HeldOutRows.read(against, places, lock) if against else None
     name = config.encoder.tokenizer if isinstance(config.encoder, RandomEncoder) else config.encoder
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]
     remarks = []
     with Encoder(name, jobs) as encoder:
         for job in wanted:
-            prepared, built = prepare(job, located[job], Path(out or config.data), encoder)
+            prepared, built = prepare(job, located[job], Path(out or config.data), encoder, tests)
             train_split, dev_split = prepared.manifest["splits"]["train"], prepared.manifest["splits"]["dev"]
             for name in prepared.manifest["source"]["differs"]:
                 remarks.append(f"{job.dataset}: {name} is not the published file (another sha256)")

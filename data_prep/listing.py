@@ -13,13 +13,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from common.errors import InputError
+from common.table import table
 from data_prep.datasets import DATASETS, REVISIONS, TEST_SETS
 from data_prep.datasets.schema import Dataset, names, shown
 from data_prep.sources.download import FOLDER
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import locate, locate_training
+from data_prep.sources.locate import locate
 from data_prep.sources.sources_lock import Lock
-from data_prep.table import table
 
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 
@@ -80,51 +80,42 @@ def _pin(name: str) -> str:
 
 
 def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
-    """Whether training data are there."""
+    """Whether training data are there, and where."""
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
-    if _is_downloaded(dataset, lock):
+    parts = [dataset, *([DATASETS[dataset.train_from]] if dataset.train_from else [])]
+    places = {_place(part, split, dataset.language, lock, folders) for part in parts for split in part.splits}
+    return "no" if "" in places else ", ".join(sorted(places))
+
+
+def _place(dataset: Dataset, split: str, code: str, lock: Lock, folders: Sequence[Folder]) -> str:
+    """Where a split in a language is; "" if nowhere."""
+    if _locked(dataset, split, code, lock):
         return "downloaded"
-    for folder in folders:
-        with contextlib.suppress(InputError):
-            locate_training(dataset, [folder])
-            return f"in {folder.path.name}/"
-    return "no"
+    download = lock.folder / FOLDER / dataset.name
+    for folder in (*folders, *([Folder.open(download)] if download.is_dir() else [])):
+        with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
+            if next(locate(dataset, split, code, folder), None):
+                return "downloaded" if folder.path == download.absolute() else f"in {folder.path.name}/"
+    return ""
 
 
-def _is_downloaded(dataset: Dataset, lock: Lock) -> bool:
-    if dataset.train_from and not _is_downloaded(DATASETS[dataset.train_from], lock):
-        return False
-    if dataset.published:
-        return all((lock.folder / FOLDER / file.path).is_file() for file in dataset.published)
-    return all(_locked(dataset, split, dataset.language, lock) for split in dataset.splits)
-
-
-def _locked(dataset: Dataset, split: str, language: str, lock: Lock) -> bool:
+def _locked(dataset: Dataset, split: str, code: str, lock: Lock) -> bool:
     """Whether the lock file has a split in a language of the repository that serves it."""
+    if dataset.hub_files is not None:
+        return "files" in lock.splits(dataset.hub_files[0])
     for hub in dataset.hub:
-        if not hub.languages or language in hub.languages:
-            config = hub.config.format(**names(language))
-            if all(f"{config}/{name}" in lock.splits(hub.id) for name in hub.splits[split]):
-                return True
+        if not hub.languages or code in hub.languages:
+            config = hub.config.format(**names(code))
+            return all(f"{config}/{name}" in lock.splits(hub.id) for name in hub.splits[split])
     return False
 
 
 def _languages_there(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> int:
     """How many languages of test data are there."""
-    if testset.hub_files is not None and "files" in lock.splits(testset.hub_files[0]):
-        return len(testset.languages)
-    download = lock.folder / FOLDER / testset.name
-    here = [*folders, *([Folder.open(download)] if download.is_dir() else [])]
-
-    def there(split: str, code: str) -> bool:
-        if _locked(testset, split, code, lock):
-            return True
-        with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
-            return any(next(locate(testset, split, code, folder), None) for folder in here)
-        return False
-
-    return sum(any(there(split, code) for split in testset.splits) for code in testset.languages)
+    return sum(
+        any(_place(testset, split, code, lock, folders) for split in testset.splits) for code in testset.languages
+    )
 
 
 def _of(found: int, total: int) -> str:

@@ -27,6 +27,7 @@ from common.fields import EmptyText
 from data_prep.datasets import SHA256
 from data_prep.datasets.schema import Dropped
 from data_prep.encoding import token_ids
+from data_prep.overlap import HeldOutRows
 from data_prep.sources.licence import licence_of
 from data_prep.sources.locate import Located
 from data_prep.storage import store
@@ -38,9 +39,12 @@ from tasks.registry import TASK_TYPES
 SHARD = 1024
 
 
-def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[store.Prepared, bool]:
+def prepare(
+    job: Job, located: Located, out: Path, encoder: Encoder, against: HeldOutRows | None = None
+) -> tuple[store.Prepared, bool]:
     """The prepared folder of `job` below `out`, and whether it was built now (False: reused).
 
+    against: test rows, which are left out of the training split.
     Raises `InputError` for bad input; nothing with the folder's final name is left behind then.
     """
     limit = encoder.tokenizer.model_max_length
@@ -60,7 +64,7 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
         )
         # The origin is not part of the name: the same files elsewhere are the same input.
         inputs = [[sources[part.name] for part in parts] for parts in (located.train, located.dev)]
-        final = home / f"{key}-{store.short_hash([inputs, located.known])}"
+        final = home / f"{key}-{store.short_hash([inputs, located.known, *([against.digest] if against else [])])}"
         if final.exists():
             try:
                 found = store.Prepared(final)
@@ -72,7 +76,9 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
                 shutil.rmtree(final)
         temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=home))
         try:
-            manifest = _build(job, located, encoder, temporary)
+            manifest = _build(job, located, encoder, temporary, against)
+            if against:
+                manifest["against"] = list(against.targets)
             manifest["source"] = {"from": located.origin, "files": sources, "differs": _differing(located, sources)}
             read = (path for part in (*located.train, *located.dev) for path in part.files)
             manifest["licence"] = licence_of(read, located.licence)
@@ -88,7 +94,7 @@ def prepare(job: Job, located: Located, out: Path, encoder: Encoder) -> tuple[st
     return store.Prepared(final), True
 
 
-def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[str, Any]:
+def _build(job: Job, located: Located, encoder: Encoder, folder: Path, against: HeldOutRows | None) -> dict[str, Any]:
     """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
     labels = job.labels
     task_type = TASK_TYPES[job.kind]
@@ -98,7 +104,10 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path) -> dict[s
             found.update(task_type.labels_in(example))
         labels = tuple(sorted(found))
     seen = np.zeros(len(encoder.tokenizer), bool)
-    splits = {split: _write_split(job, labels, located, encoder, folder, split, seen) for split in store.SPLITS}
+    splits = {
+        split: _write_split(job, labels, located, encoder, folder, split, seen, against if split == "train" else None)
+        for split in store.SPLITS
+    }
     written = {
         path.name: {"bytes": path.stat().st_size, "sha256": files.file_sha256(path)}
         for path in sorted(folder.iterdir())
@@ -121,6 +130,7 @@ def _write_split(
     folder: Path,
     split: str,
     seen: np.ndarray,
+    against: HeldOutRows | None,
 ) -> dict[str, Any]:
     """Writes one split; returns what the manifest says of it. `seen`: bool [vocabulary], marks the ids in its rows."""
     task_type, known = TASK_TYPES[job.kind], set(labels or ())
@@ -132,6 +142,9 @@ def _write_split(
 
     def examples() -> Iterator[Example]:
         for example in _examples(job, located, split, dropped):
+            if against is not None and (reason := against.overlap(task_type, example)):
+                dropped[reason] += 1
+                continue
             if split == "dev" and task_type.gold is not None:
                 gold.append({"example": total["examples"], **task_type.gold_record(example)})
             total["unknown labels"] += sum(label not in known for label in task_type.labels_in(example))
@@ -145,8 +158,7 @@ def _write_split(
             first += len(shard)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for data, cut in encoder.map(shards()):
-            batch = pa.ipc.open_stream(data).read_next_batch()
+        for batch, cut in encoder.map(shards()):
             truncated.update(cut)
             lengths.update(batch.column("length").to_pylist())
             total["units"] += int(batch.column("units").to_numpy().sum())

@@ -28,6 +28,8 @@ from tasks.registry import TASK_TYPES
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
 POOL_FROM = 8
 
+Encoded = tuple[pa.RecordBatch, Counter[str]]
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -60,7 +62,7 @@ class Encoder:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def map(self, work: Iterable[tuple[Any, ...]]) -> Iterator[tuple[bytes, Counter[str]]]:
+    def map(self, work: Iterable[tuple[Any, ...]]) -> Iterator[Encoded]:
         """`encode_shard(tokenizer, *item)` of each item, in order."""
         work = iter(work)
         head = list(islice(work, POOL_FROM))
@@ -72,7 +74,7 @@ class Encoder:
             # spawn: the Rust threads of the tokenizer do not survive a fork.
             core = Core(*(getattr(self.tokenizer, field.name) for field in fields(Core)))
             self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (core,))
-        waiting: deque[Future[tuple[bytes, Counter[str]]]] = deque()
+        waiting: deque[Future[Encoded]] = deque()
         try:
             for item in chain(head, work):
                 waiting.append(self._pool.submit(_work, *item))
@@ -106,7 +108,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(*item: Any) -> tuple[bytes, Counter[str]]:
+def _work(*item: Any) -> Encoded:
     return encode_shard(_worker_tokenizer, *item)
 
 
@@ -117,15 +119,11 @@ def encode_shard(
     split: str,
     first: int,
     examples: list[Example],
-) -> tuple[bytes, Counter[str]]:
-    """Rows of examples number `first` and following, as an Arrow IPC stream, and what was truncated."""
+) -> Encoded:
+    """Rows of examples number `first` and following, and what was truncated."""
     truncated: Counter[str] = Counter()
     to = Encoding(job.max_length, labels, job.query_length, truncated)
     rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
-    batch = store.to_batch(rows, store.schema(job.kind, split, template_of(tokenizer).typed))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue().to_pybytes(), truncated
+    return store.to_batch(rows, store.schema(job.kind, split, template_of(tokenizer).typed)), truncated

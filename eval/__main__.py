@@ -95,6 +95,8 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
     add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
+    add("--query-prefix", default="", metavar="TEXT", help="before each sentence or query to embed: 'query: ' for E5")
+    add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
     add(
@@ -130,7 +132,7 @@ def _evaluate(arguments: list[str]) -> int:
     for one, folder in results:
         place = folder / "submission" / one["suite"]
         if one["suite"] in LANGUAGES and place.is_dir():
-            print(f"{place}: {'; '.join(submission.check(place, one['suite'])) or 'complete'}")
+            print(f"{place}: {'; '.join(submission.missing(place, one['suite'])) or 'complete'}")
     return 0
 
 
@@ -151,14 +153,14 @@ def _align(arguments: list[str]) -> int:
     codes = (code for text in given.pop("languages") for code in text.split(",") if code)
 
     from eval.alignment import run as align_run
-    from eval.report import alignment_tables
+    from eval.report import alignment, alignment_tables
 
     options = align_run.Options(languages=tuple(dict.fromkeys(codes)), **given)
     result, folder = align_run.run(encoders, data, out, options)
-    pictures = alignment_tables.heat_maps(result, folder)
     print(alignment_tables.table(result))
-    for path in [folder / "align.json", *pictures]:
-        print(path)
+    print(folder / "align.json")
+    for path, caption in alignment.draw(result["encoders"], folder).items():
+        print(f"{path}: {caption}")
     return 0
 
 

@@ -1,8 +1,8 @@
 """Readers of the targets' test data: from the Hub, from a folder in the Hub's layout, or from upstream files.
 
 `read(target, languages, data)` gives a `Loaded` (`eval/rows.py`): rows by language code, with the split and a sha256 of
-everything read. What is understood stands in `data_prep/datasets/`. A copy whose labels were withheld is
-refused, never scored.
+everything read. What is understood stands in `data_prep/datasets/`. Of a copy whose labels were withheld only the test
+is read, for the submission; it is never scored.
 
 Rows that the makers left empty are kept, because the official scores count them; only rows without a gold label and
 sentences whose words a licence withholds are left out, and a note says how many.
@@ -19,7 +19,7 @@ from common.errors import InputError
 from common.fields import EmptyText, shorten
 from common.files import file_sha256
 from data_prep.datasets import TEST_SETS
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
@@ -40,7 +40,8 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
     What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
     `Loaded.dev` says where that is not the test.
-    Raises `NotThere` if there is nothing or the labels are withheld, `InputError` if a file or a row is wrong.
+    Tests without labels are in `Loaded.unlabelled`, those of the same form of copy.
+    Raises `NotThere` if there is nothing, `InputError` if a file or a row is wrong.
     """
     if not isinstance(data, str):
         parts = {place: read(target, codes, place, lock) for place, codes in data.items()}
@@ -76,8 +77,11 @@ def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
         raise NotThere(f"{error}; or give --data DIR with {testset.layout}") from None
 
 
-def _rows(copy: Copy, code: str, folder: Folder | None, whole: dict[tuple[Path, ...], Rows]) -> Rows:
-    """The rows of a copy, as they are in its files; `whole` keeps files that hold several languages."""
+def _rows(copy: Copy, code: str, folder: Folder | None, whole: dict[tuple[Path, ...], Rows]) -> tuple[Rows, bool]:
+    """The rows of a copy as they are in its files, and whether they hide which sentences translate each other.
+
+    `whole` keeps files that hold several languages.
+    """
     rows: Rows = []
     for part in copy.parts:
         if part.select is None:
@@ -90,7 +94,7 @@ def _rows(copy: Copy, code: str, folder: Folder | None, whole: dict[tuple[Path, 
         from eval.retrieval import bitext
 
         return bitext.aligned(folder, code, copy, rows)
-    return rows
+    return rows, False
 
 
 def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
@@ -104,45 +108,60 @@ def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
 Usable = dict[str, dict[str, tuple[Copy, Rows]]]
 
 
+def _labelled_rows(usable: Usable, among: Sequence[str]) -> int:
+    return sum(len(rows) for split in among for _, rows in usable[split].values())
+
+
 def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
     """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
     folder = place if isinstance(place, Folder) else None
     whole: dict[tuple[Path, ...], Rows] = {}
     notes: list[str] = []
     found: dict[object, Usable] = {}
-    withheld: list[Copy] = []
+    withheld: dict[object, Usable] = {}
     for split, code in product(splits, codes):
         for copy in _located(testset, split, code, place, notes):
-            rows = _rows(copy, code, folder, whole)
+            rows, hidden = _rows(copy, code, folder, whole)
             if not rows and copy.source.select is not None:  # of other languages only
                 continue
             # The repositories of a target are one form: each has languages of its own.
-            usable = found.setdefault(getattr(copy.source, "path", "hub"), {split: {} for split in splits})
-            if _labelled(testset.kind, copy.source.label, rows):
-                usable[split][code] = copy, rows
-            else:
-                withheld.append(copy)
-
-    def count(usable: Usable, among: Sequence[str]) -> int:
-        return sum(len(rows) for split in among for _, rows in usable[split].values())
+            form = getattr(copy.source, "path", "hub")
+            for known in (found, withheld):
+                known.setdefault(form, {split: {} for split in splits})
+            labelled = not hidden and _labelled(testset.kind, copy.source.label, rows)
+            (found if labelled else withheld)[form][split][code] = copy, rows
 
     # The Hub calls Tatoeba's only split test or validation.
     tests = splits if testset.kind == "translation" else testset.splits[:1]
-    best = max(found.values(), key=lambda usable: (count(usable, tests), count(usable, splits)), default={})
-    if not any(best.values()):
-        if withheld:
-            with_labels = testset.hub[0].id if testset.hub else testset.obtain
-            raise NotThere(f"{withheld[0].where}: this copy has no labels (withheld); the Hub's {with_labels} has them")
+    form = max(
+        found,
+        key=lambda form: (
+            *(_labelled_rows(found[form], among) for among in (tests, splits)),
+            len(withheld[form][tests[0]]),
+        ),
+        default=None,
+    )
+    if form is None:
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
-    split = max(best, key=lambda split: len(best[split]))
-    chosen = best[split]
-    loaded = Loaded(split, {}, {code: _sums(copy, folder) for code, (copy, _) in chosen.items()})
+    split = max(splits, key=lambda split: len(found[form][split]))
+    chosen, unlabelled = found[form][split], withheld[form][tests[0]]
+    loaded = Loaded(split, {}, {})
     loaded.dev = () if split in tests else tuple(chosen)
     for code, (copy, rows) in chosen.items():
+        loaded.files[code] = _sums(copy, folder)
         loaded.rows[code] = _examples(testset, copy, rows, loaded.notes)
-    loaded.notes += [f"{copy.where}: labels withheld, not used" for copy in withheld]
+    for code, (copy, rows) in unlabelled.items():
+        loaded.files[code] = {**loaded.files.get(code, {}), **_sums(copy, folder)}
+        some = [(where, with_label(testset, copy.source.label, row)) for where, row in rows]
+        loaded.unlabelled[code] = _examples(testset, copy, some, loaded.notes, labelled=False)
+    source = testset.hub[0].id if testset.hub else testset.obtain
+    for copy, rows in (pair for usable in withheld.values() for copies in usable.values() for pair in copies.values()):
+        use = "predicted for the submission, not scored" if (copy, rows) in unlabelled.values() else "not used"
+        loaded.notes.append(f"{copy.where}: labels withheld ({source} has them): {use}")
+    if not loaded.files:
+        raise NotThere(loaded.notes[0])
     loaded.notes += notes
-    for copy, _ in chosen.values():
+    for copy, _ in [*chosen.values(), *unlabelled.values()]:
         if isinstance(copy.source, Hub) and copy.source.differs:
             loaded.unsubmitted = f"rows of {copy.where} are not those of XTREME's test: {copy.source.differs}"
             break
@@ -197,7 +216,7 @@ def _answer_texts(answers: Any) -> list[str]:
     return [str(text.get("text", "") if isinstance(text, dict) else text) for text in texts]
 
 
-def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str]) -> list[Any]:
+def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labelled: bool = True) -> list[Any]:
     if not rows:
         raise InputError(f"{copy.where}: no rows")
     counted: Counter[str] = Counter()
@@ -218,8 +237,9 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str]) -> lis
                 counted["left out: no words"] += 1  # nothing to score, and no line in a submission
                 continue
             counted["an empty text, kept"] += 1
-        _check(example, where, testset)
-        if isinstance(example, Span) and _starts(row)[:1] != [example.answers[0][1]]:
+        if labelled:
+            _check(example, where, testset)
+        if labelled and isinstance(example, Span) and _starts(row)[:1] != [example.answers[0][1]]:
             counted["answer moved: this copy has lost the spaces before the context"] += 1
         examples.append(example)
     notes += [f"{copy.where}: {count} rows: {what}" for what, count in counted.items()]

@@ -15,6 +15,8 @@ from common.errors import InputError
 Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
 Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields as they are in the file)
 
+UNLABELLED = "unlabelled"
+
 
 class NotThere(InputError):
     """Nothing to score: no data of this target, or a copy without labels. A suite names it and goes on."""
@@ -99,6 +101,8 @@ class Loaded:
     supplied: what to know before comparing, in words, for example that this is not the first place that was asked for.
     unsubmitted: why these rows are not those of the official test files, so that no submission can be made of them.
     dev: languages of which dev is read, since the tests are not there or have no labels: in no average or submission.
+    unlabelled: rows of tests whose labels were withheld, by language, their labels or gold meaningless: predicted for
+    the submission, never scored.
     """
 
     split: str
@@ -110,6 +114,12 @@ class Loaded:
     supplied: list[str] = field(default_factory=list)
     unsubmitted: str = ""
     dev: tuple[str, ...] = ()
+    unlabelled: dict[str, list[Any]] = field(default_factory=dict)
+
+    def artifacts(self) -> list[tuple[str, str, list[Any]]]:
+        """(name, language, rows) of everything that is predicted or embedded."""
+        scored = [(code, code, rows) for code, rows in self.rows.items()]
+        return [*scored, *((f"{code}.{UNLABELLED}", code, rows) for code, rows in self.unlabelled.items())]
 
 
 def joined(parts: list[Loaded]) -> Loaded:
@@ -122,7 +132,7 @@ def joined(parts: list[Loaded]) -> Loaded:
             raise InputError(f"{first.data}: split {first.split}, {part.data}: split {part.split}; expected one split")
     places: dict[str, tuple[str, ...]] = {}
     for part in parts:
-        places[str(part.data)] = (*places.get(str(part.data), ()), *part.rows)
+        places[str(part.data)] = (*places.get(str(part.data), ()), *part.files)
     return Loaded(
         first.split,
         {code: rows for part in parts for code, rows in part.rows.items()},
@@ -132,4 +142,5 @@ def joined(parts: list[Loaded]) -> Loaded:
         supplied=[sentence for part in parts for sentence in part.supplied],
         unsubmitted="; ".join(part.unsubmitted for part in parts if part.unsubmitted),
         dev=tuple(code for part in parts for code in part.dev),
+        unlabelled={code: rows for part in parts for code, rows in part.unlabelled.items()},
     )

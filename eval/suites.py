@@ -94,6 +94,7 @@ class Target:
 _SAME = {name: name for name in NLI}
 _NLI_HEADS = {"mnli": _SAME, "anli_plus": _SAME}
 _QA_HEADS: dict[str, dict[str, str]] = {"squad_v1": {}, "squad_v2": {}}
+_CHOICE_HEADS = ("cosmosqa", "hellaswag", "commonsenseqa")
 _QQP_HEAD = {"qqp": dict(zip(QQP, PAWSX, strict=True))}
 
 TARGETS: dict[str, Target] = {
@@ -108,7 +109,7 @@ TARGETS: dict[str, Target] = {
         Target("tydiqa", "span", "f1", ("tydiqa",), _QA_HEADS),
         Target("bucc", "mining", "f1"),
         Target("tatoeba", "translation", "accuracy"),
-        Target("xcopa", "choice", "accuracy", ("siqa", "copa")),
+        Target("xcopa", "choice", "accuracy", ("siqa", "copa"), {head: {} for head in _CHOICE_HEADS}),
         Target("lareqa", "answers", "map@20", ("lareqa",)),
         Target("mewslix", "entities", "map@20", ("mewslix",)),
         # The same readers and protocols on the folder of `python -m examples.toyworld`.

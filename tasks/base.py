@@ -1,9 +1,10 @@
 """The interface of a task type to data preparation, packing and dev evaluation. `tasks/head.py` is its torch half."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -111,6 +112,12 @@ class TaskType(ABC, Generic[E]):
     def labels_in(self, example: E) -> Sequence[str]:
         """The label names in an example, for types whose labels may come from the training data."""
         return ()
+
+    def identity(self, example: E) -> dict[str, str]:
+        """The texts by which an example is known again in another set, by what they are."""
+        _, *values = dataclasses.astuple(cast(Any, example))  # without the id
+        nested = ([value] if isinstance(value, str) else value for value in values if isinstance(value, str | tuple))
+        return {"text": "\n".join(text for texts in nested for text in texts)}
 
     def gold_record(self, example: E) -> dict[str, Any]:
         """The fields of `gold` of a dev example."""

@@ -10,6 +10,7 @@ from common.errors import InputError
 from data_prep.datasets.schema import Dataset, Files, Published, no_example, splits
 from data_prep.formats import readers
 
+NAMES = (splits(validation="sample", test="training"), splits(validation="dev", test="test"))  # LIMSI's and XTREME's
 LANGUAGES = ("de", "fr", "ru", "zh")
 
 
@@ -30,12 +31,7 @@ TEST = Dataset(
     "research use, not stated",
     "https://comparable.limsi.fr/bucc2018/",
     "1,896 to 14,330 pairs among many more sentences",
-    files=tuple(  # LIMSI's names and XTREME's
-        Files(
-            "{code}-en.{split}.{code}", id_sentence, no_example, splits(validation=sample, test=training), beside=".en"
-        )
-        for training, sample in (("training", "sample"), ("test", "dev"))
-    ),
+    files=tuple(Files("{code}-en.{split}.{code}", id_sentence, no_example, names, beside=".en") for names in NAMES),
     splits=("test", "validation"),
     published=tuple(
         Published(f"bucc/{name}", (f"https://comparable.limsi.fr/bucc2018/{name}",), None)

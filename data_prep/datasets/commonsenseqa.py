@@ -7,6 +7,7 @@ from tasks.choice.data import Choice
 from tasks.task import Task
 
 COLUMNS = ("id", "question", "choices", "answerKey")
+REVISION = "94630fe30dad47192a8546eb75f094926d47e155"
 
 
 def hub_commonsenseqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
@@ -42,15 +43,7 @@ TRAINING = Dataset(
     "MIT",
     "https://www.tau-nlp.org/commonsenseqa",
     "9,741 / 1,221",
-    (
-        Hub(
-            "tau/commonsense_qa",
-            "default",
-            COLUMNS,
-            hub_commonsenseqa,
-            "94630fe30dad47192a8546eb75f094926d47e155",
-        ),
-    ),
+    (Hub("tau/commonsense_qa", "default", COLUMNS, hub_commonsenseqa, REVISION),),
     (Files("{split}_rand_split.jsonl", readers.jsonl, upstream_commonsenseqa),),
 )
 TASKS = Task("commonsenseqa", "choice", "accuracy", ("commonsenseqa",))

@@ -46,7 +46,8 @@ TEST = Dataset(
     "500 (dev 100)",
     (Hub("cambridgeltl/xcopa", "{code}", COLUMNS, copa),),
     (
-        Files("{split}.{code}.jsonl", readers.jsonl, copa, SPLITS, within="xcopa"),
+        # A clone has the rows machine-translated into English under the same names in data-gmt/.
+        Files("{split}.{code}.jsonl", readers.jsonl, copa, SPLITS, within="xcopa", outside="data-gmt"),
         Files("{split}-{code}.jsonl", readers.jsonl, copa, SPLITS, within="xcopa"),
     ),
     splits=("test", "validation"),

@@ -20,10 +20,8 @@ SHA256 = {
 
 def cosmosqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
     context, question = fields.text(row, "context", where), fields.text(row, "question", where)
-    if not context.strip() or not question.strip():
-        raise fields.EmptyText(
-            f"{where}: field `{'question' if context.strip() else 'context'}`: expected a text, found none"
-        )
+    fields.check_text(context, "context", where)
+    fields.check_text(question, "question", where)
     choices = tuple(fields.text(row, f"answer{i}", where) for i in range(4))
     label = fields.number(fields.withheld(fields.get(row, "label", where), where), "label", where)
     return Choice(fields.text(row, "id", where), f"{context} {question}", choices, label)
@@ -36,16 +34,7 @@ TRAINING = Dataset(
     "https://github.com/wilburOne/cosmosqa",
     "25,262 / 2,985",
     (Hub("allenai/cosmos_qa", "default", COLUMNS, cosmosqa),),
-    (
-        Files(
-            "{split}.csv",
-            readers.csv_quoted,
-            cosmosqa,
-            splits("train", "valid"),
-            within="cosmos",
-            sha256={"train.csv": SHA256["train.csv"]},
-        ),
-    ),
+    (Files("{split}.csv", readers.csv_quoted, cosmosqa, splits("train", "valid"), within="cosmos", sha256=SHA256),),
     published=on_github("cosmosqa", "wilburOne/cosmosqa", COMMIT, "data/", SHA256),
 )
 TASKS = Task("cosmosqa", "choice", "accuracy", ("cosmosqa",))

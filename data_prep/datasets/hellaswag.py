@@ -6,6 +6,10 @@ from data_prep.formats import readers
 from tasks.choice.data import Choice
 from tasks.task import Task
 
+SHA256 = {
+    "hellaswag_train.jsonl": "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d",
+    "hellaswag_val.jsonl": "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588",
+}
 COLUMNS = ("ind", "ctx_a", "ctx_b", "endings", "label")
 
 
@@ -27,17 +31,6 @@ TRAINING = Dataset(
     "https://github.com/rowanz/hellaswag",
     "39,905 / 10,042",
     (Hub("Rowan/hellaswag", "default", COLUMNS, hellaswag, "218ec52e09a7e7462a5400043bb9a69a41d06b76"),),
-    (
-        Files(
-            "hellaswag_{split}.jsonl",
-            readers.jsonl,
-            hellaswag,
-            splits("train", "val"),
-            sha256={
-                "hellaswag_train.jsonl": "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d",
-                "hellaswag_val.jsonl": "0aa3b88843990f3f10a97b9575c94d7b71fb2205240ba04ae4884d9e9c992588",
-            },
-        ),
-    ),
+    (Files("hellaswag_{split}.jsonl", readers.jsonl, hellaswag, splits("train", "val"), sha256=SHA256),),
 )
 TASKS = Task("hellaswag", "choice", "accuracy", ("hellaswag",))

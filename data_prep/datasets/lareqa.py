@@ -5,6 +5,7 @@ XQuAD-R is XQuAD with sentence boundaries; the sha256 were taken of its files at
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from common import fields
@@ -41,16 +42,9 @@ def passage_text(sentence: str, paragraph: str) -> str:
     return (sentence + paragraph).replace("\n", "")
 
 
-def hub_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
-    return _pair(squad.hub_squad, row, where)
-
-
-def upstream_pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
-    return _pair(squad.upstream_squad, row, where)
-
-
-def _pair(convert: Convert, row: fields.RawRow, where: str) -> Pair:
-    span: Any = convert(row, where, ())
+def pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
+    """The pair of a row that `convert` makes a `Span` of."""
+    span: Any = convert(row, where, labels)
     TASK_TYPES["span"].validate(span, where)
     if not span.answers:
         raise InputError(f"{where}: no answer; expected SQuAD v1.1, in which every question has one")
@@ -65,8 +59,8 @@ TRAINING = replace(
     name="lareqa",
     kind="pair",
     obtain=f"{squad.V1.obtain} (SQuAD v1.1)",
-    hub=(replace(squad.V1.hub[0], convert=hub_pair),),
-    files=(replace(squad.V1.files[0], convert=upstream_pair),),
+    hub=(replace(squad.V1.hub[0], convert=partial(pair, squad.hub_squad)),),
+    files=(replace(squad.V1.files[0], convert=partial(pair, squad.upstream_squad)),),
 )
 TEST = Dataset(
     "lareqa",

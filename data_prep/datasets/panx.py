@@ -3,13 +3,11 @@
 from dataclasses import replace
 from functools import partial
 
-from common import fields
 from common.labels import NER
 from common.languages import codes
 from data_prep.datasets import udpos
 from data_prep.datasets.schema import Dataset, Files, Hub
 from data_prep.formats import tagged
-from tasks.base import Example
 from tasks.task import Task
 
 LANGUAGES = codes(
@@ -18,9 +16,7 @@ LANGUAGES = codes(
 )
 
 
-def hub_ner(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
-    return udpos.hub_tags(row, "ner_tags", where, NER)
-
+hub_ner = partial(udpos.hub_tags, column="ner_tags", order=NER)
 
 TRAINING = Dataset(
     "panx",

@@ -3,26 +3,19 @@
 from dataclasses import replace
 from functools import partial
 
-from common import fields
 from common.labels import PAWSX
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
-from tasks.classify.data import Classify
 from tasks.task import Task
 
 COLUMNS = ("sentence1", "sentence2", "label")
+REVISION = "4cd8187c404bda33cb1f62b49b001115862acf37"
+X_FINAL = splits("train", "dev_2k", "dev_2k", "test_2k")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
-def pawsx(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
-    """The Hub, x-final and XTREME's TSV: sentence1, sentence2, label 0 or 1 (a number, or a word)."""
-    value = str(fields.withheld(row.get("label"), where))
-    if value not in WORDS:
-        raise fields.wrong(where, "label", "0 or 1", value)
-    name = str(row["id"]) if row.get("id") is not None else ""
-    label = fields.label(WORDS[value], where, labels)
-    return Classify(name, fields.text(row, "sentence1", where), fields.text(row, "sentence2", where), label)
-
+pawsx = sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
 
 TRAINING = Dataset(
     "pawsx",
@@ -30,19 +23,9 @@ TRAINING = Dataset(
     "PAWS licence (any purpose, with acknowledgement)",
     "https://github.com/google-research-datasets/paws/tree/master/pawsx",
     "49,401 / 2,000",
+    (Hub("google-research-datasets/paws-x", "{code}", ("id", *COLUMNS), pawsx, REVISION),),
     (
-        Hub(
-            "google-research-datasets/paws-x",
-            "{code}",
-            ("id", *COLUMNS),
-            pawsx,
-            "4cd8187c404bda33cb1f62b49b001115862acf37",
-        ),
-    ),
-    (
-        Files(
-            "{code}/{split}.tsv", readers.tsv, pawsx, splits("train", "dev_2k", "dev_2k", "test_2k"), within="x-final"
-        ),
+        Files("{code}/{split}.tsv", readers.tsv, pawsx, X_FINAL, within="x-final"),
         Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=COLUMNS), pawsx, within="pawsx"),
     ),
 )

@@ -70,7 +70,8 @@ class Files:
     """Upstream files: a path end with {split} and a language's name (`names`), anywhere below the user's folder.
 
     `*` in a name stands for any characters. within: the beginning of the name of a folder that must be on the way (for
-    names as plain as train.csv). beside: suffix of a file of the same name that belongs to it.
+    names as plain as train.csv). outside: the name of a folder that must not be (of something else under these names).
+    beside: suffix of a file of the same name that belongs to it.
     several: every file that matches is read, one after the other, byte-identical copies once.
     sections: the names of a split are folders of which some may be missing; then a remark names them.
     always: looked for also where the folder holds the dataset in the Hub's layout.
@@ -83,6 +84,7 @@ class Files:
     splits: Splits = field(default_factory=lambda: IN_FILES)
     label: str = "label"
     within: str = ""
+    outside: str = ""
     beside: str = ""
     several: bool = False
     sections: bool = False
@@ -154,6 +156,17 @@ class Dataset:
     def training(self) -> bool:
         """Whether it is for training: then all its splits come from one copy."""
         return "dev" in self.splits
+
+
+def with_label(dataset: Dataset, column: str, row: fields.RawRow) -> fields.RawRow:
+    """A row of a test with some label in `column`, so that it converts whether or not its own was withheld."""
+    words = row.get("words", row.get("tokens"))
+    first = (dataset.labels or ("",))[0]
+    if dataset.kind == "span":
+        return {**row, column: {"text": [], "answer_start": []} if isinstance(row.get(column), dict) else []}
+    if dataset.kind == "tag":
+        return {**row, column: [first] * len(words or ())}
+    return {**row, column: {"classify": first, "choice": 0}[dataset.kind]} if dataset.kind != "translation" else row
 
 
 def names(code: str) -> dict[str, str]:

@@ -1,17 +1,12 @@
 """SNLI (Bowman et al. 2015); part of the task `anli_plus`."""
 
-from common import fields
+from common.labels import NLI
 from data_prep.datasets import mnli
-from data_prep.datasets.schema import NO_GOLD, Dataset, Dropped, Files, Hub
+from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
-from tasks.base import Example
 
-
-def hub_snli(row: fields.RawRow, where: str, labels: fields.Labels) -> Example:
-    if fields.get(row, "label", where) in (None, -1):
-        raise Dropped(NO_GOLD)
-    return mnli.hub_nli(row, where, labels)
-
+hub_snli = sentence_pair(*mnli.COLUMNS, order=NLI, unlabelled=(None, -1))
 
 TRAINING = Dataset(
     "snli",

@@ -10,6 +10,12 @@ from tasks.span.data import Span
 from tasks.task import Task
 
 COLUMNS = ("id", "question", "context", "answers")
+SHA256 = {
+    "train-v1.1.json": "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955",
+    "dev-v1.1.json": "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9",
+    "train-v2.0.json": "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
+    "dev-v2.0.json": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
+}
 
 
 def hub_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
@@ -60,28 +66,14 @@ V1 = Dataset(
     "https://rajpurkar.github.io/SQuAD-explorer/",
     "87,599 / 10,570",
     (Hub("rajpurkar/squad", "plain_text", COLUMNS, hub_squad, "7b6d24c440a36b6815f21b70d25016731768db1f"),),
-    (
-        Files(
-            "{split}-v1.1.json",
-            readers.squad_json,
-            upstream_squad,
-            sha256={
-                "train-v1.1.json": "3527663986b8295af4f7fcdff1ba1ff3f72d07d61a20f487cb238a6ef92fd955",
-                "dev-v1.1.json": "95aa6a52d5d6a735563366753ca50492a658031da74f301ac5238b03966972c9",
-            },
-        ),
-    ),
+    (Files("{split}-v1.1.json", readers.squad_json, upstream_squad, sha256=SHA256),),
 )
-SHA256_V2 = {
-    "train-v2.0.json": "68dcfbb971bd3e96d5b46c7177b16c1a4e7d4bdef19fb204502738552dede002",
-    "dev-v2.0.json": "80a5225e94905956a6446d296ca1093975c4d3b3260f1d6c8f68bc2ab77182d8",
-}
 V2 = replace(
     V1,
     name="squad_v2",
     rows="130,319 / 11,873",
     hub=(Hub("rajpurkar/squad_v2", "squad_v2", COLUMNS, hub_squad, "3ffb306f725f7d2ce8394bc1873b24868140c412"),),
-    files=(replace(V1.files[0], path="{split}-v2.0.json", sha256=SHA256_V2),),
+    files=(replace(V1.files[0], path="{split}-v2.0.json"),),
 )
 TRAINING = (V1, V2)
 TASKS = (Task("squad_v1", "span", "squad", ("squad_v1",)), Task("squad_v2", "span", "squad_v2", ("squad_v2",)))

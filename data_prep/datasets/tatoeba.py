@@ -11,6 +11,8 @@ from common.languages import codes
 from data_prep.datasets.schema import Dataset, Files, Hub, no_example, splits
 from data_prep.formats import readers
 
+REVISION = "69e8f12da6e31d59addadda9a9c8a2e601a0e282"
+ALL = splits(test="all")
 LANGUAGES = codes(
     "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi zh"
 )
@@ -33,20 +35,12 @@ TEST = Dataset(
     "https://github.com/facebookresearch/LASER (data/tatoeba/v1)",
     "1,000 pairs, some fewer",
     (
-        Hub(
-            "mteb/tatoeba-bitext-mining",
-            "{iso3}-eng",
-            ("sentence1", "sentence2"),
-            no_example,
-            "69e8f12da6e31d59addadda9a9c8a2e601a0e282",
-        ),
+        Hub("mteb/tatoeba-bitext-mining", "{iso3}-eng", ("sentence1", "sentence2"), no_example, REVISION),
         Hub("google/xtreme", "tatoeba.{iso3}", ("source_sentence", "target_sentence"), no_example),
     ),
     (
-        Files("tatoeba.{iso3}-eng.{iso3}", line_pairs, no_example, splits(test="all"), beside=".eng", always=True),
-        Files(
-            "{code}-en.{code}", line_pairs, no_example, splits(test="all"), within="tatoeba", beside=".en", always=True
-        ),
+        Files("tatoeba.{iso3}-eng.{iso3}", line_pairs, no_example, ALL, beside=".eng", always=True),
+        Files("{code}-en.{code}", line_pairs, no_example, ALL, within="tatoeba", beside=".en", always=True),
     ),
     splits=("test", "validation"),
     layout="tatoeba.xxx-eng.{xxx,eng}",

@@ -16,6 +16,10 @@ from data_prep.formats import readers
 from tasks.span.data import Span
 from tasks.task import Task
 
+SHA256 = {
+    "tydiqa-goldp-v1.1-train.json": "cefc8e09ff2548d9b10a678d3a6bbbe5bc036be543f92418819ea676c97be23b",
+    "tydiqa-goldp-v1.1-dev.json": "b286e0f34bc7f52259359989716f369b160565bd12ad8f3a3e311f9b0dbad1c0",
+}
 DEV_SHARE = 10  # one passage in so many is dev
 
 
@@ -39,6 +43,7 @@ def goldp(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
 
 
 TRAIN, DEV = splits("train", "train"), splits(validation="dev")
+UPSTREAM = Files("tydiqa-goldp-v1.1-{split}.json", readers.squad_json, squad.upstream_squad, DEV, "answers")
 TRAINING = Dataset(
     "tydiqa",
     "span",
@@ -58,20 +63,9 @@ TRAINING = Dataset(
         ),
     ),
     (
-        Files(
-            "tydiqa-goldp-v1.1-{split}.json",
-            readers.squad_json,
-            squad.upstream_squad,
-            splits("train", "train", "dev"),
-            "answers",
-            select=of_language,
-            sha256={
-                "tydiqa-goldp-v1.1-train.json": "cefc8e09ff2548d9b10a678d3a6bbbe5bc036be543f92418819ea676c97be23b",
-                "tydiqa-goldp-v1.1-dev.json": "b286e0f34bc7f52259359989716f369b160565bd12ad8f3a3e311f9b0dbad1c0",
-            },
-        ),
-        Files("tydiqa-goldp-{split}-{tydi}.json", readers.squad_json, squad.upstream_squad, DEV, "answers"),
-        Files("tydiqa.goldp.{code}.{split}.json", readers.squad_json, squad.upstream_squad, DEV, "answers"),
+        replace(UPSTREAM, splits=splits("train", "train", "dev"), select=of_language, sha256=SHA256),
+        replace(UPSTREAM, path="tydiqa-goldp-{split}-{tydi}.json"),
+        replace(UPSTREAM, path="tydiqa.goldp.{code}.{split}.json"),
         Files("tydiqa.goldp.{code}.{split}.json", readers.squad_json, goldp, TRAIN, select=by_passage),
     ),
 )

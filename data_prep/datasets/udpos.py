@@ -1,6 +1,7 @@
 """Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part."""
 
 from dataclasses import replace
+from functools import partial
 
 from common import fields
 from common.errors import InputError
@@ -28,7 +29,7 @@ def word_tags(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
     return Tag("", tuple(words), tuple(fields.texts(row, "tags", where)))
 
 
-def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) -> Tag:
+def hub_tags(row: fields.RawRow, where: str, labels: fields.Labels, *, column: str, order: fields.Labels) -> Tag:
     """`order` is the Hub's, for copies whose Parquet files have lost the label names."""
     tags = fields.get(row, column, where)
     if not isinstance(tags, list):
@@ -39,10 +40,12 @@ def hub_tags(row: fields.RawRow, column: str, where: str, order: fields.Labels) 
     return Tag("", tuple(words), tuple(fields.named(tag, order, column, where) for tag in tags))
 
 
-def hub_pos(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
-    return hub_tags(row, "pos_tags", where, UPOS)
+hub_pos = partial(hub_tags, column="pos_tags", order=UPOS)
 
-
+XTREME = Hub(
+    "google/xtreme", "udpos.{ud}", COLUMNS, hub_pos, label="pos_tags", languages=tuple(UD_NAMES), differs=DIFFERS
+)
+MORE_LANGUAGES = ("lt", "pl", "ro", "uk", "wo")  # of XTREME-R
 TRAINING = Dataset(
     "udpos",
     "tag",
@@ -50,25 +53,8 @@ TRAINING = Dataset(
     "https://universaldependencies.org (UD 2.5)",
     "21,253 / 3,974",
     (
-        Hub(
-            "google/xtreme",
-            "udpos.{ud}",
-            COLUMNS,
-            hub_pos,
-            label="pos_tags",
-            languages=tuple(UD_NAMES),
-            differs=DIFFERS,
-        ),
-        Hub(
-            "izhx/xtreme-r-udpos",
-            "{code}",
-            COLUMNS,
-            hub_pos,
-            label="pos_tags",
-            languages=("lt", "pl", "ro", "uk", "wo"),
-            unconfirmed=True,
-            differs=DIFFERS,
-        ),
+        XTREME,
+        replace(XTREME, id="izhx/xtreme-r-udpos", config="{code}", languages=MORE_LANGUAGES, unconfirmed=True),
     ),
     (
         Files("{split}-{code}.tsv", tagged.word_lines, word_tags, label="tags", within="udpos"),
@@ -82,6 +68,6 @@ TEST = replace(
     labels=UPOS,
     splits=("test", "validation"),
     layout="xx_*-ud-{test,dev}.conllu; XTREME's udpos/{test,dev}-xx.tsv",
-    suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, "lt pl ro uk wo")},
+    suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, *MORE_LANGUAGES)},
 )
 TASKS = Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS)

@@ -6,25 +6,18 @@ from functools import partial
 from common import fields
 from common.labels import NLI
 from data_prep.datasets import mnli
-from data_prep.datasets.schema import NO_GOLD, Dataset, Dropped, Files, Hub
+from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
-from tasks.classify.data import Classify
 from tasks.task import Task
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 
 
-def xnli(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
-    """XNLI-1.0 and XTREME's TSV, which name the fields differently; upstream files also say `contradictory`."""
-    upstream = "gold_label" in row
-    first, second, name = ("sentence1", "sentence2", "gold_label") if upstream else mnli.COLUMNS
-    word = fields.withheld(row.get(name), where)
-    if word == "-":
-        raise Dropped(NO_GOLD)
-    label = fields.label("contradiction" if word == "contradictory" else word, where, labels)
-    return Classify(
-        str(row.get("pairID") or ""), fields.text(row, first, where), fields.text(row, second, where), label
-    )
+upstream_xnli = sentence_pair(
+    "sentence1", "sentence2", "gold_label", words={"contradictory": "contradiction"}, unlabelled=("-",), name="pairID"
+)
+xtreme_xnli = sentence_pair(*mnli.COLUMNS, words={"contradictory": "contradiction"}, unlabelled=("-",))
 
 
 def of_language(row: fields.RawRow, split: str, language: str) -> bool:
@@ -39,9 +32,9 @@ TEST = Dataset(
     "5,010 (dev 2,490)",
     (Hub("facebook/xnli", "{code}", mnli.COLUMNS, mnli.hub_nli, "b8dd5d7af51114dbda02c0e3f6133f332186418e"),),
     (
-        Files("xnli.{split}.tsv", readers.tsv, xnli, label="gold_label", select=of_language),
-        Files("xnli.{split}.jsonl", readers.jsonl, xnli, label="gold_label", select=of_language),
-        Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=mnli.COLUMNS), xnli, within="xnli"),
+        Files("xnli.{split}.tsv", readers.tsv, upstream_xnli, label="gold_label", select=of_language),
+        Files("xnli.{split}.jsonl", readers.jsonl, upstream_xnli, label="gold_label", select=of_language),
+        Files("{split}-{code}.tsv", partial(readers.quoted_tsv, columns=mnli.COLUMNS), xtreme_xnli, within="xnli"),
     ),
     labels=NLI,
     splits=("test", "validation"),

@@ -5,6 +5,7 @@ from data_prep.datasets import squad
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.formats import readers
 
+REVISION = "51adfef1c1287aab1d2d91b5bead9bcfb9c68583"
 LANGUAGES = codes("ar de el en es hi ru th tr vi zh")
 TEST = Dataset(
     "xquad",
@@ -12,16 +13,7 @@ TEST = Dataset(
     "CC BY-SA 4.0",
     "https://github.com/google-deepmind/xquad",
     "1,190 questions",
-    (
-        Hub(
-            "google/xquad",
-            "xquad.{code}",
-            squad.COLUMNS,
-            squad.stripped_squad,
-            "51adfef1c1287aab1d2d91b5bead9bcfb9c68583",
-            label="answers",
-        ),
-    ),
+    (Hub("google/xquad", "xquad.{code}", squad.COLUMNS, squad.stripped_squad, REVISION, label="answers"),),
     (Files("xquad.{code}.json", readers.squad_json, squad.upstream_squad, splits(validation="all"), label="answers"),),
     splits=("validation",),
     layout="xquad.xx.json",

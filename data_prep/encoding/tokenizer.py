@@ -6,9 +6,9 @@ them by itself.
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -34,12 +34,19 @@ class Core:
 def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
     """The fast tokenizer of a Hub id or a local folder.
 
+    Loaded once a process while its files stay as they are: XLM-R's takes 4 seconds.
     Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if its template has
     another form.
     """
+    folder = Path(name_or_folder)
+    files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    return _load(str(name_or_folder), tuple((str(file.absolute()), file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, files: tuple[tuple[str, int], ...]) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer  # seconds to import: not before it is needed
 
-    name = str(name_or_folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         _check(tokenizer, name)
@@ -47,11 +54,7 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
         raise
     except Exception as error:  # of the tokenizers library for a broken file; settings of a wrong type, in use
         reason = " ".join(str(error).split())[:160]
-        if os.path.isdir(name):
-            files = ", ".join(sorted(p.name for p in Path(name).iterdir())[:8]) or "nothing"
-            hint = f"the folder must hold a tokenizer saved by transformers (tokenizer.json); there: {files}"
-        else:
-            hint = "give a local folder with a tokenizer.json, or a Hub id while the Hub can be reached"
+        hint = "give a folder with a tokenizer.json, as transformers saves it, or a Hub id while the Hub can be reached"
         raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
     return cast("PreTrainedTokenizerFast", tokenizer)
 

@@ -8,7 +8,6 @@ in two ways is refused.
 import itertools
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from common import jsontext
@@ -124,21 +123,13 @@ def _tagged(path: Path, lines: list[str]) -> Rows:
 
 def _conll(path: Path) -> Rows:
     """CoNLL columns: the word first, its tag last, an empty line after each sentence; separated by tabs or spaces."""
-    words: list[str] = []
-    tags: list[str] = []
-    start = width = 0
-    end: Iterator[tuple[int, str]] = iter([(0, "")])
-    for number, line in itertools.chain(readers.lines(path), end):
-        if not line.strip() or line.startswith("-DOCSTART-"):
-            if words:
-                yield f"{path}: line {start}", {"words": words, "tags": tags}
-            words, tags = [], []
-            continue
-        fields = line.split("\t") if "\t" in line else line.split()
-        width = width or len(fields)
-        if len(fields) != width or width < 2:
-            expected = f"{width} columns, the word first and its tag last" if width > 1 else _forms("tag")
-            raise InputError(f"{path}: line {number}: expected {expected}, found {shorten(line)}")
-        start = number if not words else start
-        words.append(fields[0])
-        tags.append(fields[-1])
+    width = 0
+    for block in tagged.blocks(path, ("-DOCSTART-",)):
+        rows = [(number, line.split("\t") if "\t" in line else line.split()) for number, line in block]
+        for number, fields in rows:
+            width = width or len(fields)
+            if len(fields) != width or width < 2:
+                expected = f"{width} columns, the word first and its tag last" if width > 1 else _forms("tag")
+                raise InputError(f"{path}: line {number}: expected {expected}, found {shorten(' '.join(fields))}")
+        tokens = {"words": [fields[0] for _, fields in rows], "tags": [fields[-1] for _, fields in rows]}
+        yield f"{path}: line {block[0][0]}", tokens

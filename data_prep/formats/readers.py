@@ -212,19 +212,8 @@ def text(path: Path) -> Rows:
 
 def tsv(path: Path) -> Rows:
     """Tab-separated with a header line and without quoting (GLUE): quotes are characters like any other."""
-    header: list[str] | None = None
-    for number, line in lines(path):
-        fields = line.split("\t")
-        if header is None:
-            header = fields
-            continue
-        if len(fields) != len(header):
-            expected = f"{len(header)} fields ({', '.join(header[:3])}, ...)"
-            raise InputError(
-                f"{path}: line {number}: expected {expected}, found {len(fields)};"
-                " a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
-            )
-        yield f"{path}: line {number}", dict(zip(header, fields, strict=True))
+    rows = ((f"{path}: line {number}", line.split("\t")) for number, line in lines(path))
+    return _with_header(rows, "; a line break inside a field? QQP: take QQP-clean.zip, where they are repaired")
 
 
 def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
@@ -241,12 +230,15 @@ def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
 
 def csv_quoted(path: Path) -> Rows:
     """Comma-separated with a header line and double quotes; a field may hold line breaks."""
-    rows = _csv(path, ",")
+    return _with_header(_csv(path, ","))
+
+
+def _with_header(rows: Iterator[tuple[str, list[str]]], hint: str = "") -> Rows:
     _, header = next(rows, ("", []))
     for where, fields in rows:
         if len(fields) != len(header):
             expected = f"{len(header)} fields ({', '.join(header)[:300]})"
-            raise InputError(f"{where}: expected {expected}, found {len(fields)}")
+            raise InputError(f"{where}: expected {expected}, found {len(fields)}{hint}")
         yield where, dict(zip(header, fields, strict=True))
 
 

@@ -24,7 +24,7 @@ def word_lines(path: Path, prefixed: bool = False) -> Rows:
 
     The word after `xx:` may hold colons of its own, so it is split at the first one.
     """
-    for block in _blocks(path):
+    for block in blocks(path):
         words: list[str] = []
         tags: list[str] = []
         for number, line in block:
@@ -57,7 +57,7 @@ def conllu(path: Path) -> Rows:
     Spaces inside a word and zero-width non-joiners are left out, as XTREME does.
     """
     precedence = _PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split()
-    for block in _blocks(path):
+    for block in blocks(path):
         forms: dict[int, str] = {}
         tags: dict[int, str] = {}
         heads: dict[int, int] = {}
@@ -105,11 +105,11 @@ def _rank(tag: str, precedence: list[str]) -> int:
     return precedence.index(tag) if tag in precedence else len(precedence)
 
 
-def _blocks(path: Path) -> Iterator[Block]:
-    """Runs of lines that are not empty, with their numbers."""
+def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[Block]:
+    """Runs of lines, with their numbers, between lines that are empty or begin with one of `ends`."""
     block: Block = []
     for number, line in lines(path):
-        if line.strip():
+        if line.strip() and not line.startswith(ends):
             block.append((number, line))
         elif block:
             yield block

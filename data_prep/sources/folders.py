@@ -40,24 +40,26 @@ class Folder:
             names.setdefault(file.name, []).append(file)
         return Folder(path, files, option, names)
 
-    def matching(self, end: str, within: str = "") -> list[Path]:
-        """All files whose path ends like `end` (`*` in a name stands for any characters), sorted."""
+    def matching(self, end: str, within: str = "", outside: str = "") -> list[Path]:
+        """All files whose path ends like `end` (`*` in a name stands for any characters), sorted.
+
+        within, outside: see `Files` in data_prep/datasets/schema.py.
+        """
         name = end.rpartition("/")[2]
         files = self.files if "*" in name else self.names.get(name, ())
-        return [file for file in files if file.match(end) and self._is_within(file, within)]
+        return [file for file in files if file.match(end) and self._is_within(file, within, outside)]
 
-    def _is_within(self, file: Path, within: str) -> bool:
-        """Whether a folder on the way to the file, the user's own included, has a name that begins so."""
-        folders = file.relative_to(self.path.parent).parts[:-1]
-        return not within or any(part.lower().startswith(within) for part in folders)
+    def _is_within(self, file: Path, within: str, outside: str) -> bool:
+        folders = [part.lower() for part in file.relative_to(self.path.parent).parts[:-1]]  # the user's own included
+        return (not within or any(part.startswith(within) for part in folders)) and outside not in folders
 
-    def find(self, ends: Sequence[str], within: str, dataset: str) -> list[Path] | None:
+    def find(self, ends: Sequence[str], within: str, dataset: str, outside: str = "") -> list[Path] | None:
         """One file for each path end, or None if one of them is not there.
 
         Several different files for one end: if exactly one folder holds all of them together it is taken, else
         `InputError` names them. Byte-identical copies count as one.
         """
-        matches = [self.matching(end, within) for end in ends]
+        matches = [self.matching(end, within, outside) for end in ends]
         if not all(matches):
             return None
         # The folder that a path end starts in.

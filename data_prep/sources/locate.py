@@ -166,7 +166,7 @@ def languages_in(dataset: Dataset, folder: Folder) -> list[str]:
     for files in dataset.files:
         for name in chain.from_iterable(files.splits.get(split, ()) for split in dataset.splits):
             pattern = files.path.replace("{split}", name)
-            for path in folder.matching(re.sub(r"\{[a-z0-9]+\}", "*", pattern), files.within):
+            for path in folder.matching(re.sub(r"\{[a-z0-9]+\}", "*", pattern), files.within, files.outside):
                 code = code_in(pattern, "/".join(path.parts[-len(pattern.split("/")) :]))
                 found |= set(dataset.languages) if code == "" else {code} if code else set()
     return sorted(found)
@@ -195,28 +195,28 @@ def _wanted(dataset: Dataset) -> list[str]:
     return wanted
 
 
-def _part(
-    name: str, path: Path, read: Callable[[], Rows], source: Hub | Files, split: str, language: str, beside: str = ""
-) -> Part:
+def _part(name: str, path: Path, source: Hub | Files, split: str, language: str) -> Part:
     select, total = source.select, None
     if path.suffix == ".parquet" and select is None:
         with contextlib.suppress(pa.ArrowException, OSError):  # a damaged file is reported when it is read
             total = pq.ParquetFile(path).metadata.num_rows
-    files = (path, path.with_suffix(beside)) if beside else (path,)
+    files = [path]
+    if isinstance(source, Hub):
+        read: Callable[[], Rows] = partial(readers.hub_file, path, source.columns)
+    else:
+        read = partial(source.read, path)
+        files += [path.with_suffix(source.beside)] if source.beside else []
     selected = None if select is None else lambda row: select(row, split, language)
-    return Part(name, read, source.convert, files, selected, total)
+    return Part(name, read, source.convert, tuple(files), selected, total)
 
 
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
     config, revision, parts = hub.config.format(**names(language)), "", []
     for name in hub.splits[split]:
         revision, fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)
-        for path, file in fetched.items():
-            read = partial(readers.hub_file, file, hub.columns)
-            parts.append(_part(f"{hub.id}/{path}", file, read, hub, split, language))
-    if hub.documents is not None:
-        parts = [_documents(parts, hub.documents, split)]
-    return Copy(hub, parts, f"{hub.id}, {config}, {name}", f"Hub: {hub.id}, {config}, commit {revision}")
+        parts += [_part(f"{hub.id}/{path}", file, hub, split, language) for path, file in fetched.items()]
+    origin = f"Hub: {hub.id}, {config}, commit {revision}"
+    return Copy(hub, _documents(parts, hub, split), f"{hub.id}, {config}, {name}", origin)
 
 
 def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Folder) -> Iterator[Copy]:
@@ -229,14 +229,10 @@ def _hub_layout(dataset: Dataset, hub: Hub, split: str, language: str, place: Fo
         paths = shards(folder, name, dataset.name, whole=hub.documents is None)
         if not paths and dataset.training:
             raise _Partial(f"dataset {dataset.name}: {folder} is there, but no {name}-*.parquet in it")
-        for path in paths:
-            read = partial(readers.hub_file, path, hub.columns)
-            parts.append(_part(path.relative_to(base).as_posix(), path, read, hub, split, language))
+        parts += [_part(path.relative_to(base).as_posix(), path, hub, split, language) for path in paths]
     if parts:
-        where = str(parts[0].files[0])
-        if hub.documents is not None:
-            parts = [_documents(parts, hub.documents, split)]
-        yield Copy(hub, parts, where, f"Hub layout in {base.name}/: {hub.id}, {config}")
+        origin = f"Hub layout in {base.name}/: {hub.id}, {config}"
+        yield Copy(hub, _documents(parts, hub, split), str(parts[0].files[0]), origin)
 
 
 def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder: Folder) -> Iterator[Copy]:
@@ -253,7 +249,7 @@ def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder:
     elif files.several:
         paths = {name: folder.all(ends[name], files.within) for name in together}
     else:
-        one = folder.find(tuple(chain.from_iterable(ends.values())), files.within, dataset.name)
+        one = folder.find(tuple(chain.from_iterable(ends.values())), files.within, dataset.name, files.outside)
         paths = {name: [(one or []).pop(0) for _ in ends[name]] if one else [] for name in together}
     if not all(paths.values()):
         return
@@ -261,14 +257,15 @@ def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder:
     for path in paths[split]:
         if files.beside and not path.with_suffix(files.beside).is_file():
             raise InputError(f"{path.with_suffix(files.beside)}: missing; it belongs to {path.name}")
-        name = path.relative_to(folder.path).as_posix()
-        parts.append(_part(name, path, partial(files.read, path), files, split, language, files.beside))
+        parts.append(_part(path.relative_to(folder.path).as_posix(), path, files, split, language))
     yield Copy(files, parts, str(paths[split][0]), f"upstream files in {folder.path.name}/", remark)
 
 
-def _documents(files: list[Part], documents: tuple[int, int], split: str) -> Part:
-    """Of the rows of several files in order, the first ones (dev) or those that follow (train), as one part."""
-    dev, train = documents
+def _documents(files: list[Part], hub: Hub, split: str) -> list[Part]:
+    """Of a large corpus' files, in order, the first rows (dev) or those that follow (train), as one part; else all."""
+    if hub.documents is None:
+        return files
+    dev, train = hub.documents
     first, last = (0, dev) if split == "dev" else (dev, dev + train)
     needed: list[Part] = []
     there = 0
@@ -282,4 +279,4 @@ def _documents(files: list[Part], documents: tuple[int, int], split: str) -> Par
 
     paths = tuple(path for part in needed for path in part.files)
     total = max(0, min(last, there) - first)
-    return replace(needed[0], name=f"{needed[0].name}, rows {first} to {last}", read=rows, files=paths, total=total)
+    return [replace(needed[0], name=f"{needed[0].name}, rows {first} to {last}", read=rows, files=paths, total=total)]

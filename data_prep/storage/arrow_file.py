@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from common.columns import Columns, Lists, spread
+from common.columns import Columns, Lists, rows_of, spread
 from common.errors import InputError
 
 
@@ -124,8 +124,4 @@ class Split:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """The rows with these numbers, in this order: int32 arrays for lists, ints for the rest."""
-        columns = [
-            np.split(column.values, column.ends[:-1]) if isinstance(column, Lists) else column.tolist()
-            for column in self.gather(rows, self.columns).values()
-        ]
-        return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=False)]
+        return rows_of(self.gather(rows, self.columns))

@@ -45,16 +45,7 @@ def schema(kind: str, split: str, typed: bool = False) -> pa.Schema:
 
 def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
     """Encoded rows as one Arrow batch with these columns; others are left out."""
-    arrays = []
-    for field in columns:
-        values = [row[field.name] for row in rows]
-        if not pa.types.is_list(field.type):
-            arrays.append(pa.array(np.array(values, field.type.to_pandas_dtype())))
-        else:
-            ends = np.cumsum([0] + [len(v) for v in values], dtype=np.int32)
-            flat = np.concatenate(values) if values else np.zeros(0, np.int32)
-            flat = flat.astype(np.int32, copy=False)
-            arrays.append(pa.ListArray.from_arrays(pa.array(ends), pa.array(flat), type=field.type))
+    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=columns)
 
 

@@ -10,7 +10,6 @@ import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -136,19 +135,4 @@ def _one(
         "layers": layers,
         "truncated": dict(truncated),
         "languages": languages,
-        "means": means(languages, layers),
     }
-
-
-def means(languages: dict[str, Any], layers: list[int]) -> dict[str, Any]:
-    """By layer and score, score and random averaged over the languages that have it; the name carries their n."""
-    counts = sorted({one["n"] for one in languages.values()})
-    n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-    result: dict[str, Any] = {}
-    for layer in layers:
-        result[str(layer)] = {}
-        for name in align.SCORES:
-            cells = [one["layers"][str(layer)][f"{name}@{one['n']}"] for one in languages.values()]
-            defined = {key: [c[key] for c in cells if c[key] is not None] for key in ("score", "random")}
-            result[str(layer)][f"{name}@{n}"] = {key: fmean(v) if v else None for key, v in defined.items()}
-    return result

@@ -53,9 +53,9 @@ class TargetRun:
         return sum(len(artifact.items) for artifact in artifacts.list_artifacts(self.loaded, self.head is not None))
 
     def finished(self, result: Mapping[str, Any]) -> bool:
-        """Whether `result`, an object of scores.json, has the scores of this run."""
-        old = result["targets"].get(self.target.name)
-        return old is not None and old["fingerprint"] == self.fingerprint
+        """Whether `result`, an object of scores.json, has the scores of this run, or says that there are none."""
+        old = result["targets"].get(self.target.name, {"fingerprint": result["unscored"].get(self.target.name)})
+        return bool(old["fingerprint"] == self.fingerprint)
 
 
 def read_all(
@@ -98,10 +98,10 @@ def _first_test(
             some.supplied.append(f"test data of {place}, as {places[0]} lacks them")
         if some.unsubmitted:
             some.supplied.append(f"no submission: {some.unsubmitted}")
-        if not some.dev:
+        if some.rows and not some.dev:
             return some
         fallback = fallback or some
-    if fallback is not None:
+    if fallback is not None and fallback.dev:
         fallback.supplied.append(
             f"dev, not test, in {len(fallback.dev)} languages, as {fallback.data} has no labelled tests of them: in no"
             " average and no submission"
@@ -125,6 +125,9 @@ def plan(
         rows = loaded[target.name]
         protocol = {"split": rows.split, "precision": "float32"}
         protocol["n"] = f"first {options.examples}" if options.examples else "all"
+        if target.retrieval:
+            prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
+            protocol |= {name: prefix for name, prefix in prefixes.items() if prefix}
         run = TargetRun(encoder, target, rows, protocol)
         basis: list[Any] = [VERSION, encoder.fingerprint]
         if target.training and options.direct:
@@ -152,6 +155,8 @@ def plan(
         earlier = results.wider(folder, target.name, run.setup, rows.files)
         run.fingerprint = earlier or digest([run.setup, rows.files])
         runs.append(run)
+        if not rows.rows:
+            not_run[target.name] = f"the tests of {rows.data} have no labels: predicted for the submission only"
     return runs, not_run
 
 

@@ -40,6 +40,7 @@ def begin(
     is printed, and their submission is removed.
     """
     kept: dict[str, Any] = {}
+    unscored: dict[str, str] = {}
     path = folder / NAME
     if path.is_file():
         asked = {target.name for target in targets}
@@ -49,6 +50,8 @@ def begin(
             for name, one in old["targets"].items():
                 if not replaced and (name not in asked or one["fingerprint"] == wanted.get(name)):
                     kept[name] = one
+            if not replaced:
+                unscored = {k: v for k, v in old.get("unscored", {}).items() if k not in asked or v == wanted.get(k)}
         except (ValueError, KeyError, TypeError, AttributeError):
             kept, replaced = {}, "not readable as scores"
         if replaced:
@@ -60,6 +63,7 @@ def begin(
         "fingerprint": encoder.fingerprint,
         "suite": suite,
         "targets": kept,
+        "unscored": unscored,  # fingerprints of targets that were predicted for the submission only
         "average": {},
         "not_run": {},
     }

@@ -76,8 +76,9 @@ def run(
         for encoder, folder, (runs, not_run) in zip(evaluated, folders, plans, strict=True):
             wanted = {run.target.name: run.fingerprint for run in runs}
             result = results.begin(encoder, name, folder, targets, wanted)
-            result["not_run"] = {**not_run, **_prepare([run for run in runs if not run.finished(result)])}
-            scored.append(([run for run in runs if run.target.name not in result["not_run"]], result, folder))
+            lacking = _prepare([run for run in runs if not run.finished(result)])
+            result["not_run"] = {**not_run, **lacking}
+            scored.append(([run for run in runs if run.target.name not in lacking], result, folder))
         _require_some(name, [(runs, result["not_run"]) for runs, result, _ in scored])
         _run_all(targets, scored, options)
     return [(result, folder) for _, result, folder in scored]
@@ -180,15 +181,20 @@ def _run_one(
         pooling=options.pooling if not pooled else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
+        query_prefix=options.query_prefix,
+        passage_prefix=options.passage_prefix,
         micro_tokens=options.micro_tokens,
         folder=str(work_folder),
     )
     _compute(job, run, encoder, options, bar)
     scores = score_job(run.target, job, run.loaded, names, options.centre, options.device)
-    record = _record(run, scores, protocol, job, result["suite"])
-    record["seconds"] = round(time.perf_counter() - start, 2)
+    if scores.details:
+        record = _record(run, scores, protocol, job, result["suite"])
+        record["seconds"] = round(time.perf_counter() - start, 2)
+        result["targets"][run.target.name] = record
+    else:
+        result["unscored"][run.target.name] = run.fingerprint
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
-    result["targets"][run.target.name] = record
     shutil.rmtree(work_folder)
 
 
@@ -229,8 +235,8 @@ def score_job(
         scores = score_vectors(target, job, loaded, centre, device)
     else:
         scores = score_predictions(target, job, loaded, names)
-    excluded = scores.submission if loaded.unsubmitted else loaded.dev
-    scores.submission = {code: rows for code, rows in scores.submission.items() if code not in excluded}
+    submitted = () if loaded.unsubmitted else ({*loaded.rows} - {*loaded.dev}) | {*loaded.unlabelled}
+    scores.submission = {code: rows for code, rows in scores.submission.items() if code in submitted}
     return scores
 
 

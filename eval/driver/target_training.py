@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ class Stage:
                     found.append(f"target training on {name} of {source}, as {first} lacks it")
         return found
 
+    @cached_property
     def _plan(self) -> Plan:
         """The plan of the run, from the prepared data; its initial encoder need not exist yet."""
         values = [f"data={self.options.prepared}", f"encoder={self.first}"]
@@ -125,12 +127,12 @@ class Stage:
 
     def work(self) -> int:
         """Cost of the run in forward passes of examples: three per example (backward counts twice)."""
-        plan = self._plan()
+        plan = self._plan
         return 3 * plan.steps * plan.batch_examples
 
     def train(self, total: int, advance: Callable[[int], Any]) -> None:
         """Runs it; calls `advance` with progress increments that sum to `total`."""
-        request = {"request": self.request(), "plan": self._plan().fingerprint()}
+        request = {"request": self.request(), "plan": self._plan.fingerprint()}
         if self.folder.exists() and any(self.folder.iterdir()) and self._request_on_disk() != request:
             kept = self._put_aside()
             tqdm.write(f"{self.name}: the earlier run had other settings or data; kept as {kept}", file=sys.stderr)

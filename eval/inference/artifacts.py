@@ -13,7 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Job:
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
     languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed.
+    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them.
     """
 
     target: str
@@ -51,6 +51,8 @@ class Job:
     passage_length: int
     micro_tokens: int
     folder: str
+    query_prefix: str = ""
+    passage_prefix: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,30 +74,39 @@ def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage
         queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
         return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
     if by_head:
-        return [Artifact(code, rows, None) for code, rows in loaded.rows.items()]
+        return [Artifact(name, rows, None) for name, _, rows in loaded.artifacts()]
     found: list[Artifact] = []
-    for code, rows in loaded.rows.items():
+    for name, _, rows in loaded.artifacts():
         if isinstance(rows[0], Corpora):
             for corpora in rows:
                 for side, corpus in corpora.sides().items():
                     distinct = [corpus.sentences[index] for index in corpus.distinct()]
-                    found.append(Artifact(f"{code}.{corpora.split}.{side}", distinct, query_length))
+                    found.append(Artifact(f"{name}.{corpora.split}.{side}", distinct, query_length))
         else:
-            found.append(Artifact(f"{code}.en", [row.english for row in rows], query_length))
-            found.append(Artifact(f"{code}.xx", [row.other for row in rows], query_length))
+            found.append(Artifact(f"{name}.en", [row.english for row in rows], query_length))
+            found.append(Artifact(f"{name}.xx", [row.other for row in rows], query_length))
     return found
 
 
 def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
     """`list_artifacts` with the settings of a job."""
-    return list_artifacts(loaded, job.head is not None, job.query_length, job.passage_length)
+    artifacts = list_artifacts(loaded, job.head is not None, job.query_length, job.passage_length)
+    prefixes = {artifact.name: job.query_prefix for artifact in artifacts if artifact.length is not None}
+    if loaded.pool:
+        prefixes["pool"] = job.passage_prefix
+    return [
+        replace(artifact, items=[prefix + text for text in artifact.items])
+        if (prefix := prefixes.get(artifact.name))
+        else artifact
+        for artifact in artifacts
+    ]
 
 
 def limit(loaded: Loaded, examples: int | None) -> None:
     """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    for code, rows in loaded.rows.items():
-        if not isinstance(rows[0], Corpora):
-            loaded.rows[code] = rows[:examples]
+    for _, _, rows in loaded.artifacts():
+        if examples is not None and not isinstance(rows[0], Corpora):
+            del rows[examples:]
 
 
 def compute(

@@ -1,7 +1,7 @@
-"""Aggregates scores per language to targets, groups, suites and seeds. Pure functions over scores.json.
+"""Aggregates scores per language to targets, groups and suites. Pure functions over scores.json.
 
     average(scores, "xtreme", targets)      the score of the suite and its groups, or what is missing
-    over_seeds([scores_a, scores_b, ...])   mean and 95 % interval of each metric over runs with other seeds
+    interval([71.2, 70.6, 71.9])            mean and 95 % interval over seeds
 
 As in the official evaluator (google-research/xtreme at 838c13b, `evaluate.py`): a target is the unweighted mean over
 its languages, including English where the official list has it; question answering is the mean of F1 and EM; groups
@@ -124,43 +124,6 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "half": float(half), "n": n}
 
 
-def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several scores.json that differ in their seeds as one, every score an `interval`.
-
-    {"runs": names, "level", "targets": {target: {"metric", "score", "scores", "languages", "missing", "differs"}},
-    "average": {"suite", "score", "targets", "groups", "missing"}, "missing": {target: runs without it}}.
-    Only what every run has is averaged: targets and languages that a run lacks are listed in "missing", and such a
-    target's score is None. "differs" lists settings of the protocol that differ between runs (`differing`).
-    `ValueError`: no run, or runs of different suites.
-    """
-    if not results:
-        raise ValueError("over_seeds: no run")
-    suites = {one["suite"] for one in results}
-    if len(suites) > 1:
-        raise ValueError(f"over_seeds: runs of different suites: {', '.join(sorted(suites))}")
-    names = [str(one["name"]) for one in results]
-    targets, missing = {}, {}
-    for target in dict.fromkeys(name for one in results for name in one["targets"]):
-        without = [name for name, one in zip(names, results, strict=True) if target not in one["targets"]]
-        if without:
-            missing[target] = without
-        else:
-            targets[target] = _target_over_seeds([one["targets"][target] for one in results])
-    averages = [one["average"] for one in results]
-    return {
-        "runs": names,
-        "level": LEVEL,
-        "targets": targets,
-        "average": {
-            "suite": results[0]["suite"],
-            "score": _shared([one["score"] for one in averages]),
-            "targets": _columns([one["targets"] for one in averages]),
-            "groups": _columns([{g: group["score"] for g, group in one["groups"].items()} for one in averages]),
-        },
-        "missing": missing,
-    }
-
-
 DRAWN = ("seed", "selected_at_step", "dev")  # what depends on a run's seed
 _ABSENT = object()
 
@@ -186,28 +149,3 @@ def settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
             for stage in kept["training"]
         ]
     return kept
-
-
-def _target_over_seeds(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    shared = [code for code in records[0]["languages"] if all(code in record["languages"] for record in records)]
-    everything = {code for record in records for code in record["languages"]}
-    lacking = sorted(everything - set(shared))
-    return {
-        "metric": records[0]["metric"],
-        "score": None if lacking else interval([record["score"] for record in records]),
-        "scores": {} if lacking else _columns([record["scores"] for record in records]),
-        "languages": {code: interval([record["languages"][code] for record in records]) for code in shared},
-        "missing": lacking,
-        "differs": differing(records),
-    }
-
-
-def _shared(values: Sequence[float | None]) -> dict[str, Any] | None:
-    """`interval`, or None where a run has no value."""
-    present = [value for value in values if value is not None]
-    return interval(present) if len(present) == len(values) else None
-
-
-def _columns(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Any]:
-    """`_shared` of every key that the first row and all others have."""
-    return {key: _shared([row[key] for row in rows]) for key in rows[0] if all(key in row for row in rows)}

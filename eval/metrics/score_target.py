@@ -1,6 +1,6 @@
 """From the predictions of a head to the metrics of a target by language, and to its submission."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,28 +28,32 @@ class TargetScores:
 def score_predictions(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:
     """Scores the finished predictions of `job`. names: head label -> target label."""
     scores = TargetScores()
-    for code, rows in loaded.rows.items():
-        predicted: Any = predictions(job, code)
+    for name, code, rows in loaded.artifacts():
+        predicted: Any = predictions(job, name)
         submitted = predicted
-        if target.kind in ("classify", "choice"):
-            gold = [row.label for row in rows]
-            if target.kind == "classify":
-                labels = labels_of(target)
-                predicted = [labels.index(names[label]) for label in predicted]
-                submitted = [labels[label] for label in predicted] if target.name == "xnli" else predicted
-            metrics = {"accuracy": score.accuracy(predicted, gold), "n": len(rows), "chance": score.majority(gold)}
-        elif target.kind == "tag":
-            from eval.metrics import tagging
-
-            scorer = tagging.pos if target.name == "udpos" else tagging.entities
-            metrics = {**scorer(predicted, [row.tags for row in rows]), "n": len(rows)}
-        else:
-            golds = [[text for text, _ in row.answers] for row in rows]
-            f1_em = score.mlqa(predicted, golds, code) if target.name == "mlqa" else score.squad(predicted, golds)
-            metrics = {**f1_em, "n": len(rows)}
+        if target.kind == "classify":
+            labels = labels_of(target)
+            predicted = [labels.index(names[label]) for label in predicted]
+            submitted = [labels[label] for label in predicted] if target.name == "xnli" else predicted
+        elif target.kind == "span":
             submitted = {row.id or str(i): text for i, (row, text) in enumerate(zip(rows, predicted, strict=True))}
-        scores.details[code], scores.submission[code] = metrics, submitted
+        if rows is loaded.rows.get(code):
+            scores.details[code] = {**_metrics(target, code, rows, predicted), "n": len(rows)}
+        scores.submission[code] = submitted  # of a test without labels, where dev is scored
     return scores
+
+
+def _metrics(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> dict[str, float]:
+    if target.kind in ("classify", "choice"):
+        gold = [row.label for row in rows]
+        return {"accuracy": score.accuracy(predicted, gold), "chance": score.majority(gold)}
+    if target.kind == "tag":
+        from eval.metrics import tagging
+
+        scorer = tagging.pos if target.name == "udpos" else tagging.entities
+        return scorer(predicted, [row.tags for row in rows])
+    golds = [[text for text, _ in row.answers] for row in rows]
+    return score.mlqa(predicted, golds, code) if target.name == "mlqa" else score.squad(predicted, golds)
 
 
 def labels_of(target: Target) -> tuple[str, ...]:

@@ -6,13 +6,13 @@ in its name there ("mexa@1000") and in the captions here.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 
-from eval.report.alignment_tables import Measure, scores_of
+from eval.report.alignment_tables import MEASURES, Measure, Result, measured, pairs, short_names
 from eval.report.compare import Value, intervals
-from eval.report.load import Entry
+from eval.report.load import Entry, Run
 from eval.report.plots import Plot, heat
 from eval.report.tables import Table, head, row
 
@@ -22,16 +22,16 @@ def aligned(entry: Entry) -> bool:
     return all(run.alignment is not None for run in entry.runs)
 
 
-def _languages(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """The languages of align.json, run by run."""
-    return [run.alignment["languages"] for entry in entries for run in entry.runs if run.alignment is not None]
+def _encoders(entries: Sequence[Entry]) -> list[Result]:
+    """What align.json has of each run."""
+    return [run.alignment for entry in entries for run in entry.runs if run.alignment is not None]
 
 
 def _scores(entries: Sequence[Entry], measure: Measure, which: str = "score") -> pd.DataFrame:
-    """`scores_of` every run: (layer, language) x (number of the entry, number of its run)."""
+    """`measured` of every run: (layer, language) x (number of the entry, number of its run)."""
     return pd.DataFrame(
         {
-            (i, k): scores_of(run.alignment, measure, which)
+            (i, k): measured(run.alignment, measure, which)
             for i, entry in enumerate(entries)
             for k, run in enumerate(entry.runs)
             if run.alignment is not None
@@ -54,7 +54,7 @@ def _means(scores: pd.DataFrame, layer: int, codes: Sequence[str]) -> list[Value
 
 def layer_table(entries: Sequence[Entry], measure: Measure) -> Table:
     """Rows: layers, embeddings as 0; columns: each entry's mean over the shared languages, and over wrong pairs."""
-    codes = sorted(set.intersection(*map(set, _languages(entries))))
+    codes = sorted(set.intersection(*(set(one["languages"]) for one in _encoders(entries))))
     header = row("layer", *(head(entry) for entry in entries), "wrong pairs")
     caption = f"{measure.title}: mean over {len(codes)} languages by layer"
     table = Table(caption, header, style="long", decimals=measure.decimals, low=measure.low)
@@ -72,12 +72,20 @@ def heat_maps(entries: Sequence[Entry], measure: Measure) -> list[Plot]:
     every = pd.concat(grids)
     lowest, highest = (0.0, 1.0) if every.isna().all(axis=None) else (every.min(axis=None), every.max(axis=None))
     limits = (0.0 if measure.percent else lowest, highest)
-    sizes = sorted({one["n"] for languages in _languages(entries) for one in languages.values()})
-    pairs = f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}"
+    n = pairs(_encoders(entries))
     return [
         heat(
-            f"align_{measure.key}_{number}", f"{entry.name}: {measure.title}, by layer and language ({pairs})",
+            f"align_{measure.key}_{number}", f"{entry.name}: {measure.title}, by layer and language ({n})",
             grid, limits, f".{measure.decimals}f", measure.low,
         )
         for number, (entry, grid) in enumerate(zip(entries, grids, strict=True), start=1)
     ]  # fmt: skip
+
+
+def draw(encoders: Sequence[Result], folder: Path) -> dict[Path, str]:
+    """Writes `heat_maps` of the encoders of one align.json into `folder`; returns {path: caption}."""
+    entries = [Entry(n, (Run({}, alignment=e),)) for n, e in zip(short_names(encoders), encoders, strict=True)]
+    plots = {folder / f"{plot.name}.png": plot for measure in MEASURES for plot in heat_maps(entries, measure)}
+    for path, plot in plots.items():
+        path.write_bytes(plot.png)
+    return {path: plot.caption for path, plot in plots.items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from matplotlib.image import imread
 from torch.utils.tensorboard import SummaryWriter
 
-from eval.report.compare import Comparison, Value, headline
+from eval.report.compare import Comparison
 from eval.report.load import Entry
 from eval.report.plots import Plot
 from eval.report.render import table_text
@@ -28,7 +28,7 @@ def write(folder: Path, comparison: Comparison, sections: Sequence[Section]) -> 
     """Writes `folder`, in place of what an earlier report left there."""
     for old in folder.glob("*/events.out.tfevents.*"):
         old.unlink()
-    scalars = _scalars(comparison)
+    scalars = comparison.results()
     for i, name in enumerate(_names(comparison.entries)):
         with SummaryWriter(str(folder / name)) as board:
             for tag, values in scalars.items():
@@ -41,17 +41,6 @@ def write(folder: Path, comparison: Comparison, sections: Sequence[Section]) -> 
                     board.add_text(f"{section.title}/{block.caption}", table_text(block), 0)
                 elif isinstance(block, Plot):
                     board.add_image(block.name, imread(io.BytesIO(block.png))[..., :3], 0, dataformats="HWC")
-
-
-def _scalars(comparison: Comparison) -> dict[str, list[Value]]:
-    """Means over seeds by tag: the results of the tables, over the languages that all entries have."""
-    found = {f"average/{view[0]}": comparison.average(view) for view in comparison.views}
-    for target in comparison.scored:
-        metric = headline(comparison.records(target.name)[0])
-        found[f"{target.name}/score"] = comparison.values(target.name, metric, comparison.shared(target.name))
-        by_language = comparison.by_language(target.name)
-        found |= {f"{target.name}/{code}": values for code, values in by_language.items()}
-    return found
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

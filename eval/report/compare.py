@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 
+from common.languages import language
 from eval.metrics import aggregate
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.families import language
 from eval.report.load import Entry, Run
 from eval.suites import OFFICIAL, SUITES, Target, resolve_suite
 
@@ -24,7 +24,6 @@ View = tuple[str, list[Target]]  # a suite, or names of targets with commas betw
 _KNOWN_LABELS = {
     "f1": "F1", "em": "EM", "map@20": "mAP@20", TO_OTHER: "en→xx", TO_ENGLISH: "xx→en",
 }  # fmt: skip
-_NAMED = 6  # missing languages that are listed by name
 
 
 @dataclass(frozen=True)
@@ -176,6 +175,18 @@ class Comparison:
         """Each entry's average of a suite, or of one of its groups, over all targets with all their languages."""
         return [_average(entry, view, group) for entry in self.entries]
 
+    def results(self) -> dict[str, list[Value]]:
+        """Each entry's headline metric and averages, over the languages that all entries have, by tag.
+
+        Tags: TARGET/score, TARGET/LANGUAGE and average/SUITE.
+        """
+        found = {f"average/{view[0]}": self.average(view) for view in self.views}
+        for target in (one.name for one in self.scored):
+            metric = headline(self.records(target)[0])
+            found[f"{target}/score"] = self.values(target, metric, self.shared(target))
+            found |= {f"{target}/{code}": values for code, values in self.by_language(target).items()}
+        return found
+
 
 def _reason(run: Run, target: str) -> str:
     if target in run.scores["not_run"]:
@@ -197,13 +208,11 @@ def _average(entry: Entry, view: View, group: str | None) -> Value:
         each = [one["groups"][group] for one in each]
     if not missing:
         return Value(**aggregate.interval([one["score"] for one in each]))
-    absent = [name for name, lack in missing.items() if lack == "not run"]
-    parts = [f"{', '.join(absent)} not run"] if absent else []
+    names: dict[str, list[str]] = {}  # by what they lack
     for name, lack in missing.items():
-        if lack != "not run":
-            count = len(lack.removeprefix("without ").split())  # all of them are named at the target's column
-            parts.append(f"{name} {lack}" if count <= _NAMED else f"{name} without {count} languages")
-    return Value(missing=f"no average: {'; '.join(parts)}")
+        names.setdefault(lack, []).append(name)
+    reasons = [f"{', '.join(some)} {lack}" for lack, some in names.items()]
+    return Value(missing=f"no average: {'; '.join(reasons)}")
 
 
 def _views(runs: Sequence[Run], everything: bool) -> list[View]:

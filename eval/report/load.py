@@ -1,11 +1,10 @@
-"""The runs of a report, read from disk and checked, and runs that are seeds of one another put together.
+"""The runs of a report, read from disk, and runs that are seeds of one another put together.
 
 runs = read(["runs/baseline_s1", "runs/baseline_s2", "runs/mtl/eval/scores.json"])
 entries = group(runs)       # the first two as one entry, if their configs differ only in the seed
 """
 
 import itertools
-import math
 import os
 import re
 from collections.abc import Sequence
@@ -17,29 +16,13 @@ from typing import Any
 from common.errors import InputError
 from common.run_config import read_json
 from eval.metrics import aggregate
-from eval.metrics.aggregate import TO_OTHER
-from eval.suites import TARGETS, resolve_suite
+from eval.suites import TARGETS
 
 Scores = dict[str, Any]
 FILE = "scores.json"
 _SEED_FIELDS = ("seed", "name", "output")  # fields of a run's config that may differ between its seeds
 
-# What a report reads of a file, in the terms of `_check`.
-_NUMBER = (int, float)
-_NUMBER_OR_NONE = (int, float, type(None))
-_SCORES = {"encoder": str, "name": str, "fingerprint": str, "suite": str, "targets": {str: dict}, "not_run": {str: str}}
-_RECORD = {
-    "metric": str, "score": _NUMBER, "languages": {str: _NUMBER}, "missing_languages": [str],
-    "scores": {str: _NUMBER}, "chance": _NUMBER_OR_NONE, "details": {str: {str: _NUMBER}},
-    "protocol": {"training?": [{"seed": int, "overrides": [str]}]}, "truncated": {str: int}, "notes": [str],
-    "supplied?": [str], "dev?": [str],
-}  # fmt: skip
-_EXTRA = {  # only some targets have these
-    "rank_distance": {"rank_distance": _NUMBER, "pool": int},
-    "threshold": {"threshold": {str: _NUMBER}, "threshold_from": {str: str}, "scored_on": {str: str}},
-}
-_SCORED = {"score": _NUMBER_OR_NONE, "random": _NUMBER_OR_NONE}
-_ALIGNMENT = {"encoders": [{"fingerprint": str, "languages": {str: {"n": int, "layers": {str: {str: _SCORED}}}}}]}
+_KEYS = ("encoder", "name", "fingerprint", "suite", "targets", "not_run")  # of scores.json
 
 
 @dataclass(frozen=True)
@@ -82,7 +65,7 @@ class Entry:
 def read(paths: Sequence[str]) -> list[Run]:
     """The runs at `paths` (run folders, eval folders or scores.json files), each once, in their order.
 
-    `InputError` for a path without scores and for a file that is not as `python -m eval` writes it.
+    `InputError` for a path without scores and for a file that `python -m eval` has not written.
     """
     files = dict.fromkeys(_find(path).resolve() for path in paths)
     aligned: dict[str, dict[str, Any]] = {}
@@ -90,7 +73,8 @@ def read(paths: Sequence[str]) -> list[Run]:
         path = file.with_name("align.json")
         if path.is_file():
             found = read_json(path)
-            _check_file(path, "run `python -m eval align` again", found, _ALIGNMENT)
+            if "encoders" not in found:
+                raise InputError(f"{path}: not of `python -m eval align`; run it again, or move the file away")
             for encoder in found["encoders"]:
                 if encoder["languages"]:
                     aligned.setdefault(encoder["fingerprint"], encoder)
@@ -116,58 +100,14 @@ def _read(file: Path) -> Run:
     scores = read_json(file)
     if "baseline" in scores and "runs" in scores:
         raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
-    _check_file(file, "evaluate that encoder again", scores, _SCORES)
-    for name, record in scores["targets"].items():
+    if absent := [key for key in _KEYS if key not in scores]:
+        raise InputError(f"{file}: no {', '.join(absent)}, not of this `python -m eval`; evaluate that encoder again")
+    for name in scores["targets"]:
         if name not in TARGETS:
             raise InputError(f"{file}: targets.{name}: unknown target; known: {', '.join(TARGETS)}")
-        _check_file(file, "evaluate that encoder again", record, _RECORD, f"targets.{name}")
-        languages, details = record["languages"], record["details"]
-        if not languages or details.keys() != languages.keys():
-            raise InputError(f"{file}: targets.{name}: `languages` is empty or `details` has other languages")
-        headline = [] if TO_OTHER in record["scores"] else [record["metric"]]
-        wanted = [*record["scores"], *headline, "n", *(["chance"] if record["chance"] is not None else [])]
-        shape = {"details": dict.fromkeys(languages, dict.fromkeys(wanted, _NUMBER))}
-        for part in (shape, *(fields for key, fields in _EXTRA.items() if key in record)):
-            _check_file(file, "evaluate that encoder again", record, part, f"targets.{name}")
-    try:
-        resolve_suite(scores["suite"])
-    except InputError:
-        raise InputError(f"{file}: suite: {scores['suite']!r} is neither a suite nor names of targets") from None
     if not scores["targets"] and not scores["not_run"]:
         raise InputError(f"{file}: no target was scored; evaluate that encoder first")
     return Run(scores, file.parent, _config(file))
-
-
-def _check_file(file: Path, remedy: str, value: Any, shape: Any, where: str = "") -> None:
-    try:
-        _check(value, shape, where)
-    except ValueError as error:
-        raise InputError(f"{file}: {error}; {remedy}") from None
-
-
-def _check(value: Any, shape: Any, where: str) -> None:
-    """`ValueError` that names the first field of `value` that is not of the expected shape.
-
-    shape: a type or types; [shape of the items]; {str: shape of the values}; or {field: its shape}, in which a field
-    with a question mark at its end may be absent. Numbers are finite.
-    """
-    fields: list[tuple[Any, Any, Any]] = []
-    if isinstance(shape, list) and isinstance(value, list):
-        fields = [(i, item, shape[0]) for i, item in enumerate(value)]
-    elif isinstance(shape, dict) and isinstance(value, dict):
-        for key, inner in shape.items():
-            if key is str:
-                fields += [(name, item, inner) for name, item in value.items()]
-            elif (name := key.removesuffix("?")) in value:
-                fields.append((name, value[name], inner))
-            elif name == key:
-                raise ValueError(f"{where or 'the file'} has no {name!r}")
-    else:
-        types = shape if isinstance(shape, tuple) else (shape if isinstance(shape, type) else type(shape),)
-        if not isinstance(value, types) or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{where}: expected {' or '.join(one.__name__ for one in types)}, found {value!r:.40}")
-    for name, item, inner in fields:
-        _check(item, inner, f"{where}.{name}" if where else str(name))
 
 
 def _config(file: Path) -> dict[str, Any] | None:
@@ -181,11 +121,7 @@ def _config(file: Path) -> dict[str, Any] | None:
 def _run_config(folder: Path) -> dict[str, Any] | None:
     """The config of a run; None if it is that of a transformers model, which has no seed."""
     config = read_json(folder / "config.json")
-    if "model_type" in config and "seed" not in config:
-        return None
-    if not isinstance(config.get("seed"), int):
-        raise InputError(f"{folder / 'config.json'}: no `seed`; is it the config of a run?")
-    return config
+    return config if "seed" in config else None
 
 
 # Names and seeds

@@ -50,47 +50,33 @@ class Plot:
 
 @matplotlib.rc_context(_SETTINGS)
 def bars(
-    name: str, caption: str, labels: Sequence[str], rows: dict[str, list[Value]], upright: bool = True,
-    chance: float | None = None,
-) -> Plot:  # fmt: skip
+    name: str, caption: str, labels: Sequence[str], rows: dict[str, list[Value]], chance: float | None = None
+) -> Plot:
     """A group of bars per row, a bar per entry (× where there is no figure), whiskers for seeds.
 
-    labels: of the entries. rows: each entry's value by row. upright: for rows with short names (languages); lying bars
-    have room for long names (families) and are narrow enough for a phone.
+    labels: of the entries. rows: each entry's value by row; long names (families) stand at an angle.
     """
     means = pd.DataFrame([[value.mean for value in values] for values in rows.values()], list(rows), list(labels))
     halves = np.array([[value.half or np.nan for value in values] for values in rows.values()])
     # Percentages end at 0 and 100; an interval of Student's t does not.
     ends = np.stack([np.minimum(halves, means), np.minimum(halves, 100 - means)]).transpose(2, 0, 1)
-    n = len(rows)
-    if upright:
-        size = (min(12.8, max(4.6, 1.2 + n * (0.16 + 0.1 * len(labels)))), 3.2)
-    else:
-        size = (4.2, 0.7 + n * (0.14 + 0.13 * len(labels)))
-    figure, axes = _blank(*size)
-    style: dict[str, Any] = {"ax": axes, "width": 0.84, "legend": False, "color": _colours(len(labels)), "zorder": 2}
-    style["error_kw"] = {"ecolor": _INK, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
-    if upright:
-        means.plot.bar(rot=0, yerr=ends, **style)
-    else:
-        means.plot.barh(xerr=ends, **style)
+    n, longest = len(rows), max(map(len, rows))
+    figure, axes = _blank(min(12.8, max(4.6, 1.2 + n * (0.16 + 0.1 * len(labels)))), 3.2 + 0.04 * longest)
+    whiskers = {"ecolor": _INK, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
+    colours = _colours(len(labels))
+    means.plot.bar(ax=axes, yerr=ends, error_kw=whiskers, color=colours, width=0.84, legend=False, zorder=2)
+    angle: dict[str, Any] = (
+        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 5 else {"rotation": 0}
+    )
+    axes.set_xticks(range(n), list(rows), **angle)
     for row, entry in np.argwhere(means.isna()):
-        place = row + 0.84 * ((entry + 0.5) / len(labels) - 0.5)
-        if upright:
-            axes.text(place, 0, "×", ha="center", va="bottom", color=_INK)
-        else:
-            axes.text(0.5, place, "×", ha="left", va="center", color=_INK)
+        axes.text(row + 0.84 * ((entry + 0.5) / len(labels) - 0.5), 0, "×", ha="center", va="bottom", color=_INK)
     if chance is not None:
         axes.axhline(chance, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=3, label=f"chance ({chance:.1f})")
     top = max(5.0, chance or 0.0, *(means + np.nan_to_num(halves)).fillna(0.0).to_numpy().flat)
-    spread, reach = (-0.6, n - 0.4), (0, min(104.0, top * 1.06))
-    if upright:
-        axes.set(xlim=spread, ylim=reach, ylabel="percent")
-        axes.grid(axis="y", color=_GRID, zorder=0)
-    else:
-        axes.set(xlim=reach, ylim=spread[::-1], xlabel="percent", ylabel="")  # the first group is the uppermost
-        axes.grid(axis="x", color=_GRID, zorder=0)
-    axes.tick_params(axis="x" if upright else "y", length=0)
+    axes.set(xlim=(-0.6, n - 0.4), ylim=(0, min(104.0, top * 1.06)), ylabel="percent")
+    axes.grid(axis="y", color=_GRID, zorder=0)
+    axes.tick_params(axis="x", length=0)
     _legend(figure, axes)
     return _drawn(name, caption, figure)
 

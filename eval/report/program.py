@@ -13,9 +13,8 @@ from typing import Any
 
 from common import files
 from common.errors import InputError
-from eval.metrics import aggregate
 from eval.report.board import write as write_board
-from eval.report.compare import Comparison
+from eval.report.compare import Comparison, Value
 from eval.report.load import FILE, Scores, group, read, single_entries
 from eval.report.plots import Plot
 from eval.report.render import html, markdown
@@ -84,20 +83,16 @@ def _write(comparison: Comparison, folder: Path) -> list[Path]:
 def _combined(comparison: Comparison) -> dict[str, Any]:
     """The report's scores.json.
 
-    {"baseline": name, "runs": {entry: [{"from": folder, "scores": a run's scores.json}]}, "suites": {suite: {entry:
-    {"over_seeds": as `aggregate.over_seeds`, "average": {"mean", "half", "n"} or why there is none}}}}.
+    {"baseline": name, "runs": {entry: [{"from": folder, "scores": a run's scores.json}]}, "results": {entry: {tag:
+    {"mean", "half", "n"} or why there is none}}}, tags as `Comparison.results` has them.
     """
-    suites: dict[str, Any] = {}
-    for suite, targets in comparison.views:
-        suites[suite] = {}
-        for entry, average in zip(comparison.entries, comparison.average((suite, targets)), strict=True):
-            each = [
-                {**run.scores, "suite": suite, "average": aggregate.average(run.scores, suite, targets)}
-                for run in entry.runs
-            ]
-            suites[suite][entry.name] = {
-                "over_seeds": aggregate.over_seeds(each),
-                "average": average.missing or {"mean": average.mean, "half": average.half, "n": average.n},
-            }
-    runs = {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in comparison.entries}
-    return {"baseline": comparison.entries[0].name, "runs": runs, "suites": suites}
+    entries, results = comparison.entries, comparison.results()
+    return {
+        "baseline": entries[0].name,
+        "runs": {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in entries},
+        "results": {e.name: {tag: _plain(values[i]) for tag, values in results.items()} for i, e in enumerate(entries)},
+    }
+
+
+def _plain(value: Value) -> dict[str, Any] | str:
+    return value.missing or {"mean": value.mean, "half": value.half, "n": value.n}

@@ -86,7 +86,7 @@ def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str,
     plots = []
     for kind, classes in by_class.items():
         rows = {one: values for one, (values, _) in classes.items()}
-        plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows, upright=False))
+        plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows))
     return tuple(plots)
 
 
@@ -156,8 +156,8 @@ def _target(comparison: Comparison, target: Target) -> Section:
     # Pairs of metrics that belong together share cells, the others have a table of their own.
     main = [metric for metric in _TOGETHER if metric in record["scores"]] or [headline(record)]
     section.blocks.append(tables.language_table(comparison, name, main))
-    extra = [tables.rank_distance_table(comparison, name), tables.threshold_table(comparison, name)]
-    section.blocks += [table for table in extra if table is not None]
+    if (distances := tables.rank_distance_table(comparison, name)) is not None:
+        section.blocks.append(distances)
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
         section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))

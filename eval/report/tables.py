@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.languages import language
 from eval.metrics import aggregate
 from eval.report.compare import Classes, Comparison, Value, View, headline, title
-from eval.report.families import language
 from eval.report.load import Entry
 from eval.suites import GROUPS, OFFICIAL, Target
 
@@ -241,25 +241,14 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
     return table
 
 
-def threshold_table(comparison: Comparison, target: str) -> Table | None:
-    """BUCC's thresholds, a row per run; None for a target without them."""
-    mined = [(e, record) for e in comparison.entries for record in _records(e, target) if "threshold" in record]
-    if not mined:
-        return None
-    codes = sorted({code for _, record in mined for code in record["threshold"]})
-    table = Table("Margin from which on a pair is taken", row("run", "set on", "scored on", *codes))
-    for entry, record in mined:
-        margins = [f"{record['threshold'][c]:.4f}" if c in record["threshold"] else "no data" for c in codes]
-        splits = [" | ".join(dict.fromkeys(record[key].values())) for key in ("threshold_from", "scored_on")]
-        table.rows.append(row(head(entry), *splits, *margins))
-    return table
-
-
 def _records(entry: Entry, target: str) -> list[dict[str, Any]]:
     return [run.targets[target] for run in entry.runs if target in run.targets]
 
 
 # What was done
+
+
+_MINED = ("threshold", "threshold_from", "scored_on")
 
 
 def protocol_table(comparison: Comparison, target: str) -> Table:
@@ -270,7 +259,9 @@ def protocol_table(comparison: Comparison, target: str) -> Table:
             if target in run.targets:
                 record = run.targets[target]
                 cut = ", ".join(f"{count} ({reason})" for reason, count in record["truncated"].items()) or "none"
-                for key, value in [*_settings_in_words(record["protocol"]), ("truncated", cut)]:
+                # BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored
+                mined = [(key.replace("_", " "), _in_words(record[key])) for key in _MINED if key in record]
+                for key, value in [*_settings_in_words(record["protocol"]), *mined, ("truncated", cut)]:
                     whose = run.name if key.startswith("selected") else entry.name
                     said.setdefault(key, {}).setdefault(value, []).append(whose)
     found = comparison.records(target)
@@ -324,5 +315,5 @@ def runs_table(comparison: Comparison) -> Table:
 def languages_table(comparison: Comparison) -> Table:
     """Code, name, family and script of every language of the report."""
     codes = {code for run in comparison.runs for record in run.targets.values() for code in record["languages"]}
-    rows = [row(code, *language(code)) for code in sorted(codes)]
+    rows = [row(code, *language(code)[1:]) for code in sorted(codes)]
     return Table("Languages", row("code", "name", "family", "script"), rows, style="texts")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from common.table import table
 from eval.report.compare import Comparison, Value, View, headline, title
 from eval.report.tables import column_notes, delta, number
 from eval.suites import OFFICIAL
@@ -11,11 +12,9 @@ def overview(comparison: Comparison, view: View) -> str:
     """The targets of a view with aligned columns, differences from the first entry, and notes below."""
     first, *others = (entry.name for entry in comparison.entries)
     columns = [first] + [column for name in others for column in (name, "Δ")]
-    table = [["target", "metric", *columns, "chance", "languages"], *_rows(comparison, view)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(f"{cell:{'<' if i < 2 else '>'}{widths[i]}}" for i, cell in enumerate(row)) for row in table]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in [*lines, *_notes(comparison, view)])
+    header = ["target", "metric", *columns, "chance", "languages"]
+    text = table([header, *_rows(comparison, view)], right=range(2, len(header)), rule=True)
+    return "\n".join([text, *_notes(comparison, view)])
 
 
 def _rows(comparison: Comparison, view: View) -> list[list[str]]:

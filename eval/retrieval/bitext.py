@@ -1,8 +1,9 @@
 """Tatoeba and BUCC 2018, the targets made of sentences in two languages (`data_prep/datasets/{tatoeba,bucc}.py`).
 
-XTREME's copy of Tatoeba has its English side sorted, which hides the alignment; it is refused, unless the labels lie
-beside it (`tatoeba/test-{xx}.tsv`: for each English sentence the number, from 0, of the other one). Then the English
-side goes back into LASER's order; the other one stays as it is, since a submission counts its lines.
+XTREME's copy of Tatoeba has its English side sorted, which hides the alignment, so that it can be submitted but not
+scored, unless the labels lie beside it (`tatoeba/test-{xx}.tsv`: for each English sentence the number, from 0, of the
+other one). Then the English side goes back into LASER's order; the other one stays as it is, since a submission counts
+its lines.
 """
 
 from collections.abc import Sequence
@@ -22,20 +23,21 @@ from eval.rows import Corpora, Loaded, NotThere, Rows
 SORTED_FROM = 50  # so many lines in alphabetical order are no accident
 
 
-def aligned(folder: Folder, code: str, copy: Copy, rows: Rows) -> Rows:
-    """Tatoeba's rows with the translation of each sentence beside it; the file of labels is added to the copy's."""
+def aligned(folder: Folder, code: str, copy: Copy, rows: Rows) -> tuple[Rows, bool]:
+    """Tatoeba's rows with the translation of each sentence beside it, and whether they hide which it is.
+
+    The file of labels is added to the copy's.
+    """
     english = [row["sentence2"] for _, row in rows]
     if len(english) < SORTED_FROM or english != sorted(english):
-        return rows
+        return rows, False
     (part,) = copy.parts
     gold = folder.find((f"test-{code}.tsv",), "tatoeba", "tatoeba")
     if not gold:
-        raise InputError(f"{part.files[1]}: sorted, as in XTREME's copy, which hides the alignment; use LASER's files")
+        return rows, True
     copy.parts[:] = [replace(part, files=(*part.files, *gold))]
-    return [
-        (where, {**row, "sentence2": text})
-        for (where, row), text in zip(rows, _unsorted(english, gold[0]), strict=True)
-    ]
+    unsorted = zip(rows, _unsorted(english, gold[0]), strict=True)
+    return [(where, {**row, "sentence2": text}) for (where, row), text in unsorted], False
 
 
 def _unsorted(english: list[str], gold: Path) -> list[str]:
@@ -61,37 +63,36 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
     notes: list[str] = []
     rows: dict[str, list[Any]] = {}
     files: dict[str, dict[str, str]] = {}
+    unlabelled: dict[str, list[Any]] = {}
     for code in languages or testset.languages:
         for split in ("validation", "test"):
             for copy in islice(locate(testset, split, code, folder), 1):
                 other, english = copy.parts[0].files
                 gold = other.with_suffix(".gold")
                 if not gold.is_file():
-                    notes.append(f"{other}: no {gold.name} beside it (labels withheld), not used")
+                    mined = split == "test" and code in rows  # with the threshold of dev
+                    use = "pairs are mined for the submission, not scored" if mined else "not used"
+                    notes.append(f"{other}: no {gold.name} beside it (labels withheld), {use}")
+                    if mined:
+                        unlabelled[code] = [_corpora(split, other, english, None)]
+                        files[code].update(folder.sums([other, english]))
                     continue
                 rows.setdefault(code, []).append(_corpora(split, other, english, gold))
                 files[code] = {**files.get(code, {}), **folder.sums([other, english, gold])}
     if not rows:
-        if notes:
-            raise NotThere(f"{notes[0]}: nothing to score")
-        for code in languages or testset.languages:
-            for base in (folder.path, folder.path / "hub"):
-                hub = base / "google/xtreme" / f"bucc18.{code}"
-                if hub.is_dir():
-                    raise NotThere(
-                        f"{hub}: the Hub's copy has the gold pairs only, without the other sentences among which they"
-                        f" are to be found; BUCC needs the corpora of {testset.obtain}"
-                    )
-        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout}")
+        reason = f"{notes[0]}: nothing to score" if notes else f"no data at --data {folder.path}"
+        raise NotThere(f"{reason}; expected {testset.layout} of {testset.obtain}, not the Hub's copy of the gold alone")
     has = {split: sum(any(c.split == split for c in found) for found in rows.values()) for split in testset.splits}
     split = "test" if has["test"] >= has["validation"] else "validation"
     if split == "test":
         notes.append("test is BUCC's training set and the threshold's dev its sample, as in XTREME")
-    return Loaded(split, rows, files, notes, dev=tuple(c for c, found in rows.items() if found[-1].split != "test"))
+    dev = tuple(code for code, found in rows.items() if found[-1].split != "test")
+    return Loaded(split, rows, files, notes, dev=dev, unlabelled=unlabelled)
 
 
-def _corpora(split: str, other: Path, english: Path, gold: Path) -> Corpora:
-    theirs, ours, pairs = (_table(path) for path in (other, english, gold))
+def _corpora(split: str, other: Path, english: Path, gold: Path | None) -> Corpora:
+    theirs, ours = (_table(path) for path in (other, english))
+    pairs = [] if gold is None else _table(gold)
     for path, table in ((other, theirs), (english, ours)):
         if len({name for name, _ in table}) < len(table):
             raise InputError(f"{path}: an id stands there twice; expected `id<TAB>sentence`, each id once")

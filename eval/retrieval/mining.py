@@ -51,11 +51,6 @@ def mine(forward: Neighbours, backward: Neighbours, source: Corpus, target: Corp
     `backward`: the same the other way round.
     """
     sources, targets = source.distinct(), target.distinct()
-    if len(forward[0]) != len(sources) or len(backward[0]) != len(targets):
-        raise ValueError(
-            f"neighbours of {len(forward[0])} and {len(backward[0])} sentences, but {len(sources)} and {len(targets)} "
-            "are distinct"
-        )
     scores, left, right = margin_pairs(forward, backward)
     kept = source.unrepeated()[left] & target.unrepeated()[right]
     left, right = sources[left[kept]], targets[right[kept]]

@@ -47,7 +47,7 @@ def top_k(
 
     float32 arrays or tensors; `cosine` divides by the lengths (a row of zeros scores 0 everywhere). Equal scores: the
     earlier row first. `device` None: where the tensors are, CPU for arrays; vectors elsewhere are moved there a block
-    at a time. `ValueError` unless 1 <= k <= m and the shapes fit; `InputError` for a NaN or an infinity.
+    at a time. 1 <= k <= m. `InputError` for a NaN or an infinity.
     """
     return _search(queries, index, k, cosine, device, both=False)[0]
 
@@ -63,11 +63,6 @@ def top_k_both(
 def _search(
     left: Vectors, right: Vectors, k: int, cosine: bool, device: torch.device | str | None, both: bool
 ) -> list[Neighbours]:
-    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
-        raise ValueError(f"top_k: {tuple(left.shape)} against {tuple(right.shape)}; expected [n, H] and [m, H]")
-    fewest = min(len(left), len(right)) if both else len(right)
-    if not 1 <= k <= fewest:
-        raise ValueError(f"top_k: k = {k}, but the index has {fewest} rows")
     if device is None:
         device = next((x.device for x in (left, right) if isinstance(x, Tensor)), "cpu")
     device = torch.device(device)

@@ -25,12 +25,10 @@ MEWSLIX_PROTOCOL: dict[str, Any] = {"metric": f"mAP@{TOP_K}; one entity is right
 def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int = TOP_K) -> float:
     """AP@k in [0, 1]: the sum of precision at each rank of a relevant candidate, over min(number of relevant, k).
 
-    Only the first k of `ranked` count (fewer, or none, may be given); a candidate that comes again counts once.
-    `ValueError` without anything relevant, where AP is undefined.
+    Only the first k of `ranked` count (fewer, or none, may be given); a candidate that comes again counts once. Without
+    anything relevant AP is undefined.
     """
     wanted = set(relevant)
-    if not wanted:
-        raise ValueError("average precision of a query without a relevant candidate")
     total, seen = 0.0, set()
     for place, candidate in enumerate(ranked[:k], start=1):
         if candidate in wanted and candidate not in seen:
@@ -58,11 +56,7 @@ def ranks(scores: np.ndarray, indices: Sequence[int]) -> list[int]:
 def rank_distance(relevant_ranks: Sequence[Sequence[int]]) -> float:
     """Language bias: mean over queries of highest minus lowest rank of the query's relevant passages; lower is better.
 
-    One entry per query, its ranks in the pool of all languages. A figure in places, not percent: it grows with the
-    pool and with the number of translations, so it compares only over the same pool. A query with fewer than two
-    relevant passages has no distance (`ValueError`).
+    One entry per query, its ranks in the pool of all languages, two or more. A figure in places, not percent: it grows
+    with the pool and with the number of translations, so it compares only over the same pool.
     """
-    for number, one in enumerate(relevant_ranks):
-        if len(one) < 2:
-            raise ValueError(f"rank distance: query {number} has {len(one)} relevant passages, at least 2 are needed")
     return float(np.mean([max(one) - min(one) for one in relevant_ranks]))

@@ -137,12 +137,10 @@ def _mentions(rows: Rows, code: str) -> Iterator[Query]:
             name = str(row.get("example_id") or where.rpartition(": ")[2])
             yield Query(name, fields.text(row, "mention", where), (fields.text(row, "entity_id", where),))
             continue
-        context = row["context"]
-        mentions = row.get("mentions")
-        if not isinstance(context, dict) or not isinstance(mentions, list):
-            raise InputError(f"{where}: expected Mewsli-X's {{context, mentions}}, found {shorten(list(row))}")
-        if not all(isinstance(mention, dict) for mention in mentions):
-            raise InputError(f"{where}: field `mentions`: expected a list of objects, found {shorten(mentions)}")
+        context, mentions = row["context"], row.get("mentions")
+        is_list = isinstance(mentions, list) and all(isinstance(mention, dict) for mention in mentions)
+        if mentions is None or not is_list or not isinstance(context, dict):
+            raise InputError(f"{where}: expected Mewsli-X's {{context, mentions: [...]}}, found {shorten(row)}")
         if context.get("language") != code:
             continue
         for mention in mentions:

@@ -10,7 +10,7 @@ from eval.inference.embed import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
-from eval.rows import Corpora, Loaded, Translation
+from eval.rows import UNLABELLED, Corpora, Loaded, Translation
 from eval.suites import MAX_LENGTH, TOP_K, Target
 
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
@@ -44,24 +44,29 @@ def score_vectors(target: Target, job: Job, loaded: Loaded, centre: bool, device
     scores = TargetScores()
     if loaded.pool:
         _rank(scores, target, job, loaded, device)
-    for code, rows in loaded.rows.items():
-        if target.kind == "mining":
-            _mine(scores, job, code, rows, centre, device)
-        elif target.kind == "translation":
-            _translate(scores, job, code, rows, centre, device)
+    if target.kind == "mining":
+        for code, corpora in loaded.rows.items():
+            _mine(scores, job, code, corpora, loaded.unlabelled.get(code, []), centre, device)
+    elif target.kind == "translation":
+        for name, code, rows in loaded.artifacts():
+            _translate(scores, job, name, code, rows, rows is loaded.rows.get(code), centre, device)
     return scores
 
 
-def _translate(scores: TargetScores, job: Job, code: str, rows: list[Translation], centre: bool, device: str) -> None:
-    english, other = (_unit_vectors(job, f"{code}.{side}", centre, device) for side in ("en", "xx"))
+def _translate(
+    scores: TargetScores, job: Job, name: str, code: str, rows: list[Translation], gold: bool, centre: bool, device: str
+) -> None:
+    """gold: whether the sentences of a row are each other's translations."""
+    english, other = (_unit_vectors(job, f"{name}.{side}", centre, device) for side in ("en", "xx"))
     to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1))
-    gold_rows = np.arange(len(rows))
-    scores.details[code] = {
-        TO_OTHER: 100 * float((to_other == gold_rows).mean()),
-        TO_ENGLISH: 100 * float((to_english == gold_rows).mean()),
-        "n": len(rows),
-        "chance": 100 / len(rows),
-    }
+    if gold:
+        gold_rows = np.arange(len(rows))
+        scores.details[code] = {
+            TO_OTHER: 100 * float((to_other == gold_rows).mean()),
+            TO_ENGLISH: 100 * float((to_english == gold_rows).mean()),
+            "n": len(rows),
+            "chance": 100 / len(rows),
+        }
     scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
 
 
@@ -71,19 +76,30 @@ def _unit_vectors(job: Job, name: str, centre: bool, device: str) -> Tensor:
     return neighbors.normalise(neighbors.centre(found) if centre else found).to(device)
 
 
-def _mine(scores: TargetScores, job: Job, code: str, corpora: list[Corpora], centre: bool, device: str) -> None:
-    """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`."""
+def _mine(
+    scores: TargetScores,
+    job: Job,
+    code: str,
+    corpora: list[Corpora],
+    unlabelled: list[Corpora],
+    centre: bool,
+    device: str,
+) -> None:
+    """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`.
+
+    `unlabelled`: a test without gold, mined for the submission.
+    """
     mined = {}
-    for one in corpora:
+    for name, one in [*((code, one) for one in corpora), *((f"{code}.{UNLABELLED}", one) for one in unlabelled)]:
         sides = one.sides()
-        x, y = (_unit_vectors(job, f"{code}.{one.split}.{side}", centre, device) for side in sides)
+        x, y = (_unit_vectors(job, f"{name}.{one.split}.{side}", centre, device) for side in sides)
         k = min(mining.NEIGHBOURS, len(x), len(y))
         mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *sides.values())
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)
     scores.details[code] = {**mining.f1(pairs, test.gold), "n": len(test.gold)}
-    scores.submission[code] = pairs
+    scores.submission[code] = mining.extract(mined[unlabelled[-1].split], threshold) if unlabelled else pairs
     scores.extra.setdefault("threshold", {})[code] = threshold
     scores.extra.setdefault("threshold_from", {})[code] = dev.split
     scores.extra.setdefault("scored_on", {})[code] = test.split

@@ -15,7 +15,7 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from common.columns import Columns, concatenated, plain, selected
+from common.columns import Columns, concatenated, plain, rows_of, selected
 from common.errors import InputError
 from common.run_config import RandomEncoder, RunConfig
 from data_prep.encoding import tokenizer as tokenizers
@@ -65,11 +65,7 @@ class Rows:
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """These encoded rows, in the order given."""
-        taken: list[dict[str, Any]] = [{}] * len(rows)
-        for split, positions, numbers in self._by_split(rows):
-            for position, row in zip(positions, split.take(numbers), strict=True):
-                taken[position] = row
-        return taken
+        return rows_of(self.gather(rows, self._splits[0].columns))
 
     def _by_split(self, rows: np.ndarray) -> Iterator[tuple[Split, np.ndarray, np.ndarray]]:
         """(split, positions in `rows` of the rows in it, their numbers in it)."""

@@ -35,16 +35,11 @@ def gather(value: Any) -> list[Any]:
     return values
 
 
-def first_error(error: str | None) -> str | None:
-    """The error of the lowest rank that has one, on all ranks (a collective call)."""
-    return next((found for found in gather(error) if found is not None), None)
-
-
 def raise_on_all(error: str | None) -> None:
     """Raises `AgreedError` on all ranks if any has an error, with the lowest such rank's (a collective call)."""
-    first = first_error(error)
-    if first is not None:
-        raise AgreedError(first)
+    for first in gather(error):
+        if first is not None:
+            raise AgreedError(first)
 
 
 @contextmanager

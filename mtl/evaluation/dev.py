@@ -6,7 +6,6 @@ the same ones every time. Forward passes hold one task each and need no communic
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +24,7 @@ Sum = Callable[[torch.Tensor], torch.Tensor]
 DEV_STEP = 2**63  # seeds the masks of dev rows, the same at every evaluation: a step that is never trained
 
 
-@dataclass(frozen=True)
-class DevScores:
-    """Metrics of one task, as in metrics.jsonl (in [0, 1]); `score` among them selects the best encoder."""
-
-    task: str
-    metrics: dict[str, float]
+Scores = dict[str, dict[str, float]]  # task: its metrics in [0, 1], as in metrics.jsonl
 
 
 class DevEvaluation:
@@ -54,10 +48,10 @@ class DevEvaluation:
         self.rank, self.world, self.sum = rank, world, sum_over_ranks
         self.sets = [_DevSet(task, config, special) for task in tasks if len(task.dev)]
 
-    def run(self, model: MultiTaskModel, device: torch.device) -> list[DevScores] | None:
+    def run(self, model: MultiTaskModel, device: torch.device) -> Scores | None:
         """Scores of every task that has dev rows; None, on all ranks, if one wanted to stop (a collective call)."""
         model.eval()
-        scores = []
+        scores: Scores = {}
         try:
             for dev in tqdm(self.sets, desc="dev", leave=False, disable=self.rank != 0, unit="task"):
                 totals, outcomes = self._outcomes(dev, model)
@@ -66,7 +60,7 @@ class DevEvaluation:
                 if summed[-1]:
                     return None
                 totals, outcomes = summed[:TOTALS], summed[TOTALS:-1].reshape(outcomes.shape)
-                scores.append(dev.scores(model, totals, outcomes))
+                scores[dev.task.name] = dev.scores(model, totals, outcomes)
         finally:
             model.train()
         return scores
@@ -131,14 +125,14 @@ class _DevSet:
         """The chosen rows with these numbers, all of their columns."""
         return self.task.dev.take(self.rows[numbers])
 
-    def scores(self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray) -> DevScores:
-        """Metrics from the sums and outcomes of all ranks."""
+    def scores(self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray) -> dict[str, float]:
+        """Metrics from the sums and outcomes of all ranks; `score` among them selects the best encoder."""
         metrics = model.head(self.task.name).dev_metrics(totals, outcomes, self.all_columns)
         score = next(iter(metrics.values()))
         about = {"examples": float(len(self.examples)), "majority": self.majority}
-        return DevScores(self.task.name, {**about, **metrics, "score": score})
+        return {**about, **metrics, "score": score}
 
 
-def mean_score(scores: list[DevScores]) -> float:
+def mean_score(scores: Scores) -> float:
     """Unweighted mean of the tasks' scores, which selects the best encoder."""
-    return sum(score.metrics["score"] for score in scores) / len(scores)
+    return sum(metrics["score"] for metrics in scores.values()) / len(scores)

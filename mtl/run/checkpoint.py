@@ -210,18 +210,16 @@ def _check_identity(folder: Path, state: State, identity: dict[str, Any], accept
     what = "; ".join(f"{where}: then {old}, now {new}" for where, old, new in different[:3])
     what += f"; and {len(different) - 3} more" if len(different) > 3 else ""
     # Stage 0 stores its moments otherwise than 1 and 2.
-    if any(
+    fixed = any(
         f"{where}.".startswith(tuple(f"{name}." for name in FIXED))
         or (where == "deepspeed.zero_optimization.stage" and 0 in values)
         for where, *values in different
-    ):
+    )
+    if fixed or not accept:
+        reason = "its weights or moments have another form, so restore the old values"
+        choice = "restore the old values, go on with the new ones by --accept-changes"
         raise InputError(
-            f"{folder}: the checkpoint belongs to another run ({what}): its weights or moments have another form, so "
-            "restore the old values, or start anew with --resume never or another `name`"
-        )
-    if not accept:
-        raise InputError(
-            f"{folder}: the checkpoint belongs to another run ({what}): restore the old values, go on with the new "
-            "ones by --accept-changes, or start anew with --resume never or another `name`"
+            f"{folder}: the checkpoint belongs to another run ({what}): {reason if fixed else choice}, or start anew "
+            "with --resume never or another `name`"
         )
     return [f"accepted: {where}: then {old}, now {new}" for where, old, new in different]

@@ -4,9 +4,6 @@ Sizes, the mixture with expected examples and epochs, steps, tokens, parameters,
 ZeRO stage. Needs prepared data, the tokenizer and the encoder's config, no weights and no GPU.
 """
 
-import math
-
-from mtl.data.plan import Step
 from mtl.run.memory_estimate import memory, parameters
 from mtl.run.setup import Setup
 
@@ -52,9 +49,6 @@ def report(setup: Setup, ranks: int) -> str:
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"
         )
-    hint = _nearly_fitting(sampled, ranks, config.micro_tokens)
-    if hint:
-        lines += ["", f"warning: {hint}"]
     if tokens / ranks < config.micro_tokens:
         lines += [
             "",
@@ -62,17 +56,3 @@ def report(setup: Setup, ranks: int) -> str:
             f"({config.micro_tokens}): fewer ranks or a larger batch would use the hardware better",
         ]
     return "\n".join(lines)
-
-
-def _nearly_fitting(steps: list[Step], ranks: int, micro_tokens: int) -> str:
-    """A hint, if some steps take a micro-step more than others for lack of a few tokens of room; else ""."""
-    counts = [len(step.divide(ranks, micro_tokens)) for step in steps]
-    least = min(counts)
-    room = max(int(step.loads(step.divide(ranks, micro_tokens)).sum(axis=0).max()) for step in steps) / least
-    more = sum(count > least for count in counts)
-    if not more or room > 1.15 * micro_tokens:
-        return ""
-    return (
-        f"{more} of {len(counts)} steps looked at take more than {least} micro-step(s), which they nearly fit into: "
-        f"--set micro_tokens={math.ceil(1.02 * room)}"
-    )

@@ -1,7 +1,8 @@
 """Export of a run: the encoder as a Hugging Face model folder, and the heads beside it.
 
 `encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
-master weights including the pooler, tokenizer, config and a model card. `heads/` has all heads in one safetensors
+master weights including the pooler, tokenizer, config and a model card; and with `SentenceTransformer`, which takes the
+mean of the last layer. `heads/` has all heads in one safetensors
 file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import jinja2
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +24,13 @@ from mtl.data.task_data import TaskData
 from mtl.model.encoder import export_config, new_encoder
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
+
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str) -> None:
@@ -43,7 +52,21 @@ def export_encoder(
     with _replacing(folder) as writing:
         encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
         tokenizer.save_pretrained(writing)
+        _sentence_transformers(writing, config.hidden_size)
         (writing / "README.md").write_text(card, encoding="utf-8")
+
+
+def _sentence_transformers(folder: Path, width: int) -> None:
+    """The files by which sentence-transformers loads the folder: the encoder, then the mean over all tokens."""
+    parts = (("Transformer", ""), ("Pooling", "1_Pooling"))
+    modules = [
+        {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
+        for index, (name, path) in enumerate(parts)
+    ]
+    (folder / "1_Pooling").mkdir()
+    pooling = {"word_embedding_dimension": width, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    files.write_json(folder / "1_Pooling" / "config.json", pooling)
+    files.write_json(folder / "modules.json", modules)
 
 
 def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tasks: list[TaskData]) -> None:
@@ -66,37 +89,18 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
 
 def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
     """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
-    base = config.encoder if isinstance(config.encoder, str) else "random weights"
-    lines = ["---", "library_name: transformers"]
-    if isinstance(config.encoder, str) and not Path(config.encoder).exists():
-        lines.append(f"base_model: {config.encoder}")
-    lines += ["tags:", "- intermediate-task-training", "- cross-lingual", "---", "", f"# {config.name}", ""]
-    lines += [
-        f"Encoder after intermediate-task training: {base}, {step} steps, "
-        f"mixture `{config.mixture.kind}`, batches `{config.mixture.batches}`, seed {config.seed}.",
-        f"Attention dropout in training: {config.attention_probs_dropout_prob}.",
-        "",
-        "| task | kind | training rows | licence of the data | dev score | majority |",
-        "|---|---|---|---|---|---|",
-    ]
-    for task in tasks:
-        metrics = scores.get(task.name)
-        licences = "; ".join(dict.fromkeys(str(p.manifest["licence"]) for p in task.prepared))
-        score = f"{100 * metrics['score']:.1f}" if metrics else "-"
-        majority = f"{100 * metrics['majority']:.1f}" if metrics else "-"
-        lines.append(f"| {task.name} | {task.task.kind} | {len(task.train)} | {licences} | {score} | {majority} |")
-    lines += [
-        "",
-        "```python",
-        "from transformers import AutoModel, AutoTokenizer",
-        "encoder = AutoModel.from_pretrained(FOLDER)",
-        "tokenizer = AutoTokenizer.from_pretrained(FOLDER)",
-        "```",
-        "",
-        "The task heads are in `heads/` of the run folder.",
-        "",
-    ]
-    return "\n".join(lines)
+    encoder = config.encoder
+    card = _TEMPLATES.get_template("model_card.md.jinja")
+    return card.render(
+        config=config,
+        base=encoder if isinstance(encoder, str) else "random weights",
+        on_hub=isinstance(encoder, str) and not Path(encoder).exists(),
+        step=step,
+        tasks=tasks,
+        licences={task.name: list(dict.fromkeys(p.manifest["licence"] for p in task.prepared)) for task in tasks},
+        against=sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())}),
+        scores=scores,
+    )
 
 
 @contextmanager

@@ -103,25 +103,19 @@ def _remove_if_stale(folder: Path, me: Member) -> str:
     if not before:
         time.sleep(1.0)  # just being created
         before = _read(folder)
-    remote = []
-    for name, entry in before.items():
-        member = Member(**{k: entry[k] for k in ("rank", "host", "machine", "pid", "began")})
-        if member.machine != me.machine:
-            remote.append(name)
-        elif not member.gone():
-            raise InputError(
-                f"{folder.parent}: {member} still works there: wait for it, end it, or give another `name`"
-            )
+    keys = ("rank", "host", "machine", "pid", "began")
+    members = {name: Member(**{key: entry[key] for key in keys}) for name, entry in before.items()}
+    remote = [name for name, member in members.items() if member.machine != me.machine]
+    alive = [name for name, member in members.items() if name not in remote and not member.gone()]
     deadline = time.monotonic() + (_OBSERVED if remote else 0.0)
-    while time.monotonic() < deadline:
+    while not alive and time.monotonic() < deadline:
         time.sleep(BEAT / 3)
         current = _read(folder)
-        for name in remote:
-            if name in current and current[name]["beats"] != before[name]["beats"]:
-                raise InputError(
-                    f"{folder.parent}: rank {before[name]['rank']} on {before[name]['host']} (process "
-                    f"{before[name]['pid']}) still works there: wait for it, end it, or give another `name`"
-                )
+        alive = [name for name in remote if name in current and current[name]["beats"] != before[name]["beats"]]
+    if alive:
+        raise InputError(
+            f"{folder.parent}: {members[alive[0]]} still works there: wait for it, end it, or give another `name`"
+        )
     aside = folder.with_name(f"{NAME}.{uuid.uuid4().hex[:8]}")
     try:
         os.rename(folder, aside)
@@ -131,7 +125,7 @@ def _remove_if_stale(folder: Path, me: Member) -> str:
         os.rename(aside, folder)  # not the one that was checked
         raise InputError(f"{folder.parent}: several runs are starting there at once: start one of them again")
     shutil.rmtree(aside, ignore_errors=True)
-    hosts = ", ".join(sorted({f"{e['host']} (process {e['pid']})" for e in before.values()})) or "nobody"
+    hosts = ", ".join(sorted({f"{m.host} (process {m.pid})" for m in members.values()})) or "nobody"
     return f"{folder.parent}: the lock of a run that ended without removing it was taken over ({hosts})"
 
 

@@ -106,7 +106,7 @@ class Trainer:
         if scores is None:
             self.evaluation_interrupted = True  # the run stops; a resumed one evaluates this step
             return
-        state.dev = {score.task: score.metrics for score in scores}
+        state.dev = scores
         self.log.dev(state.step, state.dev, mean_score(scores))
         previous_best = (state.best, state.best_step)
         if state.update_best(mean_score(scores), self.run.evaluate.patience):

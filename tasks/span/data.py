@@ -56,6 +56,9 @@ class Type(TaskType[Span]):
         for number, (text, start) in enumerate(example.answers):
             _check_answer(example.context, text, start, f"{where}: field `answers`, number {number + 1}")
 
+    def identity(self, example: Span) -> dict[str, str]:
+        return {"question": example.question, "context": example.context}
+
     def encode(self, tokenizer: Pieces, examples: Sequence[Span], to: Encoding) -> list[Row]:
         """Adds start, end (int: token positions in the row, inclusive) and offset_start, offset_end (int32 [length]:
         the characters of the context that each token covers, end exclusive; -1 outside the context).

@@ -54,6 +54,9 @@ class Type(TaskType[Tag]):
                 known = fields.shorten(", ".join(labels))
                 raise InputError(f"{where}, tags: {fields.shorten(tag)} is not among the task's labels ({known})")
 
+    def identity(self, example: Tag) -> dict[str, str]:
+        return {"sentence": " ".join(example.words)}
+
     def encode(self, tokenizer: Pieces, examples: Sequence[Tag], to: Encoding) -> list[Row]:
         """Adds positions and labels (int32 [words]): the first token of each word, and the id of its tag.
 

@@ -13,21 +13,10 @@ from mtl.distributed.shutdown import STOPPED, seconds_of
 from mtl.run import checkpoint, setup
 from tests.support.launch import program
 from tests.support.live import Forked, Live, differences, metrics, send
-from tests.support.small import write_run
+from tests.support.small import elsewhere
 
-FIELDS = {
-    "steps": 60, "optimizer": {"lr": 3e-3}, "hidden_dropout_prob": 0.1, "log_every": 5,
-    "evaluate": {"every": 20, "examples": 8}, "checkpoint": {"every": 1000},
-}  # fmt: skip
+STEPS = 40  # of `finished`, evaluated every 3 steps and after the last
 WITHIN = 45  # seconds: every process has ended
-
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory, tiny_tokenizer_dir) -> Path:
-    """The run folder of an uninterrupted run."""
-    folder = tmp_path_factory.mktemp("reference")
-    program("train.py", "--config", write_run(folder, tiny_tokenizer_dir, **FIELDS), ranks=2)
-    return folder / "runs" / "small"
 
 
 def saved_at(config: Path, printed: str, reason: str) -> tuple[int, str]:
@@ -55,15 +44,15 @@ def saved_at(config: Path, printed: str, reason: str) -> tuple[int, str]:
         pytest.param(0, signal.SIGINT, "ctrl-C", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_to_one_rank(reference, tmp_path, tiny_tokenizer_dir, rank, number, reason):
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+def test_a_signal_to_one_rank(finished, tmp_path, rank, number, reason):
+    config = elsewhere(finished[0], tmp_path)
     with Forked(config) as live:
         live.until_step(5)
         send(live.ranks[rank], number)
         assert live.end(WITHIN) == STOPPED
-    assert 5 <= saved_at(config, live.printed, reason)[0] < FIELDS["steps"]
+    assert 5 <= saved_at(config, live.printed, reason)[0] < STEPS
     program("train.py", "--config", config, ranks=2)
-    assert not differences(live.folder, reference)
+    assert not differences(live.folder, finished[1])
 
 
 @pytest.mark.slow
@@ -71,42 +60,41 @@ def test_a_signal_to_one_rank(reference, tmp_path, tiny_tokenizer_dir, rank, num
     ("target", "number", "reason"),
     [
         ("node", signal.SIGTERM, ""),  # launch.py passes it on, and then is gone itself
-        ("node", signal.SIGKILL, "the end of the launcher"),
         ("launcher", signal.SIGKILL, "the end of the launcher"),
     ],
 )
-def test_a_signal_to_the_launcher(reference, tmp_path, tiny_tokenizer_dir, target, number, reason):
+def test_a_signal_to_the_launcher(finished, tmp_path, target, number, reason):
     """Of `deepspeed` itself; it ends by SIGTERM and SIGUSR1 as by SIGKILL, without a word to the ranks."""
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    config = elsewhere(finished[0], tmp_path)
     with Live(config) as live:
         live.until_step(5)
         send(getattr(live, target), number)
         live.end(WITHIN)
     step, command = saved_at(config, live.printed, reason)
-    assert 5 <= step < FIELDS["steps"]
+    assert 5 <= step < STEPS
     assert command.startswith("deepspeed --num_gpus 2 ")
     program("train.py", "--config", config, ranks=2)
-    assert not differences(live.folder, reference)
+    assert not differences(live.folder, finished[1])
 
 
-def test_a_stop_in_a_dev_evaluation(reference, tmp_path, tiny_tokenizer_dir, monkeypatch):
+def test_a_stop_in_a_dev_evaluation(finished, tmp_path, monkeypatch):
     """It is given up and done by the resumed run; after the last one no step is left, but the run is not done."""
-    config = write_run(tmp_path, tiny_tokenizer_dir, **FIELDS)
+    config = elsewhere(finished[0], tmp_path)
     folder = tmp_path / "runs" / "small"
-    for evaluation in (1, 3):  # the resumed run begins with the first, at step 20
+    for evaluation, step in ((1, 3), (14, STEPS)):  # the resumed run begins with the first
         monkeypatch.setenv("EVALUATION", str(evaluation))
         stopped = program("tests/support/stopping_worker.py", "--config", config, ranks=2, check=False)
         assert stopped.returncode == STOPPED
-        assert saved_at(config, stopped.stdout + stopped.stderr, "SIGTERM")[0] == 20 * evaluation
-        assert 20 * evaluation not in [line["step"] for line in metrics(folder) if line["kind"] == "dev"]
+        assert saved_at(config, stopped.stdout + stopped.stderr, "SIGTERM")[0] == step
+        assert step not in [line["step"] for line in metrics(folder) if line["kind"] == "dev"]
     program("train.py", "--config", config, ranks=2)
-    assert not differences(folder, reference)
+    assert not differences(folder, finished[1])
 
 
 @pytest.mark.slow
-def test_a_time_limit(tmp_path, tiny_tokenizer_dir):
+def test_a_time_limit(finished, tmp_path):
     """Two short jobs in a chain, as in a queue: each saves and ends at its limit."""
-    config = write_run(tmp_path, tiny_tokenizer_dir, **{**FIELDS, "steps": 5000})
+    config = elsewhere(finished[0], tmp_path, steps=5000, evaluate={"every": 20, "examples": 8})
     reached = [0]
     for _ in range(2):
         done = program("train.py", "--config", config, "--time-limit", "0:07", ranks=2, check=False)
@@ -117,7 +105,7 @@ def test_a_time_limit(tmp_path, tiny_tokenizer_dir):
     assert reached == sorted(reached)
     lines = metrics(tmp_path / "runs" / "small")
     steps = [line["step"] for line in lines if line["kind"] == "train" and line["task"] == "all"]
-    assert steps == list(range(5, reached[-1] + 1, 5))
+    assert steps == list(range(2, reached[-1] + 1, 2))
 
 
 @pytest.mark.parametrize(

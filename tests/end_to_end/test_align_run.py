@@ -1,5 +1,6 @@
 """`python -m eval align` as a whole: its numbers against a padded transformers loop, its files, and its errors."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,13 @@ def test_two_encoders(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, caps
                 near = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
                 expected = 100 * np.mean(near[:, 0] == np.arange(n))
                 assert scores[str(layer)][f"top1_en->xx@{n}"]["score"] == pytest.approx(expected)
-        cells = [language["layers"]["3"][f"anc@{language['n']}"] for language in one["languages"].values()]
-        for key in ("score", "random"):
-            assert one["means"]["3"]["anc@10-24"][key] == pytest.approx(np.mean([cell[key] for cell in cells]))
     printed = capsys.readouterr().out
-    gain = [one["means"]["2"]["cka@10-24"]["score"] for one in encoders]
-    assert "b less a" in printed and "random, highest" in printed and f"{gain[1] - gain[0]:+.3f}" in printed
-    assert {path.name for path in tmp_path.glob("*.png")} == {"align_a.png", "align_b.png", "align_b_less_a.png"}
+    cka = [
+        np.mean([language["layers"]["2"][f"cka@{language['n']}"]["score"] for language in one["languages"].values()])
+        for one in encoders
+    ]
+    assert "b less a" in printed and "random, highest" in printed and f"{cka[1] - cka[0]:+.3f}" in printed
+    assert f"{cka[0]:.3f}" in printed and len(list(tmp_path.glob("align_*_[12].png"))) == 2 * 7
 
 
 def test_what_is_asked_for(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any) -> None:
@@ -73,7 +74,7 @@ def test_what_is_asked_for(runs: tuple[Path, Path], pairs: Path, tmp_path: Path,
     assert one["languages"] == same["languages"]
     # Encoders of one name keep their pictures apart.
     printed = capsys.readouterr().out
-    assert len(list(tmp_path.glob("*.png"))) == 3 == printed.count(".png\n") and "–" in printed
+    assert len(list(tmp_path.glob("*.png"))) == 2 * 7 == len(set(re.findall(r"[.]png: .+", printed))) and "–" in printed
     assert set(one["languages"]) == {"de", "fr"} and one["layers"] == [0, 4]
     collapsed = one["languages"]["de"]["layers"]["0"]
     assert collapsed["top1_en->xx@8"]["score"] == 12.5 and collapsed["cka@8"]["score"] is None

@@ -27,7 +27,7 @@ from eval.__main__ import main as evaluate
 from tests.support import second_reading as second
 from tests.support.bad_input import accepted, explore
 from tests.support.damage import FILE_NAMES, ODD, Draw, altered, damage, mangled, paths, pick, replace_file
-from tests.support.eval_run import make_run
+from tests.support.eval_run import make_run, skip_reports
 from tests.support.small import SHAPE, dry_run, write_run
 from tests.support.tiny_tokenizer import LINES
 from tests.support.training_files import FORMATS, Format, jsonl, spoilt
@@ -64,6 +64,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) ->
     run, encoder = write_run(base, tiny_tokenizer_dir), make_run(base, tiny_tokenizer_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
+        skip_reports(patch)
         made = World(tiny_tokenizer_dir, run, encoder, base / "targets")
         dry_run(["--config", str(run)])  # libraries write to their caches when they are first used
         arguments = ["--encoder", str(encoder), "--data", str(made.targets / "upstream"), "--out", str(base / "scores")]
@@ -183,8 +184,8 @@ def test_run_configs(world: World, by: str) -> None:
             key = pick(draw, keys)
             value = draw(st.one_of(ODD, ODD, ODD, st.just(now.get(key, 1))))
             sets = [f"--set={key}{draw(st.sampled_from(['=', '=', '=', '']))}{json.dumps(value)}"]
-        elif draw(st.integers(0, 3)):
-            written = draw(altered(values))
+        elif way := draw(st.integers(0, 5)):
+            written = draw(altered(values)) if way > 1 else values
             path.write_bytes(json.dumps(written).encode("utf-8", "surrogatepass"))
         else:
             written = None

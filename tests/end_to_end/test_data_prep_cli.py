@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -11,39 +9,34 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.storage.store import Prepared
+from tests.support.launch import start
 from tests.support.rows import run_config, write
 
-ROOT = Path(__file__).resolve().parents[2]
 NINE = ["anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
 
 
-class Process:
-    """`python -m data_prep`, started and observed until it has begun to write."""
+class Running:
+    """`python -m data_prep`, forked and observed until it has begun to write."""
 
     def __init__(self, config: str, home: Path, jobs: str) -> None:
-        before = set(home.glob(".tmp-*"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "data_prep", "--config", config, "--jobs", jobs],
-            cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            # A test run in the background inherits an ignored SIGINT, which a terminal's child would not.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
+        before, self.files = (
+            set(home.glob(".tmp-*")),
+            [home.with_name(f"{time.monotonic_ns()}.{x}") for x in ("out", "err")],
+        )
+        home.parent.mkdir(exist_ok=True)
+        (self.process,) = start(["-m", "data_prep", "--config", config, "--jobs", jobs], 1, *self.files)
         until = time.monotonic() + 120
         while not any(file.parent not in before for file in home.glob(".tmp-*/train.arrow")):
-            assert self.process.poll() is None and time.monotonic() < until
-            time.sleep(0.01)
+            assert self.process.is_alive() and time.monotonic() < until
+            time.sleep(0.005)
 
-    def end(self, by: int | None = None) -> tuple[int, str, str]:
+    def end(self, by: int | None = None) -> tuple[int | None, str, str]:
         """(exit code, output, errors); a signal goes to all its processes, as a terminal sends it."""
-        try:
-            if by is not None:
-                os.killpg(self.process.pid, by)
-            out, err = self.process.communicate(timeout=120)
-        finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-        return self.process.returncode, out, err
+        if by is not None:
+            os.killpg(self.process.pid, by)
+        self.process.join(120)
+        out, err = (file.read_text() for file in self.files)
+        return self.process.exitcode, out, err
 
 
 def test_interrupted_killed_and_two_at_once(tmp_path, tiny_tokenizer_dir, capfd):
@@ -55,15 +48,15 @@ def test_interrupted_killed_and_two_at_once(tmp_path, tiny_tokenizer_dir, capfd)
     assert main(["--config", small]) == 0  # what this process needs is imported before it races another one
     config, home = run_config(tmp_path, tiny_tokenizer_dir, [task]), tmp_path / "data/mine"
 
-    code, out, err = Process(config, home, "2").end(signal.SIGINT)
+    code, out, err = Running(config, home, "2").end(signal.SIGINT)
     assert code == 130 and "interrupted" in err and "Traceback" not in err and out == ""
     assert [p.name for p in home.iterdir()] == [".lock"]
 
-    Process(config, home, "1").end(signal.SIGKILL)
+    Running(config, home, "1").end(signal.SIGKILL)
     (leftover,) = home.glob(".tmp-*")
     assert sorted(p.name for p in home.iterdir()) == [".lock", leftover.name]  # nothing that looks finished
 
-    other = Process(config, home, "1")
+    other = Running(config, home, "1")
     assert not leftover.exists()
     capfd.readouterr()
     assert main(["--config", config, "--jobs", "1"]) == 0  # meanwhile, in this process

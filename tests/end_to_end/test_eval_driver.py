@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from eval.__main__ import main
 from examples.toyworld.__main__ import generate
 from tests.support.eval_live import Driver, totals
 from tests.support.eval_run import error_line, make_run, scores_in, skip_reports
@@ -48,24 +47,6 @@ def command(base: Path, out: Path, suite: str, *more: object, data: str = "world
     return [str(word) for word in ("--suite", suite, *places, *more)]
 
 
-def test_target_training_end_to_end_on_two_ranks(base: Path, out: Path, capfd: Any) -> None:
-    arguments = command(base, out, "toy_xnli", "--set", "steps=5", "--set", "batch.examples=16")
-    run = out / "targets" / "toy_xnli"
-    assert main([*arguments, "--num_gpus", "2"]) == 0
-    printed = capfd.readouterr().err
-    assert totals(printed)[-1] == ("450", "450")  # 3 x 5 steps x 16 examples, and 30 in each of 7 languages
-    assert len({total for _, total in totals(printed)}) == 1  # one bar
-    assert (run / "done").is_file() and not (run / "checkpoints").exists()
-    assert json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
-    scores = scores_in(out)
-    target = scores["targets"]["toy_xnli"]
-    (training,) = target["protocol"]["training"]
-    assert training["config"] == "configs/targets/toy_xnli.json" and training["steps"] == 5
-    assert training["overrides"] == ["steps=5", "batch.examples=16"] and training["data"]["mnli"]
-    assert set(target["languages"]) == {"de", "en", "es", "hi", "ja", "ru", "sw"} and not scores["not_run"]
-    assert [path.suffix for path in (out / "work").iterdir()] == [".log"]  # nothing else stays of the work
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> None:
@@ -94,8 +75,15 @@ def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> 
     assert f"after step {reached}" in log and sum(line.startswith("$ ") for line in log.splitlines()) == 3
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if line["kind"] == "train" and line["task"] == "all"]
-    assert steps == list(range(1, 81)) and scores_in(out)["targets"].keys() == {"toy_xnli"}
-    assert totals(printed)[-1][0] == totals(printed)[-1][1] and not (run.parent / "toy_xnli.1").exists()
+    assert steps == list(range(1, 81)) and json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
+    assert not (run / "checkpoints").exists() and not (run.parent / "toy_xnli.1").exists()
+    assert [path.suffix for path in (out / "work").iterdir()] == [".log"]  # nothing else stays of the work
+    assert totals(printed)[-1][0] == totals(printed)[-1][1] and len({total for _, total in totals(printed)}) == 1
+    (target,) = scores_in(out)["targets"].values()
+    (training,) = target["protocol"]["training"]
+    assert training["config"] == "configs/targets/toy_xnli.json" and training["steps"] == 80
+    assert training["overrides"] == sets[1::2] and training["data"]["mnli"]
+    assert set(target["languages"]) == {"de", "en", "es", "hi", "ja", "ru", "sw"}
 
 
 def predicting(driver: Driver) -> list[Any]:
@@ -110,7 +98,7 @@ def predicting(driver: Driver) -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_whatever_ends_a_prediction_leaves_nothing_behind(base: Path, out: Path, tmp_path: Path) -> None:
-    """kill -9 of a process of it, kill -9 of the driver: all other processes end too. SIGTERM: the test above."""
+    """kill -9 of a process of it, SIGTERM to the driver, kill -9 of it: all end, and the same command begins again."""
     for code in ("en", "de"):
         write_parquet(base / "long" / "facebook" / "xnli" / code, "test", nli([0, 1, 2] * 5000))
     arguments = command(base, out, "toy_xnli", "--direct", "--micro-tokens", 200, "--num_gpus", 2, data="long")
@@ -121,10 +109,12 @@ def test_whatever_ends_a_prediction_leaves_nothing_behind(base: Path, out: Path,
     said = "error: prediction ended with exit code 1: Signal 9 (SIGKILL) received by PID"
     assert said in printed and printed.count("error: ") == 1 and "(log: " in printed
 
-    with Driver(tmp_path / "log", *arguments) as driver:
-        driver.until(lambda: predicting(driver), 240)
-        driver.launcher.kill()
-        driver.finish(-9, 40)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        with Driver(tmp_path / "log", *arguments) as driver:
+            driver.until(lambda: predicting(driver), 240)
+            send(driver.launcher, number)
+            printed = driver.finish(code, 60)
+        assert ("the same command goes on" in printed) == (code == 143) and "Traceback" not in printed
 
 
 @pytest.mark.slow

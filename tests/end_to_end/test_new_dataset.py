@@ -1,34 +1,19 @@
 """A dataset is one file: that of docs/extending.md, in a copy of the package, is listed and prepared in both forms."""
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from data_prep.datasets import REVISIONS
-from tests.support.hub_server import HubServer, repo_of
+from tests.support.hub_server import Client, HubServer, repo_of
+from tests.support.launch import the_error
 from tests.support.rows import hub_file, run_config, write
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [("A dog ran.", "A dog runs.", 3.8), ("It sat.", "He left.", 0.25)]
-# Runs commands, and prints what each of them gives.
-RUN = """
-import contextlib, io, json, sys
-from data_prep.__main__ import main
-results = []
-for arguments in json.loads(sys.argv[1]):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(arguments)
-    results.append([code, out.getvalue(), err.getvalue()])
-print(json.dumps(results))
-"""
 COLUMNS = ["index", "genre", "sentence1", "sentence2", "score"]
 
 
@@ -43,17 +28,6 @@ def package(tmp_path: Path) -> Path:
         (folder / name).symlink_to(ROOT / name)
     write(folder / "data_prep/datasets/stsb.py", code)
     return folder
-
-
-def data_prep(package: Path, *commands: list[str], **environment: str) -> list[tuple[int, str, str]]:
-    """(exit code, output, errors) of commands of the copy's `python -m data_prep`, one after the other."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "PYTHONPATH"))}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps(commands)], cwd=package, env=clean | environment, text=True,
-        capture_output=True, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout)
 
 
 def line_of(listed: tuple[int, str, str]) -> list[str]:
@@ -80,25 +54,28 @@ def test_the_dataset_of_the_guide(package: Path, tmp_path: Path, tiny_tokenizer_
         write(damaged / f"STS-B/{split}.tsv", [*upstream, ["2", "news", "a", "b", "high"]])
         write(hub_file(hub / "stsb", name), table)
     by_glue, by_hub = (run_config(tmp_path / name, tiny_tokenizer_dir, ["stsb"]) for name in ("by_glue", "by_hub"))
-    with HubServer({"nyu-mll/glue": repo_of(hub, hub / "README.md", REVISIONS["nyu-mll/glue"])}) as server:
-        before, glued, served, after, refused = data_prep(
-            package,
-            ["list", "--data", str(tmp_path / "by_hub/data"), "--source", str(glue)],
-            ["--config", by_glue, "--source", str(glue), "--jobs", "1"],
-            ["--config", by_hub, "--source", "hub", "--jobs", "1"],
-            ["list", "--data", str(tmp_path / "by_hub/data")],
-            ["--config", by_glue, "--source", str(damaged), "--jobs", "1"],
-            HF_ENDPOINT=server.url, HF_HOME=str(tmp_path / "hf"), HF_HUB_DISABLE_XET="1", no_proxy="*",
-        )  # fmt: skip
+    revision = REVISIONS["nyu-mll/glue"]
+    with (
+        HubServer({"nyu-mll/glue": repo_of(hub, hub / "README.md", revision)}) as server,
+        Client(server, tmp_path / "hf", package) as copy,
+    ):
+        before, glued, served, after, refused = (
+            copy.run(f"from data_prep.__main__ import main; result = main({arguments!r})")
+            for arguments in (
+                ["list", "--data", str(tmp_path / "by_hub/data"), "--source", str(glue)],
+                ["--config", by_glue, "--source", str(glue), "--jobs", "1"],
+                ["--config", by_hub, "--source", "hub", "--jobs", "1"],
+                ["list", "--data", str(tmp_path / "by_hub/data")],
+                ["--config", by_glue, "--source", str(damaged), "--jobs", "1"],
+            )
+        )
     name, kind, language, rows, _, source, there = line_of(before)
     assert (name, kind, language, rows, there) == ("stsb", "regress", "en", "5,749 / 1,500", "in glue/")
-    assert source == f"Hub: nyu-mll/glue, stsb @{REVISIONS['nyu-mll/glue'][:7]}"
+    assert source == f"Hub: nyu-mll/glue, stsb @{revision[:7]}"
     assert line_of(after)[-1] == "prepared"
     assert (glued[0], served[0]) == (0, 0), (glued[2], served[2])
     labels, files = prepared(tmp_path / "by_glue/data")
     assert labels == pytest.approx(scores)
     assert (labels, files) == prepared(tmp_path / "by_hub/data")
-    error = refused[2].splitlines()[-1]
-    assert (
-        refused[0] == 2 and error.startswith("error: ") and "STS-B/train.tsv: line 4: field `score`: expected" in error
-    )
+    assert refused[0] == 2
+    the_error(refused[2], "STS-B/train.tsv: line 4: field `score`: expected")

@@ -16,6 +16,7 @@ from eval import report
 from eval.__main__ import main
 from mtl.model.families import fresh_head
 from mtl.run.export import export_encoder, export_heads
+from tests.support.launch import the_error
 from tests.support.target_files import nli, write_parquet
 
 HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
@@ -104,6 +105,5 @@ def error_line(capsys: Any, *arguments: object, code: int = 2) -> str:
     capsys.readouterr()
     assert main([str(argument) for argument in arguments]) == code
     printed = capsys.readouterr()
-    (line,) = (line for line in printed.err.splitlines() if line.startswith("error: "))
-    assert not printed.out and "Traceback" not in printed.err
-    return str(line)
+    assert not printed.out
+    return the_error(printed.err)

@@ -28,7 +28,8 @@ def _case(stage: int, batches: str, bucket: int, micro_steps: int, **more: Any) 
     return {"ds": ds, "batches": batches, "micro_steps": micro_steps, "moments": list(range(ref.STEPS)), **more}
 
 
-# Every two settings of stage, batches, bucket and micro-steps meet at least once; buckets mean nothing at stage 0.
+# Every two settings of stage, batches, bucket and micro-steps meet at least once on two ranks; buckets mean nothing at
+# stage 0. Each setting is also met on one rank and on four.
 EXACT = {
     "stage0-mixed-micro2": _case(0, "mixed", SMALL, 2),
     "stage0-by_task-micro1": _case(0, "by_task", SMALL, 1),
@@ -43,6 +44,14 @@ EXACT = {
     "stage1-mixed-small-micro2-off": _case(1, "mixed", SMALL, 2, set=["fast_zero2=false"]),
     "stage2-by_task-small-micro3-off": _case(2, "by_task", SMALL, 3, set=["fast_zero2=false"]),
 }
+ONE_RANK = [
+    "stage0-by_task-micro3", "stage1-mixed-small-micro1", "stage2-by_task-large-micro3", "stage2-by_task-small-micro2",
+    "stage1-mixed-small-micro2-off",
+]  # fmt: skip
+FOUR_RANKS = [
+    "stage0-mixed-micro2", "stage1-mixed-small-micro1", "stage1-by_task-large-micro2", "stage2-mixed-small-micro3",
+    "stage2-by_task-large-micro3", "stage2-by_task-small-micro3-off",
+]  # fmt: skip
 # In-batch negatives are those of the whole global batch, so gradients do not depend on how it is divided.
 PAIRS = {
     "pairs-stage0-mixed-micro1": _case(0, "mixed", SMALL, 1, config="pairs", moments=[]),
@@ -54,7 +63,6 @@ PAIRS = {
 FAMILY = {"bert": {}, "modernbert": {}, "eurobert": {"classifier_pooling": "bos"}, "gte": {}}
 FAMILIES = {family: _case(2, "mixed", SMALL, 2, config=family, moments=[]) for family in FAMILY}
 COMPILED = {
-    "compiled-stage0-mixed": _case(0, "mixed", SMALL, 2, set=["compile=true"]),
     "compiled-stage1-by_task": _case(1, "by_task", LARGE, 3, set=["compile=true"]),
     "compiled-stage2-mixed": _case(2, "mixed", LARGE, 3, set=["compile=true", "gradient_checkpointing=true"]),
 }
@@ -105,12 +113,19 @@ def _bitwise(name: str, *more: str) -> dict[str, Any]:
 SIDES = {f"{name}-ours": _bitwise(name) for name in BITWISE}
 SIDES |= {f"{name}-theirs": {**_bitwise(name, "fast_zero2=false"), "same_norm": True} for name in BITWISE}
 SIDES |= {f"bf16-buckets-{x}-spoiled": {**SIDES[f"bf16-buckets-{x}"], "spoiled": [0, 3]} for x in ("ours", "theirs")}
+ONE_SIDE = {name: case for name, case in SIDES.items() if name.startswith("bf16-buckets")}
 LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
-    "1 rank": (1, {**EXACT, **PAIRS, **SIDES}),
-    "2 ranks": (2, {**EXACT, **PAIRS, **FILES, **PARTS}),
+    "1 rank": (
+        1,
+        {
+            **{name: EXACT[name] for name in ONE_RANK},
+            "pairs-stage2-mixed-micro2": PAIRS["pairs-stage2-mixed-micro2"],
+            **ONE_SIDE,
+        },
+    ),
+    "2 ranks": (2, {**EXACT, **PAIRS, **FAMILIES, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
-    "4 ranks": (4, EXACT),
-    "2 ranks, families": (2, FAMILIES),
+    "4 ranks": (4, {name: EXACT[name] for name in FOUR_RANKS}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
     "GPU": (1, GPU),
 }

@@ -11,12 +11,18 @@ A rule of `faults` (path end -> kinds, one used up per download) breaks transfer
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.support.launch import REPOSITORY
 
 ROUTE = re.compile(
     r"/(?:api/(?:datasets|models)/|datasets/|(?=[^/]+/[^/]+/resolve/))(?P<repo>[^/]+/[^/]+)"
@@ -165,6 +171,44 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             headers["Content-Length"] = str(len(data))
         return self._send(206 if first else 200, headers, data[first:], fault == "cut")
+
+
+# Runs what it is sent, line by line: `result` and what was printed.
+SERVE = """
+import contextlib, io, json, sys
+for line in sys.stdin:
+    out, err, names = io.StringIO(), io.StringIO(), {}
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        exec(json.loads(line), names)
+    print(json.dumps([names["result"], out.getvalue(), err.getvalue()]), flush=True)
+"""
+
+
+class Client:
+    """A process to which the server is the Hub: the clients read HF_ENDPOINT and HF_HOME when they are imported."""
+
+    def __init__(self, server: HubServer, home: Path, folder: Path = REPOSITORY, **environment: str) -> None:
+        """`home`: its cache; `folder`: where it works, so what it imports."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE", "PYTHONPATH"))}
+        clean |= {"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
+        clean |= {"DISABLE_SAFETENSORS_CONVERSION": "1", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SERVE], cwd=folder, env=clean | environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate(timeout=60)
+
+    def run(self, source: str) -> tuple[Any, str, str]:
+        """(what `source` gives the name `result`, output, errors)."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(source) + "\n")
+        self.process.stdin.flush()
+        return tuple(json.loads(self.process.stdout.readline()))
 
 
 def _sha256(file: Path) -> str:

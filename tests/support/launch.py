@@ -1,9 +1,9 @@
 """Starts real programs in tests: own extension folder, free port, a time limit, everything ended at the end.
 
-`run` and `deepspeed` start interpreters. `start` and `program` fork them from a process that has imported torch,
-transformers and DeepSpeed, which is most of what a small run takes (10 s of a slow core for every rank). Environment,
-output, process group and arguments are the program's own; what the imports read from the environment and the seed of
-string hashes are shared. CPU only: a process that has initialized CUDA must not be forked.
+`run` and `deepspeed` start interpreters. `start` and `program` fork them from a process that has imported the trainer
+with torch, transformers and DeepSpeed, which is most of what a small run takes (10 s of a slow core for every rank).
+Environment, output, process group and arguments are the program's own; what the imports read from the environment and
+the seed of string hashes are shared. CPU only: a process that has initialized CUDA must not be forked.
 """
 
 import atexit
@@ -29,7 +29,7 @@ _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["torch.utils.tensorboard", "deepspeed.runtime.zero.muon.muon_optimizer", "transformers.models.auto.modeling_auto",
      "transformers.models.xlm_roberta.modeling_xlm_roberta", "transformers.convert_slow_tokenizer",
-     "pyarrow.parquet", "pydantic"]
+     "pyarrow.parquet", "pyarrow.compute", "pandas", "mtl.run.trainer"]
 )  # fmt: skip
 
 
@@ -120,6 +120,7 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
     """What a forked process does: becomes the program."""
     gc.freeze()  # no collection goes through, and so copies, what was imported
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a test run in the background inherits as ignored
     os.environ.clear()
     os.environ.update(around)
     for number, path in ((1, out), (2, err)):
@@ -164,6 +165,14 @@ def program(
     if check and code != 0:
         raise AssertionError(f"{arguments} ended with {codes}\n{out[-3000:]}\n{err[-5000:]}")
     return subprocess.CompletedProcess(arguments, code, out, err)
+
+
+def the_error(printed: str, *parts: str) -> str:
+    """The one line that tells the user what is wrong, which must hold all `parts`; a traceback tells too much."""
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in printed, printed[-3000:]
+    assert all(part in errors[0] for part in parts), errors[0]
+    return errors[0]
 
 
 def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:

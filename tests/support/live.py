@@ -100,7 +100,7 @@ class Live:
         except OSError:
             return 0
 
-    def until(self, true: object, timeout: float = 90) -> None:
+    def until(self, true: object, timeout: float = 180) -> None:
         """Waits until the function `true` says so."""
         deadline = time.monotonic() + timeout
         while not true():  # type: ignore[operator]
@@ -109,7 +109,7 @@ class Live:
                 raise AssertionError(f"waited in vain; exit code: {self.code()}\n{self.printed[-3000:]}")
             time.sleep(0.02)
 
-    def until_step(self, step: int, timeout: float = 90) -> None:
+    def until_step(self, step: int, timeout: float = 180) -> None:
         self.until(lambda: self.step >= step, timeout)
         assert len(self.ranks) == self.count
 

@@ -1,11 +1,13 @@
 """Checkpoints with an LM head, and transformers' own loss on the masked tokens of our batches."""
 
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
 
@@ -37,6 +39,25 @@ def write(folder: Path, tokenizer: Path, model: Any) -> Path:
     shutil.copytree(tokenizer, folder, dirs_exist_ok=True)
     model.save_pretrained(folder)
     return folder
+
+
+def shards(folder: Path, state: dict[str, Tensor], whole: str) -> list[str]:
+    """`state` in two files and their index, named after the one file `whole`; the names, the index first."""
+    stem, suffix = whole.split(".")
+    names = [f"{stem}-0000{number}-of-00002.{suffix}" for number in (1, 2)]
+    where = {name: names[number % 2] for number, name in enumerate(sorted(state))}
+    for shard in names:
+        save({name: tensor for name, tensor in state.items() if where[name] == shard}, folder / shard)
+    index = f"{whole}.index.json"
+    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
+    return [index, *names]
+
+
+def save(state: dict[str, Tensor], path: Path) -> None:
+    if path.suffix == ".bin":
+        torch.save(state, path)
+    else:
+        save_file(state, path, metadata={"format": "pt"})
 
 
 def checkpoint(folder: Path, tokenizer: Path, **fields: Any) -> Path:

@@ -11,7 +11,7 @@ from common.errors import InputError
 from data_prep.datasets import DATASETS, TASKS
 from data_prep.datasets.schema import Dropped
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import locate_training, own
+from data_prep.sources.locate import locate_training
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.mlm.data import Text
@@ -73,18 +73,8 @@ def find(dataset: str, *folders: Path):
 def examples(dataset: str, split: str, *folders: Path) -> list:
     """All examples of a split ("train", "dev") as `plain` gives them; the reason where a row is dropped."""
     task = next(task for task in TASKS.values() if dataset in task.datasets)
-    return _read(getattr(find(dataset, *folders), split), task.labels)
-
-
-def own_examples(path: Path, kind: str, content, labels: tuple[str, ...] | None = ("no", "yes")) -> list:
-    """The same of a user's own file of this task type, written here."""
-    file = str(write(path, content))
-    return _read(own(kind, file, file, "mine").train, labels)
-
-
-def _read(parts, labels: tuple[str, ...] | None) -> list:
-    found: list = []
-    for part in parts:
+    labels, found = task.labels, []
+    for part in getattr(find(dataset, *folders), split):
         for where, row in part.rows():
             try:
                 example = part.convert(row, where, labels or ())

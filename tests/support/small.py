@@ -120,6 +120,14 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     return path
 
 
+def elsewhere(config: Path, folder: Path, **fields: Any) -> Path:
+    """A copy of a run config, over the same prepared data, whose run goes to `folder`/runs."""
+    path = folder / config.name
+    values = {**json.loads(config.read_text()), "output": str(folder / "runs"), **fields}
+    path.write_text(json.dumps(values))
+    return path
+
+
 def dry_run(arguments: Sequence[object]) -> int:
     """The exit code of `train.py --dry-run ARGUMENTS`, run in this process."""
     with pytest.MonkeyPatch.context() as patch:

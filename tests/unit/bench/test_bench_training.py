@@ -1,4 +1,4 @@
-"""bench.train and bench.gpu run from end to end, here on CPU ranks; FLOPs are those of torch."""
+"""bench.gpu runs from end to end, here on CPU ranks; contestants compute the same; FLOPs are those of torch."""
 
 import json
 from pathlib import Path
@@ -57,37 +57,18 @@ def test_other_losses_end_a_benchmark():
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_train(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Both loops without the Trainer, on one rank."""
-    path = tmp_path / "out.json"
-    size = ["--shape", "tiny", "--vocabulary", "2000", "--max-length", "256", "--examples", "4", "--ranks", "1"]
-    only = ["--only", "task_max_padded", "--only", "zero2_padded"]
-    train.main([*size, *only, "--rounds", "2", "--steps", "1", "--json", str(path)])
-    result = json.loads(path.read_text(encoding="utf-8"))
-    assert list(result["ratios"]) == ["task_max_padded", "zero2_padded"]
-    for name, rounds in result["rounds"].items():
-        assert len(rounds) == 2 and result["ratios"][name] > 0
-        assert all(one["ours"]["padding"] == 1 < one["theirs"]["padding"] for one in rounds)
-    assert "| zero2_padded | " in capsys.readouterr().out
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A variant switched in place and the Trainer, each against the default; and a variant without time left."""
+    """A variant switched in place and the Trainer, each against the default."""
     path = tmp_path / "out.json"
     size = ["--shape", "tiny", "--vocabulary", "2000", "--tokens", "2500", "--rows", "4", "--ranks", "2"]
     size += ["--only", "checkpointing", "--json", str(path)]
-    gpu.main([*size, "--rounds", "2", "--steps", "1", "--only", "trainer_grouped"])
+    gpu.main([*size, "--rounds", "1", "--steps", "1", "--only", "trainer_grouped"])
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert list(rows) == ["default", "trainer_grouped", "checkpointing"]
     for name, row in rows.items():
         assert row["status"] == "ok", (name, row)
-        assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 2
+        assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 1
         assert row["mfu"] is None and row["idle"] is None  # measured on a GPU only
         assert all(abs(row["losses"][task] / loss - 1) < 1e-3 for task, loss in rows["default"]["losses"].items())
-    assert rows["checkpointing"]["against"] == "default" and len(rows["checkpointing"]["ratios"]) == 2
+    assert rows["checkpointing"]["against"] == "default" and len(rows["checkpointing"]["ratios"]) == 1
     assert "| checkpointing | " in capsys.readouterr().out
-    gpu.main([*size, "--rounds", "1", "--seconds", "0"])
-    late = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert late == {"checkpointing": {"status": "not run: no time left"}}

@@ -32,9 +32,10 @@ def test_what_changes_nothing_is_left_out(tmp_path: Any) -> None:
     [
         ({"fp16": {**OFF, "enabled": True}, "scheduler": {}}, ["fp16 skips steps", "use bf16"]),
         (
-            {"zero_optimization": {"stage": 2, "cpu_offload": True}, "scheduler": {}, "zero_optimisation": {}},
-            ["`scheduler` is decided by `optimizer.warmup`", "`zero_optimization.cpu_offload`", "`zero_optimisation`"],
+            {"zero_optimization": {"stage": 2, "cpu_offload": True}, "scheduler": {}},
+            ["`scheduler` is decided by `optimizer.warmup`", "zero_optimization: unknown key `cpu_offload`"],
         ),
+        ({"zero_optimisation": {}, "fp17": {}}, ["unknown key `zero_optimisation`", "unknown key `fp17`"]),
         ({"bf16": {"enabled": "auto"}}, ["bf16.enabled", "boolean"]),
         ({"zero_optimization": {"stage": "auto"}}, ["zero_optimization.stage"]),
     ],

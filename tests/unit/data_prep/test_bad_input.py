@@ -6,9 +6,8 @@ import pyarrow as pa
 import pytest
 
 from data_prep.__main__ import main
-from tests.support.rows import DATASETS, examples, fails, find, hub_file, own_examples, write
+from tests.support.rows import DATASETS, examples, fails, find, hub_file, write
 
-GOOD = b'{"text_a": "a", "label": "yes"}\n'
 QUESTION = {"id": "1", "question": "who", "answers": [{"text": "dog", "answer_start": 4}]}
 
 
@@ -25,34 +24,6 @@ def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
 
 def squad(context: object = "the dog runs", **more) -> dict:
     return {"data": [{"paragraphs": [{"context": context, "qas": [{**QUESTION, **more}]}]}]}
-
-
-OWN = [
-    ("classify", "f.jsonl", GOOD + b'{"text_a": "a\xff"}\n', ("f.jsonl: line 2", "invalid UTF-8 at byte 14")),
-    ("classify", "f.jsonl", GOOD * 2 + b'{"text_a": "a", "la', ("f.jsonl: line 3", "truncated")),
-    ("classify", "f.jsonl", [{"text_a": "a", "label": "maybe"}], ("line 1", "expected one of no, yes", "'maybe'")),
-    ("classify", "f.jsonl", [{"text_a": "a", "label": 2}], ("line 1", "expected one of no, yes", "'2'")),
-    (
-        "classify",
-        "f.jsonl",
-        [{"body": "a", "label": "yes"}],
-        ("`text_a`", "is missing", "there: body, label"),
-    ),
-    ("classify", "f.jsonl", [{"text_a": " ", "label": "yes"}], ("line 1", "`text_a`", "expected a text")),
-    ("classify", "f.jsonl", ["x"], ("line 1", "expected a JSON object")),
-    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a"], "label": 0}], ("line 1", "2 to 26 choices", "found 1")),
-    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a", "b"], "label": 2}], ("`label`", "0 to 1", "found 2")),
-    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a", "b"], "label": True}], ("`label`", "whole number")),
-    ("tag", "f.jsonl", [{"words": ["a"], "tags": ["X", "Y"]}], ("line 1", "1 words and 2 tags")),
-    ("tag", "f.tsv", "a b X Y\n", ("line 1", "words<TAB>tags")),
-    ("span", "f.txt", "x", ("f.txt", "expected JSON lines", "SQuAD's JSON")),
-    ("pair", "f.jsonl", [{"query": "q", "passage": ""}], ("line 1", "`passage`", "expected a text")),
-]
-
-
-@pytest.mark.parametrize(("kind", "name", "content", "parts"), OWN)
-def test_own_files(kind, name, content, parts, tmp_path):
-    fails(lambda: own_examples(tmp_path / name, kind, content), *parts)
 
 
 QQP_HEADER = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from tests.support.rows import examples, fails, find, hub_file, own_examples, write
+from tests.support.rows import examples, fails, find, hub_file, write
 
 NO_GOLD = "no gold label"
 NLI = ["entailment", "neutral", "contradiction"]
@@ -311,40 +311,6 @@ def test_copies_of_a_file_and_rivals(tmp_path: Path) -> None:
     fails(lambda: find("snli", tmp_path), "several different files", *names)
     (tmp_path / "two/snli_1.0_dev.jsonl").unlink()  # a folder that holds only some of the files is no rival
     assert examples("snli", "train", tmp_path) == [NLI_PAIR]
-
-
-def test_sections_of_ccgbank_that_are_missing_are_named(tmp_path: Path) -> None:
-    form = next(form for form in FORMS if form.train[0].endswith(".auto"))
-    form.write(tmp_path)
-    write(tmp_path / "ccgbank/AUTO/23/wsj_2301.auto", "not read")
-    assert not find("ccg", tmp_path).remark
-    (tmp_path / form.train[5]).unlink()
-    assert "07" in find("ccg", tmp_path).remark
-
-
-OWN = [
-    ("classify", "f.jsonl", [{"text_a": "a", "text_b": "b", "label": "no"}], [("a", "b", "no")]),
-    ("classify", "f.jsonl", b'\xef\xbb\xbf{"text_a": "a", "label": "yes"}\n\n', [("a", None, "yes")]),
-    (
-        "span", "f.jsonl",
-        [
-            {"question": "q", "context": "abc", "answers": [{"text": "b", "start": 1}]},
-            {"id": 7, "question": "q", "context": "c", "answers": []},
-        ],
-        [("line 1", "q", "abc", [("b", 1)]), ("7", "q", "c", [])],
-    ),
-    ("choice", "f.jsonl", [{"prompt": "p", "choices": ["a", "b"], "label": 1}], [("p", ["a", "b"], 1)]),
-    ("tag", "f.jsonl", [{"words": ["a", "b"], "tags": ["X", "Y"]}], [(["a", "b"], ["X", "Y"])]),
-    ("tag", "f.tsv", [["a b\u00a0c", "X Y"]], [(["a", "b\u00a0c"], ["X", "Y"])]),
-    ("mlm", "f.jsonl", [{"text": "hello"}], ["hello"]),
-    ("mlm", "f.txt", "one line\u2028still\n\ntwo\n", ["one line\u2028still", "two"]),
-    ("pair", "f.jsonl", [{"query": "q", "passage": "p"}], [("q", "p")]),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "name", "content", "expected"), OWN)
-def test_own_files(kind: str, name: str, content, expected: list, tmp_path: Path) -> None:
-    assert own_examples(tmp_path / name, kind, content) == expected
 
 
 @pytest.mark.real

@@ -4,16 +4,11 @@ That the list agrees with what is read is tested form by form in test_datasets.p
 """
 
 import re
-from pathlib import Path
-
-import pytest
 
 from data_prep.__main__ import main
 from data_prep.datasets import DATASETS, TEST_SETS
 from tests.support.rows import hub_file, write
 
-LANGUAGES = {name: testset.suites for name, testset in TEST_SETS.items()}
-ROOT = Path(__file__).resolve().parents[3]
 NLI_ROW = {"premise": "a", "hypothesis": "b", "label": 0}
 
 
@@ -53,29 +48,3 @@ def test_what_is_here(capsys, tmp_path):
 def test_a_wrong_folder_is_one_line(capsys, tmp_path):
     assert main(["list", "--source", str(tmp_path / "nowhere")]) == 2
     assert capsys.readouterr().err.startswith("error: --source")
-
-
-# The number of languages of each task in the official evaluator (XTREME_TASK2LANGS, XTREME_R_TASK2LANGS), with LAReQA's
-# eleven, which that table lacks.
-COUNTS = {
-    "xtreme": {
-        "pawsx": 7, "xnli": 15, "panx": 40, "udpos": 33, "bucc": 4, "tatoeba": 36, "xquad": 11, "mlqa": 7, "tydiqa": 9,
-    },
-    "xtreme-r": {
-        "xnli": 15, "panx": 48, "udpos": 38, "tatoeba": 41, "xcopa": 11, "lareqa": 11, "mewslix": 11, "xquad": 12,
-        "mlqa": 7, "tydiqa": 9,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("suite", list(COUNTS))
-def test_languages_are_those_of_the_evaluator(suite):
-    assert {name: len(codes[suite]) for name, codes in LANGUAGES.items() if suite in codes} == COUNTS[suite]
-
-
-def test_languages_of_the_label_files(shared):
-    """XTREME's scorer has a label file per language."""
-    for name in (*COUNTS["xtreme"], "mewslix"):
-        folder = shared / "data/reference/xtreme_mock" / ("bucc2018" if name == "bucc" else name)
-        codes = {path.stem.partition("-")[2] for path in folder.iterdir()}
-        assert codes == set(LANGUAGES[name]["xtreme-r" if name == "mewslix" else "xtreme"]), name

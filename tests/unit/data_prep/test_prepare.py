@@ -15,6 +15,7 @@ from data_prep.sources.locate import own
 from data_prep.storage.store import Prepared
 from tasks.encoding import Encoding
 from tasks.registry import TASK_TYPES
+from tests.support.launch import the_error
 from tests.support.rows import hub_file, run_config, write
 
 LABELS = ["no", "yes"]
@@ -60,6 +61,35 @@ def mine(train: Path, dev: Path | None = None, kind: str = "classify", **more) -
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_rows_of_tests_are_left_out(data_prep, tmp_path: Path) -> None:
+    """By id, question or context, in any of the test's languages; other folders than those of all rows."""
+    squad = [
+        {"id": f"5733be284776f4190066117{i}", "question": f"which house {i}", "context": f"the house {i} is old",
+         "answers": [{"text": "house", "answer_start": 4}]}
+        for i in range(5)
+    ]  # fmt: skip
+    train = write(tmp_path / "train.jsonl", squad)
+    tests = {
+        "de": {**squad[0], "question": "welches Haus", "context": "das Haus ist alt"},
+        "en": {**squad[1], "id": "x", "question": "Which  HOUSE 1", "context": "another"},
+        "es": {**squad[2], "id": "y", "question": "another"},
+    }
+    for code, qa in tests.items():
+        # Without answers, as XTREME's copy.
+        paragraph = {"context": qa["context"], "qas": [{**qa, "answers": [{"text": "", "answer_start": 0}]}]}
+        write(tmp_path / "tests" / f"xquad.{code}.json", {"data": [{"title": "", "paragraphs": [paragraph]}]})
+    options = ("--source", str(tmp_path / "tests"), "--against")
+    run, whole = data_prep([mine(train, kind="span")], *options, "xquad"), data_prep([mine(train, kind="span")])
+    manifest = Prepared(run.folder()).manifest
+    reasons = {f"in the test of xquad ({what})": 1 for what in ("id", "question", "context")}
+    assert manifest["splits"]["train"]["dropped"] == reasons and manifest["against"] == ["xquad"]
+    assert manifest["splits"]["dev"]["examples"] == 5 and all(reason in run.out for reason in reasons)
+    assert whole.built() and Prepared(whole.folder()).manifest["splits"]["train"]["examples"] == 5
+    for name, said in (("tatoeba", "expected some of"), ("tydiqa", "no test data in any --source")):
+        wrong = data_prep([mine(train, kind="span")], *options, name)
+        assert wrong.code == 2 and wrong.err.startswith(f"error: --against {name}: ") and said in wrong.err
 
 
 ROWS = {
@@ -198,9 +228,9 @@ def test_drops_and_doubts_are_counted_and_shown(tmp_path, data_prep):
 def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
     def error(tasks: list, *options: str, **more) -> str:
         run = data_prep(tasks, *options, **more)
-        lines = [line for line in run.err.splitlines() if line.startswith("error: ")]
-        assert run.code == 2 and len(lines) == 1 and run.err.rstrip().endswith(lines[0]) and "Traceback" not in run.err
-        return lines[0]
+        line = the_error(run.err)
+        assert run.code == 2 and run.err.rstrip().endswith(line)
+        return line
 
     rows = classify(tmp_path)
     task = mine(rows)

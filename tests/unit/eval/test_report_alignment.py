@@ -23,7 +23,7 @@ def aligned(result: dict[str, Any], seed: int, languages: dict[str, int]) -> dic
     }
     return {
         "encoder": result["encoder"], "name": result["name"], "fingerprint": result["fingerprint"], "depth": 2,
-        "layers": [0, 1, 2], "truncated": {}, "means": {},
+        "layers": [0, 1, 2], "truncated": {},
         "languages": {code: {"n": languages[code], "layers": layers[code]} for code in languages},
     }  # fmt: skip
 

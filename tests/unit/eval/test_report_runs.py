@@ -77,7 +77,6 @@ def test_suites_that_are_shown(tmp_path: Path) -> None:
 
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "targets": lambda r: r.pop("targets"),
-    "targets.xnli.languages.en": lambda r: r["targets"]["xnli"]["languages"].update(en="high"),
     "unknown target": lambda r: r["targets"].update(xnil=r["targets"]["xnli"]),
     "no target was scored": lambda r: r.update(targets={}),
 }
@@ -107,6 +106,5 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
     assert "combined scores of a report" in says(write(tmp_path / "all.json", {"baseline": "a", "runs": {}}))
     align = write(good / "eval/align.json", "[")
     assert "align.json" in says(good)
-    align.unlink()
-    write(good / "config.json", {})
-    assert "no `seed`" in says(good)
+    write(align, {})
+    assert "align.json" in says(good)

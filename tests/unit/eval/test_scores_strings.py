@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.datasets import mlqa
 from eval.metrics import score
 from tests.support.slow_text import slow_f1, slow_words
 
@@ -37,7 +38,7 @@ TEXTS = st.lists(PARTS, max_size=7).map("".join)
 
 
 @settings(max_examples=400)
-@given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from(score.MLQA_LANGUAGES))
+@given(TEXTS, st.lists(TEXTS, min_size=1, max_size=3), st.sampled_from(mlqa.LANGUAGES))
 def test_mlqa_follows_the_definition(prediction: str, golds: list[str], language: str) -> None:
     words, wanted = mlqa_words(prediction, language), [mlqa_words(gold, language) for gold in golds]
     assert score.mlqa_words(prediction, language) == words

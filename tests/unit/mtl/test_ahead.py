@@ -1,4 +1,4 @@
-"""Batches packed ahead: the same as without; prepared data that changed is found; a dry run names near misses."""
+"""Batches packed ahead: the same as without; prepared data that changed is found."""
 
 import os
 import time
@@ -10,7 +10,7 @@ import torch
 from common.errors import InputError
 from data_prep.storage.store import Prepared
 from mtl.data import loader
-from mtl.run import dry_run, setup
+from mtl.run import setup
 from tests.support.small import write_run
 
 
@@ -47,16 +47,6 @@ def test_ahead_equals_making_each_step_when_it_comes(made, first):
         pairs = zip(arrays(dict(enumerate(expected))), arrays(dict(enumerate(work.batches))), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
         np.testing.assert_array_equal(work.step.row, step.row)
-
-
-def test_a_dry_run_tells_of_steps_that_just_miss(made):
-    path = str(made.run.output).removesuffix("/runs") + "/small.json"
-    most = max(made.plan.step(n).tokens for n in range(made.plan.steps))
-    assert "nearly fit into" not in dry_run.report(setup.read(path, [f"micro_tokens={most}"]), 1)
-    told = dry_run.report(setup.read(path, [f"micro_tokens={round(0.97 * most)}"]), 1)
-    assert "nearly fit into" in told
-    better = told.partition("--set micro_tokens=")[2].split()[0]
-    assert "nearly fit into" not in dry_run.report(setup.read(path, [f"micro_tokens={better}"]), 1)
 
 
 def test_prepared_data_that_changed_is_found_at_the_next_start(tmp_path, tiny_tokenizer_dir, monkeypatch):

@@ -47,7 +47,7 @@ def test_the_published_run():
     ("change", "said"),
     [
         ({"tusks": []}, "unknown key `tusks`; did you mean `tasks`?"),
-        ({"optimizer": {"learning_rate": 1}}, "unknown key `optimizer.learning_rate`"),
+        ({"optimizer": {"learning_rate": 1}}, "optimizer: unknown key `learning_rate`"),
         ({"tasks": ["mnlii"]}, "unknown task 'mnlii'; did you mean `mnli`?"),
         ({"tasks": ["mnli", "mnli"]}, "'mnli' stands there twice"),
         ({"steps": 5}, "give either `epochs` or `steps`"),

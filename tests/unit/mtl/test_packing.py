@@ -10,7 +10,7 @@ from common.run_config import RandomEncoder
 from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
-from tests.support import block_attention, families
+from tests.support import families
 from tests.support.packing import head_scores, mask_row, pack_rows, pack_sequences
 from tests.support.small import KINDS, items_of, write_run
 
@@ -35,10 +35,10 @@ def test_every_kind_packed_equals_alone(small, backend):
     heads = list(model.kinds.items())
     items = rows_of(made)
     with torch.no_grad():
-        block_attention.use(model.encoder, backend)
+        model.encoder.packed_backend = backend
         together = pack_rows(items, heads, made.special)
         scores = {name: head_scores(model, together, name) for name in model.kinds}
-        block_attention.use(model.encoder, "block")
+        model.encoder.packed_backend = "sdpa"
         taken = dict.fromkeys(model.kinds, 0)
         for t, row in items:
             name = heads[t][0]
@@ -86,19 +86,19 @@ def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backe
 
 
 def test_gradients_of_the_back_ends_agree(small):
+    """Those of `sdpa` are compared with float64 in test_exact.py."""
     made, model = small
     items = rows_of(made, 3)
     found = {}
-    for backend in ("block", *BACKENDS):
-        block_attention.use(model.encoder, backend)
+    for backend in BACKENDS:
+        model.encoder.packed_backend = backend
         model.zero_grad()
         loss, _ = model(pack_rows(items, list(model.kinds.items()), made.special))
         loss.backward()
         found[backend] = {n: p.grad.clone() for n, p in model.named_parameters()}
-    for backend in BACKENDS:
-        for name, grad in found["block"].items():
-            scale = grad.norm().item() + 1e-3
-            assert (grad - found[backend][name]).norm().item() / scale < 1e-4, name
+    for name, grad in found["sdpa"].items():
+        scale = grad.norm().item() + 1e-3
+        assert (grad - found["padded"][name]).norm().item() / scale < 1e-4, name
 
 
 def test_no_rows_at_all_gives_zero_gradients_everywhere(small):
@@ -144,15 +144,15 @@ def test_masking_shares():
     ("family", "backend"),
     [(f, b) for f in FAMILIES for b in ("varlen", "triton") if (f, b) != ("modernbert", "triton")],
 )
-def test_kernels_equal_block(dtype, family, backend):
+def test_kernels_equal_sdpa(dtype, family, backend):
     shape = families.shape(family, hidden_size=256, vocab_size=90)
     encoder = load_encoder(RandomEncoder(model_type=family, config=shape, tokenizer="none"), seed=1)
     encoder = encoder.to("cuda", dtype)
     rng = np.random.default_rng(1)
     batch = pack_sequences([rng.integers(3, 90, size=n) for n in (9, 2, 31, 64, 17)], 1).to("cuda")
     with torch.no_grad():
-        block_attention.use(encoder, backend)
+        encoder.packed_backend = backend
         ours = encode(encoder, batch).float()
-        block_attention.use(encoder, "block")
+        encoder.packed_backend = "sdpa"
         reference = encode(encoder.float(), batch)
     assert (ours - reference).abs().max().item() < (0.1 if dtype == torch.bfloat16 else 0.02)

@@ -18,7 +18,6 @@ from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import export_run
 from tests.support import masked_lm
-from tests.support.launch import program
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
 
@@ -142,13 +141,3 @@ def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_pa
     assert all(
         torch.equal(w, trained.heads["more"].state_dict()[n]) for n, w in joined.heads["my_mlm"].named_parameters()
     )
-
-
-def test_a_run_prints_the_sentences_once_and_not_when_it_goes_on(
-    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
-) -> None:
-    plain = transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
-    encoder = masked_lm.write(tmp_path / "plain", tiny_tokenizer_dir, plain)
-    words = ["train.py", "--config", config, "--set", f"encoder={encoder}", "--set", f"output={tmp_path}"]
-    outputs = [program(*words).stdout for _ in range(2)]
-    assert [out.count("has no LM head: the head starts at random") for out in outputs] == [1, 0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
@@ -17,9 +17,6 @@ from mtl.model.weight_files import weight_files
 from mtl.run import setup
 from tests.support import masked_lm
 from tests.support.small import write_run, write_tasks
-
-SHARDS = {".safetensors": "model-0000{}-of-00002.safetensors", ".bin": "pytorch_model-0000{}-of-00002.bin"}
-PLAIN = {".safetensors": "model.safetensors", ".bin": "pytorch_model.bin"}
 
 
 @pytest.fixture(scope="module")
@@ -34,33 +31,17 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -
     return write_run(folder, tiny_tokenizer_dir, tasks=write_tasks(folder)[:1])
 
 
-def save(state: dict[str, torch.Tensor], path: Path) -> None:
-    if path.suffix == ".bin":
-        torch.save(state, path)
-    else:
-        save_file(state, path, metadata={"format": "pt"})
+def single(folder: Path, state: dict[str, torch.Tensor], whole: str) -> list[str]:
+    masked_lm.save(state, folder / whole)
+    return [whole]
 
 
-def single(folder: Path, state: dict[str, torch.Tensor], suffix: str) -> list[str]:
-    save(state, folder / PLAIN[suffix])
-    return [PLAIN[suffix]]
-
-
-def sharded(folder: Path, state: dict[str, torch.Tensor], suffix: str) -> list[str]:
-    names = [SHARDS[suffix].format(number) for number in (1, 2)]
-    where = {name: names[number % 2] for number, name in enumerate(sorted(state))}
-    for shard in names:
-        save({name: tensor for name, tensor in state.items() if where[name] == shard}, folder / shard)
-    index = f"{PLAIN[suffix]}.index.json"
-    (folder / index).write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": where}))
-    return [index, *names]
-
-
-LAYOUTS: dict[str, Callable[[Path, dict[str, torch.Tensor]], list[str]]] = {
-    "safetensors": lambda folder, state: single(folder, state, ".safetensors"),
-    "sharded safetensors": lambda folder, state: sharded(folder, state, ".safetensors"),
-    "bin": lambda folder, state: single(folder, state, ".bin"),
-    "sharded bin": lambda folder, state: sharded(folder, state, ".bin"),
+# In the order in which they are looked for.
+LAYOUTS: dict[str, tuple[Callable[..., list[str]], str]] = {
+    "safetensors": (single, "model.safetensors"),
+    "sharded safetensors": (masked_lm.shards, "model.safetensors"),
+    "bin": (single, "pytorch_model.bin"),
+    "sharded bin": (masked_lm.shards, "pytorch_model.bin"),
 }
 
 
@@ -71,11 +52,10 @@ def test_what_is_loaded_is_what_is_hashed(
     """Files that lie beside the ones read, of a lower rank, are neither."""
     folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
     (folder / "model.safetensors").unlink()
-    files = LAYOUTS[layout](folder, model.state_dict())
-    ranks = list(LAYOUTS)
-    for lower in ranks[ranks.index(layout) + 1 :]:
-        name = LAYOUTS[lower](folder, {})[0]
-        (folder / name).write_bytes(b"not weights")
+    write, whole = LAYOUTS[layout]
+    files = write(folder, model.state_dict(), whole)
+    for write, whole in list(LAYOUTS.values())[list(LAYOUTS).index(layout) + 1 :]:
+        (folder / write(folder, {}, whole)[0]).write_bytes(b"not weights")
     for other in ("training_args.bin", "optimizer.bin", "adapter.safetensors", "tf_model.h5"):
         (folder / other).write_bytes(b"not weights")
     assert [path.name for path in weight_files(folder)] == files
@@ -103,7 +83,7 @@ def test_what_is_loaded_is_what_is_hashed(
         else:
             path = folder / name
             state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
-            save({n: w + 1 for n, w in state.items()}, path)
+            masked_lm.save({n: w + 1 for n, w in state.items()}, path)
         found = identity()
         assert found[0] != start[0]
         assert found[1] != start[1]
@@ -119,7 +99,7 @@ def test_no_weights_and_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir:
             InputError, match=r"no weights there: expected one of model.safetensors, .*pytorch_model.bin"
         ):
             use()
-    sharded(folder, model.state_dict(), ".bin")
-    (folder / SHARDS[".bin"].format(2)).unlink()
+    *_, last = masked_lm.shards(folder, model.state_dict(), "pytorch_model.bin")
+    (folder / last).unlink()
     with pytest.raises(InputError, match=r"pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names"):
         load_encoder(folder)

@@ -9,6 +9,7 @@ import pytest
 
 import data_prep.__main__ as data_prep_program
 from mtl.run import setup
+from tests.support.launch import the_error
 from tests.support.rows import run_config, write
 
 A, B = "the small dog", "runs to the old house"
@@ -41,8 +42,7 @@ def test_labels_that_are_no_numbers(
 ) -> None:
     _, code = prepare(tmp_path, tiny_tokenizer_dir, 1.5, label)
     assert code == 2
-    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error:"))
-    assert f"{tmp_path / 'train.jsonl'}: line 2: field `label`: {said}" in line
+    the_error(capsys.readouterr().err, f"{tmp_path / 'train.jsonl'}: line 2: field `label`: {said}")
 
 
 def test_prepared_labels_and_texts(tmp_path: Path, tiny_tokenizer_dir: Path) -> None:

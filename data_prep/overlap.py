@@ -1,0 +1,77 @@
+"""Training rows that a test set has as well: by id, or by a text that tells an example from others.
+
+    known = HeldOutRows.read(["xquad", "tydiqa"], places, lock)
+    known.overlap(TASK_TYPES["span"], example)       # "in the test of xquad (context)", or ""
+
+SQuAD's rows are XQuAD's questions, for example: what was trained on them says nothing about transfer to XQuAD.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from common.errors import InputError
+from data_prep.datasets import TEST_SETS
+from data_prep.datasets.schema import Dataset, Dropped, with_label
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import locate
+from data_prep.sources.sources_lock import Lock
+from tasks.base import Example, TaskType
+from tasks.registry import TASK_TYPES
+
+ID_LENGTH = 12  # shorter ids, "0" or "12", are numbers of rows and name nothing
+
+
+@dataclass(frozen=True)
+class HeldOutRows:
+    """What is known of the rows of test sets: the target of each (what, digest of id or text)."""
+
+    targets: tuple[str, ...]
+    found: dict[tuple[str, bytes], str]
+
+    @classmethod
+    def read(cls, targets: Sequence[str], places: Sequence[Folder | None], lock: Lock) -> "HeldOutRows":
+        """The tests of `targets` and dev beside them, in all their languages, from all of `places` (None: the Hub).
+
+        Raises `InputError` for a target without rows of a task type, or whose test is nowhere.
+        """
+        found: dict[tuple[str, bytes], str] = {}
+        for name in targets:
+            testset = TEST_SETS.get(name)
+            if testset is None or testset.kind not in TASK_TYPES:
+                known = ", ".join(name for name, one in TEST_SETS.items() if one.kind in TASK_TYPES)
+                raise InputError(f"--against {name}: expected some of {known} (LAReQA's questions are XQuAD's)")
+            before = len(found)
+            for example in (one for place in places for one in _examples(testset, place or lock)):
+                found.update(dict.fromkeys(_digests(TASK_TYPES[testset.kind], example), name))
+            if len(found) == before:
+                raise InputError(f"--against {name}: no test data in any --source; expected {testset.layout}")
+        return cls(tuple(targets), found)
+
+    def overlap(self, task_type: TaskType[Any], example: Example) -> str:
+        """Why a training example is left out, "" if no test has it."""
+        for key in _digests(task_type, example):
+            if key in self.found:
+                return f"in the test of {self.found[key]} ({key[0]})"
+        return ""
+
+    @property
+    def digest(self) -> str:
+        """Changes with the targets and with any of their rows."""
+        return hashlib.sha256(repr((self.targets, sorted(self.found))).encode()).hexdigest()
+
+
+def _examples(testset: Dataset, place: Folder | Lock) -> Iterator[Example]:
+    for code in testset.languages:
+        for copy in (copy for split in testset.splits for copy in locate(testset, split, code, place)):
+            for where, row in (item for part in copy.parts for item in part.rows()):
+                with suppress(Dropped):
+                    yield copy.source.convert(with_label(testset, copy.source.label, row), where, testset.labels or ())
+
+
+def _digests(task_type: TaskType[Any], example: Example) -> Iterator[tuple[str, bytes]]:
+    texts = task_type.identity(example)
+    for name, text in (("id", example.id), *texts.items()) if len(example.id) >= ID_LENGTH else texts.items():
+        yield name, hashlib.sha256(" ".join(text.casefold().split()).encode("utf-8", "replace")).digest()[:16]

