@@ -6,12 +6,13 @@ What every layout's readers make of whole test sets: test_submission.py; of the 
 import csv
 import json
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
@@ -22,6 +23,7 @@ from eval.read import Candidate, NotThere, Query, Translation
 from eval.suites import TARGETS, resolve_suite
 from tasks.classify.data import Classify
 from tasks.tag.data import Tag
+from tests.support.damage import altered
 from tests.support.launch import REPOSITORY
 from tests.support.rows import fails, write
 from tests.support.target_files import load, nli, squad, write_parquet
@@ -387,6 +389,20 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, target: str, changes: dict[st
     put(tmp_path, target, **changes)
     with pytest.raises(InputError, match=message):
         load(target, {"udpos": "es", "xcopa": "et"}.get(target, "de"), tmp_path)
+
+
+@pytest.mark.parametrize("target", ["xquad", "mlqa", "lareqa", "mewslix", "xcopa"])
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_damage_is_refused_in_one_line_or_read(target: str, data: st.DataObject) -> None:
+    """A traceback never. The programs as a whole, other formats too: end_to_end/test_bad_input.py."""
+    name = data.draw(st.sampled_from(sorted(FILES[target])))
+    with tempfile.TemporaryDirectory() as folder:
+        put(Path(folder), target, **{name: data.draw(altered(FILES[target][name]))})
+        try:
+            load(target, "", Path(folder))
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1500
 
 
 def test_the_table_of_targets() -> None:
