@@ -33,7 +33,7 @@ class HeldOutRows:
 
     @classmethod
     def read(cls, targets: Sequence[str], places: Sequence[Folder | None], lock: Lock) -> "HeldOutRows":
-        """The tests of `targets` and dev beside them, in all their languages, from all of `places` (None: the Hub).
+        """The tests of `targets`, in a folder dev too, in all their languages, from all of `places` (None: the Hub).
 
         Raises `InputError` for a target without rows of a task type, or whose test is nowhere.
         """
@@ -64,8 +64,10 @@ class HeldOutRows:
 
 
 def _examples(testset: Dataset, place: Folder | Lock) -> Iterator[Example]:
+    # As in evaluation: from the Hub the test alone, of which some languages have no other split.
+    splits = testset.splits if isinstance(place, Folder) else testset.splits[:1]
     for code in testset.languages:
-        for copy in (copy for split in testset.splits for copy in locate(testset, split, code, place)):
+        for copy in (copy for split in splits for copy in locate(testset, split, code, place)):
             for where, row in (item for part in copy.parts for item in part.rows()):
                 with suppress(Dropped):
                     yield copy.source.convert(with_label(testset, copy.source.label, row), where, testset.labels or ())
