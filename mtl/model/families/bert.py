@@ -35,14 +35,7 @@ class Bert(Roberta):
     positions_after_padding = False
 
     def bodies(self, config: PretrainedConfig) -> Bodies:
-        return Bodies(
-            sequence=bodies.Pooled(),
-            choice=bodies.Pooled(),
-            span=bodies.Questions(),
-            token=bodies.Tokens(),
-            lm=BertLm(),
-            vector=bodies.Pooler(),
-        )
+        return bodies.pooled(BertLm())
 
 
 FAMILY = Bert()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig
 from transformers.activations import gelu
 
-from tasks.head import Body
+from tasks.head import Bodies, Body
 
 
 def classifier_dropout(config: PretrainedConfig) -> float:
@@ -117,3 +117,8 @@ class RobertaLm(SharedBiasLm):
     def transformed(self, head: Any, hidden: Tensor) -> Tensor:
         out: Tensor = head.layer_norm(gelu(head.dense(hidden)))
         return out
+
+
+def pooled(lm: Body) -> Bodies:
+    """Bodies of a family whose heads of whole sequences read the encoder's pooler, with its own LM head."""
+    return Bodies(sequence=Pooled(), choice=Pooled(), span=Questions(), token=Tokens(), lm=lm, vector=Pooler())

@@ -39,14 +39,7 @@ class Gte(Family):
     options: ClassVar[Mapping[str, Any]] = {"add_pooling_layer": True}
 
     def bodies(self, config: PretrainedConfig) -> Bodies:
-        return Bodies(
-            sequence=bodies.Pooled(),
-            choice=bodies.Pooled(),
-            span=bodies.Questions(),
-            token=bodies.Tokens(),
-            lm=GteLm(),
-            vector=bodies.Pooler(),
-        )
+        return bodies.pooled(GteLm())
 
     def attend(self, block: Any, hidden: Tensor, rotary: Any, layout: Layout) -> Tensor:
         out: Tensor = block.self_attn(hidden, position_embeddings=rotary, layout=layout)[0]
