@@ -170,21 +170,6 @@ def test_answers_over_windows_equal_brute_force(subject: EvaluatedEncoder, folde
     assert truncated["question"] == cut
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_shares_are_the_whole(subject: EvaluatedEncoder, kind: str) -> None:
-    """Every example in exactly one share, with the same prediction; also those larger than a pass."""
-    head, some = subject.heads[TASKS[kind]], [*examples(kind, 20), *examples(kind, 2, longest=200)]
-    whole = ours(subject, TASKS[kind], some, micro_tokens=50)
-    for shares in (2, 3):
-        parts = [
-            predict(subject.model, subject.tokenizer, head, some, shard=(number, shares), micro_tokens=50)
-            for number in range(shares)
-        ]
-        assert all(parts) and sum(map(len, parts)) == len(some)
-        assert [part for _, part in sorted(pair for part in parts for pair in part.items())] == whole
-    assert ours(subject, TASKS[kind], some, micro_tokens=10**6) == whole
-
-
 def test_export_refuses_in_one_line(run: Path, folders: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     command = ("export", "--encoder", run)
     line = error_line(capsys, *command, "--task", "qqp", "--out", tmp_path / "new")

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -265,31 +264,6 @@ def test_clones_of_the_upstream_repositories(tmp_path: Path) -> None:
         assert {one: len(rows) for one, rows in load(target, "de es et", tmp_path).rows.items()} == {code: count}
     assert load("xcopa", "et", tmp_path).rows["et"][0].prompt == "p What was the cause?"
     assert sorted(load("lareqa", "de en", tmp_path).rows) == ["de", "en"]
-
-
-COMMIT = "b8dd5d7af51114dbda02c0e3f6133f332186418e"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "facebook/xnli/de/test-00000-of-00001.parquet",  # hf download --local-dir
-        "xnli/de/test-00000-of-00001.parquet",  # git clone
-        f"datasets--facebook--xnli/snapshots/{COMMIT}/de/test-00000-of-00001.parquet",  # HF_HOME
-        "facebook/xnli/de/test/0000.parquet",  # refs/convert/parquet
-        "",  # save_to_disk
-    ],
-)
-def test_copies_of_the_hub(tmp_path: Path, path: str) -> None:
-    """Of one language; training data and other layouts: tests/unit/data_prep/test_hub_copies.py."""
-    rows = datasets.Dataset.from_dict(nli([0, 2]))
-    if path:
-        (tmp_path / path).parent.mkdir(parents=True)
-        rows.to_parquet(tmp_path / path)
-    else:
-        rows.info.config_name = "de"
-        datasets.DatasetDict({"test": rows}).save_to_disk(str(tmp_path / "xnli"))
-    assert [example.label for example in load("xnli", "de fr", tmp_path).rows["de"]] == [0, 2]
 
 
 def test_no_data(tmp_path: Path) -> None:
