@@ -111,6 +111,14 @@ class Checkpoint(Strict):
     )
 
 
+class Export(Strict):
+    average: Positive | None = Field(
+        None,
+        description="at the end also encoder_mean/ and heads_mean/: the mean of the float32 master weights of so many "
+        "last checkpoints (every `checkpoint.every` steps, and the last step)",
+    )
+
+
 class RandomEncoder(Strict):
     """A new encoder with random weights."""
 
@@ -155,6 +163,7 @@ class RunConfig(Strict):
     optimizer: Optimizer = Optimizer()
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
+    export: Export = Export()
     deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
     fast_zero2: bool = Field(
         True,

@@ -8,7 +8,7 @@ file, and `heads.json`. Folders are written under a temporary name and renamed.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,9 +33,14 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str) -> None:
-    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`."""
-    card = model_card(setup.run, setup.tasks, state.step, state.dev)
+def export_run(
+    setup: Setup, weights: dict[str, Tensor], state: State, suffix: str, averaged: Sequence[int] = ()
+) -> None:
+    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`; averaged: their mean after these
+
+    steps, which no dev score was measured of.
+    """
+    card = model_card(setup.run, setup.tasks, state.step, {} if averaged else state.dev, averaged)
     export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card)
     export_heads(setup.run.folder / f"heads{suffix}", weights, setup.source, setup.tasks)
 
@@ -87,7 +92,13 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
         files.write_json(writing / "heads.json", about)
 
 
-def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
+def model_card(
+    config: RunConfig,
+    tasks: list[TaskData],
+    step: int,
+    scores: dict[str, dict[str, float]],
+    averaged: Sequence[int] = (),
+) -> str:
     """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
     encoder = config.encoder
     card = _TEMPLATES.get_template("model_card.md.jinja")
@@ -96,6 +107,7 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
         base=encoder if isinstance(encoder, str) else "random weights",
         on_hub=isinstance(encoder, str) and not Path(encoder).exists(),
         step=step,
+        averaged=averaged,
         tasks=tasks,
         licences={task.name: list(dict.fromkeys(p.manifest["licence"] for p in task.prepared)) for task in tasks},
         against=sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())}),

@@ -168,4 +168,11 @@ def read(name: str, overrides: list[str]) -> Setup:
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
     vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=vocabulary.known)
-    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, vocabulary)
+    plan = Plan(run, tasks)
+    saved = -(-plan.steps // run.checkpoint.every)
+    if (run.export.average or 0) > saved:
+        raise InputError(
+            f"export.average {run.export.average}: {plan.steps} steps with checkpoint.every {run.checkpoint.every} "
+            f"leave {saved} checkpoint(s): lower either"
+        )
+    return Setup(run, ds, tokenizer, special, tasks, plan, source, vocabulary)

@@ -5,7 +5,7 @@ training continues, as `checkpoint.on_failure` says; older checkpoints are not t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from safetensors import SafetensorError
@@ -128,7 +128,7 @@ class Trainer:
         self.watchdog.resume_hint = (
             f"the same command goes on after step {self._saved}, or {self.state.step} if that was saved"
         )
-        error = checkpoint.save(self.engine, self.run.folder, self.state, self.run.checkpoint.keep)
+        error = checkpoint.save(self.engine, self.run, self.state)
         self.watchdog.resume_hint = hint
         if error is None:
             self._saved = self.state.step
@@ -138,12 +138,43 @@ class Trainer:
 
     def export(self, suffix: str) -> bool:
         """Writes `encoder` and `heads` (+ `suffix`) of this step; False if that failed and the run goes on."""
+        return self._export(self._weights(self.state), suffix)
+
+    def export_mean(self) -> None:
+        """Writes `encoder_mean` and `heads_mean`: the mean of the last `export.average` checkpoints' master weights.
+
+        Loads these into the engine, which is of no use afterwards. Averaged as in Schmidt et al. 2023 (arXiv
+        2305.16834); summed in float64.
+        """
+        count = self.run.export.average
+        if count is None:
+            return
+        states = checkpoint.averaged(self.run, self.state.step) if self.engine.rank == 0 else []
+        states = collectives.from_rank0(states)
+        steps = [state.step for state in states]
+        if len(steps) < count:
+            self.log.print(f"warning: export.average is {count}, but the whole checkpoints are of steps {steps}")
+        if not steps:
+            return
+        total: dict[str, Tensor] = {}
+        for state in states:
+            self.engine.load(self.run.folder / checkpoint.FOLDER, checkpoint.name_of(state.step), state.ranks)
+            for name, weight in self._weights(state).items():
+                total[name] = total[name] + weight if name in total else weight.double()
+        self._export({name: (weight / len(steps)).float() for name, weight in total.items()}, "_mean", steps)
+
+    def _weights(self, state: State) -> dict[str, Tensor]:
+        """The engine's weights, those of `state`: on rank 0 all, on others none (a collective call)."""
         weights = self.engine.full_weights()
+        if self.engine.rank == 0:
+            trimmed_embeddings.restore(self.engine.model.encoder, weights, state.decay)
+        return weights
+
+    def _export(self, weights: dict[str, Tensor], suffix: str, averaged: Sequence[int] = ()) -> bool:
         failed: str | None = None
         try:
             if self.engine.rank == 0:
-                trimmed_embeddings.restore(self.engine.model.encoder, weights, self.state.decay)
-                export.export_run(self.setup, weights, self.state, suffix)
+                export.export_run(self.setup, weights, self.state, suffix, averaged)
         except OSError as error:
             failed = f"{error.filename or self.run.folder}: {error.strerror or error}"
         except SafetensorError as error:  # its class for a failed write

@@ -178,7 +178,8 @@ def metrics(folder: Path) -> list[dict]:
 def differences(folder: Path, reference: Path) -> list[str]:
     """In what the run folder of a finished run is not bitwise equal to another: weights, metrics, length."""
     found = []
-    for part in ("encoder/model", "encoder_last/model", "heads/heads", "heads_last/heads"):
+    parts = [path.relative_to(reference).with_suffix("") for path in reference.glob("*/*.safetensors")]
+    for part in parts:
         ours, theirs = (load_file(f / f"{part}.safetensors") for f in (folder, reference))
         names = ours.keys() | theirs.keys()
         found += [
