@@ -172,6 +172,7 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watchdo
         else:
             trainer.export("_last")
             trainer.export_mean()
+            trainer.write_dynamics()
             if rank == 0:
                 (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
             log.print(f"done: {run.folder / 'encoder'}")

@@ -11,7 +11,7 @@ seeds and learning rates are functions of the step: nothing else has to be store
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -104,9 +104,12 @@ def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = 
     return None
 
 
-def save(engine: "Engine", run: RunConfig, state: State) -> str | None:
+def save(
+    engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], None] = lambda folder: None
+) -> str | None:
     """Saves step `state.step` and removes what need not be kept: None, or why it could not (a collective call).
 
+    more: writes other files into the checkpoint, on rank 0.
     After a failure the older checkpoints are as they were, and nothing of the new one is left.
     """
     folder = run.folder / FOLDER
@@ -118,6 +121,7 @@ def save(engine: "Engine", run: RunConfig, state: State) -> str | None:
                 for old in folder.glob(".writing-*"):
                     shutil.rmtree(old)
                 writing.mkdir(parents=True)
+                more(writing)
         collectives.raise_on_all(engine.save(folder, writing.name))
         hashes = {}
         with _write_errors_on_all(folder):

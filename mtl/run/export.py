@@ -6,10 +6,7 @@ mean of the last layer. `heads/` has all heads in one safetensors
 file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -54,7 +51,7 @@ def export_encoder(
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     expected = set(dict(encoder.named_parameters()))
     assert expected == set(state), expected ^ set(state)
-    with _replacing(folder) as writing:
+    with files.replacing(folder) as writing:
         encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
         tokenizer.save_pretrained(writing)
         _sentence_transformers(writing, config.hidden_size)
@@ -86,7 +83,7 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
         }
         for task in tasks
     }
-    with _replacing(folder) as writing:
+    with files.replacing(folder) as writing:
         save_file(state, writing / "heads.safetensors")
         export_config(config).save_pretrained(writing)
         files.write_json(writing / "heads.json", about)
@@ -113,17 +110,3 @@ def model_card(
         against=sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())}),
         scores=scores,
     )
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
-    writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
-    for rest in (writing, old):
-        shutil.rmtree(rest, ignore_errors=True)
-    writing.mkdir(parents=True)
-    yield writing
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(writing, folder)
-    shutil.rmtree(old, ignore_errors=True)

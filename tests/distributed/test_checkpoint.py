@@ -78,7 +78,7 @@ def test_any_damage_is_found_and_the_one_before_is_used(copy, identity):
 
     rng = random.Random(3)
     files = sorted(newest.iterdir())
-    assert len(files) == 5  # weights, the optimizer of each rank, state, manifest
+    assert len(files) == 6  # weights, the optimizer of each rank, dynamics, state, manifest
     for victim in files:
         content = victim.read_bytes()
         for what, damage in _damages(victim, rng):

@@ -28,7 +28,7 @@ def test_the_run_folder(finished):
     names = {p.name for p in folder.iterdir()}
     assert names >= {
         "config.json", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "encoder", "encoder_last", "heads",
-        "encoder_mean", "heads_mean", "done",
+        "encoder_mean", "heads_mean", "dynamics", "done",
     }  # fmt: skip
     assert ".lock" not in names
     record = json.loads((folder / "run.json").read_text())

@@ -176,7 +176,7 @@ def metrics(folder: Path) -> list[dict]:
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
-    """In what the run folder of a finished run is not bitwise equal to another: weights, metrics, length."""
+    """In what the run folder of a finished run is not bitwise equal to another: weights, dynamics, metrics, length."""
     found = []
     parts = [path.relative_to(reference).with_suffix("") for path in reference.glob("*/*.safetensors")]
     for part in parts:
@@ -185,6 +185,9 @@ def differences(folder: Path, reference: Path) -> list[str]:
         found += [
             f"{part}: {n}" for n in names if n not in ours or n not in theirs or not torch.equal(ours[n], theirs[n])
         ]
+    for path in reference.glob("dynamics/*.arrow"):
+        if path.read_bytes() != (folder / "dynamics" / path.name).read_bytes():
+            found.append(f"dynamics/{path.name}")
     if metrics(folder) != metrics(reference):
         found.append("metrics.jsonl")
     return found + ["done"] * ((folder / "done").read_text() != (reference / "done").read_text())
