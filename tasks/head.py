@@ -192,6 +192,23 @@ class Head(nn.Module):
         total = losses.sum()
         return total, total.detach(), right.sum()
 
+    def gold_probability(self, losses: Tensor) -> Tensor:
+        """Probability of the gold answer of each unit, from its loss."""
+        return torch.exp(-losses)
+
+    def visits(self, scores: Tensor, rows: HeadRows) -> Tensor:
+        """float32 [n, 2]: of each row the probability of its gold answer, and 1 where that is the best one.
+
+        Of a row of several units their mean over those whose label is known; NaN where there is none.
+        """
+        losses, right = self.unit_losses(scores.float(), rows)
+        known = self.known(rows).float()
+        values = torch.stack([self.gold_probability(losses), right], 1) * known[:, None]
+        if len(values) != len(rows.counts):
+            counts = torch.from_numpy(rows.counts).to(values.device)
+            values, known = (torch.segment_reduce(v, "sum", lengths=counts, unsafe=True) for v in (values, known))
+        return values / known[:, None]
+
     def export_state(self) -> dict[str, Tensor]:
         """Its weights under the names of the exported model."""
         return self.body.exported({f"{self.body.prefix}{name}": w for name, w in self.state_dict().items()})

@@ -26,6 +26,7 @@ from mtl.model.families import adapted, family_of
 from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
+from mtl.run import dynamics
 from tasks.encoding import Special
 
 PACKAGES = ("common", "tasks", "data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
@@ -168,4 +169,13 @@ def read(name: str, overrides: list[str]) -> Setup:
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
     vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=vocabulary.known)
-    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, vocabulary)
+    if run.dynamics:
+        dynamics.check(tasks)
+    plan = Plan(run, tasks)
+    saved = -(-plan.steps // run.checkpoint.every)
+    if (run.export.average or 0) > saved:
+        raise InputError(
+            f"export.average {run.export.average}: {plan.steps} steps with checkpoint.every {run.checkpoint.every} "
+            f"leave {saved} checkpoint(s): lower either"
+        )
+    return Setup(run, ds, tokenizer, special, tasks, plan, source, vocabulary)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PretrainedConfig
@@ -35,6 +36,10 @@ class Head(head.Head):
         losses = [F.cross_entropy(s, rows.labels[:, i], reduction="none") for i, s in enumerate((start, end))]
         right = (start.argmax(-1) == rows.labels[:, 0]) & (end.argmax(-1) == rows.labels[:, 1])
         return (losses[0] + losses[1]) / 2, right.float()
+
+    def gold_probability(self, losses: Tensor) -> Tensor:
+        """That of the start times that of the end, of which the loss is the mean."""
+        return torch.exp(-2 * losses)
 
     def decode(self, scored: Scored, example: Span, labels: Sequence[str] | None) -> str:
         """The answer text, never empty for want of an answer: for targets whose questions all have one."""
