@@ -27,15 +27,20 @@ HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 def render(data: Path, folders: Sequence[Folder]) -> str:
     """The tables of training data and of test data as text."""
     lock = Lock(data)
-    wikipedia = [dataset for dataset in DATASETS.values() if dataset.kind == "mlm"]
-    states = [_state(dataset, data, lock, folders) for dataset in wikipedia]
-    training = [
-        _row(dataset, dataset.language, _state(dataset, data, lock, folders))
-        for dataset in DATASETS.values()
-        if dataset.kind != "mlm"
-    ]
-    count = _of(sum(state != "no" for state in states), len(states))
-    training.append(_row(replace(wikipedia[0], name="wiki_xx"), str(len(wikipedia)), count))
+    groups: dict[str, list[Dataset]] = {}
+    for dataset in DATASETS.values():
+        name = "wiki_xx" if dataset.kind == "mlm" else dataset.name.partition(".")[0]
+        groups.setdefault(name, []).append(dataset)
+    training = []
+    for name, group in groups.items():
+        states = [_state(dataset, data, lock, folders) for dataset in group]
+        count = sum(state != "no" for state in states)
+        there = _of(count, len(group))
+        if group[0].name == name:  # the English one
+            more = count - (states[0] != "no")
+            there = states[0] + (f", {more} of {len(group) - 1} other languages" if more else "")
+        languages = group[0].language if len(group) == 1 else str(len(group))
+        training.append(_row(replace(group[0], name=name), languages, there))
     tests = []
     for testset in TEST_SETS.values():
         total = len(testset.languages)

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common.columns import Columns, concatenated, plain, rows_of, selected
 from common.errors import InputError
-from common.run_config import RandomEncoder, RunConfig
+from common.run_config import RandomEncoder, RunConfig, TaskEntry
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
 from data_prep.storage.arrow_file import Split
@@ -93,8 +93,25 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The training rows first <= row < first + rows of a task, all in one language ("": of a task without languages).
+
+    share: of the draws of the task; tokens: of a row, on average.
+    """
+
+    language: str
+    first: int
+    rows: int
+    share: float
+    tokens: float
+
+
+@dataclass(frozen=True)
 class TaskData:
-    """A task with its data. `labels`: names in id order, None for span, choice and mlm."""
+    """A task with its data. `labels`: names in id order, None for span, choice and mlm.
+
+    dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language.
+    """
 
     task: Task
     labels: tuple[str, ...] | None
@@ -102,9 +119,11 @@ class TaskData:
     prepared: tuple[store.Prepared, ...]
     train: Rows
     dev: Rows
+    dev_prepared: tuple[store.Prepared, ...]
     cap: int | None
     share: float | None
     loss_weight: float
+    sources: tuple[Source, ...]
 
     @property
     def name(self) -> str:
@@ -116,11 +135,8 @@ class TaskData:
 
     @property
     def mean_length(self) -> float:
-        """Tokens of a training row, on average; from the manifests, where all rows are trained on."""
-        if self.train.chosen is not None:
-            return float(self.train.length.mean())
-        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
-        return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
+        """Tokens of a drawn training row, on average."""
+        return sum(source.share * source.tokens for source in self.sources)
 
     @cached_property
     def longest(self) -> int:
@@ -183,17 +199,41 @@ def open_tasks(
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         chosen = None if entry.subset is None else subset.chosen_rows(task.name, entry.subset, prepared)
+        train = Rows([p.train for p in prepared], chosen)
+        dev = [p for p, code in zip(prepared, task.codes, strict=False) if code == "en"] or prepared
         opened.append(
             TaskData(
                 task=task,
                 labels=prepared[0].labels,
                 max_length=length,
                 prepared=tuple(prepared),
-                train=Rows([p.train for p in prepared], chosen),
-                dev=Rows([p.dev for p in prepared]),
+                train=train,
+                dev=Rows([p.dev for p in dev]),
+                dev_prepared=tuple(dev),
                 cap=entry.cap,
                 share=entry.share,
                 loss_weight=entry.loss_weight,
+                sources=_sources(entry, task, prepared, train),
             )
         )
     return opened
+
+
+def _sources(entry: TaskEntry, task: Task, prepared: Sequence[store.Prepared], train: Rows) -> tuple[Source, ...]:
+    """One source for each language of the entry, in order. `InputError` for a language without a row to draw."""
+    names = list(dict.fromkeys(task.codes)) or [""]
+    language = np.array([names.index(code) for code in task.codes or [""] * len(prepared)])  # of each folder
+    splits = [p.manifest["splits"]["train"] for p in prepared]
+    rows, tokens = (np.array([split[key] for split in splits]) for key in ("rows", "tokens"))
+    if train.chosen is not None:
+        folder = np.searchsorted(np.cumsum(rows), train.chosen, side="right")
+        rows, tokens = (np.bincount(folder, values, len(rows)) for values in (None, train.length))
+    rows, tokens = (np.bincount(language, values, len(names)) for values in (rows, tokens))
+    if isinstance(entry.languages, dict):
+        weights = np.array([entry.languages[name] for name in names], dtype=np.float64)
+    else:  # p ~ n^alpha (Conneau & Lample 2019, section 3.1), alpha 0 for equal shares
+        weights = rows.astype(np.float64) ** (entry.exponent or 0.0)
+    for name in np.array(names)[rows == 0]:
+        raise InputError(f"{task.name}: no training row is in language {name!r}; leave it out of `languages`")
+    parts = zip(names, np.cumsum(rows) - rows, rows, weights / weights.sum(), tokens / np.maximum(rows, 1), strict=True)
+    return tuple(Source(name, int(first), int(n), float(p), float(mean)) for name, first, n, p, mean in parts)

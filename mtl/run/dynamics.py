@@ -104,12 +104,12 @@ class Dynamics:
 
     def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
         """(task, row) of every draw of the steps merged, int64 [draws] each."""
-        sampler, batches = self.plan.sampler, []
-        cursors = np.zeros(len(self.plan.tasks), np.int64)
+        batches = []
+        cursors = self.plan.sampler.cursors(0)
         for number in range(self._merged):
-            batches.append(sampler.batch(number, cursors))
+            batches.append(self.plan.draws(number, cursors))
             cursors = cursors + np.bincount(batches[-1][0], minlength=len(cursors))
-        task, row = (np.concatenate(part) for part in zip(*batches, strict=True))
+        _, task, row = (np.concatenate(part) for part in zip(*batches, strict=True))
         return task, row
 
 

@@ -94,6 +94,7 @@ CONLLU = "".join(
         ("3.1", "left out", "X", "_"),
     )
 )  # fmt: skip
+HAUS = (["im", "Haus"], ["ADP", "NOUN"])
 NER = (["Ann", "a:b"], ["B-PER", "O"])
 PARAGRAPH = "A dog ran. It sat!"
 LAREQA_PAIR = ("who", "It sat!" + PARAGRAPH)
@@ -158,7 +159,7 @@ FORMS = [
     form("pawsx", "pawsx/{}-en.tsv", '"a ""b"\tc\t1\r\n', PAWSX_PAIR),
     form("udpos", "google/xtreme/udpos.English", {"tokens": UPOS[0][0], "pos_tags": UPOS[0][1]}, UPOS[0]),
     form("udpos", "udpos/{}-en.tsv", UPOS_LINES, *UPOS),
-    form("udpos", "UD/en_a-ud-{}.conllu", CONLLU, (["im", "Haus"], ["ADP", "NOUN"])),
+    form("udpos", "UD/en_a-ud-{}.conllu", CONLLU, HAUS),
     form("panx", "unimelb-nlp/wikiann/en", {"tokens": ["Ann", "a:b"], "ner_tags": [1, 0]}, NER),
     form("panx", "panx/en/{}", "en:Ann\tB-PER\nen:a:b\tO\n", NER),
     form("panx", "panx/en-{}", "en:Ann\tB-PER\nen:a:b\tO\n", NER),

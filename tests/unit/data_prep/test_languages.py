@@ -1,0 +1,96 @@
+"""Training data in other languages: the same examples from the Hub and from upstream files, and what `list` says."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from data_prep.__main__ import main
+from data_prep.datasets import DATASETS, TASKS
+from tests.support.rows import examples, fails, find, hub_file, run_config, write
+from tests.unit.data_prep.test_datasets import (
+    CONLLU,
+    HAUS,
+    NER,
+    NLI_PAIR,
+    NLI_ROW,
+    PAWSX_PAIR,
+    PAWSX_ROW,
+    Form,
+    form,
+    listed,
+)
+
+FORMS = [
+    form("xnli.de", "facebook/xnli/de", NLI_ROW, NLI_PAIR),
+    form("pawsx.ja", "google-research-datasets/paws-x/ja", PAWSX_ROW, PAWSX_PAIR),
+    form(
+        "pawsx.ja", "x-final/ja/{}.tsv", [list(PAWSX_ROW), ["7", 'a "b', "c", "1"]], PAWSX_PAIR,
+        train="translated_train", dev="dev_2k",
+    ),
+    form("udpos.lt", "izhx/xtreme-r-udpos/lt", {"tokens": HAUS[0], "pos_tags": HAUS[1]}, HAUS),
+    form("udpos.de", "UD/de_a-ud-{}.conllu", CONLLU, HAUS),
+    form("panx.sw", "unimelb-nlp/wikiann/sw", {"tokens": NER[0], "ner_tags": [1, 0]}, NER),
+    form("panx.sw", "panx/sw/{}", "sw:Ann\tB-PER\nsw:a:b\tO\n", NER),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_every_form_gives_its_examples(form: Form, tmp_path: Path, capsys) -> None:
+    form.write(tmp_path)
+    assert examples(form.dataset, "train", tmp_path) == form.expected
+    assert examples(form.dataset, "dev", tmp_path) == form.expected
+    name, _, code = form.dataset.partition(".")
+    assert listed(capsys, tmp_path)[name].startswith("no, 1 of ")
+    fails(lambda: find(name, tmp_path), ": not found")
+    assert DATASETS[form.dataset].language == code and TASKS[name].others[code] == (form.dataset,)
+
+
+def test_xnli_as_published(tmp_path: Path) -> None:
+    """A training file a language, and one dev file of all."""
+    header = ["language", "gold_label", "sentence1", "sentence2"]
+    rows = [header, ["fr", "neutral", "x", "y"], ["de", "contradiction", 'a "b', "c"], ["de", "-", "x", "y"]]
+    write(tmp_path / "XNLI-1.0/xnli.dev.tsv", rows)
+    for code, text in (("de", 'a "b'), ("fr", "x")):
+        rows = [["premise", "hypo", "label"], [text, "c", "contradictory"]]
+        write(tmp_path / f"XNLI-MT-1.0/multinli/multinli.train.{code}.tsv", rows)
+    assert examples("xnli.de", "train", tmp_path) == [NLI_PAIR]
+    assert examples("xnli.de", "dev", tmp_path) == [NLI_PAIR, "no gold label"]
+    assert TASKS["mnli"].by_language["de"] == TASKS["xnli"].by_language["de"] == ("xnli.de",)
+
+
+def test_tydiqa_by_the_language_of_its_questions(tmp_path: Path) -> None:
+    def row(language: str, number: int) -> dict:
+        context = f"passage {number} dog"
+        answers = {"text": ["dog"], "answer_start": [context.index("dog")]}
+        return {"id": f"{language}-{number}", "question": "q", "context": context, "answers": answers}
+
+    rows = [row(language, number) for number in range(100) for language in ("english", "swahili")]
+    write(hub_file(tmp_path / "google-research-datasets/tydiqa/secondary_task", "train"), rows)
+    found = {split: [example[0] for example in examples("tydiqa.sw", split, tmp_path)] for split in ("train", "dev")}
+    held_out = [n for n in range(100) if sha256(f"passage {n} dog".encode()).digest()[0] % 10 == 0]
+    assert found["dev"] == [f"swahili-{n}" for n in held_out]
+    assert found["train"] == [f"swahili-{n}" for n in range(100) if n not in held_out]
+
+
+def test_the_licence_says_that_it_is_translated(tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    FORMS[0].write(tmp_path)
+    config = run_config(tmp_path, tiny_tokenizer_dir, [{"task": "mnli", "language": "de"}])
+    assert main(["--config", config, "--source", str(tmp_path), "--jobs", "1"]) == 0
+    (path,) = (tmp_path / "data").glob("xnli.de/*/manifest.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["language"] == "de"
+    assert manifest["licence"] == "MultiNLI's and CC BY-NC 4.0, machine-translated (XNLI-MT 1.0, 2018)"
+
+
+@pytest.mark.real
+def test_real_files(shared: Path, tmp_path: Path) -> None:
+    raw = shared / "data/raw"
+    train, dev = examples("xnli.de", "train", raw / "xnli"), examples("xnli.de", "dev", raw / "xnli")
+    assert train[0] == (
+        "Konzeptionell cream abschöpfen hat zwei grundlegende Dimensionen - Produkt und Geographie .",
+        "Produkt und Geographie sind das , was creme abschöpfen Arbeit macht .", "neutral",
+    )  # fmt: skip
+    assert dev and examples("pawsx.de", "train", raw / "pawsx") and examples("panx.sw", "train", raw / "panx")
+    assert len(examples("tydiqa.sw", "train", shared / "data/hub")) > 400
