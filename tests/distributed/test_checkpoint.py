@@ -14,7 +14,6 @@ from common.errors import InputError
 from common.files import file_sha256
 from mtl.run import checkpoint, setup
 from tests.support.launch import program, the_error
-from tests.support.live import differences
 
 pytestmark = pytest.mark.timeout(600)
 RANKS = 2
@@ -93,17 +92,6 @@ def test_any_damage_is_found_and_the_one_before_is_used(copy, identity):
     (newest / "extra.pt").unlink()
     with pytest.raises(InputError, match=r"is damaged \(state.json is missing\) and no whole one .* --resume never"):
         checkpoint.find(folder, identity, RANKS)
-
-
-def test_a_run_goes_on_from_the_one_before_with_the_same_weights(finished, copy):
-    arguments, folder = copy
-    names = checkpoint.names(folder / "checkpoints")
-    newest = folder / "checkpoints" / names[0]
-    os.truncate(newest / "mp_rank_00_model_states.pt", 1000)
-    done = program("train.py", *arguments, ranks=RANKS)
-    assert f"checkpoint {newest} is damaged" in done.stdout + done.stderr
-    assert (folder / "checkpoints" / f"damaged-{names[0]}").is_dir()
-    assert not differences(folder, finished[1])
 
 
 class _Harmful:

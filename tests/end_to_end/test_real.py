@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.launch import deepspeed, run, train_and_kill
+from tests.support.launch import deepspeed, run
+from tests.support.live import train_and_kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 

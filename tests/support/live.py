@@ -165,6 +165,13 @@ def _alive(process: psutil.Process) -> bool:
         return False
 
 
+def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
+    """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
+    with Forked(config) as live:
+        live.until((folder / "checkpoints" / f"step-{step:08d}").exists, timeout)
+    assert not (folder / "done").exists()
+
+
 def send(process: psutil.Process, number: signal.Signals) -> None:
     os.kill(process.pid, number)
 

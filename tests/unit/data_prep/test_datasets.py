@@ -259,18 +259,6 @@ def test_every_dataset_has_a_form_here(tmp_path: Path, capsys) -> None:
     assert tested == set(listed(capsys, tmp_path)) - {"wiki_xx"}
 
 
-def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
-    folder = tmp_path / "nyu-mll/glue/mnli"
-    rows = [{**NLI_ROW, "label": label} for label in range(3)]
-    turned = ["contradiction", "entailment", "neutral"]
-    write(hub_file(folder, "train"), rows, {"label": turned})
-    write(hub_file(folder, "validation_matched"), [{**NLI_ROW, "label": "neutral"}])
-    assert [label for _, _, label in examples("mnli", "train", tmp_path)] == turned
-    assert [label for _, _, label in examples("mnli", "dev", tmp_path)] == ["neutral"]
-    write(hub_file(folder, "train"), rows)  # without recorded names the Hub's documented order holds
-    assert [label for _, _, label in examples("mnli", "train", tmp_path)] == NLI
-
-
 def test_several_treebanks_and_their_copies(tmp_path: Path) -> None:
     more = CONLLU + "\n1\tYes\t_\tINTJ\t_\t_\t0\t_\t_\t_\n"
     for name, text in (("ewt", CONLLU), ("gum", more), ("copy", CONLLU)):

@@ -100,20 +100,6 @@ def test_labels(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     assert truncated == {"text": long} and long > 0
 
 
-def test_choices(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
-    model, tokenizer = exported(folders["hellaswag"])
-    tokenizer.truncation_side = "left"
-    some, expected = examples("choice", 25), []
-    for e in some:
-        rows = [
-            tokenizer(e.prompt, choice, truncation="only_first", max_length=HEADS["hellaswag"][2])["input_ids"]
-            for choice in e.choices
-        ]
-        expected.append(int(np.argmax([float(outputs(model, [ids]).logits) for ids in rows])))
-    assert len(set(expected)) > 1
-    assert ours(subject, "hellaswag", some, micro_tokens=300) == expected
-
-
 def test_tags_of_words(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     """A word has the label of its first piece; sentences over the length are cut between words, as few as possible."""
     model, tokenizer = exported(folders["ccg"])

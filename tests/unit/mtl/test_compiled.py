@@ -15,8 +15,8 @@ from transformers import AutoModel
 from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tests.support import families
-from tests.support.launch import program, train_and_kill
-from tests.support.live import differences
+from tests.support.launch import program
+from tests.support.live import differences, train_and_kill
 from tests.support.packing import pack_rows, pack_sequences
 from tests.support.small import items_of, write_run
 
