@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns, as_numbers
+from tasks import intervals
 from tasks.base import Positions
 from tasks.encoding import Row
+from tasks.intervals import Interval
 
 Scored = Sequence[tuple[Row, np.ndarray]]  # the rows of one example, each with the scores of the positions read
 
@@ -232,6 +234,13 @@ class Head(nn.Module):
         [examples, outcome_width]; columns: what the task type reads of the rows.
         """
         return {"accuracy": float(totals[3] / totals[2]), "loss": mean_loss(totals)}
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        """The 95 % interval over dev examples of `score`, the first of `dev_metrics`, from the same and from
+
+        units: float64 [examples, 2], units and units right of each example.
+        """
+        return intervals.accuracy(units[:, 1], units[:, 0])
 
 
 def mean_loss(totals: np.ndarray) -> float:

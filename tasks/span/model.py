@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns
-from tasks import head
+from tasks import head, intervals
 from tasks.head import Bodies, HeadRows, Scored, mean_loss
+from tasks.intervals import Interval
 from tasks.span.data import Span
 from tasks.span.squad import Answer, best_answers, squad_scores
 
@@ -53,6 +54,9 @@ class Head(head.Head):
     def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
         exact, overlap = outcomes.mean(axis=0)
         return {"f1": float(overlap), "em": float(exact), "loss": mean_loss(totals)}
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        return intervals.mean(outcomes[:, 1])
 
 
 def _answer(scored: Scored, null_allowed: bool = False) -> Answer:

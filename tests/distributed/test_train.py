@@ -36,6 +36,7 @@ def test_the_run_folder(finished):
     assert record["hardware"]["ranks"] == 2
     assert record["attention"] == "sdpa"
     assert record["packages"]["deepspeed"]
+    assert record["overlap"]["my_span"] == {"kind": "span", "against": [], "left_out": {}}
     assert (folder / "checkpoints" / "latest").read_text() == f"step-{STEPS:08d}\n"
     assert "| my_span | span |" in (folder / "encoder" / "README.md").read_text()
     printed = (config.parent / "printed.txt").read_text()
