@@ -36,11 +36,12 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
         states = [_state(dataset, data, lock, folders) for dataset in group]
         count = sum(state != "no" for state in states)
         there = _of(count, len(group))
-        if group[0].name == name:  # the English one
-            more = count - (states[0] != "no")
-            there = states[0] + (f", {more} of {len(group) - 1} other languages" if more else "")
+        if name in DATASETS:  # English
+            english = states[group.index(DATASETS[name])]
+            more = count - (english != "no")
+            there = english + (f", {more} of {len(group) - 1} other languages" if more else "")
         languages = group[0].language if len(group) == 1 else str(len(group))
-        training.append(_row(replace(group[0], name=name), languages, there))
+        training.append(_row(replace(DATASETS.get(name, group[0]), name=name), languages, there))
     tests = []
     for testset in TEST_SETS.values():
         total = len(testset.languages)
@@ -88,8 +89,9 @@ def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
     """Whether training data are there, and where."""
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
-    parts = [dataset, *([DATASETS[dataset.train_from]] if dataset.train_from else [])]
-    places = {_place(part, split, dataset.language, lock, folders) for part in parts for split in part.splits}
+    of_other = dataset.train_from or dataset.dev_from
+    parts = [dataset, *([DATASETS[of_other]] if of_other else [])]
+    places = {_place(part, split, part.language, lock, folders) for part in parts for split in part.splits}
     return "no" if "" in places else ", ".join(sorted(places))
 
 
@@ -97,7 +99,7 @@ def _place(dataset: Dataset, split: str, code: str, lock: Lock, folders: Sequenc
     """Where a split in a language is; "" if nowhere."""
     if _locked(dataset, split, code, lock):
         return "downloaded"
-    download = lock.folder / FOLDER / dataset.name
+    download = lock.folder / FOLDER / dataset.downloads
     for folder in (*folders, *([Folder.open(download)] if download.is_dir() else [])):
         with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
             if next(locate(dataset, split, code, folder), None):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 from common.labels import PAWSX
+from common.languages import codes
 from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
@@ -12,7 +13,7 @@ from tasks.task import Task
 COLUMNS = ("sentence1", "sentence2", "label")
 REVISION = "4cd8187c404bda33cb1f62b49b001115862acf37"
 X_FINAL = splits("train", "dev_2k", "dev_2k", "test_2k")
-LANGUAGES = ("de", "en", "es", "fr", "ja", "ko", "zh")
+TRANSLATED = codes("de es fr ja ko zh")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
@@ -36,7 +37,7 @@ TEST = replace(
     labels=PAWSX,
     splits=("test", "validation"),
     layout="x-final/xx/{test,dev}_2k.tsv; XTREME's pawsx/{test,dev}-xx.tsv",
-    suites={"xtreme": LANGUAGES},
+    suites={"xtreme": codes("en", *TRANSLATED)},
 )
 OTHERS = in_languages(
     replace(
@@ -44,7 +45,7 @@ OTHERS = in_languages(
         files=(replace(ENGLISH.files[0], splits=splits("translated_train", "dev_2k")),),
         translated="Google, 2019; dev by people",
     ),
-    (code for code in LANGUAGES if code != "en"),
+    TRANSLATED,
 )
 TRAINING = (ENGLISH, *OTHERS)
 TASKS = Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX, others=by_language(OTHERS))

@@ -157,6 +157,11 @@ class Dataset:
         return tuple(sorted({code for codes in self.suites.values() for code in codes})) or (self.language,)
 
     @property
+    def downloads(self) -> str:
+        """The folder of its `published` files below that of all downloads."""
+        return self.published[0].path.partition("/")[0] if self.published else self.name
+
+    @property
     def training(self) -> bool:
         """Whether it is for training: then all its splits come from one copy."""
         return "train" in self.splits or "dev" in self.splits

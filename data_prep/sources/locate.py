@@ -161,7 +161,7 @@ def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder
         name, _, files = dataset.hub_files
         first, *_ = fetch_files(name, files, lock)
         return Folder.open(first.parents[files[0].count("/")], option)
-    return Folder.open(fetch_published(dataset.published, lock) / dataset.name, option)
+    return Folder.open(fetch_published(dataset.published, lock) / dataset.downloads, option)
 
 
 def languages_in(dataset: Dataset, folder: Folder) -> list[str]:
