@@ -8,6 +8,8 @@
 
 import hashlib
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -90,6 +92,9 @@ class Change(Strict):
     model_config = ConfigDict(extra="allow")
 
     train: bool = Field(True, description="false: the encoder as it is, without training")
+    take: Literal["encoder", "encoder_last", "encoder_mean"] = Field(
+        "encoder", description="which export is evaluated: of the best dev score, the last step, or `export.average`"
+    )
     at: float | None = Field(None, description="where it stands on the axis of the study: a number of tasks, a share")
     group: str = Field("", description="variants of one order, draw, ...: a random effect of the slope over the axis")
     evaluation: dict[str, Any] = Field({}, description="changes of the study's `evaluate`")
@@ -100,6 +105,14 @@ class Change(Strict):
         return dict(self.model_extra or {})
 
 
+class Before(Strict):
+    """A run before those of the variants, with changes of its run config; `{NAME}` in a path is its run folder."""
+
+    model_config = ConfigDict(extra="allow")
+
+    base: Place = Field(description="a run config: a path, or a name in configs/")
+
+
 class StudyFile(Strict):
     """One study."""
 
@@ -108,8 +121,8 @@ class StudyFile(Strict):
     notes: str = Field("", description="what the measures mean, and what the study cannot show")
     base: Place = Field(description="a run config: a path, or a name in configs/")
     common: dict[str, Any] = Field({}, description="changes of the base in all variants")
-    first: Place | None = Field(
-        None, description="a run config, trained once before: all variants start from its encoder"
+    before: dict[FolderName, Before] = Field(
+        {}, description="runs that are trained first, in this order; with `dynamics` their strata are written"
     )
     source: list[Place] = Field([], description="where training data come from: folders or `hub` (default)")
     baseline: str = Field(description="the variant that the others are compared with")
@@ -140,8 +153,8 @@ class StudyFile(Strict):
 class Variant:
     """A variant at one level of every factor. `name`: VARIANT, or VARIANT/LEVEL; `baseline`: the one to compare with.
 
-    config: its run config before `hold` has set the steps; trained: whether there is a run to train at all; at, group:
-    see `Change`; levels: factor -> level.
+    config: its run config before `hold` has set the steps; trained: whether there is a run to train at all; own_length:
+    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level.
     """
 
     name: str
@@ -149,6 +162,8 @@ class Variant:
     config: RunConfig
     trained: bool
     evaluation: Evaluation
+    take: str = "encoder"
+    own_length: bool = False
     at: float | None = None
     group: str = ""
     levels: dict[str, str] = field(default_factory=dict)
@@ -156,13 +171,13 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file, checked. `sha256`: of its bytes; `first`: of the run before, None where there is none."""
+    """A study file, checked. `sha256`: of its bytes; `before`: the run configs of `StudyFile.before`."""
 
     path: Path
     sha256: str
     file: StudyFile
     variants: dict[str, Variant]
-    first: RunConfig | None = None
+    before: dict[str, RunConfig] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -192,32 +207,6 @@ class Study:
         return [(v.name, v.baseline) for v in self.variants.values() if v.name != v.baseline]
 
 
-State = Literal["missing", "resumable", "running", "failed", "done"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One variant with one seed. Runs of the same identity, of this study or another, are one.
-
-    config: resolved, with steps, seed, name and output; identity: "" where its data are not prepared yet, and then
-    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json.
-    """
-
-    study: str
-    variant: Variant
-    seed: int
-    config: RunConfig
-    identity: str = ""
-    folder: Path = Path()
-    evaluation: Path = Path()
-    state: State = "missing"
-
-    @property
-    def title(self) -> str:
-        """For messages."""
-        return f"{self.variant.name} seed {self.seed}"
-
-
 def read(name: str) -> Study:
     """The study `name`: a path, or the name of a file of configs/studies. `InputError` names file, field, variant."""
     path = run_config.find_file("study", name, FOLDER)
@@ -228,34 +217,48 @@ def read(name: str) -> Study:
     base = run_config.read_json(run_config.find_config(file.base))
     variants = {}
     for variant, *levels in itertools.product(file.variants, *file.factors.values()):
-        made = _variant(path, file, base, variant, dict(zip(file.factors, levels, strict=True)))
-        variants[made.name] = made
-    first = run_config.load(file.first) if file.first else None
-    return Study(path, hashlib.sha256(path.read_bytes()).hexdigest(), file, variants, first)
+        with _named(path, f"variant {'/'.join([variant, *levels])}"):
+            made = _variant(file, base, variant, dict(zip(file.factors, levels, strict=True)))
+            variants[made.name] = made
+    before = {}
+    for name, change in file.before.items():
+        with _named(path, f"before.{name}"):
+            values = run_config.read_json(run_config.find_config(change.base))
+            before[name] = RunConfig.model_validate(merged(values, dict(change.model_extra or {})))
+    return Study(path, hashlib.sha256(path.read_bytes()).hexdigest(), file, variants, before)
 
 
-def _variant(path: Path, file: StudyFile, base: dict[str, Any], variant: str, levels: dict[str, str]) -> Variant:
-    changes = [*(file.factors[factor][level] for factor, level in levels.items()), file.variants[variant]]
-    name = "/".join([variant, *levels.values()])
+@contextmanager
+def _named(path: Path, what: str) -> Iterator[None]:
+    """Errors say in which part of the file they are."""
     try:
-        values = merged(base, file.common)
-        evaluation = file.evaluate.model_dump()
-        for change in changes:
-            values, evaluation = merged(values, change.config), merged(evaluation, change.evaluation)
-        config = RunConfig.model_validate(values)
-        checked = Evaluation.model_validate(evaluation)
+        yield
     except ValidationError as error:
-        raise InputError(f"{path}: variant {name}: {explain(error)}") from None
+        raise InputError(f"{path}: {what}: {explain(error)}") from None
     except InputError as error:
-        raise InputError(f"{path}: variant {name}: {error}") from None
+        raise InputError(f"{path}: {what}: {error}") from None
+
+
+def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[str, str]) -> Variant:
+    own = file.variants[variant]
+    changes = [*(file.factors[factor][level] for factor, level in levels.items()), own]
+    values, evaluation = merged(base, file.common), file.evaluate.model_dump()
+    for change in changes:
+        values, evaluation = merged(values, change.config), merged(evaluation, change.evaluation)
+    config, checked = RunConfig.model_validate(values), Evaluation.model_validate(evaluation)
+    trained = all(change.train for change in changes)
     if checked.targets != file.evaluate.targets:
-        raise InputError(f"{path}: variant {name}: `evaluation` may not change the suite")
+        raise InputError("`evaluation` may not change the suite")
+    if not trained and not isinstance(config.encoder, str):
+        raise InputError("`train` false: an encoder with random weights cannot be evaluated as it is")
     return Variant(
-        name=name,
+        name="/".join([variant, *levels.values()]),
         baseline="/".join([file.baseline, *levels.values()]),
         config=config,
-        trained=all(change.train for change in changes),
+        trained=trained,
         evaluation=checked,
+        take=own.take,
+        own_length=not {"steps", "epochs"}.isdisjoint(own.config),
         at=next((change.at for change in reversed(changes) if change.at is not None), None),
         group=next((change.group for change in reversed(changes) if change.group), ""),
         levels=levels,
