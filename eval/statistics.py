@@ -87,20 +87,20 @@ def of_items(runs: Sequence[Mapping[str, Outcomes]], metric: str) -> Scores | No
         by_language[language] = outcomes
     ids = {name for outcomes in by_language.values() for one in outcomes for name in one.ids}
     number = {name: i for i, name in enumerate(sorted(ids))}
-    parts = []
+    parts: list[Sums] = []
+    ratio = False
     for outcomes in by_language.values():
         definition = outcomes[0].metrics[metric]
+        ratio = bool(definition.denominator)
         rows = [np.array([number[name] for name in one.ids], dtype=np.int64) for one in outcomes]
-        sums = [
+        up, down = (
             np.stack(
                 [np.bincount(at, one.sums(names), len(number)) for at, one in zip(rows, outcomes, strict=True)], axis=1
             )
             for names in (definition.numerator, definition.denominator)
-        ]
-        parts.append((*sums, bool(definition.denominator)))
-    if any(ratio for *_, ratio in parts):
-        return _resampled([part[:2] for part in parts], len(number))
-    return _exact([part[:2] for part in parts])
+        )
+        parts.append((up, down))
+    return _resampled(parts, len(number)) if ratio else _exact(parts)
 
 
 Sums = tuple[np.ndarray, np.ndarray]  # numerators and denominators, float64 [clusters, R], of a language
