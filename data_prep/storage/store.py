@@ -72,6 +72,10 @@ def short_hash(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
+class NotPrepared(InputError):
+    """There is no prepared folder of a dataset: `python -m data_prep` makes it."""
+
+
 class Prepared:
     """One prepared folder. `labels` are the label names in id order (classify, tag), else None."""
 
@@ -143,7 +147,7 @@ def find(data: Path, dataset: str, key: str, command: str, sources: Sequence[Pat
     """The folder of `dataset` encoded as `key` (see `encoding_key`).
 
     With `sources` (a task's own files) the one made of just these, as they are now; else the one that was prepared or
-    confirmed last. Raises `InputError` if there is none; `command` is what makes it.
+    confirmed last. Raises `NotPrepared` if there is none; `command` is what makes it.
     """
     home = Path(data, dataset)
     try:
@@ -159,7 +163,7 @@ def find(data: Path, dataset: str, key: str, command: str, sources: Sequence[Pat
     why = f" from {', '.join(map(str, sources))} as they are now" if there else ""
     if not there and any(home.glob(f"*-*/{MANIFEST}")):
         why = " (only for another tokenizer, length or label set)"
-    raise InputError(f"dataset {dataset} is not prepared in {data}{why}; run: {command}")
+    raise NotPrepared(f"dataset {dataset} is not prepared in {data}{why}; run: {command}")
 
 
 def write_table(path: Path, batches: Iterable[pa.RecordBatch], columns: pa.Schema) -> None:

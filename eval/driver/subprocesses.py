@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -31,11 +32,23 @@ def data_prep(arguments: list[str], log: Path) -> None:
     run([sys.executable, "-m", "data_prep", *arguments], log, "data_prep", lambda: None)
 
 
-def deepspeed(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`."""
+def deepspeed(
+    processes: int,
+    arguments: list[str],
+    log: Path,
+    watch: Callable[[], None],
+    what: str = "target training",
+    **more: Any,
+) -> None:
+    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`; `more`: of `run`.
+
+    Given a number, the launcher takes the first GPUs of the machine, whichever of them CUDA_VISIBLE_DEVICES names.
+    """
     launcher = Path(sys.executable).with_name("deepspeed")
-    options = ["--num_gpus", str(processes), "--master_port", str(free_port())]
-    run([str(launcher), *options, str(REPOSITORY / "train.py"), *arguments], log, "target training", watch)
+    named = {**os.environ, **more.get("environment", {})}.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    some = [] if GPU and len(named) == processes and all(map(str.isdecimal, named)) else ["--num_gpus", str(processes)]
+    options = [*some, "--master_port", str(free_port())]
+    run([str(launcher), *options, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
@@ -52,17 +65,31 @@ def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[
     run([str(launcher), *options, "-m", "eval.driver.worker", *arguments], log, "prediction", watch)
 
 
-def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> None:
-    """Runs a program until it exits, calling `watch` meanwhile; `InputError` with its error line if it fails."""
+def run(
+    command: list[str],
+    log: Path,
+    what: str,
+    watch: Callable[[], None],
+    environment: Mapping[str, str] | None = None,
+    inherited: Sequence[int] = (),
+) -> None:
+    """Runs a program until it exits, calling `watch` meanwhile; `ProgramFailed` with its error line if it fails.
+
+    environment: variables that it has besides those of this process; inherited: descriptors that stay open in it.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        **(environment or {}),
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }
     if not GPU:
         environment["DS_ACCELERATOR"] = "cpu"
     with log.open("a", encoding="utf-8") as out:
         out.write(f"$ {shlex.join(command)}\n")
         out.flush()
         began = out.tell()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, pass_fds=inherited)
         family = _Family(process)
         try:
             while process.poll() is None:
@@ -73,7 +100,15 @@ def run(command: list[str], log: Path, what: str, watch: Callable[[], None]) -> 
             family.end(what)
     watch()
     if process.returncode != 0:
-        raise InputError(_reason(log, began, what, process.returncode))
+        raise ProgramFailed(_reason(log, began, what, process.returncode), process.returncode)
+
+
+class ProgramFailed(InputError):
+    """A program that failed. `code`: its exit code, negative for a signal."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class _Family:

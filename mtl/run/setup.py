@@ -4,6 +4,7 @@ import hashlib
 import os
 import shlex
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
 from tasks.encoding import Special
+from tasks.task import Task
 
 PACKAGES = ("common", "tasks", "data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
 
@@ -85,7 +87,7 @@ class Setup:
         run = self.run
         return {
             **self.plan.parts(),
-            "encoder": _encoder_identity(run.encoder),
+            "encoder": encoder_identity(run.encoder),
             "word embeddings": self.vocabulary.identity(run),
             "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
             "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
@@ -123,11 +125,18 @@ def describe_encoder(spec: str | RandomEncoder) -> str:
     return "encoder.config" if isinstance(spec, RandomEncoder) else f"encoder {spec}"
 
 
-def _encoder_identity(spec: str | RandomEncoder) -> Any:
+def encoder_identity(spec: str | RandomEncoder) -> Any:
     """Of a folder or Hub id its name and the sha256 of its weight files; of a random encoder its config."""
     if isinstance(spec, RandomEncoder):
         return spec.config if spec.model_type == "xlm-roberta" else {"model_type": spec.model_type, **spec.config}
-    return {"name": spec, "weights": [file_sha256(path)[:12] for path in weight_files.weight_files(spec)]}
+    files = weight_files.weight_files(spec)
+    return {"name": spec, "weights": [_sha256(path, path.stat().st_mtime_ns) for path in files]}
+
+
+@lru_cache
+def _sha256(path: Path, changed: int) -> str:
+    """Shortened; kept, because variants of a study start from the same gigabytes. `changed`: time of the file."""
+    return file_sha256(path)[:12]
 
 
 def _head_identity(source: str | None) -> str | None:
@@ -141,6 +150,12 @@ def _head_identity(source: str | None) -> str | None:
 def read(name: str, overrides: list[str]) -> Setup:
     """Reads config `name` with its `--set` overrides and opens the prepared data; `InputError` for what is wrong."""
     run, run_tasks = load(name, overrides)
+    sets = [part for override in overrides for part in ("--set", override)]
+    return of_config(run, run_tasks, shlex.join(["python", "-m", "data_prep", "--config", name, *sets]))
+
+
+def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
+    """The same of a config that is read already; `command`: what prepares its data, for messages."""
     ds = read_deepspeed(run)
     if run.fast_zero2:
         zero2_gradients.check_version()
@@ -163,8 +178,6 @@ def read(name: str, overrides: list[str]) -> Setup:
                 f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {positions} positions: "
                 "lower it"
             )
-    sets = [part for override in overrides for part in ("--set", override)]
-    command = shlex.join(["python", "-m", "data_prep", "--config", name, *sets])
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
     vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=vocabulary.known)

@@ -1,0 +1,133 @@
+"""What a study will cost: `python -m studies NAME plan`.
+
+Hours come from runs of the same encoder in the pool, where there are any: their tokens per second, and the seconds of
+their evaluations. Else from the cost model of docs/scaling.md for one H100: 6 FLOPs per trained parameter and token at
+a model FLOPs utilisation of 0.53 of 793 TFLOP/s, without evaluation.
+"""
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.table import table
+from mtl.run.memory_estimate import GIB, parameters
+from mtl.run.setup import Setup
+from studies.resolve import Resolved
+from studies.runs import Run
+from studies.study import POOL, Study
+
+H100 = 0.53 * 793e12  # FLOP/s, measured on one (bench/README.md)
+
+
+def render(study: Study, made: Resolved, out: Path) -> str:
+    """The plan of a study as text."""
+    runs = [*made.before, *made.runs]
+    speeds, evaluations = _measured(out / "studies" / POOL)
+    lines = [["", "variant", "seed", "state", "steps", "million tokens", "hours", "run folder"]]
+    hours, unknown = 0.0, 0
+    counted: set[tuple[str, ...]] = set()
+    models: set[str] = set()
+    for number, run in enumerate(runs, 1 - len(made.before)):
+        setup = made.setups.get(run.variant.name) if run.identity and run.variant.trained else None
+        tokens = _tokens(setup) if setup else None
+        speed = _median(speeds.get(_encoder(run.config.model_dump(mode="json")), []))
+        spent = None
+        if setup and tokens is not None:
+            seconds = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
+            models.add("tokens per second of earlier runs" if speed else "the cost model for one H100")
+            spent = (seconds + (_median(evaluations) or 0)) / 3600
+        elif not run.variant.trained and run.identity:
+            spent = (_median(evaluations) or 0) / 3600
+        if run.state != "done" and run.key not in counted:
+            hours, unknown = hours + (spent or 0), unknown + (spent is None)
+        counted.add(run.key)
+        lines.append([
+            str(number) if number > 0 else "before", run.variant.name, str(run.seed) if number > 0 else "",
+            run.state if run.identity else "to be prepared", _steps(run),
+            "" if tokens is None else f"{tokens / 1e6:,.1f}", "" if spent is None else f"{spent:.2f}",
+            run.folder.name,
+        ])  # fmt: skip
+    about = _summary(study, made, hours, unknown, models, evaluations)
+    return "\n".join([table(lines, right=(0, 2, 4, 5, 6)), "", *about])
+
+
+def status(made: Resolved) -> str:
+    """The state of every run, as text."""
+    lines = [["", "variant", "seed", "state", "step", "run folder", ""]]
+    for number, run in enumerate([*made.before, *made.runs], 1 - len(made.before)):
+        first = number < 1
+        lines.append([
+            "before" if first else str(number), run.variant.name, "" if first else str(run.seed),
+            run.state if run.identity else "to be prepared", f"{run.step} of {_steps(run)}" if run.step else "",
+            run.folder.name, run.failure,
+        ])  # fmt: skip
+    return table(lines, right=(0, 2))
+
+
+def _summary(
+    study: Study, made: Resolved, hours: float, unknown: int, models: set[str], evaluations: Sequence[float]
+) -> list[str]:
+    distinct = {run.key: run for run in made.runs}
+    states = Counter(run.state if run.identity else "to be prepared" for run in distinct.values())
+    lines = [
+        f"{len(made.runs)} runs, {len(distinct)} of them different: "
+        + ", ".join(f"{count} {state if state != 'done' else 'done, used again'}" for state, count in states.items()),
+        f"hold {study.file.hold}; primary: {', '.join(study.primaries)}; baseline {study.file.baseline}",
+    ]
+    how = f", by {' and '.join(sorted(models))}" if models else ""
+    counted = "with" if evaluations else "without"
+    lines.append(f"left to do: {hours:.2f} hours on the hardware of one run, {counted} evaluation{how}")
+    if unknown:
+        lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
+    sizes = [_bytes(made.setups[run.variant.name]) for run in made.runs if run.variant.name in made.setups]
+    if sizes:
+        kept, training = sum(kept for kept, _ in sizes), max(training for _, training in sizes)
+        lines.append(f"disk: {kept / GIB:.2f} GiB, and {training / GIB:.2f} GiB of checkpoints while a run trains")
+    return lines
+
+
+def _steps(run: Run) -> str:
+    if not run.variant.trained:
+        return "0"
+    return f"{run.config.steps:,}" if run.config.steps else f"{run.config.epochs:g} epochs"
+
+
+def _tokens(setup: Setup) -> float:
+    """Expected tokens of a run."""
+    return sum(row["examples"] * row["mean_length"] for row in setup.plan.expected())
+
+
+def _bytes(setup: Setup) -> tuple[float, float]:
+    """(bytes that a finished run keeps, those of its checkpoints while it trains)."""
+    encoder, heads = parameters(setup)
+    whole = encoder + heads + (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size
+    exports = 2 + (setup.run.export.average is not None if hasattr(setup.run, "export") else 0)
+    return 4.0 * whole * exports, 16.0 * (encoder + heads) * (setup.run.checkpoint.keep + 2)
+
+
+def _measured(pool: Path) -> tuple[dict[str, list[float]], list[float]]:
+    """(encoder -> tokens per second of each run in the pool, seconds of each evaluation)."""
+    speeds: dict[str, list[float]] = {}
+    for path in pool.glob("*/metrics.jsonl"):
+        config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"all"' in line]
+        values = [line["tokens_per_second"] for line in found if line["kind"] == "train"]
+        speeds.setdefault(_encoder(config), []).extend(values[-1:])
+    seconds = []
+    for path in pool.glob("*/eval-*/scores.json"):
+        targets = json.loads(path.read_text(encoding="utf-8"))["targets"]
+        seconds.append(sum(one["seconds"] for one in targets.values()))
+    return speeds, seconds
+
+
+def _encoder(config: dict[str, Any]) -> str:
+    """What decides about the speed, of the config of a run; an encoder from the pool has the name of its folder."""
+    encoder = config["encoder"]
+    return json.dumps([Path(encoder).parent.name or encoder if isinstance(encoder, str) else encoder])
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None

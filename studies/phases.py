@@ -1,0 +1,127 @@
+"""What is done for one run: training, then the steps of its evaluation, each by the program that a user would start."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common import files
+from common.errors import InputError
+from common.run_config import RunConfig
+from eval.driver import subprocesses
+from eval.inference.encoder import EvaluatedEncoder
+from eval.suites import resolve_suite
+from mtl.distributed.watchdog import Member
+from mtl.run import checkpoint
+from mtl.run.run_lock import RunLock
+from studies.runs import FINISHED, LOG, SUITE, Run
+from studies.study import Study
+
+Watch = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with what programs run. source: of training data; data: of tests; environment: of the programs.
+
+    processes: GPUs (or CPU processes) of a run; lock: descriptor that the programs inherit.
+    """
+
+    source: list[str]
+    data: list[str]
+    processes: int
+    environment: dict[str, str] = field(default_factory=dict)
+    lock: int | None = None
+
+    def start(self, command: list[str], run: Run, what: str, watch: Watch) -> None:
+        """Runs `python -m COMMAND`; its output goes to the log of the run."""
+        inherited = [] if self.lock is None else [self.lock]
+        program = [sys.executable, "-m", *command]
+        subprocesses.run(program, run.folder / LOG, what, watch, self.environment, inherited)
+
+
+def prepare(config: RunConfig, path: Path, place: Place) -> None:
+    """Prepares the training data of a config, which is written to `path`, and downloads its encoder."""
+    files.write_json(path, config.model_dump(mode="json"))
+    if isinstance(config.encoder, str) and not Path(config.encoder).is_dir():
+        EvaluatedEncoder(config.encoder, subprocesses.torch.device("cpu")).folder  # noqa: B018 (downloads it)
+    source = [argument for one in place.source for argument in ("--source", one)]
+    subprocesses.data_prep(["--config", str(path), *source], path.with_suffix(".log"))
+
+
+def train(run: Run, place: Place, watch: Watch) -> None:
+    """Trains the run to its end, or goes on with it; then its checkpoints are removed, from which nothing resumes."""
+    path = run.folder / "run_config.json"
+    files.write_json(path, run.config.model_dump(mode="json"))
+    _wait_for_ranks(run.folder, watch)
+    inherited = [] if place.lock is None else [place.lock]
+    subprocesses.deepspeed(
+        place.processes, ["--config", str(path)], run.folder / LOG, watch, "training",
+        environment=place.environment, inherited=inherited,
+    )  # fmt: skip
+    if not run.trained:
+        raise InputError(f"training ended before its last step (log: {run.folder / LOG})")
+    if getattr(run.config, "dynamics", False) and not run.measured:
+        place.start(["studies", "difficulty", str(run.folder)], run, "strata", watch)
+    shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+
+
+def _wait_for_ranks(folder: Path, watch: Watch) -> None:
+    """Returns once no rank of an earlier attempt works in the folder: they save before they end."""
+    while True:
+        try:
+            lock, _ = RunLock.take(folder, Member.here(0))
+        except InputError:
+            watch()
+            subprocesses.time.sleep(0.5)
+        else:
+            lock.release_all()
+            return
+
+
+def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
+    """The steps of its evaluation that are not finished. `InputError` if a primary target could not be run."""
+    for step in run.steps:
+        command = _suite(run, place) if step == SUITE else _beside(step, run, place)
+        place.start(["eval", *command, "--out", str(run.evaluation)], run, f"evaluation ({step})", watch)
+        if step == SUITE:
+            _check(study, run)
+        finished = [one for one in (SUITE, *run.variant.evaluation.also) if one not in run.steps]
+        files.write_json(run.evaluation / FINISHED, [*finished, step])
+
+
+def _suite(run: Run, place: Place) -> list[str]:
+    asked = run.variant.evaluation
+    command = ["--encoder", run.encoder, "--suite", asked.suite, "--pooling", asked.pooling]
+    command += ["--prepared", run.config.data, "--num-gpus", str(place.processes)]
+    command += [] if subprocesses.GPU else ["--micro-tokens", "2048"]
+    for option in ("examples", "layer"):
+        value = getattr(asked, option)
+        command += [] if value is None else [f"--{option}", str(value)]
+    command += [f"--{option}" for option in ("direct", "centre") if getattr(asked, option)]
+    for option in ("query_prefix", "passage_prefix"):
+        command += [f"--{option.replace('_', '-')}={getattr(asked, option)}"]
+    sets = asked.set if asked.direct or not _trains(run) else [*asked.set, f"seed={run.seed}"]
+    for option, values in (("data", place.data), ("source", place.source), ("set", sets)):
+        command += [argument for value in values for argument in (f"--{option}", value)]
+    return command
+
+
+def _trains(run: Run) -> bool:
+    return any(target.training for target in resolve_suite(run.variant.evaluation.suite)[1])
+
+
+def _beside(step: str, run: Run, place: Place) -> list[str]:
+    asked = run.variant.evaluation
+    command = [step.replace("_", "-"), "--encoder", run.encoder, "--data", place.data[0]]
+    command += ["--languages", *asked.languages] if asked.languages else []
+    return [*command, *([] if subprocesses.GPU else ["--micro-tokens", "2048"])]
+
+
+def _check(study: Study, run: Run) -> None:
+    scores = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))
+    for target in study.primaries:
+        if target not in scores["targets"]:
+            raise InputError(f"primary target {target}: {scores['not_run'].get(target, 'no scores')}")

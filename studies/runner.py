@@ -1,0 +1,182 @@
+"""Runs a study: the runs before, the data of all variants, then every run that is not done.
+
+Several runners may work on one pool, of one study or of several: each run is locked by the one that works on it, the
+others go on with the next and wait at the end. A run that fails stops no other.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from common import files
+from common.errors import InputError
+from eval.driver.subprocesses import GPU, ProgramFailed
+from mtl.distributed.shutdown import STOPPED
+from studies import phases
+from studies.phases import Place
+from studies.resolve import Resolved, resolve
+from studies.runs import FAILED, LOG, Run, locked
+from studies.study import Study
+
+# Exit codes of programs that were told to stop: 75, those of shells for signals, and the signals themselves.
+_TOLD = {STOPPED, *(128 + number for number in (2, 10, 15)), -2, -10, -15}
+_PAUSE = 1.0  # seconds between looks at a run that another process works on
+
+
+class Interrupted(Exception):
+    """The runner was told to stop."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Of `python -m studies NAME run`. only: number of a run, from 1; jobs: runs at the same time, on own GPUs."""
+
+    out: Path
+    source: list[str]
+    data: list[str]
+    processes: int
+    jobs: int = 1
+    only: int | None = None
+    stop_on_failure: bool = False
+
+    def place(self, study: Study) -> Place:
+        """Where programs run, without GPUs of their own."""
+        source = self.source or study.file.source or ["hub"]
+        return Place(source, self.data or study.file.evaluate.data or source, self.processes)
+
+
+class Runner:
+    """`run` does the work; `failures`: (run, reason) so far."""
+
+    def __init__(self, study: Study, options: Options) -> None:
+        self.study, self.options = study, options
+        self.failures: list[tuple[Run, str]] = []
+        self._stop = threading.Event()
+        self._told = False
+        self._guard = threading.Lock()
+        self._waiting: set[str] = set()
+
+    def run(self) -> int:
+        """The exit code: 0, 1 after a failure, 75 if a program was told to stop, from outside."""
+        made = self._ready()
+        runs = made.runs if made.runs and not self.failures else []
+        if self.options.only is not None:
+            runs = runs[self.options.only - 1 :][:1]
+        distinct = {run.key: run for run in runs}
+        queue = deque(run for run in distinct.values() if run.state != "done")
+        _say(f"{self.study.name}: {len(distinct)} runs, {len(distinct) - len(queue)} done already")
+        try:
+            with ThreadPoolExecutor(self.options.jobs) as pool:
+                try:
+                    for future in [pool.submit(self._work, queue, slot) for slot in range(self.options.jobs)]:
+                        future.result()
+                except BaseException:
+                    self._stop.set()  # before the pool waits for its threads
+                    raise
+        finally:
+            for run, reason in self.failures:
+                _say(f"failed: {run.title}: {reason}")
+        return STOPPED if self._told else 1 if self.failures else 0
+
+    def _ready(self) -> Resolved:
+        """Does what comes before the variants, and prepares data, until all runs have an identity."""
+        done: set[str] = set()
+        while True:
+            made = resolve(self.study, self.options.out)
+            for name, config in made.unprepared.items():
+                if name in done:
+                    raise InputError(f"{self.study.path}: {name}: its data were prepared and are not found")
+                done.add(name)
+                _say(f"{name}: preparing the training data")
+                path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                phases.prepare(config, path, self.options.place(self.study))
+            waiting = [run for run in made.before if run.identity and run.state != "done"]
+            if not made.unprepared and not waiting:
+                return made
+            for run in waiting if not made.unprepared else []:
+                self._work(deque([run]), 0)
+                if self.failures or self._stop.is_set():
+                    return made
+
+    def _work(self, queue: deque[Run], slot: int) -> None:
+        while not self._stop.is_set():
+            with self._guard:
+                if not queue:
+                    return
+                run = queue.popleft()
+            try:
+                with locked(run.folder) as lock:
+                    if lock is not None:
+                        self._one(run, replace(self._place(slot), lock=lock), slot)
+                        continue
+            except Interrupted:
+                return
+            if run.identity not in self._waiting:
+                self._waiting.add(run.identity)
+                _say(f"{run.title}: another process works on it ({run.folder})")
+            with self._guard:
+                queue.append(run)
+            self._stop.wait(_PAUSE)
+
+    def _one(self, run: Run, place: Place, slot: int) -> None:
+        if run.trained and not run.steps:
+            return  # by another runner, meanwhile
+        began = time.monotonic()
+        (run.folder / FAILED).unlink(missing_ok=True)
+        pace = 0.5 if sys.stderr.isatty() else 15.0
+        with tqdm(
+            desc=run.title, total=run.config.steps, position=slot, leave=False, unit="step", mininterval=pace
+        ) as bar:
+
+            def watch() -> None:
+                if self._stop.is_set():
+                    raise Interrupted
+                bar.update(max(0, run.step - bar.n))
+
+            try:
+                if not run.trained:
+                    phases.train(run, place, watch)
+                bar.set_description(f"{run.title}: evaluation")
+                phases.evaluate(self.study, run, place, watch)
+            except InputError as error:
+                if self._stop.is_set():
+                    raise Interrupted from None
+                if isinstance(error, ProgramFailed) and error.code in _TOLD:
+                    self._told = True
+                    self._stop.set()
+                    _say(f"{run.title}: stopped; the same command goes on")
+                    return
+                self._failed(run, str(error))
+                return
+        _say(f"{run.title}: done in {time.monotonic() - began:.0f} s ({run.folder})")
+
+    def _failed(self, run: Run, reason: str) -> None:
+        reason = reason if LOG in reason else f"{reason} (log: {run.folder / LOG})"
+        files.write_json(run.folder / FAILED, {"error": reason})
+        with self._guard:
+            self.failures.append((run, reason))
+        _say(f"{run.title}: failed: {reason}")
+        if self.options.stop_on_failure:
+            self._stop.set()
+
+    def _place(self, slot: int) -> Place:
+        """Where the runs of a slot go: with several jobs each has GPUs of its own."""
+        place = self.options.place(self.study)
+        if not GPU or self.options.jobs == 1:
+            return place
+        named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        mine = named.split(",")[slot * place.processes :][: place.processes]
+        return replace(place, environment={"CUDA_VISIBLE_DEVICES": ",".join(mine)})
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,149 @@
+"""The runs of a study, and what state each is in.
+
+A run is found by its identity: the sha256 of everything that its result depends on (resolved config, prepared data,
+seed, weights it starts from). All studies share the pool OUT/studies/runs/IDENTITY. State is what the folder shows:
+
+    config.json, checkpoints/, done, encoder/     of train.py
+    study.log                                     what its programs print
+    failed.json                                   why the last attempt ended, if it failed
+    .study.lock                                   held by the runner that works there, and by the program it has started
+    eval-DIGEST/                                  scores.json of `python -m eval` with these options, finished.json
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from common.run_config import RunConfig
+from eval.suites import resolve_suite
+from studies.study import Evaluation, Variant
+
+State = Literal["missing", "resumable", "running", "failed", "done"]
+LOG, FAILED, LOCK, FINISHED = "study.log", "failed.json", ".study.lock", "finished.json"
+SUITE = "suite"  # the step of an evaluation beside those of `also`
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant with one seed. Runs of the same identity, of this study or another, are one.
+
+    config: resolved, with steps, seed, name and output; identity: "" where its data are not prepared yet, and then
+    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json. A run
+    that stands before the variants is measured by nothing: evaluation "".
+    """
+
+    variant: Variant
+    seed: int
+    config: RunConfig
+    identity: str = ""
+    folder: Path = Path()
+    evaluation: Path = Path()
+    measured: bool = True
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{self.variant.name} seed {self.seed}" if self.measured else self.variant.name
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Equal for two that are the same run, evaluated in the same way."""
+        return (self.identity, self.evaluation.name) if self.identity else (self.variant.name, str(self.seed))
+
+    @property
+    def encoder(self) -> str:
+        """The encoder that is evaluated: a folder or a Hub id."""
+        return str(self.folder / self.variant.take) if self.variant.trained else str(self.config.encoder)
+
+    @property
+    def trained(self) -> bool:
+        """Whether there is nothing (left) to train."""
+        return not self.variant.trained or (self.folder / "done").is_file()
+
+    @property
+    def steps(self) -> list[str]:
+        """Steps of the evaluation that are not finished."""
+        finished = _json(self.evaluation / FINISHED, [])
+        wanted = [SUITE, *self.variant.evaluation.also] if self.measured else []
+        return [step for step in wanted if step not in finished]
+
+    @property
+    def state(self) -> State:
+        """As the folder shows it now."""
+        if not self.identity or not self.folder.is_dir():
+            return "missing"
+        if _busy(self.folder):
+            return "running"
+        if self.trained and not self.steps:
+            return "done"
+        if (self.folder / FAILED).is_file():
+            return "failed"
+        begun = (self.trained and self.variant.trained) or any((self.folder / "checkpoints").glob("step-*"))
+        return "resumable" if begun or self.evaluation.is_dir() else "missing"
+
+    @property
+    def failure(self) -> str:
+        """Why the last attempt failed."""
+        return str(_json(self.folder / FAILED, {}).get("error", ""))
+
+    @property
+    def step(self) -> int:
+        """The last step that train.py has logged."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
+                return int(json.loads(file.read().splitlines()[-1])["step"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return 0
+
+
+def evaluation_name(evaluation: Evaluation, take: str) -> str:
+    """The folder, within that of a run, of an evaluation with these options."""
+    options = evaluation.model_dump(exclude={"also", "languages"})
+    options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
+    return f"eval-{digest([options, take])[:8]}"
+
+
+def digest(values: Any) -> str:
+    """sha256 (hex) of `values` as JSON."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int | None]:
+    """Locks a run among the runners of a host: the descriptor of the lock, None if another process holds it.
+
+    A program that inherits the descriptor holds the lock too: where the runner is killed, the run stays locked until
+    the program that it had started has ended as well.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _busy(folder: Path) -> bool:
+    if not (folder / LOCK).is_file():
+        return False
+    with locked(folder) as held:
+        return held is None
+
+
+def _json(path: Path, default: Any) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return default

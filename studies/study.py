@@ -1,0 +1,265 @@
+"""The study file: a question, the variants of a run config that answer it, and what is measured and compared.
+
+    study = read("mlm_beside")                    # configs/studies/mlm_beside.json, or a path
+    study.variants["mlm_25"].config               # RunConfig: base, `common`, levels and variant merged
+
+`studies/resolve.py` makes the runs of a study, `studies/report` its page.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+
+from common import run_config
+from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, nearest
+from common.errors import InputError
+from common.run_config import RunConfig
+from eval.suites import resolve_suite
+from studies.merge import merged
+
+FOLDER = "configs/studies"
+POOL = "runs"  # beside the studies' folders: the runs of all of them
+Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
+STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
+
+
+def _study_name(text: str) -> str:
+    parts = text.split("/")
+    if not all(part and part not in (".", "..") and part.isprintable() for part in parts) or parts[0] == POOL:
+        raise ValueError(f"{text!r} must be a plain folder name, or several with / between, the first not `{POOL}`")
+    return text
+
+
+class Evaluation(Strict):
+    """How every run is evaluated: options of `python -m eval`."""
+
+    suite: str = Field(description="a suite, or names of targets with commas between")
+    also: list[str] = Field([], description=f"beside the suite: {', '.join(STEPS)}")
+    data: list[Place] = Field([], description="folders with test data, or `hub`; default: the study's `source`")
+    direct: bool = Field(False, description="by the intermediate heads, without target training")
+    examples: Positive | None = Field(None, description="only the first rows of each language")
+    layer: int | None = Field(None, ge=0, description="of the sentence vectors")
+    pooling: Literal["mean", "mean_no_special", "cls"] = "mean"
+    centre: bool = False
+    query_prefix: str = Field("", description="'query: ' for E5")
+    passage_prefix: str = ""
+    set: list[str] = Field([], description="KEY=VALUE: fields of every target run")
+    languages: list[str] = Field([], description="of align and mlm_loss; default: all that the data hold")
+
+    @model_validator(mode="after")
+    def _known(self) -> "Evaluation":
+        for step in self.also:
+            if step.startswith("perturb"):
+                raise ValueError(f"also: {step}: perturbed test sets cannot be made yet; leave it out")
+            if step not in STEPS:
+                raise ValueError(f"also: unknown step {step!r}; {nearest(step, STEPS)}")
+        try:
+            resolve_suite(self.suite)
+        except InputError as error:
+            raise ValueError(str(error).removeprefix("--")) from None
+        return self
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets of the suite."""
+        return [target.name for target in resolve_suite(self.suite)[1]]
+
+
+class Comparison(Strict):
+    """What is claimed: declared before the first run."""
+
+    primary: list[str] = Field(min_length=1, description="targets of the suite whose differences are the answer")
+    equivalence: NotNegative = Field(0.5, description="points within which two variants count as the same")
+    axis: str = Field("", description="what the variants' `at` counts; the report adds the slope over it")
+
+
+class Published(Strict):
+    """A line of a paper, shown beside the result."""
+
+    text: str
+    source: str
+
+
+class Change(Strict):
+    """A variant, or a level of a factor: its own fields; all others are changes of the run config, see `merged`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    train: bool = Field(True, description="false: the encoder as it is, without training")
+    take: Literal["encoder", "encoder_last", "encoder_mean"] = Field(
+        "encoder", description="which export is evaluated: of the best dev score, the last step, or `export.average`"
+    )
+    at: float | None = Field(None, description="where it stands on the axis of the study: a number of tasks, a share")
+    group: str = Field("", description="variants of one order, draw, ...: a random effect of the slope over the axis")
+    evaluation: dict[str, Any] = Field({}, description="changes of the study's `evaluate`")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The changes of the run config."""
+        return dict(self.model_extra or {})
+
+
+class Before(Strict):
+    """A run before those of the variants, with changes of its run config; `{NAME}` in a path is its run folder."""
+
+    model_config = ConfigDict(extra="allow")
+
+    base: Place = Field(description="a run config: a path, or a name in configs/")
+
+
+class StudyFile(Strict):
+    """One study."""
+
+    name: Annotated[str, AfterValidator(_study_name)] = Field(description="of the results' folder below OUT/studies")
+    asks: str = Field(min_length=1, description="the question, in one sentence")
+    notes: str = Field("", description="what the measures mean, and what the study cannot show")
+    base: Place = Field(description="a run config: a path, or a name in configs/")
+    common: dict[str, Any] = Field({}, description="changes of the base in all variants")
+    before: dict[FolderName, Before] = Field(
+        {}, description="runs that are trained first, in this order; with `dynamics` their strata are written"
+    )
+    source: list[Place] = Field([], description="where training data come from: folders or `hub` (default)")
+    baseline: str = Field(description="the variant that the others are compared with")
+    variants: dict[FolderName, Change] = Field(min_length=1)
+    factors: dict[FolderName, dict[FolderName, Change]] = Field(
+        {}, description="factor -> level -> change: every variant at every level; compared with the baseline there"
+    )
+    hold: Hold | None = Field(None, description="what is the same in all trained variants, see studies/resolve.py")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
+    evaluate: Evaluation
+    compare: Comparison
+    published: list[Published] = Field([], description="what papers say about it")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudyFile":
+        if self.baseline not in self.variants:
+            raise ValueError(f"baseline: no variant {self.baseline!r}; {nearest(self.baseline, self.variants)}")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: one stands there twice")
+        for name in self.compare.primary:
+            if name not in self.evaluate.targets:
+                known = nearest(name, self.evaluate.targets)
+                raise ValueError(f"compare.primary: suite {self.evaluate.suite} has no target {name!r}; {known}")
+        return self
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant at one level of every factor. `name`: VARIANT, or VARIANT/LEVEL; `baseline`: the one to compare with.
+
+    config: its run config before `hold` has set the steps; trained: whether there is a run to train at all; own_length:
+    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level.
+    """
+
+    name: str
+    baseline: str
+    config: RunConfig
+    trained: bool
+    evaluation: Evaluation
+    take: str = "encoder"
+    own_length: bool = False
+    at: float | None = None
+    group: str = ""
+    levels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study file, checked. `sha256`: of its bytes; `before`: the run configs of `StudyFile.before`."""
+
+    path: Path
+    sha256: str
+    file: StudyFile
+    variants: dict[str, Variant]
+    before: dict[str, RunConfig] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def question(self) -> str:
+        return self.file.asks
+
+    @property
+    def primaries(self) -> list[str]:
+        """Targets whose comparisons are the answer."""
+        return self.file.compare.primary
+
+    @property
+    def equivalence(self) -> float:
+        """Margin of equivalence, in points."""
+        return self.file.compare.equivalence
+
+    @property
+    def published(self) -> list[Published]:
+        return self.file.published
+
+    @property
+    def comparisons(self) -> list[tuple[str, str]]:
+        """(variant, its baseline) of all that are compared."""
+        return [(v.name, v.baseline) for v in self.variants.values() if v.name != v.baseline]
+
+
+def read(name: str) -> Study:
+    """The study `name`: a path, or the name of a file of configs/studies. `InputError` names file, field, variant."""
+    path = run_config.find_file("study", name, FOLDER)
+    try:
+        file = StudyFile.model_validate(run_config.read_json(path))
+    except ValidationError as error:
+        raise InputError(f"{path}: {explain(error)}") from None
+    base = run_config.read_json(run_config.find_config(file.base))
+    variants = {}
+    for variant, *levels in itertools.product(file.variants, *file.factors.values()):
+        with _named(path, f"variant {'/'.join([variant, *levels])}"):
+            made = _variant(file, base, variant, dict(zip(file.factors, levels, strict=True)))
+            variants[made.name] = made
+    before = {}
+    for name, change in file.before.items():
+        with _named(path, f"before.{name}"):
+            values = run_config.read_json(run_config.find_config(change.base))
+            before[name] = RunConfig.model_validate(merged(values, dict(change.model_extra or {})))
+    return Study(path, hashlib.sha256(path.read_bytes()).hexdigest(), file, variants, before)
+
+
+@contextmanager
+def _named(path: Path, what: str) -> Iterator[None]:
+    """Errors say in which part of the file they are."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InputError(f"{path}: {what}: {explain(error)}") from None
+    except InputError as error:
+        raise InputError(f"{path}: {what}: {error}") from None
+
+
+def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[str, str]) -> Variant:
+    own = file.variants[variant]
+    changes = [*(file.factors[factor][level] for factor, level in levels.items()), own]
+    values, evaluation = merged(base, file.common), file.evaluate.model_dump()
+    for change in changes:
+        values, evaluation = merged(values, change.config), merged(evaluation, change.evaluation)
+    config, checked = RunConfig.model_validate(values), Evaluation.model_validate(evaluation)
+    trained = all(change.train for change in changes)
+    if checked.targets != file.evaluate.targets:
+        raise InputError("`evaluation` may not change the suite")
+    if not trained and not isinstance(config.encoder, str):
+        raise InputError("`train` false: an encoder with random weights cannot be evaluated as it is")
+    return Variant(
+        name="/".join([variant, *levels.values()]),
+        baseline="/".join([file.baseline, *levels.values()]),
+        config=config,
+        trained=trained,
+        evaluation=checked,
+        take=own.take,
+        own_length=not {"steps", "epochs"}.isdisjoint(own.config),
+        at=next((change.at for change in reversed(changes) if change.at is not None), None),
+        group=next((change.group for change in reversed(changes) if change.group), ""),
+        levels=levels,
+    )
