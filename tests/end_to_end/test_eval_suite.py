@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
+from eval import items
 from eval.__main__ import main
 from eval.suites import LANGUAGES
 from tests.support.eval_run import (
@@ -132,9 +133,19 @@ def test_a_finished_target_is_reused_and_only_then(
     def again(suite: str, *more: object) -> Any:
         return evaluate(suite, "--direct", *more, encoder=run / "encoder", data=data)
 
+    def items_are_of(scores: dict[str, Any]) -> None:
+        """The files beside scores.json hold the outcomes of its targets and languages, and no others."""
+        written = {(path.parent.name, path.stem) for path in (tmp_path / "out/items").glob("*/*.arrow")}
+        assert written == {(name, code) for name, one in scores["targets"].items() for code in one["details"]}
+        for target, code in written:
+            record = scores["targets"][target]
+            found = items.read(tmp_path / "out", target, code, record["fingerprint"])
+            assert found is not None and found.scores().items() <= record["details"][code].items()
+
     first, taken = again("toy")
     assert first["targets"].keys() == everything and not taken and not first["not_run"]
     assert first["average"]["score"] is None and first["targets"]["toy_xnli"]["complete"]
+    items_are_of(first)
     second, taken = again("toy")
     assert second["targets"] == first["targets"] and taken == everything
     # Targets of an earlier call stay in scores.json.
@@ -152,7 +163,9 @@ def test_a_finished_target_is_reused_and_only_then(
     save_file({**heads, name: heads[name] + 1}, run / "heads" / "heads.safetensors")
     assert again("toy")[1] == {"toy_tatoeba", "toy_xquad"}
     make_run(run, tiny_tokenizer_dir, seed=9)
-    assert not again("toy")[1]
+    scores, taken = again("toy")
+    assert not taken
+    items_are_of(scores)
 
 
 def test_one_suite_after_the_other_loses_nothing(evaluate: Any, tmp_path: Path) -> None:
