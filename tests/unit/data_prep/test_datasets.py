@@ -247,14 +247,6 @@ def test_tydiqa_is_english_and_its_dev_is_held_out_by_passage(form: str, tmp_pat
     assert {example[2] for example in dev} == held_out and 20 < len(dev) < 60
 
 
-def test_wikipedia_is_cut_by_articles(tmp_path: Path) -> None:
-    folder, texts = tmp_path / "wikimedia/wikipedia/20231101.sw", [f"Makala {i}" for i in range(230)]
-    for shard, part in enumerate((texts[:150], texts[150:])):  # the other seven files are not needed
-        write(hub_file(folder, "train", shard, 9), [{"id": text, "url": "", "text": text} for text in part])
-    assert examples("wiki_sw", "dev", tmp_path) == texts[:200]
-    assert examples("wiki_sw", "train", tmp_path) == texts[200:]
-
-
 def test_every_dataset_has_a_form_here(tmp_path: Path, capsys) -> None:
     tested = {form.dataset for form in FORMS} | {"xnli", "tydiqa"}
     assert tested == {name for name in DATASETS if "." not in name and not name.startswith("wiki_")}

@@ -6,7 +6,6 @@ That the list agrees with what is read is tested form by form in test_datasets.p
 import re
 
 from data_prep.__main__ import main
-from data_prep.datasets import DATASETS, TEST_SETS
 from tests.support.rows import hub_file, write
 
 NLI_ROW = {"premise": "a", "hypothesis": "b", "label": 0}
@@ -18,15 +17,6 @@ def listed(capsys, *arguments: str) -> dict[str, list[str]]:
     training, test = capsys.readouterr().out.split("\n\n")[:2]
     lines = [(prefix, line) for prefix, text in (("", training), ("test:", test)) for line in text.splitlines()]
     return {prefix + line.split()[0]: re.split(r"  +", line) for prefix, line in lines}
-
-
-def test_every_data_set_is_listed(capsys, tmp_path):
-    lines = listed(capsys, "--data", str(tmp_path))
-    names = {name.partition(".")[0] for name in DATASETS if not name.startswith("wiki_")} | {"wiki_xx"}
-    assert names | {f"test:{name}" for name in TEST_SETS} <= set(lines)
-    for name in names:
-        assert lines[name][-1] == "no" and (name not in DATASETS or DATASETS[name].licence in lines[name])
-    assert "LDC2005T13" in " ".join(lines["ccg"]) and "12: ar" in " ".join(lines["test:xquad"])
 
 
 def test_what_is_here(capsys, tmp_path):

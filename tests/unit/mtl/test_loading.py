@@ -1,4 +1,7 @@
-"""A damaged encoder, or damaged heads, to train on from: one line and no random weights in the place of the user's."""
+"""An encoder that lacks weights, or has another config, to train on from: one line and no random weights.
+
+Damaged files: tests/end_to_end/test_bad_input.py, by the same loader.
+"""
 
 import json
 from pathlib import Path
@@ -26,27 +29,6 @@ def load(tmp_path: Path, run: Path):
     task = {**write_tasks(rows)[2], "name": "mine", "head": f"{run / 'heads'}:hellaswag"}
     config = write_run(tmp_path, run / "encoder", encoder=str(run / "encoder"), tasks=[task])
     return lambda: setup.read(str(config), []).model()
-
-
-DAMAGE = {
-    "cut": lambda data: data[: len(data) // 2],
-    "empty": lambda data: b"",
-    "noise": lambda data: b"\xff" * 100,
-    "header": lambda data: data[:8] + b"x" + data[9:],
-}
-
-
-@pytest.mark.parametrize("name", ["encoder/model.safetensors", "heads/heads.safetensors"])
-def test_damaged_weights(load, run: Path, name: str) -> None:
-    path = run / name
-    whole = path.read_bytes()
-    for damage in DAMAGE.values():
-        path.write_bytes(damage(whole))
-        fails(load, str(path.parent), "cannot be loaded")
-    path.write_bytes(whole)
-    encoder = load().encoder.state_dict()
-    for weight, value in load_file(run / "encoder" / "model.safetensors").items():
-        assert weight.endswith("word_embeddings.weight") or encoder[weight].equal(value), weight
 
 
 def test_missing_weights_are_not_drawn_at_random(load, run: Path) -> None:

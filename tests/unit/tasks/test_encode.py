@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from itertools import pairwise
 from unittest import mock
 
 import numpy as np
@@ -167,28 +166,6 @@ def test_an_answer_is_the_tokens_that_touch_it(tok, before, answer, after, gap, 
         else:
             assert row["start"] == row["end"] == 0
     assert found or short or not len(touching(whole))  # the normaliser may leave nothing of the answer
-
-
-@some
-@given(
-    sentence=st.lists(visible_text.map(lambda t: t.strip() or "x") | st.just("dog" * 40), min_size=1, max_size=20),
-    max_length=st.sampled_from((12, 16, 64)),
-)
-@example(sentence=[f"dog{i}" for i in range(50)], max_length=20)
-def test_tags_stand_at_first_subwords_and_no_word_is_lost(tok, sentence, max_length):
-    names = [f"T{i % 7}" for i in range(len(sentence))]
-    labels, truncated = sorted(set(names)), Counter()
-    rows = rows_of(tok, Tag("", tuple(sentence), tuple(names)), max_length, truncated, labels=labels)
-    assert [labels[number] for row in rows for number in row["labels"]] == names
-    assert sum(row["units"] for row in rows) == len(sentence)
-    alone = [ids(tok, word) or [tok.unk_token_id] for word in sentence]
-    parts = [
-        row["input_ids"][first:last].tolist()
-        for row in rows
-        for first, last in pairwise([*row["positions"], row["length"] - 1])
-    ]
-    assert parts == [part[: max_length - 2] for part in alone]
-    assert truncated["word"] == sum(len(part) > max_length - 2 for part in alone)
 
 
 def test_sentencepiece_alone(xlmr_tokenizer, shared, tmp_path):
