@@ -1,9 +1,10 @@
-"""Scores an encoder zero-shot, compares scored runs, measures alignment, or exports encoder and head for transformers.
+"""Scores an encoder zero-shot, compares scored runs, measures alignment and MLM loss, or exports encoder and head.
 
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme
     python -m eval --encoder runs/a/encoder --encoder runs/b/encoder --suite toy --data DIR --out compared
     python -m eval --encoder runs/mtl_all/encoder --suite xtreme --direct
     python -m eval align --encoder runs/mtl_all/encoder --data DIR --languages de sw zh
+    python -m eval mlm-loss --encoder FacebookAI/xlm-roberta-large --encoder runs/mtl_all/encoder --languages de sw
     python -m eval report runs/baseline runs/mtl_all --out compared
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    commands = {"align": _align, "export": _export, "report": _report}
+    commands = {"align": _align, "export": _export, "mlm-loss": _mlm_loss, "report": _report}
     try:
         if arguments and arguments[0] in commands:
             return commands[arguments[0]](arguments[1:])
@@ -66,11 +67,10 @@ def _layers(text: str) -> tuple[int, ...] | None:
 
 
 def _parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """With the options that evaluation and alignment share."""
+    """With the options that evaluation, alignment and MLM loss share."""
     parser = argparse.ArgumentParser(f"python -m eval{command}", description=description)
     add = parser.add_argument
     add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
-    add("--pooling", choices=("mean", "mean_no_special", "cls"), default="mean", help="default: mean over all tokens")
     add("--examples", type=_positive, metavar="N", help=f"only the first N {examples} of each language")
     add(
         "--micro-tokens", type=_positive, default=16384, metavar="N",
@@ -79,11 +79,17 @@ def _parser(command: str, description: str, examples: str) -> argparse.ArgumentP
     return parser
 
 
+def _add_pooling(parser: argparse.ArgumentParser) -> None:
+    choices = ("mean", "mean_no_special", "cls")
+    parser.add_argument("--pooling", choices=choices, default="mean", help="default: mean over all tokens")
+
+
 def _evaluate(arguments: list[str]) -> int:
     from eval.suites import LANGUAGES, SUITES, TARGETS
 
-    description = "Zero-shot scores of an encoder; see also `report`, `align` and `export`."
+    description = "Zero-shot scores of an encoder; see also `report`, `align`, `mlm-loss` and `export`."
     parser = _parser("", description, "rows")
+    _add_pooling(parser)
     add = parser.add_argument
     add(
         "--suite", required=True, metavar="NAME[,NAME...]",
@@ -139,6 +145,7 @@ def _evaluate(arguments: list[str]) -> int:
 def _align(arguments: list[str]) -> int:
     description = "How an encoder aligns languages, by layer: scores of translation pairs."
     parser = _parser(" align", description, "pairs")
+    _add_pooling(parser)
     add = parser.add_argument
     add("--data", default="hub", metavar="DIR", help="folder with Tatoeba's pairs, or `hub` (default)")
     add(
@@ -161,6 +168,30 @@ def _align(arguments: list[str]) -> int:
     print(folder / "align.json")
     for path, caption in alignment.draw(result["encoders"], folder).items():
         print(f"{path}: {caption}")
+    return 0
+
+
+def _mlm_loss(arguments: list[str]) -> int:
+    parser = _parser(" mlm-loss", "Masked-LM loss of encoders by language: what training forgot.", "texts")
+    add = parser.add_argument
+    add("--languages", nargs="+", default=[], metavar="CODE", help="those of Wikipedia to read: de sw")
+    add("--data", action="append", metavar="DIR", help="folder with Wikipedia as the Hub has it, or `hub` (default)")
+    add("--text", action="append", default=[], metavar="CODE=FILE", help="a file of your own, one text a line")
+    add("--head", metavar="DIR", help="take the LM head of this encoder for those without (default: that of the run)")
+    add("--max-length", type=_positive, default=256, metavar="N", help="tokens of a row (default: 256)")
+    add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
+    given = vars(parser.parse_args(arguments))
+    encoders, out, texts, data = (given.pop(key) for key in ("encoder", "out", "text", "data"))
+    if wrong := [text for text in texts if "=" not in text]:
+        raise InputError(f"--text {wrong[0]}: expected CODE=FILE")
+
+    from eval import mlm_loss
+
+    by_code = dict(text.split("=", 1) for text in texts)
+    options = mlm_loss.Options(data=data or ["hub"], texts=by_code, **given)
+    result, folder = mlm_loss.run(encoders, out, options)
+    print(mlm_loss.render(result))
+    print(folder / mlm_loss.NAME)
     return 0
 
 

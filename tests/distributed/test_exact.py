@@ -19,6 +19,7 @@ from tests.support.exact_cases import (
     FAMILIES,
     FILES,
     FOUR_RANKS,
+    LANGUAGES,
     LAUNCHES,
     OFFLOAD,
     ONE_RANK,
@@ -42,7 +43,7 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
     ("launch", "cases"),
     [
         ("1 rank", [*ONE_RANK, "pairs-stage2-mixed-micro2"]),
-        ("2 ranks", [*EXACT, *PAIRS, *FAMILIES]),
+        ("2 ranks", [*EXACT, *PAIRS, *LANGUAGES, *FAMILIES]),
         pytest.param("4 ranks", FOUR_RANKS, marks=SLOW),
         pytest.param("2 ranks, compiled", list(COMPILED), marks=SLOW),
     ],

@@ -16,7 +16,7 @@ import torch
 from tests.support import exact_reference as ref
 from tests.support import families
 from tests.support.launch import REPOSITORY, program, run
-from tests.support.small import KINDS, SHAPE, write_run, write_tasks
+from tests.support.small import KINDS, SHAPE, write_pawsx, write_run, write_tasks
 
 SMALL, LARGE = 50, 500_000_000  # elements of DeepSpeed's reduce and allgather buckets
 LAST_NORM_BIAS = f"encoder.encoder.layer.{SHAPE['num_hidden_layers'] - 1}.output.LayerNorm.bias"
@@ -53,6 +53,7 @@ PAIRS = {
     "pairs-stage0-by_task-micro3": _case(0, "by_task", SMALL, 3, config="pairs", moments=[]),
     "pairs-stage2-mixed-micro2": _case(2, "mixed", LARGE, 2, config="pairs", moments=[]),
 }
+LANGUAGES = {"languages-stage2-mixed-micro2": _case(2, "mixed", SMALL, 2, config="languages", moments=[])}
 # `bos`: the reference computes heads of whole sequences from their first token.
 FAMILY = {"bert": {}, "modernbert": {}, "eurobert": {"classifier_pooling": "bos"}, "gte": {}}
 ATTENTION = {"bert": "sdpa", "modernbert": "sdpa", "eurobert": "padded", "gte": "padded"}
@@ -123,7 +124,7 @@ LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
             **{name: SIDES[name] for name in ("bf16-buckets-ours", "bf16-buckets-theirs")},
         },
     ),
-    "2 ranks": (2, {**EXACT, **PAIRS, **FAMILIES, **FILES, **PARTS}),
+    "2 ranks": (2, {**EXACT, **PAIRS, **LANGUAGES, **FAMILIES, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
     "4 ranks": (4, {name: EXACT[name] for name in FOUR_RANKS}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
@@ -136,11 +137,12 @@ def write_config(
 ) -> Path:
     """A run config of the cases, with its data. `seed`: heads have no rows in some steps, after they were trained."""
     folder.mkdir(exist_ok=True)
-    tasks = write_tasks(folder, kinds=kinds)
+    tasks = write_tasks(folder, kinds=[kind for kind in kinds if kind != "languages"])
+    tasks += [write_pawsx(folder)] if "languages" in kinds else []
     for task in tasks:
-        if task["kind"] == "choice":
+        if task.get("kind") == "choice":
             task["max_length"] = 20  # else one example is longer than a quarter of a batch, and cannot be divided
-        if task["kind"] == "tag":
+        if task.get("kind") == "tag":
             task["loss_weight"] = ref.TAG_WEIGHT
     return write_run(
         folder,
@@ -189,6 +191,7 @@ class World:
         self.configs = {
             "tasks": write_config(folder / "tasks", tokenizer),
             "pairs": write_config(folder / "pairs", tokenizer, ("classify", "pair"), seed=3),
+            "languages": write_config(folder / "languages", tokenizer, ("choice", "mlm", "languages")),
         }
         self._tokenizer = tokenizer
         self.reference = cache(self._reference)

@@ -93,6 +93,21 @@ def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> li
     return entries
 
 
+LANGUAGE_ROWS = {"en": 40, "de": 90, "ja": 10}
+
+
+def write_pawsx(folder: Path) -> dict[str, Any]:
+    """PAWS-X as published, every first sentence beginning with its language; an entry that draws from all three."""
+    rng = random.Random(1)
+    for code, count in LANGUAGE_ROWS.items():
+        home = folder / "x-final" / code
+        home.mkdir(parents=True)
+        for name, rows in (("train" if code == "en" else "translated_train", count), ("dev_2k", 7)):
+            lines = [f"{i}\t{code} {sentence(rng)}\t{sentence(rng)}\t{i % 2}" for i in range(rows)]
+            (home / f"{name}.tsv").write_text("\n".join(["id\tsentence1\tsentence2\tlabel", *lines, ""]))
+    return {"task": "pawsx", "languages": {"en": 2, "de": 1, "ja": 1}}
+
+
 def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: Any) -> Path:
     """A run config over one task per kind, with its prepared data; the path of the config."""
     values: dict[str, Any] = {
@@ -116,7 +131,7 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     }
     path = folder / "small.json"
     path.write_text(json.dumps(values), encoding="utf-8")
-    assert data_prep_program.main(["--config", str(path), "--jobs", "1"]) == 0
+    assert data_prep_program.main(["--config", str(path), "--source", str(folder), "--jobs", "1"]) == 0
     return path
 
 

@@ -1,42 +1,24 @@
 """A task in several languages: one head, rows of each language with its share, English dev data."""
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data_prep.__main__ import main as prepare
 from mtl.data import loader
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import model_card
-from tests.support.rows import run_config, write
-from tests.support.small import dry_run, sentence, write_tasks
-
-ROWS = {"en": 40, "de": 90, "ja": 10}
-ENTRY = {"task": "pawsx", "languages": {"en": 2, "de": 1, "ja": 1}}
-
-
-def write_pawsx(folder: Path) -> None:
-    """PAWS-X as published, every first sentence beginning with its language."""
-    rng = random.Random(1)
-    for code, count in ROWS.items():
-        for name, rows in ((("translated_" if code != "en" else "") + "train", count), ("dev_2k", 7)):
-            lines = [[str(i), f"{code} {sentence(rng)}", sentence(rng), str(i % 2)] for i in range(rows)]
-            write(folder / f"x-final/{code}/{name}.tsv", [["id", "sentence1", "sentence2", "label"], *lines])
+from tests.support.small import LANGUAGE_ROWS, dry_run, write_pawsx, write_run, write_tasks
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> str:
     folder = tmp_path_factory.mktemp("languages")
-    write_pawsx(folder)
-    own = write_tasks(folder, kinds=("classify",))
-    more = {"steps": 400, "batch": {"examples": 8}, "mixture": {"kind": "uniform", "batches": "mixed"}}
-    path = run_config(folder, tiny_tokenizer_dir, [ENTRY, *own], **more, output=str(folder / "runs"))
-    assert prepare(["--config", path, "--source", str(folder), "--jobs", "1"]) == 0
-    return path
+    tasks = [write_pawsx(folder), *write_tasks(folder, kinds=("classify",))]
+    mixture = {"kind": "uniform", "batches": "mixed"}
+    return str(write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture=mixture, steps=400, batch={"examples": 8}))
 
 
 def entry(**fields: object) -> str:
@@ -47,7 +29,7 @@ def language_of(made: setup.Setup, split: str, rows: np.ndarray) -> list[str]:
     """By what the rows hold."""
     encoded = getattr(made.tasks[0], split).take(rows)
     found = [made.tokenizer.decode(row["input_ids"][1:]).split()[0] for row in encoded]
-    assert set(found) <= set(ROWS)
+    assert set(found) <= set(LANGUAGE_ROWS)
     return found
 
 
@@ -64,8 +46,8 @@ def language_of(made: setup.Setup, split: str, rows: np.ndarray) -> list[str]:
 )
 def test_rows_of_each_language_with_its_share(config: str, batches: str, fields: dict, shares: dict | None) -> None:
     if shares is None:
-        fields = {**fields, "languages": list(ROWS)}
-        roots = {code: rows**0.5 for code, rows in ROWS.items()}
+        fields = {**fields, "languages": list(LANGUAGE_ROWS)}
+        roots = {code: rows**0.5 for code, rows in LANGUAGE_ROWS.items()}
         shares = {code: root / sum(roots.values()) for code, root in roots.items()}
     made = setup.read(config, [entry(**fields), f"mixture.batches={batches}"])
     counts = dict.fromkeys(shares, 0)
