@@ -110,10 +110,10 @@ def heat(
         if np.isnan(one):
             axes.text(j, i, "×", ha="center", va="center", color=_INK)
         elif numbers:
-            bright = ((one - limits[0]) / (limits[1] - limits[0] or 1.0) > 0.55) != low
-            ink = "#000000" if bright else "#ffffff"
+            share = (one - limits[0]) / (limits[1] - limits[0] or 1.0)
+            ink = "#000000" if (share > 0.55) != low else "#ffffff"
             if marked is not None:
-                ink = "#000000" if marked[i, j] else _INK
+                ink = _INK if not marked[i, j] else "#ffffff" if abs(share - 0.5) > 0.3 else "#000000"
             axes.text(j, i, format(one, form), ha="center", va="center", color=ink, fontsize=7.5)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)

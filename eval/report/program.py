@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import eval.report.render as render
 from common import files
 from common.errors import InputError
-from eval.report import render
 from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import eval.report.render as render
+import studies.report.tables as tables
 from common import files
-from eval.report import render
 from eval.report.compare import Comparison
 from eval.report.differences import signed, spoken
 from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section
 from eval.report.tables import class_table, number
 from eval.statistics import discoveries
-from studies.report import tables
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
 from studies.study import Study
@@ -96,7 +96,7 @@ def _forest(results: Results) -> Plot | None:
     if not rows:
         return None
     margin = results.study.equivalence
-    caption = f"Primary targets: difference and 95 % interval; shaded: ± {margin:g}, the same for this study"
+    caption = f"Primary targets: difference and 95 % interval; shaded: ± {margin:g}, equivalent"
     return forest("primaries", caption, rows, margin)
 
 
@@ -117,7 +117,9 @@ def _heat_maps(results: Results) -> Sequence[Plot]:
                 f"{target}: difference by language; coloured: at a false discovery rate of 5 % (Benjamini-Hochberg)"
             )
             marked = discoveries(p.to_numpy(dtype=float))
-            plots.append(heat(f"{target}_differences", caption, values, (-most, most), "+.1f", marked=marked))
+            plots.append(
+                heat(f"{target}_differences", caption, values.round(1) + 0.0, (-most, most), "+.1f", marked=marked)
+            )
     return plots
 
 

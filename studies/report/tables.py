@@ -7,6 +7,7 @@ import numpy as np
 
 from common.run_config import read_json
 from eval.report.differences import estimate_cells
+from eval.report.load import FILE
 from eval.report.tables import Cell, Table, number, row
 from studies.report.results import Results
 from studies.runs import Run
@@ -17,7 +18,16 @@ _OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that a
 
 def difference_table(results: Results) -> Table:
     """Every variant against its baseline, by target; p of primary targets is Holm's."""
-    columns = ("less", "target", "difference", "95 % crossed", "95 % Student", "seeds", "could have seen", "verdict")
+    columns = (
+        "baseline",
+        "target",
+        "difference",
+        "95 % crossed",
+        "95 % Student",
+        "seeds",
+        "could have seen",
+        "verdict",
+    )
     table = Table("Differences in points", row("variant", *columns, "p"), style="long")
     for one in results.compared:
         note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
@@ -93,14 +103,17 @@ def _said(value: Any) -> str:
 
 def not_run_table(results: Results) -> Table:
     """Runs without scores and their state, and targets that a run's evaluation lacks."""
-    table = Table("Not run", row("variant", "seed", "what", "why"), style="texts")
+    table = Table("Not run", row("variant", "what", "why", "seeds"), style="texts")
+    seeds: dict[tuple[str, str, str], list[str]] = {}
     for run in results.runs:
-        path = run.evaluation / "scores.json"
-        if not run.identity or not path.is_file():
-            table.rows.append(row(run.variant.name, str(run.seed), "the run", run.failure or run.state))
-            continue
-        for target, why in read_json(path)["not_run"].items():
-            table.rows.append(row(run.variant.name, str(run.seed), target, str(why)))
+        path = run.evaluation / FILE
+        if run.identity and path.is_file():
+            reasons = {target: str(why) for target, why in read_json(path)["not_run"].items()}
+        else:
+            reasons = {"the run": run.failure or run.state}
+        for what, why in reasons.items():
+            seeds.setdefault((run.variant.name, what, why), []).append(str(run.seed))
+    table.rows = [row(*key, ", ".join(some)) for key, some in seeds.items()]
     return table
 
 

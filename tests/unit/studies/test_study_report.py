@@ -117,10 +117,7 @@ def test_what_the_page_says(world: tuple[Path, np.ndarray], shown: dict[str, Tab
 
 def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
     absent = shown["Not run"].rows[1:]
-    assert [cells for cells in absent if cells[0] == "never"] == [
-        ["never", str(s), "the run", "missing"] for s in SEEDS
-    ]
-    assert ["short", "1", "bucc", "no data"] in absent
+    assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
     settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
     assert settings["hot", "steps"] == ["10", "30", "yes"] and settings["hot", "optimizer.lr"][1:] == ["0.5", "yes"]
     runs = shown["Runs"]
