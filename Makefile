@@ -9,13 +9,18 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds real-run test test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds studies-toy real-run test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
 
 demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
+
+# Every study of configs/studies on the toy world: at most an hour on two cores. The same command goes on.
+studies-toy: .venv/installed unlock
+	test -f data/toyworld/world.json || python -m examples.toyworld --out data/toyworld
+	for study in configs/studies/toy/*.json; do python -m studies toy/$$(basename $$study .json) run || exit; done
 
 # All but the kernels with SELECT= : in one session, what several tests look at is made once.
 SELECT ?= not real and not slow

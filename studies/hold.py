@@ -24,7 +24,8 @@ from studies.study import Study, Variant
 def steps_of(study: Study, plans: Mapping[str, Plan]) -> dict[str, int | None]:
     """Steps of every trained variant, by name; None where the prepared data of it are needed, and not in `plans`.
 
-    None of `epochs`, too, which leaves them to the config. `InputError` for a variant that breaks what is held.
+    None, too, where nothing but epochs is held, which leaves them to the config. `InputError` for a variant that breaks
+    what is held.
     """
     found: dict[str, int | None] = {}
     for variant in study.variants.values():
@@ -42,12 +43,12 @@ def _reference(study: Study, variant: Variant) -> Variant:
 
 def _steps(study: Study, reference: Variant, variant: Variant, plans: Mapping[str, Plan]) -> int | None:
     hold, one, other = study.file.hold, reference.config, variant.config
-    if hold is None or variant is reference:
-        return _given(variant, plans)
-    if hold == "epochs":
-        if one.epochs is None or one.epochs != other.epochs:
-            raise _broken(study, reference, variant, _length(one), _length(other))
+    if variant is not reference and hold == "epochs" and (one.epochs is None or one.epochs != other.epochs):
+        raise _broken(study, reference, variant, _length(one), _length(other))
+    if hold in (None, "epochs"):
         return None
+    if variant is reference:
+        return _given(variant, plans)
     steps = _given(reference, plans)
     per_step = [_per_step(v.config, hold, plans.get(v.name)) for v in (reference, variant)]
     if steps is None or per_step[0] is None or per_step[1] is None:

@@ -20,7 +20,8 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         name, sign = (key[:-1], key[-1]) if key[-1:] in ("+", "-") else (key, "")
         old = result.get(name)
         if not sign:
-            result.pop(_EXCLUSIVE.get(key, ""), None)
+            if value is not None:
+                result.pop(_EXCLUSIVE.get(key, ""), None)
             result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         elif not isinstance(value, list) or not isinstance(old, list):
             raise InputError(f"`{key}`: both `{name}` and what is to change in it must be lists")

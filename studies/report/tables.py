@@ -18,17 +18,8 @@ _OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that a
 
 def difference_table(results: Results) -> Table:
     """Every variant against its baseline, by target; p of primary targets is Holm's."""
-    columns = (
-        "baseline",
-        "target",
-        "difference",
-        "95 % crossed",
-        "95 % Student",
-        "seeds",
-        "could have seen",
-        "verdict",
-    )
-    table = Table("Differences in points", row("variant", *columns, "p"), style="long")
+    columns = ("difference", "95 % crossed", "95 % Student", "seeds", "could have seen", "verdict", "p")
+    table = Table("Differences in points", row("variant", "baseline", "target", *columns), style="long")
     for one in results.compared:
         note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
         p = f"{one.found.of.p:.3f}" if one.verdict else "none"

@@ -3,6 +3,7 @@
 One module, so that one worker runs it: the hosts have the same addresses in every test.
 """
 
+import json
 import re
 import shlex
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from studies import __main__ as studies
 from tests.support.hosts import CARD, finish, need, start_slurm, start_sshd, two_hosts, wait_until
 from tests.support.launch import REPOSITORY, environment, program
 from tests.support.live import differences
 from tests.support.small import write_run
+from tests.support.target_files import laser
 
 LIMIT = 180  # seconds for a run that takes about 20
 FIELDS = {"steps": 40, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
@@ -178,3 +181,50 @@ def test_the_batch_script_of_the_docs(short_path, hosts, config, folder, one_hos
     wait_until(completed, LIMIT, story)
     assert "resuming" in output.read_text()
     assert not differences(folder, one_host)
+
+
+@pytest.mark.slow
+def test_an_array_of_a_study(short_path, hosts, config, tmp_path):
+    """`python -m studies slurm`: every element of the array ends; one is stopped by USR1, queued again and goes on."""
+    need("munged", "slurmctld", "slurmd", "srun")
+    setting = start_slurm(hosts, short_path / "slurm")
+    pairs = [(f"the river {n}", f"der Fluss {n}") for n in range(9)]
+    laser(tmp_path / "tests" / "tatoeba", "deu", pairs)
+    study, out = tmp_path / "study.json", tmp_path / "out"
+    values = {
+        "name": "array", "asks": "Does it?", "base": str(config), "baseline": "short", "hold": None, "seeds": [1],
+        "variants": {"short": {"steps": 4}, "long": {"steps": 300, "checkpoint": {"every": 100}}},
+        "evaluate": {"suite": "tatoeba", "data": [str(tmp_path / "tests")]}, "compare": {"primary": ["tatoeba"]},
+    }  # fmt: skip
+    study.write_text(json.dumps(values))
+    assert studies.main([str(study), "slurm", "--out", str(out), "--num-gpus", "1"]) == 0
+    path = out / "studies" / "array" / "slurm.sh"
+    script = path.read_text()
+    activate = next(line for line in script.splitlines() if line.startswith("source "))
+    path.write_text(script.replace(activate, ""))
+
+    def ask(*command):
+        return hosts[0].tell("env", setting, *command)
+
+    job = ask("sbatch", "--parsable", path).strip()
+    pool = out / "studies" / "runs"
+
+    def story() -> str:
+        logs = [*path.parent.glob("slurm-*.out"), *pool.glob("*/study.log"), *(short_path / "slurm").glob("slurm*.log")]
+        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p}:\n{p.read_text()[-4000:]}" for p in logs)])
+
+    wait_until(lambda: any(pool.glob("*/checkpoints/step-00000100")), LIMIT, story)
+    ask("scancel", "--signal=USR1", f"{job}_2")
+    wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", f"{job}_2"), 90, story)
+    again = time.monotonic() + 3
+
+    def completed() -> bool:
+        state = ask("scontrol", "show", "job", job)
+        assert "JobState=FAILED" not in state, story()
+        if "JobState=PENDING" in state and time.monotonic() > again:
+            ask("sh", "-c", f"scontrol update JobId={job}_2 StartTime=now || true")
+        return state.count("JobState=COMPLETED") == 2
+
+    wait_until(completed, LIMIT, story)
+    assert len(list(pool.glob("*/done"))) == len(list(pool.glob("*/eval-*/scores.json"))) == 2
+    assert any("resuming" in log.read_text() for log in pool.glob("*/study.log"))

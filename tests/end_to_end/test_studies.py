@@ -1,0 +1,87 @@
+"""A study as a whole, with the programs that a user runs: a twin on the toy world, made smaller."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.toyworld.__main__ import generate
+from studies.__main__ import main
+from tests.support.launch import REPOSITORY, environment
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """toy/task_count of a smaller world: the encoder as it is, and one task with two seeds."""
+    world = tmp_path / "world"
+    generate(world, 1, 0.02)
+    text = (REPOSITORY / "configs/studies/toy/task_count.json").read_text()
+    values = json.loads(text.replace("data/toyworld", str(world)))
+    first = json.loads((REPOSITORY / "configs/demo_mlm.json").read_text().replace("data/toyworld", str(world)))
+    short = {"steps": 12, "batch": {"examples": 8}, "evaluate": {"every": 12, "examples": 8}, "log_every": 4}
+    short |= {"checkpoint": {"every": 4}, "data": str(tmp_path / "data")}
+    before = values["before"]["languages"]
+    values["before"]["languages"] = {**before, "tasks": first["tasks"], **short}
+    before["encoder"]["tokenizer"] = first["encoder"]["tokenizer"]
+    values["common"] |= short
+    values["variants"] = {name: values["variants"][name] for name in ("none", "a1")}
+    values["seeds"] = [1, 2]
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(values))
+    return path
+
+
+def start(study: Path, out: Path, log: Path) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "studies", str(study), "run", "--out", str(out), "--num-gpus", "1", "--jobs", "2"]
+    with log.open("a") as file:
+        return subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=file, stderr=subprocess.STDOUT)
+
+
+def contents(out: Path) -> dict[str, int]:
+    """What a finished run must not write again: file -> time of its last change."""
+    found = [*out.glob("studies/runs/*/done"), *out.glob("studies/runs/*/eval-*/scores.json")]
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in found}
+
+
+def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any) -> None:
+    out, log = tmp_path / "out", tmp_path / "log"
+    assert main([str(study), "plan", "--out", str(out)]) == 0
+    assert "4 runs, 4 of them different: 4 to be prepared" in capsys.readouterr().out and not out.exists()
+
+    process = start(study, out, log)
+    pool = out / "studies" / "runs"
+    deadline = time.monotonic() + 400
+    while len(list(pool.glob("*"))) < 3:  # the run before, and two of the study
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+        time.sleep(0.1)
+    time.sleep(pause := random.uniform(0, 15))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = contents(out)
+
+    assert start(study, out, log).wait(600) == 0, f"killed after {pause} s\n{log.read_text()[-5000:]}"
+    after = contents(out)
+    assert before.items() <= after.items()
+    # Both seeds of `none` are one run, as nothing is trained. The run before is not evaluated.
+    assert sorted(Path(name).name for name in after) == ["done"] * 3 + ["scores.json"] * 3
+    assert not list(pool.glob("*/checkpoints"))
+
+    # After a move, another study finds the runs and has nothing to do but one new variant's.
+    values = json.loads(study.read_text())
+    study.write_text(json.dumps({**values, "name": "other"}))
+    capsys.readouterr()
+    moved = out.rename(tmp_path / "moved")
+    assert main([str(study), "plan", "--out", str(moved)]) == 0
+    assert "4 runs, 3 of them different: 3 done, used again" in capsys.readouterr().out
+    assert start(study, moved, log).wait(300) == 0, log.read_text()[-3000:]
+    assert contents(moved) == after
+    assert main([str(study), "status", "--out", str(moved)]) == 0
+    assert capsys.readouterr().out.count("done") == 5
