@@ -24,7 +24,6 @@ from eval import items
 from eval.__main__ import main
 from eval.suites import LANGUAGES
 from tests.support.eval_run import (
-    QUESTIONS,
     error_line,
     make_run,
     padded_vectors,
@@ -242,24 +241,6 @@ def test_dev_is_a_last_resort(evaluate: Any, tmp_path: Path) -> None:
     xnli, average, written = scored("--data", tmp_path / "test")
     assert xnli["protocol"]["split"] == "test" and "xnli" in average["targets"] and len(written) == 15
     assert [said[:9] for said in xnli["supplied"]] == ["test data"]
-
-
-def test_tests_without_labels_are_submitted_and_not_scored(evaluate: Any, tmp_path: Path) -> None:
-    """As XTREME's own download has them; dev is scored beside them, where there is one."""
-    data, out = tmp_path / "data", tmp_path / "out/submission/xtreme"
-    for code in ("de", "en"):
-        for split, labels in (("validation", [0, 1, 2]), ("test", [-1] * 4)):
-            write_parquet(data / "facebook/xnli" / code, split, nli(labels))
-        blank = [{"text": [""], "answer_start": [0]}] * 2
-        write_parquet(data / "google/xquad" / f"xquad.{code}", "validation", {**QUESTIONS, "answers": blank})
-    scores, taken = evaluate("xnli,xquad", "--direct", data=data)
-    assert list(scores["targets"]) == ["xnli"] and scores["targets"]["xnli"]["details"]["de"]["n"] == 3
-    assert scores["targets"]["xnli"]["dev"] == ["de", "en"] and list(scores["average"]["missing"]) == ["xnli", "xquad"]
-    assert scores["not_run"] == {"xquad": f"the tests of {data} have no labels: predicted for the submission only"}
-    assert len((out / "xnli/test-de.tsv").read_text().splitlines()) == 4 and not taken
-    assert list(json.loads((out / "xquad/test-de.json").read_text())) == QUESTIONS["id"]
-    again, taken = evaluate("xnli,xquad", "--direct", data=data)
-    assert taken == {"xnli", "xquad"} and again == scores
 
 
 def test_two_encoders_side_by_side(
