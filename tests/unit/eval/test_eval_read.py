@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.labels import PAWSX
 from common.languages import ISO3
 from data_prep.datasets import TASKS
-from eval.read import Candidate, NotThere, Query
+from eval.read import Candidate, NotThere, Query, Translation
 from eval.suites import TARGETS, resolve_suite
 from tasks.tag.data import Tag
 from tests.support.bad_input import altered, mangled
@@ -226,6 +226,18 @@ def test_clones_of_the_upstream_repositories(tmp_path: Path) -> None:
         assert {one: len(rows) for one, rows in load(target, "de es et", tmp_path).rows.items()} == {code: count}
     assert load("xcopa", "et", tmp_path).rows["et"][0].prompt == "p What was the cause?"
     assert sorted(load("lareqa", "de en", tmp_path).rows) == ["de", "en"]
+
+
+def test_tatoeba_of_xtreme_on_the_hub(tmp_path: Path) -> None:
+    columns = {"source_sentence": ["x\n"], "target_sentence": ["a\n"]}
+    write_parquet(tmp_path / "google/xtreme/tatoeba.deu", "validation", columns)
+    loaded = load("tatoeba", "de", tmp_path)
+    assert loaded.rows == {"de": [Translation("a", "x")]} and not loaded.dev
+
+
+def test_words_of_the_hub_are_not_those_of_the_official_test(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "google/xtreme/udpos.German", "test", {"tokens": [["a"]], "pos_tags": [[1]]})
+    assert "not those of XTREME's test" in load("udpos", "de", tmp_path).unsubmitted
 
 
 def test_no_data(tmp_path: Path) -> None:

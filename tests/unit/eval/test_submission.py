@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from common.labels import NER, NLI, UPOS
@@ -25,7 +24,7 @@ from eval.suites import LANGUAGES, TARGETS, Source, groups, parse_data
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tests.support import official
-from tests.support.rows import fails, hub_file, write
+from tests.support.rows import fails, write
 
 Rows = list[Any]
 WORDS = ("ab", "Cd", '"ef', "gh\u2028i", "jk\x85", "l'm", "«no»", "pq", "Öst", "st")  # no line ends but to splitlines
@@ -39,10 +38,6 @@ def put_lines(path: Path, lines: list[Any]) -> None:
     write(path, "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines))
 
 
-def put_parquet(folder: Path, rows: Rows, split: str = "test") -> None:
-    write(hub_file(folder, split), rows)
-
-
 def table(rows: Rows, quoted: bool = False) -> str:
     if not quoted:
         return "".join("\t".join(row) + "\n" for row in rows)
@@ -51,18 +46,13 @@ def table(rows: Rows, quoted: bool = False) -> str:
     return text.getvalue()
 
 
-# Each target's made-up data of one language, in upstream's files and in the Hub's layout
+# Each target's made-up data of one language, in upstream's files. The Hub's say the same: test_eval_samples.py
 
 
-def pairs(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def pairs(folder: Path, target: str, code: str, rng: random.Random) -> None:
     labels = NLI if target == "xnli" else ("0", "1")
     rows = [(sentence(rng), sentence(rng), rng.choice(labels)) for _ in range(9)]
     rows[3] = ("", *rows[3][1:])  # an empty text counts as a row
-    columns = ("premise", "hypothesis") if target == "xnli" else ("sentence1", "sentence2")
-    found = [
-        {"id": n, **dict(zip(columns, row, strict=False)), "label": labels.index(row[2])} for n, row in enumerate(rows)
-    ]
-    put_parquet(hub / ("facebook/xnli" if target == "xnli" else "google-research-datasets/paws-x") / code, found)
     if target == "xnli":
         path = folder / "XNLI-1.0/xnli.test.tsv"
         head = ["language", "gold_label", *(f"{n}_parse" for n in range(4)), "sentence1", "sentence2", "pairID"]
@@ -74,7 +64,7 @@ def pairs(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -
     write(folder / f"x-final/{code}/test_2k.tsv", table(lines))
 
 
-def treebanks(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def treebanks(folder: Path, target: str, code: str, rng: random.Random) -> None:
     """Three treebanks, whose folders and files sort differently, with multi-word tokens and withheld sentences."""
     for name in ("PUD", "ParTUT", "HSE"):
         lines = []
@@ -90,28 +80,16 @@ def treebanks(folder: Path, hub: Path, target: str, code: str, rng: random.Rando
                 lines.append("\t".join([str(n), form, "_", tag, "_", "_", str(head), "_", "_", "_"]))
             lines += ["5.1\tx" + "\t_" * 8] * (number == 3) + [""]
         put_lines(folder / f"UD_{UD_NAMES.get(code, code)}-{name}/{code}_{name.lower()}-ud-test.conllu", lines)
-    # The Hub's copy holds the parts of multi-word tokens.
-    rows = [{"tokens": ["zum", "B"], "pos_tags": [1, 7]}] * 9
-    if code in ("lt", "pl", "ro", "uk", "wo"):
-        put_parquet(hub / "izhx/xtreme-r-udpos" / code, rows)
-    else:
-        put_parquet(hub / f"google/xtreme/udpos.{UD_NAMES[code]}", rows)
 
 
-def entities(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def entities(folder: Path, target: str, code: str, rng: random.Random) -> None:
     rows = [[(f"{rng.choice(WORDS)}:{n}", rng.choice(NER) if n else "B-PER") for n in range(6)] for _ in range(5)]
     write(folder / f"panx/{code}/test", "\n".join(table([(f"{code}:{w}", t) for w, t in row]) for row in rows))
-    columns = [
-        {"tokens": [w for w, _ in row], "ner_tags": [NER.index(t) for _, t in row], "langs": [code] * len(row)}
-        for row in rows
-    ]
-    put_parquet(hub / "unimelb-nlp/wikiann" / code, columns)
 
 
-def questions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def questions(folder: Path, target: str, code: str, rng: random.Random) -> None:
     name = TYDIQA_NAMES[code] if target == "tydiqa" else code
     articles: Rows = []
-    found: Rows = []
     for number in range(3):
         words = sentence(rng, 8).split(" ")
         context, paragraph = " ".join(words), {"context": " ".join(words), "qas": []}
@@ -120,23 +98,12 @@ def questions(folder: Path, hub: Path, target: str, code: str, rng: random.Rando
             begins = context.index(answer)
             asked = {"id": f"{name}-{number}-{n}", "question": sentence(rng)}
             paragraph["qas"].append({**asked, "answers": [{"text": answer, "answer_start": begins}]})
-            found.append(
-                {**asked, "title": "", "context": context, "answers": {"text": [answer], "answer_start": [begins]}}
-            )
         articles.append({"title": "t", "paragraphs": [paragraph]})
     path = folder / official.QA_FILES[target].format(code=code, tydi=TYDIQA_NAMES.get(code))
     write(path, json.dumps({"data": articles, "version": "1.1"}))
-    if target == "tydiqa":  # all languages in one file, on the Hub as well
-        path = hub / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
-        old = pq.read_table(path).to_pylist() if path.is_file() else []
-        put_parquet(path.parent, old + found, "validation")
-    elif target == "xquad":
-        put_parquet(hub / f"google/xquad/xquad.{code}", found, "validation")
-    else:
-        put_parquet(hub / f"google/xtreme/MLQA.{code}.{code}", found)
 
 
-def corpora(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def corpora(folder: Path, target: str, code: str, rng: random.Random) -> None:
     for split, count in (("sample", 12), ("training", 20)):
         gold = list(zip(rng.sample(range(count), 8), rng.sample(range(count), 8), strict=True))
         for suffix in (code, "en"):
@@ -145,24 +112,19 @@ def corpora(folder: Path, hub: Path, target: str, code: str, rng: random.Random)
         write(folder / f"{code}-en/{code}-en.{split}.gold", table([(f"{code}-{a:09}", f"en-{b:09}") for a, b in gold]))
 
 
-def translations(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def translations(folder: Path, target: str, code: str, rng: random.Random) -> None:
     rows = [(f"{sentence(rng, 2)}" + " " * (n % 2), f"{code} {n}") for n in range(60)]  # some English ones are equal
     for suffix, side in (("eng", 0), (ISO3[code], 1)):
         put_lines(folder / f"tatoeba.{ISO3[code]}-eng.{suffix}", [row[side] for row in rows])
-    columns = [{"sentence1": b, "sentence2": a} for a, b in rows]
-    put_parquet(hub / f"mteb/tatoeba-bitext-mining/{ISO3[code]}-eng", columns)
-    columns = [{"source_sentence": f"{b}\n", "target_sentence": f"{a}\n"} for a, b in rows]
-    put_parquet(hub.parent / f"hub of XTREME/google/xtreme/tatoeba.{ISO3[code]}", columns, "validation")
 
 
-def choices(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def choices(folder: Path, target: str, code: str, rng: random.Random) -> None:
     fixed = {"choice1": "a", "choice2": "b", "question": "cause"}
     rows = [{"premise": sentence(rng), **fixed, "label": rng.randrange(2), "idx": n} for n in range(60)]
     put_lines(folder / f"xcopa/{code}/test.{code}.jsonl", rows)
-    put_parquet(hub / "cambridgeltl/xcopa" / code, rows)
 
 
-def mentions(folder: Path, hub: Path, target: str, code: str, rng: random.Random) -> None:
+def mentions(folder: Path, target: str, code: str, rng: random.Random) -> None:
     path, pool = folder / "wikinews_mentions-test.jsonl", folder / "candidate_set_entities.jsonl"
     old, known = ([json.loads(x) for x in p.read_text().splitlines()] if p.is_file() else [] for p in (path, pool))
     context = {"language": code, "text": "One two.", "sentence_spans": [{"start": 0, "end": 8}]}
@@ -172,13 +134,10 @@ def mentions(folder: Path, hub: Path, target: str, code: str, rng: random.Random
     ]
     entities = [{"entity_id": m["entity_id"], "description": "x", "description_language": "en"} for m in some]
     put_lines(path, [*old, {"context": context, "mentions": some[:2]}, {"context": context, "mentions": some[2:]}])
-    rows = [{"example_id": m["example_id"], "mention": "One: { One }", "entity_id": m["entity_id"]} for m in some]
-    put_lines(hub / f"izhx/mewsli-x/wikinews_mentions/{code}/test.jsonl", rows)
-    for place in (pool, hub / "izhx/mewsli-x" / pool.name):
-        put_lines(place, known + entities)
+    put_lines(pool, known + entities)
 
 
-MAKE: dict[str, Callable[[Path, Path, str, str, random.Random], None]] = {
+MAKE: dict[str, Callable[[Path, str, str, random.Random], None]] = {
     "xnli": pairs, "pawsx": pairs, "udpos": treebanks, "panx": entities, "xquad": questions, "mlqa": questions,
     "tydiqa": questions, "bucc": corpora, "tatoeba": translations, "xcopa": choices, "mewslix": mentions,
 }  # fmt: skip
@@ -273,10 +232,7 @@ def gold_figures(target: str, loaded: Loaded, folder: Path, tests: Loaded | None
     return score_job(TARGETS[target], job, loaded, names, False, "cpu")
 
 
-CASES = {(target, layout) for target in MAKE for layout in ("upstream", "xtreme", "hub")}
-CASES -= {("bucc", "hub")}  # refused, having no distractors
-CASES |= {("tatoeba", "hub of XTREME")}
-OTHER_ROWS = ("udpos", "hub")  # than the official test file
+LAYOUTS = ("upstream", "xtreme")
 
 
 def test_gold_labels_score_100(tmp_path: Path) -> None:
@@ -284,9 +240,9 @@ def test_gold_labels_score_100(tmp_path: Path) -> None:
     for target, make in MAKE.items():
         upstream, codes = tmp_path / target / "upstream", sorted(TARGETS[target].of_suite("both"))
         for code in codes:
-            make(upstream, upstream.parent / "hub", target, code, random.Random(f"{target} {code}"))
+            make(upstream, target, code, random.Random(f"{target} {code}"))
             xtreme(upstream.parent / "xtreme", target, code, upstream)
-        for layout in sorted(layout for name, layout in CASES if name == target):
+        for layout in LAYOUTS:
             loaded = read(TARGETS[target], tuple(codes), str(upstream.parent / layout))
             found = gold_figures(target, loaded, upstream.parent / f"job {layout}")
             assert sorted(found.details) == codes
@@ -302,8 +258,9 @@ def test_gold_labels_score_100(tmp_path: Path) -> None:
                     if path.is_file()
                 }
     expected = {
-        (target, layout, suite): dict.fromkeys(targets.get(target, ()) if (target, layout) != OTHER_ROWS else (), 100.0)
-        for target, layout in CASES
+        (target, layout, suite): dict.fromkeys(targets.get(target, ()), 100.0)
+        for target in MAKE
+        for layout in LAYOUTS
         for suite, targets in LANGUAGES.items()
     }
     assert table == expected
@@ -315,7 +272,7 @@ def test_a_test_without_labels_is_submitted(tmp_path: Path, target: str) -> None
     code = TARGETS[target].of_suite("both")[0]
     suite = next(iter(TARGETS[target].languages))
     upstream, folder = tmp_path / "upstream", tmp_path / "xtreme"
-    MAKE[target](upstream, tmp_path / "hub", target, code, random.Random(target))
+    MAKE[target](upstream, target, code, random.Random(target))
     xtreme(folder, target, code, upstream)
     tests = read(TARGETS[target], (code,), str(folder))
     withhold(folder, target, code)
@@ -334,7 +291,7 @@ def test_two_releases_of_ud(tmp_path: Path) -> None:
     """Below one folder they are refused; each in its own is read for its languages, by other processes as well."""
     for release in ("2.5", "2.7"):
         for code in ("de", "fr", "lt"):
-            treebanks(tmp_path / "both" / release, tmp_path / "hub", "udpos", code, random.Random(release + code))
+            treebanks(tmp_path / "both" / release, "udpos", code, random.Random(release + code))
     udpos = TARGETS["udpos"]
     fails(
         lambda: read(udpos, ("lt",), str(tmp_path / "both")), "lt_hse-ud-test.conllu", "two different files of one name"
