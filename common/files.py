@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,15 @@ def fsync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces the file at once: whoever reads it, also after a crash, finds the old text or the new one."""
+    """`write_bytes` of `text` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces the file at once: whoever reads it, also after a crash, finds the old content or the new one."""
     writing = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writing.write_text(text, encoding="utf-8")
+        writing.write_bytes(content)
         fsync(writing)
         writing.replace(path)
     finally:
@@ -42,6 +49,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """`write_text` of `values` as readable JSON."""
     write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
+    writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
+    for rest in (writing, old):
+        shutil.rmtree(rest, ignore_errors=True)
+    writing.mkdir(parents=True)
+    yield writing
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(writing, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def put_aside(path: Path, name: str = "") -> Path:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from common import files
 from common.errors import InputError
+from eval import items
 from eval.inference.encoder import EvaluatedEncoder
 from eval.metrics import aggregate
 from eval.suites import Target
@@ -56,7 +57,8 @@ def begin(
             kept, replaced = {}, "not readable as scores"
         if replaced:
             tqdm.write(f"{path}: {replaced}; replaced", file=sys.stderr)
-            shutil.rmtree(folder / "submission", ignore_errors=True)
+            for old in ("submission", items.FOLDER):
+                shutil.rmtree(folder / old, ignore_errors=True)
     return {
         "encoder": encoder.spec,
         "name": encoder.name,

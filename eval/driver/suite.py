@@ -24,7 +24,7 @@ from tqdm import tqdm
 from common import files
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
-from eval import submission
+from eval import items, submission
 from eval.driver import results
 from eval.driver.options import FIXED, Options
 from eval.driver.plan import TargetRun, check_head, digest, plan, read_all
@@ -195,6 +195,7 @@ def _run_one(
     else:
         result["unscored"][run.target.name] = run.fingerprint
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
+    items.replace(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+from eval.metrics.outcomes import Outcomes, means
 from tasks.span.squad import squad_scores, word_f1
 
 # Recorded in a target's protocol in scores.json.
@@ -33,9 +34,9 @@ _ARTICLES = {
 _HAN = re.compile("([\u4e00-\u9fa5])")
 
 
-def accuracy(predictions: Sequence[Hashable], labels: Sequence[Hashable]) -> float:
-    """Share of equal entries, 0-100; both sequences have the same length, at least 1."""
-    return 100 * sum(p == y for p, y in zip(predictions, labels, strict=True)) / len(labels)
+def accuracy(predictions: Sequence[Hashable], labels: Sequence[Hashable]) -> Outcomes:
+    """ "accuracy": the share of equal entries; both sequences have the same length, at least 1."""
+    return means({"accuracy": [p == y for p, y in zip(predictions, labels, strict=True)]})
 
 
 def majority(labels: Sequence[Hashable]) -> float:
@@ -43,17 +44,17 @@ def majority(labels: Sequence[Hashable]) -> float:
     return 100 * Counter(labels).most_common(1)[0][1] / len(labels)
 
 
-def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], v2: bool = False) -> dict[str, float]:
-    """{"f1", "em"}, 0-100: means over questions of the maximum over gold answers.
+def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], v2: bool = False) -> Outcomes:
+    """ "f1" and "em": means over questions of the maximum over gold answers.
 
     None: no prediction, scored 0 (the v2.0 script omits such a question from the mean instead).
     v1.1 needs a gold answer for every question (`ValueError`); `v2` scores those without as unanswerable.
     """
-    return _question_means(predictions, golds, lambda prediction, wanted: squad_scores(prediction, wanted, v2))
+    return _questions(predictions, golds, lambda prediction, wanted: squad_scores(prediction, wanted, v2))
 
 
-def mlqa(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str) -> dict[str, float]:
-    """{"f1", "em"}, 0-100, with MLQA's normalisation for `language`, the language of the context and its answers.
+def mlqa(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str) -> Outcomes:
+    """ "f1" and "em" with MLQA's normalisation for `language`, the language of the context and its answers.
 
     None: no prediction, scored 0. Every question has a gold answer.
     """
@@ -63,7 +64,7 @@ def mlqa(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], lang
         each = [mlqa_words(gold, language) for gold in wanted]
         return max(float(words == gold) for gold in each), max(word_f1(words, gold) for gold in each)
 
-    return _question_means(predictions, golds, scores)
+    return _questions(predictions, golds, scores)
 
 
 def mlqa_words(text: str, language: str) -> list[str]:
@@ -85,16 +86,13 @@ def mlqa_words(text: str, language: str) -> list[str]:
     return text.split()
 
 
-def _question_means(
+def _questions(
     predictions: Sequence[str | None],
     golds: Sequence[Sequence[str]],
     scores: Callable[[str, Sequence[str]], tuple[float, float]],
-) -> dict[str, float]:
+) -> Outcomes:
     pairs = [(0.0, 0.0) if p is None else scores(p, g) for p, g in zip(predictions, golds, strict=True)]
-    return {
-        "f1": 100 * sum(f1 for _, f1 in pairs) / len(pairs),
-        "em": 100 * sum(em for em, _ in pairs) / len(pairs),
-    }
+    return means({"f1": [f1 for _, f1 in pairs], "em": [em for em, _ in pairs]})
 
 
 def mean(values: Mapping[str, float]) -> float:

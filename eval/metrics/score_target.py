@@ -7,6 +7,7 @@ from typing import Any
 from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions
 from eval.metrics import score
+from eval.metrics.outcomes import Outcomes
 from eval.rows import Loaded
 from eval.suites import Target
 from tasks.span.squad import MAX_ANSWER_LENGTH, N_BEST
@@ -16,13 +17,20 @@ from tasks.span.squad import MAX_ANSWER_LENGTH, N_BEST
 class TargetScores:
     """Results of a target.
 
-    details: {language: metrics in percent, "n", "chance"}; submission: {language: predictions for
-    `eval/submission.py`}; extra: fields of the target as a whole (BUCC's thresholds, LAReQA's rank distance).
+    details: {language: metrics in percent, "n", "chance"}; items: {language: what they are computed from};
+    submission: {language: predictions for `eval/submission.py`}; extra: fields of the target as a whole (BUCC's
+    thresholds, LAReQA's rank distance).
     """
 
     details: dict[str, dict[str, float]] = field(default_factory=dict)
+    items: dict[str, Outcomes] = field(default_factory=dict)
     submission: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, code: str, outcomes: Outcomes, **more: float) -> None:
+        """The outcomes of a language, with ids, and what else stands in its details."""
+        self.items[code] = outcomes
+        self.details[code] = {**outcomes.scores(), **more}
 
 
 def score_predictions(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:
@@ -38,15 +46,27 @@ def score_predictions(target: Target, job: Job, loaded: Loaded, names: Mapping[s
         elif target.kind == "span":
             submitted = {row.id or str(i): text for i, (row, text) in enumerate(zip(rows, predicted, strict=True))}
         if rows is loaded.rows.get(code):
-            scores.details[code] = {**_metrics(target, code, rows, predicted), "n": len(rows)}
+            outcomes = _outcomes(target, code, rows, predicted).named(_ids(target, code, rows))
+            scores.add(code, outcomes, n=len(rows))
+            if target.kind in ("classify", "choice"):
+                scores.details[code]["chance"] = score.majority([row.label for row in rows])
         scores.submission[code] = submitted  # of a test without labels, where dev is scored
     return scores
 
 
-def _metrics(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> dict[str, float]:
+def _ids(target: Target, code: str, rows: Sequence[Any]) -> list[str]:
+    """The rows' own ids, their numbers where a copy has none: those of translations are the same.
+
+    The sentences of each language's tag sets are its own.
+    """
+    if target.kind == "tag":
+        return [f"{code}:{number}" for number in range(1, len(rows) + 1)]
+    return [row.id or str(number) for number, row in enumerate(rows, 1)]
+
+
+def _outcomes(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> Outcomes:
     if target.kind in ("classify", "choice"):
-        gold = [row.label for row in rows]
-        return {"accuracy": score.accuracy(predicted, gold), "chance": score.majority(gold)}
+        return score.accuracy(predicted, [row.label for row in rows])
     if target.kind == "tag":
         from eval.metrics import tagging
 

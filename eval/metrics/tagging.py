@@ -24,6 +24,8 @@ XTREME was published and is used here. The papers call the score F1, sometimes a
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from eval.metrics.outcomes import CHUNKS, Metric, Outcomes, counts
+
 NER_PROTOCOL: dict[str, Any] = {
     "metric": "entity F1, micro (CoNLL; seqeval, default mode)",
     "I- without B-": "opens an entity",
@@ -40,21 +42,19 @@ _Word = tuple[str | None, bool]  # chunk type of the word, and whether it always
 _Reader = Callable[[str | None], _Word]
 
 
-def entities(predictions: Predicted, golds: Sentences) -> dict[str, float]:
-    """{"f1", "precision", "recall"}, 0-100, of entities in IOB2 tags (O, B-TYPE, I-TYPE); None: not predicted.
-
-    0 instead of division by zero.
-    """
-    return _chunk_f1(predictions, golds, _iob)
+def entities(predictions: Predicted, golds: Sentences) -> Outcomes:
+    """ "f1", "precision" and "recall" of entities in IOB2 tags (O, B-TYPE, I-TYPE) by sentence; None: not predicted."""
+    return counts(CHUNKS, _chunk_counts(predictions, golds, _iob))
 
 
-def pos(predictions: Predicted, golds: Sentences) -> dict[str, float]:
-    """{"f1", "precision", "recall", "accuracy"}, 0-100: the official chunk F1 (see the module) and token accuracy.
+def pos(predictions: Predicted, golds: Sentences) -> Outcomes:
+    """ "f1", "precision", "recall" and "accuracy": the official chunk F1 (see the module) and token accuracy.
 
     Tags are `common.labels.UPOS` or "_" (untagged in the treebank); None: not predicted.
     """
-    pairs = [pair for p, g in zip(predictions, golds, strict=True) for pair in zip(p, g, strict=True)]
-    return {**_chunk_f1(predictions, golds, _upos), "accuracy": 100 * sum(p == g for p, g in pairs) / len(pairs)}
+    right = [sum(a == b for a, b in zip(p, g, strict=True)) for p, g in zip(predictions, golds, strict=True)]
+    columns = {**_chunk_counts(predictions, golds, _upos), "correct_words": right, "words": [len(g) for g in golds]}
+    return counts({**CHUNKS, "accuracy": Metric(("correct_words",), ("words",))}, columns)
 
 
 def _iob(tag: str | None) -> _Word:
@@ -67,23 +67,23 @@ def _upos(tag: str | None) -> _Word:
     return tag, tag is not None and tag[0] == "S"
 
 
-def _chunks(sentences: Predicted, word: _Reader) -> set[tuple[int, int, int, str]]:
-    """(sentence, first word, last word, type) of every chunk: a run of one type, split at new starts."""
+def _chunks(tags: Sequence[str | None], word: _Reader) -> set[tuple[int, int, str]]:
+    """(first word, last word, type) of every chunk of a sentence: a run of one type, split at new starts."""
     found = set()
-    for number, tags in enumerate(sentences):
-        first, inside = 0, None
-        for index, (kind, begins) in enumerate([*map(word, tags), (None, False)]):
-            if kind != inside or begins:
-                if inside is not None:
-                    found.add((number, first, index - 1, inside))
-                first, inside = index, kind
+    first, inside = 0, None
+    for index, (kind, begins) in enumerate([*map(word, tags), (None, False)]):
+        if kind != inside or begins:
+            if inside is not None:
+                found.add((first, index - 1, inside))
+            first, inside = index, kind
     return found
 
 
-def _chunk_f1(predictions: Predicted, golds: Sentences, word: _Reader) -> dict[str, float]:
-    predicted, wanted = _chunks(predictions, word), _chunks(golds, word)
-    right = len(predicted & wanted)
-    precision = right / len(predicted) if predicted else 0.0
-    recall = right / len(wanted) if wanted else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-    return {"f1": 100 * f1, "precision": 100 * precision, "recall": 100 * recall}
+def _chunk_counts(predictions: Predicted, golds: Sentences, word: _Reader) -> dict[str, list[int]]:
+    """By sentence: chunks predicted with type and both boundaries right, predicted, and in the gold."""
+    chunks = [(_chunks(p, word), _chunks(g, word)) for p, g in zip(predictions, golds, strict=True)]
+    return {
+        "correct": [len(predicted & gold) for predicted, gold in chunks],
+        "predicted": [len(predicted) for predicted, _ in chunks],
+        "gold": [len(gold) for _, gold in chunks],
+    }

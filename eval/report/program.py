@@ -7,7 +7,8 @@ report.md, plots/, tensorboard/ and scores.json: the runs' own together with wha
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from common import files
 from common.errors import InputError
 from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
+from eval.report.differences import Differences, of_view
 from eval.report.load import FILE, Scores, group, read, single_entries
 from eval.report.plots import Plot
 from eval.report.render import html, markdown
@@ -40,10 +42,11 @@ def main(arguments: Sequence[str]) -> int:
     if any(run.folder == out.resolve() for run in runs):
         raise InputError(f"--out {out}: holds the scores.json of one of the runs; give another folder")
     comparison = Comparison(group(runs), everything=True)
+    differences = {view[0]: of_view(comparison, view) for view in comparison.views}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths = _write(comparison, out)
-        files.write_json(out / FILE, _combined(comparison))
+        paths = _write(comparison, out, differences)
+        files.write_json(out / FILE, _combined(comparison, differences))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     for view in comparison.views:
@@ -55,7 +58,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def write(scores: Sequence[Scores], folder: Path) -> list[Path]:
     """Writes the report of one call of a suite into `folder`; returns the paths of report.md and report.html."""
-    return _write(Comparison(single_entries(scores), everything=False), folder)
+    comparison = Comparison(single_entries(scores), everything=False)
+    return _write(comparison, folder, {view[0]: {} for view in comparison.views})
 
 
 def terminal_table(scores: Sequence[Scores]) -> str:
@@ -64,10 +68,10 @@ def terminal_table(scores: Sequence[Scores]) -> str:
     return overview(comparison, comparison.views[0])
 
 
-def _write(comparison: Comparison, folder: Path) -> list[Path]:
+def _write(comparison: Comparison, folder: Path, differences: Mapping[str, Differences]) -> list[Path]:
     """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
     title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
-    text, sections = intro(comparison), build(comparison)
+    text, sections = intro(comparison, differences), build(comparison, differences)
     (folder / "plots").mkdir(parents=True, exist_ok=True)
     for section in sections:
         for block in section.content():
@@ -80,17 +84,25 @@ def _write(comparison: Comparison, folder: Path) -> list[Path]:
     return paths
 
 
-def _combined(comparison: Comparison) -> dict[str, Any]:
+def _combined(comparison: Comparison, differences: Mapping[str, Differences]) -> dict[str, Any]:
     """The report's scores.json.
 
     {"baseline": name, "runs": {entry: [{"from": folder, "scores": a run's scores.json}]}, "results": {entry: {tag:
-    {"mean", "half", "n"} or why there is none}}}, tags as `Comparison.results` has them.
+    {"mean", "half", "n"} or why there is none}}}, tags as `Comparison.results` has them; "differences": [{"a": the
+    baseline, "b": entry, "target", "suite", "verdict", "crossed": whether items were there, and the fields of
+    `Estimate`}]}.
     """
     entries, results = comparison.entries, comparison.results()
     return {
         "baseline": entries[0].name,
         "runs": {e.name: [{"from": str(run.folder), "scores": run.scores} for run in e.runs] for e in entries},
         "results": {e.name: {tag: _plain(values[i]) for tag, values in results.items()} for i, e in enumerate(entries)},
+        "differences": [
+            {"a": entries[0].name, "b": entry, "target": target, "suite": suite, "verdict": one.of.verdict()}
+            | {"crossed": one.crossed, **asdict(one.of)}
+            for suite, found in differences.items()
+            for (entry, target), one in found.items()
+        ],
     }
 
 

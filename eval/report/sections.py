@@ -1,6 +1,6 @@
 """The report as sections of sentences, tables and plots, in reading order; `render` and `board` only set them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,6 +10,7 @@ from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.report.alignment import aligned, heat_maps, layer_table
 from eval.report.alignment_tables import MEASURES
 from eval.report.compare import Classes, Comparison, headline, title
+from eval.report.differences import Differences, difference_table
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
 from eval.suites import GROUPS, Target
@@ -41,7 +42,7 @@ class Section:
 Block = str | Table | Plot | tuple[Plot, ...] | Section
 
 
-def intro(comparison: Comparison) -> str:
+def intro(comparison: Comparison, differences: Mapping[str, Differences]) -> str:
     """How the numbers are to be read."""
     text = (
         "All scores are percentages. A target's score is the unweighted mean over its languages; what is trained on a"
@@ -55,19 +56,27 @@ def intro(comparison: Comparison) -> str:
         )
     if len(comparison.runs) > len(comparison.entries):
         text += (
-            " Runs that differ only in their seed are one row: mean ± half of the 95 % interval of the mean (Student's"
-            " t). A difference smaller than the intervals around it says nothing."
+            " Runs that differ only in their seed are one row: mean ± half of the 95 % interval of the mean for another"
+            " seed on these test items (Student's t over seeds)."
+        )
+    if any(differences.values()):
+        text += (
+            " The tables of differences have the crossed interval, for another seed and other test items, beside"
+            " Student's. Could have seen: the smallest difference that would be found with 80 % power. Equivalent:"
+            " within ± 0.5 points."
         )
     return text
 
 
-def build(comparison: Comparison) -> list[Section]:
-    """All sections; every target of the views that any entry has gets one of its own."""
+def build(comparison: Comparison, differences: Mapping[str, Differences]) -> list[Section]:
+    """All sections; every target of the views that any entry has gets one of its own. differences: by view."""
     sections = []
     for view in comparison.views:
         sections.append(Section(view[0], [tables.main_table(comparison, view)]))
         if view[0] in GROUPS:
             sections[-1].blocks.append(tables.group_table(comparison, view))
+        if differences[view[0]]:
+            sections[-1].blocks.append(difference_table(comparison, view, differences[view[0]]))
     parts = [_classes(comparison), _retrieval(comparison), _alignment(comparison)]
     sections += [section for section in parts if section.blocks]
     sections += [_target(comparison, target) for target in comparison.scored]

@@ -2,7 +2,7 @@
 
     dev = mine(top_k(x, y, 4), top_k(y, x, 4), german, english)      # x, y: vectors of the distinct() sentences
     threshold = best_threshold(dev, gold_of_dev)
-    scores = f1(extract(test, threshold), gold_of_test)
+    scores = f1(extract(test, threshold), gold_of_test).scores()
 
     margin(x, y) = cos(x, y) / ((mean of cos(x, its 4 nearest y) + mean of cos(y, its 4 nearest x)) / 2)
 
@@ -16,12 +16,14 @@ before backward and earlier sentence first (there in no order); the threshold ne
 and if all pairs together are best it is the lowest score (there an IndexError).
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from eval.metrics.outcomes import CHUNKS, Outcomes, counts
 from eval.rows import Corpus
 
 NEIGHBOURS = 4
@@ -99,18 +101,18 @@ def extract(mined: Mined, threshold: float) -> list[Pair]:
     return [pair for pair, score in zip(mined.pairs, mined.scores.tolist(), strict=True) if score >= threshold]
 
 
-def f1(predicted: Collection[Pair], gold: Collection[Pair]) -> dict[str, float]:
-    """{"f1", "precision", "recall"}, 0-100, of two sets of pairs; all 0 where they share none."""
+def f1(predicted: Collection[Pair], gold: Collection[Pair]) -> Outcomes:
+    """ "f1", "precision" and "recall" of two sets of pairs.
+
+    An item is a source sentence that either has in a pair, its id the sentence's: a wrong pair and the right one that
+    was missed for it come and go together.
+    """
     found, wanted = set(predicted), set(gold)
-    right = len(found & wanted)
-    if right == 0:
-        return {"f1": 0.0, "precision": 0.0, "recall": 0.0}
-    precision, recall = right / len(found), right / len(wanted)
-    return {
-        "f1": 100 * 2 * precision * recall / (precision + recall),
-        "precision": 100 * precision,
-        "recall": 100 * recall,
-    }
+    by_source = [Counter(source for source, _ in pairs) for pairs in (found & wanted, found, wanted)]
+    ids = list(by_source[1] | by_source[2])
+    names = ("correct", "predicted", "gold")
+    columns = {name: [count[one] for one in ids] for name, count in zip(names, by_source, strict=True)}
+    return counts(CHUNKS, columns).named(ids)
 
 
 def _best(neighbours: Neighbours, mine: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

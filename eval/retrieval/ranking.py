@@ -1,6 +1,6 @@
 """Metrics of ranked lists: mAP@20 for LAReQA and Mewsli-X, and the rank distance between languages.
 
-    mean_average_precision([["b", "a", "c"]], [{"a"}])    ->  50.0
+    mean_average_precision([["b", "a", "c"]], [{"a"}])    ->  outcomes whose mean is 50.0
     rank_distance([ranks(scores, [4, 17, 203])])          ->  places between the nearest and the farthest translation
 
 Sources: google-research/xtreme at 838c13b, `third_party/utils_lareqa.py` (average_precision_at_k) and
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.metrics.outcomes import Outcomes, means
 from eval.suites import TOP_K
 
 LAREQA_PROTOCOL: dict[str, Any] = {
@@ -39,10 +40,10 @@ def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable]
 
 def mean_average_precision(
     ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = TOP_K
-) -> float:
-    """mAP@k, 0-100: the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@k."""
+) -> Outcomes:
+    """ "map@k": the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@k."""
     each = [average_precision(found, wanted, k) for found, wanted in zip(ranked, relevant, strict=True)]
-    return 100 * sum(each) / len(each)
+    return means({f"map@{k}": each})
 
 
 def ranks(scores: np.ndarray, indices: Sequence[int]) -> list[int]:

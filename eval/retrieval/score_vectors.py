@@ -8,6 +8,7 @@ from torch import Tensor
 from eval.inference.artifacts import Job, vectors
 from eval.inference.embed import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
+from eval.metrics.outcomes import means
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
 from eval.rows import UNLABELLED, Corpora, Loaded, Translation
@@ -61,12 +62,9 @@ def _translate(
     to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1))
     if gold:
         gold_rows = np.arange(len(rows))
-        scores.details[code] = {
-            TO_OTHER: 100 * float((to_other == gold_rows).mean()),
-            TO_ENGLISH: 100 * float((to_english == gold_rows).mean()),
-            "n": len(rows),
-            "chance": 100 / len(rows),
-        }
+        # English sentences recur in the sets of other languages: the same item.
+        outcomes = means({TO_OTHER: to_other == gold_rows, TO_ENGLISH: to_english == gold_rows})
+        scores.add(code, outcomes.named([row.english for row in rows]), n=len(rows), chance=100 / len(rows))
     scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
 
 
@@ -98,7 +96,8 @@ def _mine(
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)
-    scores.details[code] = {**mining.f1(pairs, test.gold), "n": len(test.gold)}
+    outcomes = mining.f1(pairs, test.gold)
+    scores.add(code, outcomes.named([f"{code}:{name}" for name in outcomes.ids]), n=len(test.gold))
     scores.submission[code] = mining.extract(mined[unlabelled[-1].split], threshold) if unlabelled else pairs
     scores.extra.setdefault("threshold", {})[code] = threshold
     scores.extra.setdefault("threshold_from", {})[code] = dev.split
@@ -115,10 +114,10 @@ def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device
         queries = _unit_vectors(job, code, False, device)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
-        scores.details[code] = {
-            "map@20": ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]),
-            "n": len(rows),
-        }
+        outcomes = ranking.mean_average_precision(ranked, [set(query.gold) for query in rows])
+        # A question of LAReQA is the same in all languages, a mention of Mewsli-X is in one of them.
+        names = [q.id.removesuffix(f"_{code}") if target.kind == "answers" else f"{code}:{q.id}" for q in rows]
+        scores.add(code, outcomes.named(names), n=len(rows))
         scores.submission[code] = {query.id: row for query, row in zip(rows, ranked, strict=True)}
         if several and target.kind == "answers":
             for first in range(0, len(rows), RANKED):

@@ -17,10 +17,11 @@ from transformers import PreTrainedTokenizerFast
 
 from common.columns import Columns, concatenated, plain, rows_of, selected
 from common.errors import InputError
-from common.run_config import RandomEncoder, RunConfig
+from common.run_config import RandomEncoder, RunConfig, TaskEntry
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
 from data_prep.storage.arrow_file import Split
+from mtl.data import subset
 from tasks.base import TaskType
 from tasks.encoding import Special, template_of
 from tasks.registry import TASK_TYPES
@@ -28,21 +29,30 @@ from tasks.task import Task
 
 
 class Rows:
-    """The rows of several splits, concatenated. Nothing is read on opening."""
+    """The rows of several splits, concatenated. Nothing is read on opening.
 
-    def __init__(self, splits: Sequence[Split]) -> None:
+    chosen: ascending int64, the numbers of those to have among all (None: all); rows are then counted among these.
+    """
+
+    def __init__(self, splits: Sequence[Split], chosen: np.ndarray | None = None) -> None:
         self._splits = list(splits)
         self._ends = np.cumsum([split.rows for split in splits])
+        self.chosen = chosen
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self.chosen is None else len(self.chosen)
+
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of these rows among all that were prepared."""
+        return rows if self.chosen is None else self.chosen[rows]
 
     # Whole columns, copied into memory: for dev sets.
 
     @cached_property
     def length(self) -> np.ndarray:
         """int32 [rows]: tokens of each row."""
-        return np.concatenate([split.length for split in self._splits])
+        lengths = np.concatenate([split.length for split in self._splits])
+        return lengths[slice(None) if self.chosen is None else self.chosen]
 
     @cached_property
     def example(self) -> np.ndarray:
@@ -52,10 +62,11 @@ class Rows:
         for split in self._splits:
             shifted.append(split.example + first)
             first = int(shifted[-1][-1]) + 1 if split.rows else first
-        return np.concatenate(shifted)
+        return np.concatenate(shifted)[slice(None) if self.chosen is None else self.chosen]
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
         """Columns `names` of these rows (at least one), in the order given (see `Split.gather`)."""
+        rows = self.numbers(rows)
         if len(self._splits) == 1:
             return self._splits[0].gather(rows, names)
         splits, positions, numbers = zip(*self._by_split(rows), strict=True)
@@ -76,14 +87,31 @@ class Rows:
 
     def origin(self, row: int) -> str:
         """File and row number on disk, for a message."""
-        ((split, _, numbers),) = self._by_split(np.array([row]))
+        ((split, _, numbers),) = self._by_split(self.numbers(np.array([row])))
         (example,) = split.gather(numbers, ["example"]).values()
         return f"{split.path} row {numbers[0]} (example {plain(example)[0]})"
 
 
 @dataclass(frozen=True)
+class Source:
+    """The training rows first <= row < first + rows of a task, all in one language ("": of a task without languages).
+
+    share: of the draws of the task; tokens: of a row, on average.
+    """
+
+    language: str
+    first: int
+    rows: int
+    share: float
+    tokens: float
+
+
+@dataclass(frozen=True)
 class TaskData:
-    """A task with its data. `labels`: names in id order, None for span, choice and mlm."""
+    """A task with its data. `labels`: names in id order, None for span, choice and mlm.
+
+    dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language.
+    """
 
     task: Task
     labels: tuple[str, ...] | None
@@ -91,9 +119,11 @@ class TaskData:
     prepared: tuple[store.Prepared, ...]
     train: Rows
     dev: Rows
+    dev_prepared: tuple[store.Prepared, ...]
     cap: int | None
     share: float | None
     loss_weight: float
+    sources: tuple[Source, ...]
 
     @property
     def name(self) -> str:
@@ -105,9 +135,8 @@ class TaskData:
 
     @property
     def mean_length(self) -> float:
-        """Tokens of a training row, on average; from the manifests."""
-        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
-        return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
+        """Tokens of a drawn training row, on average."""
+        return sum(source.share * source.tokens for source in self.sources)
 
     @cached_property
     def longest(self) -> int:
@@ -169,17 +198,42 @@ def open_tasks(
             raise InputError(f"tasks: name {task.name!r} is an attribute of torch's ModuleDict; choose another")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
+        chosen = None if entry.subset is None else subset.chosen_rows(task.name, entry.subset, prepared)
+        train = Rows([p.train for p in prepared], chosen)
+        dev = [p for p, code in zip(prepared, task.codes, strict=False) if code == "en"] or prepared
         opened.append(
             TaskData(
                 task=task,
                 labels=prepared[0].labels,
                 max_length=length,
                 prepared=tuple(prepared),
-                train=Rows([p.train for p in prepared]),
-                dev=Rows([p.dev for p in prepared]),
+                train=train,
+                dev=Rows([p.dev for p in dev]),
+                dev_prepared=tuple(dev),
                 cap=entry.cap,
                 share=entry.share,
                 loss_weight=entry.loss_weight,
+                sources=_sources(entry, task, prepared, train),
             )
         )
     return opened
+
+
+def _sources(entry: TaskEntry, task: Task, prepared: Sequence[store.Prepared], train: Rows) -> tuple[Source, ...]:
+    """One source for each language of the entry, in order. `InputError` for a language without a row to draw."""
+    names = list(dict.fromkeys(task.codes)) or [""]
+    language = np.array([names.index(code) for code in task.codes or [""] * len(prepared)])  # of each folder
+    splits = [p.manifest["splits"]["train"] for p in prepared]
+    rows, tokens = (np.array([split[key] for split in splits]) for key in ("rows", "tokens"))
+    if train.chosen is not None:
+        folder = np.searchsorted(np.cumsum(rows), train.chosen, side="right")
+        rows, tokens = (np.bincount(folder, values, len(rows)) for values in (None, train.length))
+    rows, tokens = (np.bincount(language, values, len(names)) for values in (rows, tokens))
+    if isinstance(entry.languages, dict):
+        weights = np.array([entry.languages[name] for name in names], dtype=np.float64)
+    else:  # p ~ n^alpha (Conneau & Lample 2019, section 3.1), alpha 0 for equal shares
+        weights = rows.astype(np.float64) ** (entry.exponent or 0.0)
+    for name in np.array(names)[rows == 0]:
+        raise InputError(f"{task.name}: no training row is in language {name!r}; leave it out of `languages`")
+    parts = zip(names, np.cumsum(rows) - rows, rows, weights / weights.sum(), tokens / np.maximum(rows, 1), strict=True)
+    return tuple(Source(name, int(first), int(n), float(p), float(mean)) for name, first, n, p, mean in parts)

@@ -172,10 +172,9 @@ def test_our_zero2_gradients_and_step_are_bitwise_those_of_deepspeed(world, laun
     _same(ours, theirs, ("grads", "weights"))
 
 
-@pytest.mark.parametrize("launch", ["1 rank", "3 ranks"])
 @pytest.mark.parametrize("side", ["ours", "theirs"])
-def test_a_step_left_out_changes_nothing(world, launch, side):
+def test_a_step_left_out_changes_nothing(world, side):
     """Left out because a gradient was infinite: weights of all steps, moments and counts are those of a run without."""
-    whole, spoiled = (world.found(launch, f"bf16-buckets-{side}{suffix}") for suffix in ("", "-spoiled"))
+    whole, spoiled = (world.found("3 ranks", f"bf16-buckets-{side}{suffix}") for suffix in ("", "-spoiled"))
     _same(spoiled, whole, ("weights",))
     assert spoiled["counts"] == whole["counts"]

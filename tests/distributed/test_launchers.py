@@ -1,13 +1,9 @@
 """Launchers with other names for rank and number of ranks than torch's: read, or refused with what to set."""
 
-import json
-
 import pytest
 
 from common.errors import InputError
 from mtl.distributed import launchers
-from tests.support.launch import program
-from tests.support.small import write_run
 
 MASTER = {"MASTER_ADDR": "node-a", "MASTER_PORT": "29500"}
 OPEN_MPI = {"OMPI_COMM_WORLD_RANK": "5", "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_LOCAL_RANK": "1"}
@@ -53,10 +49,3 @@ def test_read(given, expected):
 def test_refused(given, missing):
     with pytest.raises(InputError, match=missing):
         launchers.variables(given)
-
-
-def test_processes_of_mpirun_are_ranks_of_one_run(tmp_path, tiny_tokenizer_dir):
-    path = write_run(tmp_path, tiny_tokenizer_dir, steps=2, deepspeed="zero2_cpu.json")
-    program("train.py", "--config", path, ranks=2, names=tuple(OPEN_MPI))
-    run = json.loads((tmp_path / "runs" / "small" / "run.json").read_text())
-    assert run["hardware"]["ranks"] == 2

@@ -1,4 +1,7 @@
-"""`python -m eval align` as a whole: its numbers against a padded transformers loop, its files, and its errors."""
+"""`python -m eval align` as a whole: scores of vectors of a padded transformers loop, its files, and its errors.
+
+The scores themselves: tests/unit/eval/test_align.py.
+"""
 
 import re
 import shutil
@@ -7,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.neighbors import NearestNeighbors
 
 from eval.__main__ import main
+from eval.alignment import measures
 from eval.alignment.measures import SCORES
 from eval.driver import results
 from tests.support.eval_run import error_line, make_run, padded_vectors, scores_in
@@ -49,13 +52,10 @@ def test_two_encoders(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, caps
     for folder, one in zip(runs, encoders, strict=True):
         assert one["layers"] == [0, 1, 2, 3, 4] and list(one["languages"]) == ["de", "fr", "ru"]
         for code, n in (("de", 24), ("ru", 10)):
-            scores = one["languages"][code]["layers"]
-            assert one["languages"][code]["n"] == n and set(scores["3"]) == {f"{name}@{n}" for name in SCORES}
-            for layer in (0, 3):
-                x, y = (padded_vectors(folder, texts[:n], layer) for texts in (ENGLISH, OTHER))
-                near = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
-                expected = 100 * np.mean(near[:, 0] == np.arange(n))
-                assert scores[str(layer)][f"top1_en->xx@{n}"]["score"] == pytest.approx(expected)
+            scores = one["languages"][code]["layers"]["3"]
+            assert one["languages"][code]["n"] == n and set(scores) == {f"{name}@{n}" for name in SCORES}
+            expected = measures.align(*(padded_vectors(folder, texts[:n], 3) for texts in (ENGLISH, OTHER)))
+            assert all(scores[key]["score"] == pytest.approx(expected[key].score, abs=1e-3) for key in scores)
     printed = capsys.readouterr().out
     cka = [
         np.mean([language["layers"]["2"][f"cka@{language['n']}"]["score"] for language in one["languages"].values()])

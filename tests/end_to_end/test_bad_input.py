@@ -1,4 +1,7 @@
-"""Whatever is spoilt in an input, a program ends with exit code 2 and one line, or with 0 and a correct result."""
+"""Whatever is spoilt in an input, a program ends with exit code 2 and one line, or with 0 and a correct result.
+
+Test data of every target: tests/unit/eval/test_eval_read.py.
+"""
 
 import functools
 import json
@@ -9,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from deepspeed.runtime import constants as deepspeed_constants
 from deepspeed.runtime.config import DeepSpeedConfig
@@ -25,12 +27,11 @@ from common.run_config import load
 from data_prep.storage.store import Prepared
 from eval.__main__ import main as evaluate
 from tests.support import second_reading as second
-from tests.support.bad_input import accepted, explore
-from tests.support.damage import FILE_NAMES, ODD, Draw, altered, damage, mangled, paths, pick, replace_file
-from tests.support.eval_run import make_run, skip_reports
-from tests.support.small import SHAPE, dry_run, write_run
-from tests.support.tiny_tokenizer import LINES
-from tests.support.training_files import FORMATS, Format, jsonl, spoilt
+from tests.support.bad_input import ODD, Draw, accepted, altered, damage, explore, mangled, paths, pick
+from tests.support.eval_run import make_run, skip_reports, write_tests
+from tests.support.rows import run_config
+from tests.support.small import dry_run, write_run
+from tests.support.target_files import laser
 
 prepare = data_prep_program.main
 DS_CONFIGS = Path(train.__file__).parent / "ds_configs"
@@ -48,48 +49,17 @@ class World(NamedTuple):
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Iterator[World]:
     base = tmp_path_factory.mktemp("world")
-    question = {"id": "1", "question": "a dog", "answers": [{"text": "dog", "answer_start": 10}]}
-    paragraph = {"context": "the small dog runs", "qas": [question]}
-    for name, text in {
-        "upstream/tatoeba.deu-eng.eng": "\n".join(LINES[:6]) + "\n",
-        "upstream/tatoeba.deu-eng.deu": "\n".join(LINES[3:9]) + "\n",
-        "upstream/xnli/test-en.tsv": "".join(f"a {label} dog,\tthe house\t{label}\r\n" for label in second.NLI),
-        "upstream/xquad.en.json": json.dumps({"data": [{"title": "t", "paragraphs": [paragraph]}], "version": "1.1"}),
-    }.items():
-        (base / "targets" / name).parent.mkdir(parents=True, exist_ok=True)
-        (base / "targets" / name).write_bytes(text.encode())
-    path = base / "targets" / "hub" / "facebook" / "xnli" / "de" / "test-00000-of-00001.parquet"
-    path.parent.mkdir(parents=True)
-    pq.write_table(pa.table({"premise": LINES[:3], "hypothesis": LINES[1:4], "label": [0, 1, 2]}), path)
+    laser(base / "targets", "deu", [(word, word) for word in ("dog", "river", "house")])
+    write_tests(base / "targets")
     run, encoder = write_run(base, tiny_tokenizer_dir), make_run(base, tiny_tokenizer_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hub_constants, "HF_HUB_OFFLINE", True)
         skip_reports(patch)
-        made = World(tiny_tokenizer_dir, run, encoder, base / "targets")
         dry_run(["--config", str(run)])  # libraries write to their caches when they are first used
-        arguments = ["--encoder", str(encoder), "--data", str(made.targets / "upstream"), "--out", str(base / "scores")]
-        assert evaluate([*arguments, "--suite", "toy", "--direct"]) == 0
-        yield made
+        yield World(tiny_tokenizer_dir, run, encoder, base / "targets")
 
 
 # Training data
-
-
-def config(folder: Path, tokenizer: Path, task: Any) -> list[str]:
-    values = {
-        "name": "bad", "encoder": {"config": SHAPE, "tokenizer": str(tokenizer)}, "tasks": [task], "max_length": 64,
-        "batch": {"examples": 4}, "steps": 3, "deepspeed": "zero2_cpu.json",
-    }  # fmt: skip
-    path = folder / "in" / "run.json"
-    path.write_text(json.dumps(values))
-    return ["--config", str(path), "--out", str(folder / "out"), "--jobs", "1"]
-
-
-def task_of(dataset: Format, files: list[Path]) -> dict[str, Any]:
-    if dataset.dataset != "mine":
-        return {"task": dataset.dataset}
-    named = {"labels": dataset.labels} if dataset.kind == "classify" else {}
-    return {"name": "mine", "kind": dataset.kind, **named, "train": str(files[0]), "dev": str(files[1])}
 
 
 def whole_folders(out: Path) -> dict[str, Path]:
@@ -100,60 +70,46 @@ def whole_folders(out: Path) -> dict[str, Path]:
     return {path.parent.name: path for path in found}
 
 
-def check_rows(found: Path, folder: Path, world: World, dataset: Format, rows: list[list[Any]]) -> None:
-    """A prepared folder holds what becomes of these rows in a user's own clean files, prepared below `folder`."""
-    (folder / "in").mkdir(parents=True)
-    files = [folder / "in" / "train.jsonl", folder / "in" / "dev.jsonl"]
-    for path, some in zip(files, rows, strict=True):
-        path.write_bytes(jsonl(*some))
-    assert prepare(config(folder, world.tokenizer, task_of(dataset._replace(dataset="mine"), files))) == 0
-    right = whole_folders(folder / "out")["mine"]
-    labels = [json.loads((path / "manifest.json").read_text())["labels"] for path in (found, right)]
-    assert labels[0] == labels[1]
-    for path in right.glob("*.arrow"):
-        tables = [pa.ipc.open_file(file.read_bytes()).read_all() for file in (found / path.name, path)]
-        if "id" in tables[0].column_names and any(row["id"] is None for row in rows[1]):
-            tables = [table.drop_columns("id") for table in tables]  # named by the line, which may be another
-        assert tables[0].equals(tables[1]), path.name
+def prepared(folder: Path, world: World, form: second.Form, files: list[tuple[str, bytes]]) -> tuple[bool, Path | None]:
+    """Whether these files are taken, and the prepared folder; they are written below `folder`."""
+    (folder / "in").mkdir(parents=True, exist_ok=True)
+    paths = [folder / "in" / name for name, _ in files]
+    for path, (_, content) in zip(paths, files, strict=True):
+        path.write_bytes(content)
+    labels = {"labels": second.LABELS} if form.kind == "classify" else {}
+    task = {"name": "mine", "kind": form.kind, **labels, "train": str(paths[0]), "dev": str(paths[1])}
+    config = run_config(folder / "in", world.tokenizer, [task])
+    taken = accepted(prepare, ["--config", config, "--out", str(folder / "out"), "--jobs", "1"], folder)
+    return taken, whole_folders(folder / "out").get("mine")
 
 
-@pytest.mark.parametrize(("of", "count"), [("own", 90), ("upstream", 80), ("hub", 60)])
-def test_training_files(world: World, of: str, count: int) -> None:
+def test_training_files(world: World) -> None:
+    """A file is refused, or prepared as the rows of its second reading are in a clean file."""
+
     def example(draw: Draw, folder: Path) -> bool:
-        dataset: Format = draw(st.sampled_from(FORMATS[of]))
-        victim = draw(st.integers(0, 1))
-        how = draw(st.sampled_from(["data"] * 7 + ["file", "nothing", "name"]))
-        data, names = [dataset.clean, dataset.clean], list(dataset.files)
-        if how == "data":
-            data[victim] = spoilt(draw, dataset.clean)
-        elif how == "name" and of == "own":
-            names[victim] = draw(st.sampled_from(FILE_NAMES)) + Path(names[victim]).suffix
-        files = [folder / "in" / "source" / name for name in names]
-        for path, content in zip(files, data, strict=True):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        if how == "file":
-            replace_file(draw, files[victim])
-        arguments = [
-            *config(folder, world.tokenizer, task_of(dataset, files)),
-            "--source",
-            str(folder / "in" / "source"),
-        ]
-        taken = accepted(prepare, arguments, folder)
-        whole = whole_folders(folder / "out")
+        form: second.Form = draw(st.sampled_from(second.FORMS))
+        contents, victim = [form.clean, form.clean], draw(st.integers(0, 1))
+        contents[victim] = draw(second.spoilt(form.clean))
+        names = [f"{split}.{form.suffix}" for split in ("train", "dev")]
+        taken, found = prepared(folder, world, form, list(zip(names, contents, strict=True)))
         try:
-            second.need(how != "file" and "\udcff" not in names[victim])  # no manifest can hold such a name
-            rows = [dataset.read(content) for content in data]
+            rows = [form.read(content) for content in contents]
         except second.Wrong:
-            assert not taken and not whole
+            assert not taken and found is None
             return False
-        # A little more is refused in a public file than makes it unreadable here; a user's own is read if it can be.
-        assert taken or (of != "own" and how == "data")
-        if taken:
-            check_rows(whole[dataset.dataset], folder / "again", world, dataset, rows)
-        return taken
+        clean = [(f"{split}.jsonl", second.jsonl(*some)) for split, some in zip(("train", "dev"), rows, strict=True)]
+        (right_taken, right) = prepared(folder / "again", world, form, clean)
+        assert taken and right_taken and found and right
+        labels = [json.loads((path / "manifest.json").read_text())["labels"] for path in (found, right)]
+        assert labels[0] == labels[1]
+        for path in right.glob("*.arrow"):
+            tables = [pa.ipc.open_file(file.read_bytes()).read_all() for file in (found / path.name, path)]
+            if "id" in tables[0].column_names and any(row["id"] is None for row in rows[1]):
+                tables = [table.drop_columns("id") for table in tables]  # named by the line, which may be another
+            assert tables[0].equals(tables[1]), path.name
+        return True
 
-    explore(count, example)
+    explore(90, example)
 
 
 # Configs
@@ -170,37 +126,34 @@ def holds(read: Any, written: Any) -> bool:
     return read == written and isinstance(read, bool) == isinstance(written, bool)
 
 
-@pytest.mark.parametrize("by", ["file", "--set"])
-def test_run_configs(world: World, by: str) -> None:
+def test_run_configs(world: World) -> None:
+    """In the file or by `--set`: what is let through says what was written."""
     values = load(str(world.run), []).model_dump(mode="json")  # all fields, those that a file leaves out too
     now = {".".join(map(str, path)): functools.reduce(operator.getitem, path, values) for path in paths(values)}
     keys = [*now, "tasks.my_tag.cap", "tasks.99.cap", "tasks..", ".", "", "name.x", "tasks.-1.cap", "tasks.٣.cap"]
 
     def example(draw: Draw, folder: Path) -> bool:
-        sets, written = [], values
-        path = folder / "in" / "run.json"
-        path.write_text(json.dumps(values))
-        if by == "--set":
-            key = pick(draw, keys)
-            value = draw(st.one_of(ODD, ODD, ODD, st.just(now.get(key, 1))))
-            sets = [f"--set={key}{draw(st.sampled_from(['=', '=', '=', '']))}{json.dumps(value)}"]
-        elif way := draw(st.integers(0, 5)):
-            written = draw(altered(values)) if way > 1 else values
-            path.write_bytes(json.dumps(written).encode("utf-8", "surrogatepass"))
+        path, text, written = folder / "in" / "run.json", json.dumps(values, indent=1).encode(), None
+        how, key, sets = draw(st.sampled_from(["set", "set", "altered", "bytes"])), "", []
+        if how == "set":
+            key, sign = pick(draw, keys), draw(st.sampled_from(["=", "=", "=", ""]))
+            written = draw(st.one_of(ODD, ODD, ODD, st.just(now.get(key, 1))))
+            sets = [f"--set={key}{sign}{json.dumps(written)}"]
+        elif how == "altered":
+            written = draw(altered(values))
+            text = json.dumps(written).encode()
         else:
-            written = None
-            path.write_bytes(draw(mangled(json.dumps(values, indent=1).encode())))
+            text = draw(mangled(text))
+        path.write_bytes(text)
         taken = accepted(dry_run, ["--config", str(path), *sets], folder)
-        if taken:
+        if taken and how != "bytes":
             read = load(str(path), [one.removeprefix("--set=") for one in sets]).model_dump(mode="json")
-            if sets:
-                for part in key.split("."):
-                    read = read[int(part) if isinstance(read, list) else part]
-                written = value
-            assert written is None or holds(read, written), (read, written)
+            for part in key.split(".") if sets else ():
+                read = read[int(part) if isinstance(read, list) else part]
+            assert holds(read, written), (read, written)
         return taken
 
-    explore(110, example)
+    explore(140, example)
 
 
 def test_deepspeed_configs(world: World) -> None:
@@ -283,17 +236,6 @@ def scored(encoder: Path, target: str, data: Path, folder: Path) -> bool:
     return taken
 
 
-def test_test_data_of_eval(world: World) -> None:
-    def example(draw: Draw, folder: Path) -> bool:
-        data = folder / "in" / "data"
-        shutil.copytree(world.targets / draw(st.sampled_from(["upstream", "upstream", "hub"])), data)
-        victim = str(damage(draw, data))
-        target = next(target for target in ("tatoeba", "xnli", "xquad") if target in victim)
-        return scored(world.encoder, f"toy_{target}", data, folder)
-
-    explore(35, example)
-
-
 def test_exported_encoders_and_heads(world: World) -> None:
     def example(draw: Draw, folder: Path) -> bool:
         home, out = folder / "in" / "run", folder / "out"
@@ -307,7 +249,7 @@ def test_exported_encoders_and_heads(world: World) -> None:
             damage(draw, part)
         target = draw(st.sampled_from(["toy_tatoeba", "toy_xnli", "toy_xquad", None, None, None]))
         if target is not None:
-            return scored(home / "encoder", target, world.targets / "upstream", folder)
+            return scored(home / "encoder", target, world.targets, folder)
         arguments = ["export", "--encoder", str(home / "encoder"), "--task", "mnli", "--out", str(out / "x")]
         taken = accepted(evaluate, arguments, folder)
         assert [path.name for path in out.glob("*")] == (["x"] if taken else [])

@@ -13,18 +13,9 @@ import pytest
 
 from examples.toyworld.__main__ import generate
 from tests.support.eval_live import Driver, totals
-from tests.support.eval_run import error_line, make_run, scores_in, skip_reports
+from tests.support.eval_run import make_run, scores_in, skip_reports
 from tests.support.live import send
 from tests.support.target_files import nli, write_parquet
-
-# A process of prediction that cannot read its data.
-BROKEN = """
-import os
-if os.environ.get("RANK") == "1" and any(name.startswith("ACCELERATE_") for name in os.environ):
-    import pyarrow, pyarrow.parquet
-    def broken(*_, **__): raise pyarrow.ArrowInvalid("the disk of this process is gone")
-    pyarrow.parquet.ParquetFile = broken
-"""
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +106,3 @@ def test_whatever_ends_a_prediction_leaves_nothing_behind(base: Path, out: Path,
             send(driver.launcher, number)
             printed = driver.finish(code, 60)
         assert ("the same command goes on" in printed) == (code == 143) and "Traceback" not in printed
-
-
-@pytest.mark.slow
-def test_a_mistake_in_one_process_ends_all_in_one_line(
-    base: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    """One of two processes of a prediction cannot read its data: the other does not wait for it for ever."""
-    (tmp_path / "sitecustomize.py").write_text(BROKEN)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    line = error_line(capsys, *command(base, out, "toy_xnli", "--direct", "--num_gpus", 2))
-    (log,) = (out / "work").glob("*.log")
-    assert "(the disk of this process is gone)" in line and line.endswith(f" (log: {log})")
-    assert not scores_in(out)["targets"]

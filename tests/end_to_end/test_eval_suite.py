@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
+from eval import items
 from eval.__main__ import main
 from eval.suites import LANGUAGES
 from tests.support.eval_run import (
-    QUESTIONS,
     error_line,
     make_run,
     padded_vectors,
@@ -133,9 +133,19 @@ def test_a_finished_target_is_reused_and_only_then(
     def again(suite: str, *more: object) -> Any:
         return evaluate(suite, "--direct", *more, encoder=run / "encoder", data=data)
 
+    def items_are_of(scores: dict[str, Any]) -> None:
+        """The files beside scores.json hold the outcomes of its targets and languages, and no others."""
+        written = {(path.parent.name, path.stem) for path in (tmp_path / "out/items").glob("*/*.arrow")}
+        assert written == {(name, code) for name, one in scores["targets"].items() for code in one["details"]}
+        for target, code in written:
+            record = scores["targets"][target]
+            found = items.read(tmp_path / "out", target, code, record["fingerprint"])
+            assert found is not None and found.scores().items() <= record["details"][code].items()
+
     first, taken = again("toy")
     assert first["targets"].keys() == everything and not taken and not first["not_run"]
     assert first["average"]["score"] is None and first["targets"]["toy_xnli"]["complete"]
+    items_are_of(first)
     second, taken = again("toy")
     assert second["targets"] == first["targets"] and taken == everything
     # Targets of an earlier call stay in scores.json.
@@ -153,7 +163,9 @@ def test_a_finished_target_is_reused_and_only_then(
     save_file({**heads, name: heads[name] + 1}, run / "heads" / "heads.safetensors")
     assert again("toy")[1] == {"toy_tatoeba", "toy_xquad"}
     make_run(run, tiny_tokenizer_dir, seed=9)
-    assert not again("toy")[1]
+    scores, taken = again("toy")
+    assert not taken
+    items_are_of(scores)
 
 
 def test_one_suite_after_the_other_loses_nothing(evaluate: Any, tmp_path: Path) -> None:
@@ -229,24 +241,6 @@ def test_dev_is_a_last_resort(evaluate: Any, tmp_path: Path) -> None:
     xnli, average, written = scored("--data", tmp_path / "test")
     assert xnli["protocol"]["split"] == "test" and "xnli" in average["targets"] and len(written) == 15
     assert [said[:9] for said in xnli["supplied"]] == ["test data"]
-
-
-def test_tests_without_labels_are_submitted_and_not_scored(evaluate: Any, tmp_path: Path) -> None:
-    """As XTREME's own download has them; dev is scored beside them, where there is one."""
-    data, out = tmp_path / "data", tmp_path / "out/submission/xtreme"
-    for code in ("de", "en"):
-        for split, labels in (("validation", [0, 1, 2]), ("test", [-1] * 4)):
-            write_parquet(data / "facebook/xnli" / code, split, nli(labels))
-        blank = [{"text": [""], "answer_start": [0]}] * 2
-        write_parquet(data / "google/xquad" / f"xquad.{code}", "validation", {**QUESTIONS, "answers": blank})
-    scores, taken = evaluate("xnli,xquad", "--direct", data=data)
-    assert list(scores["targets"]) == ["xnli"] and scores["targets"]["xnli"]["details"]["de"]["n"] == 3
-    assert scores["targets"]["xnli"]["dev"] == ["de", "en"] and list(scores["average"]["missing"]) == ["xnli", "xquad"]
-    assert scores["not_run"] == {"xquad": f"the tests of {data} have no labels: predicted for the submission only"}
-    assert len((out / "xnli/test-de.tsv").read_text().splitlines()) == 4 and not taken
-    assert list(json.loads((out / "xquad/test-de.json").read_text())) == QUESTIONS["id"]
-    again, taken = evaluate("xnli,xquad", "--direct", data=data)
-    assert taken == {"xnli", "xquad"} and again == scores
 
 
 def test_two_encoders_side_by_side(

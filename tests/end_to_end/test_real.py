@@ -1,8 +1,8 @@
-"""From real rows of all nine tasks to a score, with XLM-R's own tokenizer and a small random XLM-R.
+"""Training on real rows of all nine tasks, with XLM-R's own tokenizer and a small random XLM-R.
 
 Prepares the first rows of each task (few enough that a random encoder can learn them in a minute) and trains on them:
-two ranks, ZeRO-2, killed and resumed, exported, loaded by plain transformers, Tatoeba scored. Preparing all rows:
-test_data_prep_cli.py. Needs ../shared; `make test-real` runs it and says so when it is missing.
+two ranks, ZeRO-2, killed and resumed. Preparing all rows: test_data_prep_cli.py; scores: test_suites.py. Needs
+../shared; `make test-real` runs it and says so when it is missing.
 """
 
 import json
@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
-from transformers import AutoModel, AutoTokenizer
 
-from tests.support.eval_run import scores_in
-from tests.support.launch import deepspeed, run, train_and_kill
+from tests.support.launch import deepspeed, run
+from tests.support.live import train_and_kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -76,21 +74,3 @@ def test_the_loss_falls_on_each_of_the_nine(trained: Path) -> None:
         first, last = np.mean(losses[task][:2]), np.mean(losses[task][-2:])
         print(f"{task:<15} {first:>8.3f} -> {last:.3f}")
         assert last < 0.8 * first, task
-
-
-@torch.no_grad()
-def test_the_export_is_plain_transformers(trained: Path) -> None:
-    encoder, info = AutoModel.from_pretrained(trained / "encoder", output_loading_info=True)
-    assert not info["missing_keys"] and not info["unexpected_keys"]
-    tokenizer = AutoTokenizer.from_pretrained(trained / "encoder")
-    assert tokenizer("Hello World!").input_ids == [0, 35378, 6661, 38, 2]
-    out = encoder(**tokenizer(["Hello World!", "Hallo"], padding=True, return_tensors="pt"))
-    assert out.last_hidden_state.shape == (2, 5, 64) and torch.isfinite(out.last_hidden_state).all()
-
-
-def test_tatoeba_in_more_than_thirty_languages(trained: Path, shared: Path, tmp_path: Path) -> None:
-    places = ("--encoder", trained / "encoder", "--data", shared / "data", "--out", tmp_path)
-    run(sys.executable, "-m", "eval", "--suite", "tatoeba", *places, timeout=600)
-    target = scores_in(tmp_path)["targets"]["tatoeba"]
-    assert len(target["languages"]) >= 30 and target["metric"] == "accuracy" and 0 <= target["score"] <= 100
-    assert (tmp_path / "report.md").exists() and (tmp_path / "report.html").exists()

@@ -173,20 +173,3 @@ def the_error(printed: str, *parts: str) -> str:
     assert len(errors) == 1 and "Traceback" not in printed, printed[-3000:]
     assert all(part in errors[0] for part in parts), errors[0]
     return errors[0]
-
-
-def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
-    """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
-    log = config.with_suffix(".killed.log")
-    ranks = start(["train.py", "--config", config], 2, log, log)
-    deadline = time.monotonic() + timeout
-    try:
-        while not (folder / "checkpoints" / f"step-{step:08d}").exists():
-            late = time.monotonic() > deadline or not all(rank.is_alive() for rank in ranks)
-            assert not late, f"no checkpoint {step} in {folder}\n{log.read_text()[-3000:]}"
-            time.sleep(0.005)
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.join()
-    assert not (folder / "done").exists()

@@ -1,15 +1,19 @@
-"""What a training file says, read a second time without the project's readers.
+"""A user's own training files, and what they say, read a second time without the project's readers.
 
-The rows are those of a user's own JSONL file, in order; `Wrong` is raised for what is not a valid file.
+The rows are those of a JSONL file, in order; `Wrong` is raised for what is not a valid file.
 """
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from tests.support.bad_input import ODD, Draw, altered, mangled, pick
 
 Row = dict[str, Any]
-QQP = ["not_duplicate", "duplicate"]
-NLI = ["entailment", "neutral", "contradiction"]
+LABELS = ["no", "yes"]  # of classification
 
 
 class Wrong(Exception):
@@ -36,48 +40,30 @@ def whole(value: object) -> int:
 
 
 def lines(data: bytes) -> list[str]:
+    """Lines that are not empty."""
     try:
-        found = [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n")]
+        return [line.removesuffix("\r") for line in data.decode("utf-8-sig").split("\n") if line.strip()]
     except UnicodeDecodeError:
         raise Wrong from None
-    return found if found[-1] else found[:-1]
-
-
-def parsed(text: str) -> Any:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        raise Wrong from None
-    need(storable(json.dumps(values, ensure_ascii=False)))
-    return values
 
 
 def json_lines(data: bytes) -> list[Row]:
-    rows = [parsed(line) for line in lines(data) if line.strip()]
-    need(all(isinstance(row, dict) for row in rows))
+    try:
+        rows = [json.loads(line) for line in lines(data)]
+    except (ValueError, RecursionError):
+        raise Wrong from None
+    need(all(isinstance(row, dict) for row in rows) and storable(json.dumps(rows, ensure_ascii=False)))
     return rows
 
 
-def table(data: bytes) -> list[Row]:
-    header, *fields = [line.split("\t") for line in lines(data)] or [[]]
-    need(all(len(one) == len(header) for one in fields))
-    return [dict(zip(header, one, strict=True)) for one in fields]
-
-
-def squad_json(data: bytes) -> list[Row]:
-    articles = parsed("\n".join(lines(data)))["data"]
-    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
-    return [{**question, "context": one["context"]} for one in paragraphs for question in one["qas"]]
-
-
 def two_columns(data: bytes) -> list[Row]:
-    fields = [line.split("\t") for line in lines(data) if line.strip()]
+    fields = [line.split("\t") for line in lines(data)]
     need(all(len(one) == 2 for one in fields))
     return [{"words": [w for w in a.split(" ") if w], "tags": [t for t in b.split(" ") if t]} for a, b in fields]
 
 
 def text_lines(data: bytes) -> list[Row]:
-    return [{"text": line} for line in lines(data) if line.strip()]
+    return [{"text": line} for line in lines(data)]
 
 
 def named(label: Any, labels: list[str]) -> Any:
@@ -88,11 +74,11 @@ def named(label: Any, labels: list[str]) -> Any:
     return label
 
 
-def own(kind: str, row: Row, labels: list[str]) -> Row:
-    """A row of a user's own file, checked and without fields that mean nothing."""
+def checked(kind: str, row: Row) -> Row:
+    """A row, checked and without fields that mean nothing."""
     if kind == "classify":
-        a, b, label = row.get("text_a"), row.get("text_b"), named(row.get("label"), labels)
-        need(seen(a) and (b is None or seen(b)) and isinstance(label, str) and label in labels)
+        a, b, label = row.get("text_a"), row.get("text_b"), named(row.get("label"), LABELS)
+        need(seen(a) and (b is None or seen(b)) and isinstance(label, str) and label in LABELS)
         return {"text_a": a, "text_b": b, "label": label}
     if kind == "span":
         question, context, answers = row.get("question"), row.get("context"), row.get("answers")
@@ -120,32 +106,53 @@ def own(kind: str, row: Row, labels: list[str]) -> Row:
     return {field: row[field] for field in fields}
 
 
-# Rows of the public datasets as a user's own; None: a row without a gold label, which is dropped.
+class Form(NamedTuple):
+    """A task type, the suffix of its files, a clean file, and how it is parsed into rows."""
+
+    kind: str
+    suffix: str
+    clean: bytes
+    parse: Callable[[bytes], list[Row]]
+
+    def read(self, data: bytes) -> list[Row]:
+        rows = self.parse(data)
+        need(rows)
+        return [checked(self.kind, row) for row in rows]
 
 
-def nli(row: Row) -> Row | None:
-    if row["gold_label"] == "-":  # the rest of such a row is not read
-        return None
-    return {"text_a": row["sentence1"], "text_b": row["sentence2"], "label": row["gold_label"]}
+def jsonl(*rows: Any) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def qqp(row: Row) -> Row:
-    need(row["is_duplicate"] in ("0", "1"))
-    return {"text_a": row["question1"], "text_b": row["question2"], "label": QQP[int(row["is_duplicate"])]}
+SPANS = [
+    {"question": "who runs", "context": "the small dog runs", "answers": [{"text": "dog", "start": 10}], "id": "q1"},
+    {"question": "who", "context": "a horse", "answers": []},
+]
+PAIR = {"text_a": "a dog", "text_b": "b", "label": "yes"}
+FORMS = [
+    Form("classify", "jsonl", jsonl(PAIR, {"text_a": "c", "label": "no"}), json_lines),
+    Form("span", "jsonl", jsonl(*SPANS), json_lines),
+    Form("choice", "jsonl", jsonl({"prompt": "a", "choices": ["runs", "b", "c"], "label": 1}), json_lines),
+    Form("tag", "jsonl", jsonl({"words": ["a", "dog"], "tags": ["D", "N"]}), json_lines),
+    Form("tag", "tsv", b"a small dog\tD A N\nrun\tV\n", two_columns),
+    Form("mlm", "jsonl", jsonl({"text": "the old house near the river"}, {"text": "a letter"}), json_lines),
+    Form("mlm", "txt", b"the old house\n\nder kleine Hund\n", text_lines),
+    Form("pair", "jsonl", jsonl({"query": "who runs", "passage": "the small dog"}), json_lines),
+]
 
 
-def hub_mnli(row: Row) -> Row:
-    need(type(row["label"]) is int and row["label"] >= 0)
-    return {"text_a": row["premise"], "text_b": row["hypothesis"], "label": NLI[row["label"]]}
-
-
-def squad(row: Row) -> Row:
-    need("id" in row)
-    return {**row, "answers": [{"text": answer["text"], "start": answer["answer_start"]} for answer in row["answers"]]}
-
-
-def empty(row: Row) -> bool:
-    """Whether a text has no visible character: such rows of the public datasets are dropped."""
-    texts = [row.get(key) for key in ("text_a", "text_b", "question", "context", "prompt") if key in row]
-    texts += [*row.get("choices", ()), *row.get("words", ())]
-    return any(isinstance(text, str) and not text.strip() for text in texts)
+@st.composite
+def spoilt(draw: Draw, data: bytes) -> bytes:
+    """The bytes mangled, or a field changed: a place in a line of JSON, or what tabs and spaces divide."""
+    if draw(st.booleans()):
+        return bytes(draw(mangled(data)))
+    lines = data.splitlines()
+    number = draw(st.integers(0, len(lines) - 1))
+    if data.startswith(b"{"):
+        text = json.dumps(draw(altered(json.loads(lines[number]))), ensure_ascii=draw(st.booleans()))
+    else:
+        fields = re.split(r"([\t ])", lines[number].decode())
+        fields[pick(draw, range(0, len(fields), 2))] = str(draw(ODD))
+        text = "".join(fields)
+    lines[number] = text.encode("utf-8", "surrogatepass")
+    return b"\n".join(lines) + b"\n"

@@ -77,4 +77,6 @@ def byte_level(folder: Path) -> Path:
 STYLES: dict[str, Callable[[Path], Path]] = {
     "wordpiece": wordpiece, "gemma": gemma, "byte-level": byte_level, "xlm-r": make_tokenizer,
 }  # fmt: skip
-OF_FAMILY = {"bert": "wordpiece", "modernbert": "gemma", "eurobert": "byte-level", "gte": "xlm-r"}
+OF_FAMILY = {
+    "xlm-roberta": "xlm-r", "bert": "wordpiece", "modernbert": "gemma", "eurobert": "byte-level", "gte": "xlm-r",
+}  # fmt: skip

@@ -6,20 +6,9 @@ import pyarrow as pa
 import pytest
 
 from data_prep.__main__ import main
-from tests.support.rows import DATASETS, examples, fails, find, hub_file, write
+from tests.support.rows import examples, fails, hub_file, write
 
 QUESTION = {"id": "1", "question": "who", "answers": [{"text": "dog", "answer_start": 4}]}
-
-
-@pytest.mark.parametrize("name", list(DATASETS))
-def test_a_missing_dataset_says_where_to_get_it(name, tmp_path):
-    first = {"xnli": "mnli"}.get(name, name)  # what XNLI is trained on is looked for first
-    message = fails(lambda: find(name, tmp_path), f"dataset {first}: not found (looked for", DATASETS[first].obtain)
-    if name == "ccg":
-        for part in ("LDC2005T13", "licence", ".train.tsv", "words<TAB>tags", ".auto", "configs/mtl_open.json"):
-            assert part in message
-    else:
-        assert DATASETS[first].hub[0].id in message and "--source hub" in message
 
 
 def squad(context: object = "the dog runs", **more) -> dict:
@@ -40,8 +29,6 @@ FILES = {
     "commonsenseqa": ("train_rand_split.jsonl", "dev_rand_split.jsonl"),
     "siqa": ("socialIQa_v1.4_trn.jsonl", "socialIQa_v1.4_dev.jsonl"),
     "ccg": ("02/wsj_0201.auto", "00/wsj_0001.auto"),
-    "udpos": ("u/en_a-ud-train.conllu", "u/en_a-ud-dev.conllu"),
-    "panx": ("panx/en/train", "panx/en/dev"),
     "pawsx": ("pawsx/train-en.tsv", "pawsx/dev-en.tsv"),
     "mewslix": ("wikipedia_pairs-train.jsonl", "wikipedia_pairs-dev.jsonl"),
 }
@@ -61,8 +48,6 @@ PUBLIC = [
     ("commonsenseqa", [CSQA], ("line 1", "no labels")),
     ("siqa", [SIQA], ("line 1", "`correct`", "found 'D'")),
     ("ccg", "ID=a\n(<T S 0 1> (<L N NN dog N>) )\n", ("line 2", "5 fields")),
-    ("udpos", "1\tx\n", ("line 1", "10 columns, found 2")),
-    ("panx", "Ann\tB-PER\n", ("line 1", "`xx:word<TAB>TAG`")),
     ("pawsx", "a\tb\n", ("line 1", "no labels")),
     ("mewslix", [{"contextual_mention": {}}], ("line 1", "{contextual_mention: {context, mention}, entity}")),
 ]

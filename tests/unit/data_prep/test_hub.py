@@ -186,18 +186,3 @@ def test_test_data_come_from_the_hub_as_well(server, online, offline, tmp_path):
     for name in ("bucc", "lareqa"):
         message = offline.read(tmp_path, name, "de")
         assert message.startswith("NotThere: ") and "HF_HUB_OFFLINE is set" in message and "--data DIR" in message
-
-
-@pytest.mark.real
-def test_real_samples_through_the_hub(server, online, shared, tmp_path, tiny_tokenizer_dir):
-    """Every repository of the samples, served as the Hub would: the same rows as from the folder."""
-    root = shared / "data/hub"
-    for folder in (path for space in root.iterdir() for path in space.iterdir()):
-        name = f"{folder.parent.name}/{folder.name}"
-        server.repos[name] = repo_of(folder, tmp_path / "readme" / name / "README.md", REVISIONS.get(name))
-    tasks = ["mnli", "squad_v1", "udpos", "siqa", "hellaswag"]
-    code, _, err = online.data_prep(tmp_path, tiny_tokenizer_dir, tasks)
-    assert code == 0, err[-2000:]
-    # The same bytes give the same prepared folder, wherever they came from.
-    code, out, _ = online.data_prep(tmp_path, tiny_tokenizer_dir, tasks, str(root))
-    assert code == 0 and out.count("reused") == 5, out

@@ -53,7 +53,7 @@ def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None
     found = scored("bucc", Loaded("test", {"de": rows}, {}), tmp_path, artifacts)
     pairs = mining.extract(mined["test"], threshold)
     assert found.submission["de"] == pairs and 0 < len(pairs) < len(mined["test"].pairs)
-    assert found.details["de"] == pytest.approx({**mining.f1(pairs, rows[1].gold), "n": 20})
+    assert found.details["de"] == pytest.approx({**mining.f1(pairs, rows[1].gold).scores(), "n": 20})
     assert found.extra["threshold"]["de"] == pytest.approx(threshold, rel=1e-5)
     assert found.extra["threshold_from"] == {"de": "validation"} and found.extra["scored_on"] == {"de": "test"}
 

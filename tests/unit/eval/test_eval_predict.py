@@ -100,20 +100,6 @@ def test_labels(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     assert truncated == {"text": long} and long > 0
 
 
-def test_choices(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
-    model, tokenizer = exported(folders["hellaswag"])
-    tokenizer.truncation_side = "left"
-    some, expected = examples("choice", 25), []
-    for e in some:
-        rows = [
-            tokenizer(e.prompt, choice, truncation="only_first", max_length=HEADS["hellaswag"][2])["input_ids"]
-            for choice in e.choices
-        ]
-        expected.append(int(np.argmax([float(outputs(model, [ids]).logits) for ids in rows])))
-    assert len(set(expected)) > 1
-    assert ours(subject, "hellaswag", some, micro_tokens=300) == expected
-
-
 def test_tags_of_words(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
     """A word has the label of its first piece; sentences over the length are cut between words, as few as possible."""
     model, tokenizer = exported(folders["ccg"])
@@ -168,21 +154,6 @@ def test_answers_over_windows_equal_brute_force(subject: EvaluatedEncoder, folde
     truncated: Counter[str] = Counter()
     assert ours(subject, "squad_v1", some, micro_tokens=500, truncated=truncated) == expected
     assert truncated["question"] == cut
-
-
-@pytest.mark.parametrize("kind", TASKS)
-def test_shares_are_the_whole(subject: EvaluatedEncoder, kind: str) -> None:
-    """Every example in exactly one share, with the same prediction; also those larger than a pass."""
-    head, some = subject.heads[TASKS[kind]], [*examples(kind, 20), *examples(kind, 2, longest=200)]
-    whole = ours(subject, TASKS[kind], some, micro_tokens=50)
-    for shares in (2, 3):
-        parts = [
-            predict(subject.model, subject.tokenizer, head, some, shard=(number, shares), micro_tokens=50)
-            for number in range(shares)
-        ]
-        assert all(parts) and sum(map(len, parts)) == len(some)
-        assert [part for _, part in sorted(pair for part in parts for pair in part.items())] == whole
-    assert ours(subject, TASKS[kind], some, micro_tokens=10**6) == whole
 
 
 def test_export_refuses_in_one_line(run: Path, folders: dict[str, Path], tmp_path: Path, capsys: Any) -> None:

@@ -5,25 +5,22 @@ What every layout's readers make of whole test sets: test_submission.py; of the 
 
 import csv
 import json
-import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.labels import NER, PAWSX
+from common.labels import PAWSX
 from common.languages import ISO3
 from data_prep.datasets import TASKS
-from eval.read import Candidate, NotThere, Query, Translation
+from eval.read import Candidate, NotThere, Query
 from eval.suites import TARGETS, resolve_suite
-from tasks.classify.data import Classify
 from tasks.tag.data import Tag
-from tests.support.damage import altered
+from tests.support.bad_input import altered, mangled
 from tests.support.launch import REPOSITORY
 from tests.support.rows import fails, write
 from tests.support.target_files import load, nli, squad, write_parquet
@@ -106,11 +103,6 @@ def put(folder: Path, target: str, **changes: Any) -> None:
 
 
 EXPECTED: dict[str, dict[str, list[Any]]] = {
-    # U+2028 and a form feed are characters of a sentence, not ends of a line.
-    "tatoeba": {"de": [Translation("b\u2028", "x "), Translation("a", "y\x0c")]},
-    "xnli": {"de": [Classify("", 'a ""b"".', "c", 0), Classify("", 'a "quoted" text', "b", 2)]},
-    "pawsx": {"de": [Classify("7", '"a" b', 'said "c', 1), Classify("8", "", "b", 0)]},
-    "panx": {"de": [Tag("", ("a:b", ":"), ("B-PER", "I-PER")), Tag("", ("c",), ("O",))]},
     # Treebanks in the order of their files. Highest in the tree (da); equally high: XTREME's order for Spanish puts ADP
     # before DET.
     "udpos": {
@@ -132,12 +124,12 @@ def test_rows_by_hand(tmp_path: Path, target: str) -> None:
         code: [Tag("", e.words, e.tags) if isinstance(e, Tag) else e for e in some]
         for code, some in loaded.rows.items()
     }
-    assert rows == EXPECTED[target] and loaded.split == ("validation" if target == "xnli" else "test")
+    assert rows == EXPECTED[target] and loaded.split == "test"
     assert sorted(name for files in loaded.files.values() for name in files) == sorted(FILES[target])
     assert all(len(digest) == 64 for files in loaded.files.values() for digest in files.values())
-    note = {"pawsx": "1 rows: an empty text, kept", "udpos": "1 rows: left out: words withheld"}.get(target, "")
-    assert note in "".join(loaded.notes)
-    if target == "mewslix":
+    if target == "udpos":
+        assert "1 rows: left out: words withheld" in "".join(loaded.notes)
+    else:
         assert loaded.pool == [Candidate("Q144", "The dog. It runs.", "en")]
 
 
@@ -149,21 +141,6 @@ def test_lareqa_gold_and_pool(tmp_path: Path) -> None:
     assert loaded.pool[1] == Candidate("de_1_1", "B.A.B. A.", "de")
     assert any("1 questions left out: their answer begins in no sentence" in note for note in loaded.notes)
     assert load("lareqa", "en", tmp_path).rows["en"][0].gold == ("en_1_1",)
-
-
-def test_mewslix_of_the_hub(tmp_path: Path) -> None:
-    """izhx/mewsli-x: texts made beforehand, candidates in an archive."""
-    hub = tmp_path / "izhx/mewsli-x"
-    write(hub / "wikinews_mentions/de/test.jsonl", [{"mention": "Hund: Ein { Hund }.", "entity_id": "Q144"}])
-    lines = write(tmp_path / "lines.jsonl", [{"entity_id": "Q144", "description": "The dog."}])
-    path = hub / "candidate_entities.jsonl.tar.gz"
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(lines, "candidate_entities.jsonl")
-    loaded = load("mewslix", "de en", tmp_path)
-    assert loaded.rows == {"de": [Query("line 1", "Hund: Ein { Hund }.", ("Q144",))]}
-    assert loaded.pool == [Candidate("Q144", "The dog.", "")] and loaded.split == "test"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    fails(lambda: load("mewslix", "de", tmp_path), path.name, "not a readable archive")
 
 
 def test_sentences_without_words_are_left_out(tmp_path: Path) -> None:
@@ -187,22 +164,6 @@ def test_quoted_tsv_reads_what_csv_writes(tmp_path_factory, table: list[tuple[st
     assert [(e.text_a, e.text_b, PAWSX[e.label]) for e in rows] == [
         (a, b, "paraphrase" if label == "1" else "not_paraphrase") for a, b, label in table
     ]
-
-
-# Any character but those that end a word or a line, lone surrogates, which no file holds, and a byte order mark.
-WORDS = st.text(st.characters(exclude_characters="\t\n\r\ufeff", exclude_categories=["Cs"]), min_size=1, max_size=4)
-SENTENCE = st.lists(st.tuples(WORDS, st.sampled_from(NER)), min_size=1, max_size=4)
-
-
-@given(st.lists(SENTENCE, min_size=1, max_size=4), st.booleans(), st.integers(1, 3))
-def test_words_are_read_as_written(tmp_path_factory, sentences, prefixed: bool, gap: int) -> None:
-    """From panx's files as published, with the language before each word, and from XTREME's."""
-    folder = tmp_path_factory.mktemp("words")
-    start, name = ("de:", "panx/de/test") if prefixed else ("", "panx/test-de.tsv")
-    blocks = ["".join(f"{start}{word}\t{tag}\n" for word, tag in sentence) for sentence in sentences]
-    write(folder / name, ("\n" * gap).join(blocks))
-    rows = load("panx", "de", folder).rows["de"]
-    assert [list(zip(e.words, e.tags, strict=True)) for e in rows] == sentences
 
 
 # Which copy and split
@@ -267,31 +228,6 @@ def test_clones_of_the_upstream_repositories(tmp_path: Path) -> None:
     assert sorted(load("lareqa", "de en", tmp_path).rows) == ["de", "en"]
 
 
-COMMIT = "b8dd5d7af51114dbda02c0e3f6133f332186418e"
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        "facebook/xnli/de/test-00000-of-00001.parquet",  # hf download --local-dir
-        "xnli/de/test-00000-of-00001.parquet",  # git clone
-        f"datasets--facebook--xnli/snapshots/{COMMIT}/de/test-00000-of-00001.parquet",  # HF_HOME
-        "facebook/xnli/de/test/0000.parquet",  # refs/convert/parquet
-        "",  # save_to_disk
-    ],
-)
-def test_copies_of_the_hub(tmp_path: Path, path: str) -> None:
-    """Of one language; training data and other layouts: tests/unit/data_prep/test_hub_copies.py."""
-    rows = datasets.Dataset.from_dict(nli([0, 2]))
-    if path:
-        (tmp_path / path).parent.mkdir(parents=True)
-        rows.to_parquet(tmp_path / path)
-    else:
-        rows.info.config_name = "de"
-        datasets.DatasetDict({"test": rows}).save_to_disk(str(tmp_path / "xnli"))
-    assert [example.label for example in load("xnli", "de fr", tmp_path).rows["de"]] == [0, 2]
-
-
 def test_no_data(tmp_path: Path) -> None:
     with pytest.raises(NotThere, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"):
         load("tatoeba", "fr", tmp_path)
@@ -301,20 +237,12 @@ def test_no_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "name", "content"),
     [
-        # XTREME's scripts write label 0 into every row of XCOPA's tests, and an empty answer into MLQA and XQuAD.
-        ("xcopa", "xcopa/test-et.jsonl", [{**CHOICE, "label": 0}] * 100),
-        ("mlqa", "test-context-de-question-de.json", squad({"q": [("", 0)]}, "Ein Hund.")),
-        ("xquad", "xquad.de.json", squad({"q": [("", 0)]}, "Ein Hund.")),
-        ("xnli", "xnli/test-de.tsv", "a\tb\r\n"),
-        ("pawsx", "pawsx/test-de.tsv", "a\tb\r\n"),
-        ("udpos", "udpos/test-de.tsv", "Ein\nHund\n"),
-        ("tydiqa", "tydiqa/tydiqa.goldp.en.dev.json", squad({"q": []}, "Ein Hund.")),
-        # On the Hub withheld labels are -1.
         ("udpos", "google/xtreme/udpos.German/test-00000-of-00001.parquet", [{"tokens": ["a"], "pos_tags": [-1]}]),
         ("xcopa", "cambridgeltl/xcopa/et/test-00000-of-00001.parquet", [{**CHOICE, "label": -1}]),
     ],
 )  # fmt: skip
-def test_labels_that_say_nothing_are_none(tmp_path: Path, target: str, name: str, content: Any) -> None:
+def test_withheld_labels_are_minus_one_on_the_hub(tmp_path: Path, target: str, name: str, content: Any) -> None:
+    """In XTREME's own download: test_submission.py."""
     write(tmp_path / name, content)
     loaded = load(target, "de en et", tmp_path)
     assert not loaded.rows and len(loaded.unlabelled) == 1
@@ -391,14 +319,19 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, target: str, changes: dict[st
         load(target, {"udpos": "es", "xcopa": "et"}.get(target, "de"), tmp_path)
 
 
-@pytest.mark.parametrize("target", ["xquad", "mlqa", "lareqa", "mewslix", "xcopa"])
+@pytest.mark.parametrize("target", FILES)
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_damage_is_refused_in_one_line_or_read(target: str, data: st.DataObject) -> None:
-    """A traceback never. The programs as a whole, other formats too: end_to_end/test_bad_input.py."""
-    name = data.draw(st.sampled_from(sorted(FILES[target])))
+    """A traceback never; that the command passes the line on: end_to_end/test_eval_suite.py."""
+    name, content = data.draw(st.sampled_from(sorted(FILES[target].items(), key=str)))
     with tempfile.TemporaryDirectory() as folder:
-        put(Path(folder), target, **{name: data.draw(altered(FILES[target][name]))})
+        put(Path(folder), target)
+        if isinstance(content, str) or data.draw(st.booleans()):
+            content = data.draw(mangled((Path(folder) / name).read_bytes()))
+        else:
+            content = data.draw(altered(content))
+        write(Path(folder) / name, content)
         try:
             load(target, "", Path(folder))
         except InputError as error:

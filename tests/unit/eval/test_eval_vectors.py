@@ -69,17 +69,6 @@ def test_long_texts_are_cut_and_counted(folder: Path) -> None:
     assert truncated == {"text": sum(n > 12 for n in lengths)} and truncated["text"] > 0
 
 
-@pytest.mark.parametrize("processes", [2, 50])
-def test_shares_add_up_to_the_vectors_of_one_process(folder: Path, processes: int) -> None:
-    """Bitwise, whatever the number of processes; each text is done by one of them."""
-    tokenizer, encoder = tokenizers.load(folder), load_encoder(folder)
-    options: dict[str, Any] = {"layers": [2, 4], "micro_tokens": 30}
-    whole = embed_layers(encoder, tokenizer, TEXTS, **options)
-    parts = [embed_layers(encoder, tokenizer, TEXTS, shard=(rank, processes), **options) for rank in range(processes)]
-    assert (sum(parts) == whole).all()
-    assert sum((part[0] != 0).any(axis=1).astype(int) for part in parts).tolist() == [1] * len(TEXTS)
-
-
 def test_an_encoder_without_pooler_is_refused(folder: Path) -> None:
     encoder = load_encoder(folder)
     encoder.pooler = None

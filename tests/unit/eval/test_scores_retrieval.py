@@ -78,7 +78,7 @@ def test_no_threshold_has_a_higher_f1(rows: list[tuple[int, bool]], unmined: int
     mined = Mined(np.array([score for score, _ in rows], dtype=float), pairs)
     threshold = mining.best_threshold(mined, gold)
     reached = f1(set(mining.extract(mined, threshold)))
-    assert mining.f1(mining.extract(mined, threshold), gold)["f1"] == pytest.approx(reached)
+    assert mining.f1(mining.extract(mined, threshold), gold).scores()["f1"] == pytest.approx(reached)
     cuts = sorted({score for score, _ in rows})
     every = {cut: f1({pair for pair, (score, _) in zip(pairs, rows, strict=True) if score >= cut}) for cut in cuts}
     assert reached == pytest.approx(max(every.values(), default=0.0))
@@ -124,7 +124,7 @@ def test_known_values() -> None:
     ranked = [["x", "Q1"], ["Q2"], ["x", "y", "z"], [], ["x", *["y"] * 18, "Q5"], ["x", *"abcdefghijklmnopqrs", "Q6"]]
     golds = [{"Q1"}, {"Q2"}, {"Q3"}, {"Q4"}, {"Q5"}, {"Q6"}]
     expected = 100 * (1 / 2 + 1 + 0 + 0 + 1 / 20 + 0) / 6
-    assert ranking.mean_average_precision(ranked, golds) == pytest.approx(expected)
+    assert ranking.mean_average_precision(ranked, golds).scores() == {"map@20": pytest.approx(expected)}
 
 
 def test_ranks_and_rank_distance() -> None:

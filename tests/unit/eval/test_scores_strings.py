@@ -42,7 +42,7 @@ TEXTS = st.lists(PARTS, max_size=7).map("".join)
 def test_mlqa_follows_the_definition(prediction: str, golds: list[str], language: str) -> None:
     words, wanted = mlqa_words(prediction, language), [mlqa_words(gold, language) for gold in golds]
     assert score.mlqa_words(prediction, language) == words
-    assert score.mlqa([prediction], [golds], language) == {
+    assert score.mlqa([prediction], [golds], language).scores() == {
         "f1": pytest.approx(100 * max(slow_f1(words, gold) for gold in wanted)),
         "em": 100.0 * any(words == gold for gold in wanted),
     }
@@ -53,15 +53,18 @@ def test_mlqa_known_values() -> None:
     assert words("在2008年，北京", "zh") == ["在", "2008", "年", "北", "京"]
     assert words("البيت", "ar") == ["بيت"] and words("والبيت", "ar") == ["و", "بيت"]  # also inside a word
     # The English articles of SQuAD are no articles in Spanish: another figure than `squad`'s.
-    assert score.mlqa(["a casa"], [["casa"]], "es")["em"] == 0 and score.squad(["a casa"], [["casa"]])["em"] == 100
+    assert (
+        score.mlqa(["a casa"], [["casa"]], "es").scores()["em"] == 0
+        and score.squad(["a casa"], [["casa"]]).scores()["em"] == 100
+    )
     # An exact match of nothing with nothing has no shared word.
-    assert score.mlqa(["der"], [["die"]], "de") == {"f1": 0.0, "em": 100.0}
+    assert score.mlqa(["der"], [["die"]], "de").scores() == {"f1": 0.0, "em": 100.0}
 
 
 def test_an_unanswered_question_counts_as_zero() -> None:
     # Also where the empty answer would have been right.
-    assert score.mlqa([None, "x"], [["the"], ["x"]], "en") == {"f1": 50.0, "em": 50.0}
-    assert score.squad([None, "x"], [["the"], ["x"]]) == {"f1": 50.0, "em": 50.0}
-    assert score.squad([None, ""], [[], []], v2=True) == {"f1": 50.0, "em": 50.0}
-    assert score.accuracy([None, 1], [0, 1]) == 50.0
+    assert score.mlqa([None, "x"], [["the"], ["x"]], "en").scores() == {"f1": 50.0, "em": 50.0}
+    assert score.squad([None, "x"], [["the"], ["x"]]).scores() == {"f1": 50.0, "em": 50.0}
+    assert score.squad([None, ""], [[], []], v2=True).scores() == {"f1": 50.0, "em": 50.0}
+    assert score.accuracy([None, 1], [0, 1]).scores() == {"accuracy": 50.0}
     assert score.majority(["a", "b", "b", "c"]) == 50.0

@@ -37,7 +37,7 @@ def test_entities_are_seqevals(pair) -> None:
     """A word without prediction is in no entity."""
     predictions, golds = pair
     outside = [[tag or "O" for tag in sentence] for sentence in predictions]
-    assert tagging.entities(predictions, golds) == pytest.approx(seqeval(outside, golds))
+    assert tagging.entities(predictions, golds).scores() == pytest.approx(seqeval(outside, golds))
 
 
 @settings(max_examples=150)
@@ -50,7 +50,7 @@ def test_pos_is_seqevals_of_the_time(pair) -> None:
     """
     predictions, golds = pair
     spelled = [[[f"{t[0]}-{t}x" if t else "O" for t in sentence] for sentence in side] for side in (predictions, golds)]
-    found = tagging.pos(predictions, golds)
+    found = tagging.pos(predictions, golds).scores()
     flat = [(p, g) for ps, gs in zip(predictions, golds, strict=True) for p, g in zip(ps, gs, strict=True)]
     assert found.pop("accuracy") == pytest.approx(100 * sum(p == g for p, g in flat) / len(flat))
     assert found == pytest.approx(seqeval(*spelled))
@@ -58,11 +58,11 @@ def test_pos_is_seqevals_of_the_time(pair) -> None:
 
 def test_pos_known_values() -> None:
     predictions, golds = [["CCONJ", "NOUN"]], [["SCONJ", "NOUN"]]
-    assert tagging.pos(predictions, golds)["f1"] == 50.0
+    assert tagging.pos(predictions, golds).scores()["f1"] == 50.0
     assert seqeval(predictions, golds)["f1"] == 100.0  # seqeval from 0.0.16 on: both are of type "CONJ"
 
 
 def test_an_i_without_its_b_opens_an_entity() -> None:
     gold = [["O", "B-PER", "I-PER"]]
-    assert tagging.entities([["O", "I-PER", "I-PER"]], gold)["f1"] == 100.0
+    assert tagging.entities([["O", "I-PER", "I-PER"]], gold).scores()["f1"] == 100.0
     assert f1_score(gold, [["O", "I-PER", "I-PER"]], mode="strict", scheme=IOB2) == 0.0  # where it would be none

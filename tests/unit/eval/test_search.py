@@ -34,18 +34,6 @@ def by_whole_numbers(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarr
     return np.array([sorted(range(len(index)), key=lambda i: (-scores[i], i))[:k] for scores in whole[0] @ whole[1].T])
 
 
-@pytest.mark.parametrize("k", [1, 4, 50])
-def test_neighbours_are_scikit_learns(k: int) -> None:
-    rng = np.random.default_rng(k)
-    left, right = unit(rng.normal(size=(83, 16))), unit(rng.normal(size=(331, 16)))
-    there, back = top_k_both(left, right, k)
-    for (scores, places), queries, index in ((there, left, right), (back, right, left)):
-        near = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(index.astype(np.float64))
-        distances, expected = near.kneighbors(queries.astype(np.float64))
-        assert (places == expected).all() and (top_k(queries, index, k)[1] == expected).all()
-        np.testing.assert_allclose(scores, 1 - distances, atol=1e-6)
-
-
 @settings(max_examples=60)
 @given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_equal_scores_go_to_the_earlier_row(width: int, n: int, m: int, seed: int) -> None:

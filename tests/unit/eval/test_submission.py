@@ -309,20 +309,6 @@ def test_gold_labels_score_100(tmp_path: Path) -> None:
     assert table == expected
 
 
-@pytest.mark.parametrize("target", ["xnli", "pawsx", "udpos", "panx", "mlqa", "xcopa", "mewslix"])
-def test_dev_is_never_submitted(tmp_path: Path, target: str) -> None:
-    """XTREME's download has labels in dev alone; what is scored there is not the test."""
-    code = TARGETS[target].of_suite("both")[0]
-    MAKE[target](tmp_path / "upstream", tmp_path / "hub", target, code, random.Random(target))
-    xtreme(tmp_path / "xtreme", target, code, tmp_path / "upstream")
-    for path in sorted((tmp_path / "xtreme").rglob("*test*")):
-        path.rename(path.with_name(path.name.replace("test", "val" if target == "xcopa" else "dev")))
-    loaded = read(TARGETS[target], (code,), str(tmp_path / "xtreme"))
-    found = gold_figures(target, loaded, tmp_path / "job")
-    assert loaded.dev == tuple(found.details) == (code,)
-    assert not found.submission
-
-
 @pytest.mark.parametrize("target", sorted(MAKE.keys() - {"mewslix"}))
 def test_a_test_without_labels_is_submitted(tmp_path: Path, target: str) -> None:
     """XTREME's own download: what is predicted for its tests scores 100 officially, and here dev alone is scored."""

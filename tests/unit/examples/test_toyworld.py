@@ -11,7 +11,6 @@ import pytest
 
 from examples.toyworld import concepts
 from examples.toyworld.__main__ import generate, main
-from tests.support.rows import examples
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +54,6 @@ def test_splits_are_as_large_as_world_json_says_and_share_no_example(world: Path
         assert len(seen) == len(set(seen)), folder
 
 
-def test_answers_stand_at_their_offsets_in_every_language(world: Path) -> None:
-    sets = [rows(world, f"google/xquad/xquad.{lang}", "validation") for lang in concepts.LANGUAGES]
-    assert len({len(found) for found in sets}) == 1
-    for row in rows(world, "rajpurkar/squad/plain_text", "train") + [row for found in sets for row in found]:
-        text, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
-        assert text and row["context"][start : start + len(text)] == text
-
-
 def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
     for lang in concepts.LANGUAGES[1:]:
         code = concepts.ISO3[lang]
@@ -73,10 +64,3 @@ def test_retrieval_pairs_are_parallel_and_distinct(world: Path) -> None:
         assert len(english) == len(foreign) == len(set(english)) == len(set(foreign)) >= 30
         for one, two in zip(english, foreign, strict=True):
             assert re.findall(r"\d+", one) == re.findall(r"\d+", two)
-
-
-def test_a_passage_describes_what_its_query_mentions(world: Path) -> None:
-    for query, passage in examples("mewslix", "train", world):
-        # "bicycle: Ivan drives the { bicycle } on the street.", and the passage is of the same thing.
-        word = query.partition(":")[0]
-        assert f"{{ {word} }}" in query and passage.startswith(f"{word.capitalize()} is a thing")

@@ -10,17 +10,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 from transformers import AutoModel
 
-from mtl.model import dropout
-from mtl.model.compiled import Compiled
 from mtl.model.encoder import encode, load_encoder
-from mtl.model.families.roberta import FAMILY
 from mtl.run import setup
 from tests.support import families
-from tests.support.launch import program, train_and_kill
-from tests.support.live import differences
+from tests.support.launch import program
+from tests.support.live import differences, train_and_kill
 from tests.support.packing import pack_rows, pack_sequences
 from tests.support.small import items_of, write_run
 
@@ -95,41 +91,6 @@ def test_other_families(tmp_path, family):
                     expected, found = (encode(e, batch, layers, read) for e in (plain, compiled))
                     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
     assert graphs() == 1
-
-
-class Stub(nn.Module):
-    """A block whose part behind attention is nothing but dropout of rate `p`."""
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.attention = nn.Module()
-        self.attention.output = Stub.Output()
-        self.attention.output.dropout = dropout.Dropout(p)
-
-    class Output(nn.Module):
-        def forward(self, context, hidden):
-            return self.dropout(context) + hidden
-
-    def feed_forward_chunk(self, x):
-        return x
-
-
-@pytest.mark.slow
-def test_dropout_has_its_rate_and_follows_the_seed():
-    run, block = Compiled(FAMILY.after_attention), Stub(0.1).train()
-    context, nothing = torch.ones(1, 4000, 64), torch.zeros(1, 4000, 64)
-    torch.manual_seed(1)
-    run.warm_up(block, nothing)  # must not draw from the generator
-    first = run(block, context, nothing)
-    n = first.numel()
-    dropped = (first == 0).double().mean().item()
-    assert abs(dropped - 0.1) < 5 * (0.1 * 0.9 / n) ** 0.5
-    assert torch.allclose(first[first != 0], torch.tensor(1 / 0.9))
-    for seed, same in ((1, True), (2, False)):
-        torch.manual_seed(seed)
-        assert torch.equal(run(block, context, nothing), first) == same
-    assert not torch.equal(run(block, context, nothing), run(block, context, nothing))  # the next block's mask
-    assert torch.equal(run(block.eval(), context, nothing), context)
 
 
 @pytest.mark.slow

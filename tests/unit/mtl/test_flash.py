@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel
 
 triton = pytest.importorskip("triton")
@@ -192,17 +191,3 @@ def test_families(family: str, tmp_path: Path) -> None:
     assert gradients.keys() == others.keys()
     for name, gradient in gradients.items():
         assert (others[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-6 * whole, name
-
-
-@DEVICES
-def test_checkpointing_and_no_grad(device: str, dtype: torch.dtype) -> None:
-    lengths = (7, 40)
-    qkv, dout = inputs(sum(lengths), 1, 16, device, dtype)
-    tiles = triton_attention.make_tiles(lengths, device)
-    out = triton_attention.attention(qkv, tiles, 0.25)
-    (gradient,) = torch.autograd.grad(out, qkv, dout)
-    again = checkpoint(triton_attention.attention, qkv, tiles, 0.25, use_reentrant=False)
-    assert torch.equal(again, out)
-    assert torch.equal(torch.autograd.grad(again, qkv, dout)[0], gradient)
-    with torch.no_grad():
-        assert torch.equal(triton_attention.attention(qkv, tiles, 0.25), out)

@@ -1,4 +1,7 @@
-"""Packed equals alone: every example's scores are those of the example by itself, for every kind and back-end."""
+"""Packed hidden states are those of the stock model on a padded batch, for every family and back-end; masking.
+
+Scores and losses of every task type: test_families.py; gradients: tests/distributed/test_exact.py.
+"""
 
 import numpy as np
 import pytest
@@ -11,10 +14,8 @@ from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
 from tests.support import families
-from tests.support.packing import head_scores, mask_row, pack_rows, pack_sequences
-from tests.support.small import KINDS, items_of, write_run
-
-BACKENDS = ["sdpa", "padded"]
+from tests.support.packing import mask_row, pack_rows, pack_sequences
+from tests.support.small import KINDS, write_run
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +24,7 @@ def small(tmp_path_factory, tiny_tokenizer_dir):
     return made, made.model().eval()
 
 
-def rows_of(made, count=7):
-    """Rows of every task, mixed."""
-    items = items_of(made, count)
-    return [items[i] for i in np.random.default_rng(0).permutation(len(items))]
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_kind_packed_equals_alone(small, backend):
-    made, model = small
-    heads = list(model.kinds.items())
-    items = rows_of(made)
-    with torch.no_grad():
-        model.encoder.packed_backend = backend
-        together = pack_rows(items, heads, made.special)
-        scores = {name: head_scores(model, together, name) for name in model.kinds}
-        model.encoder.packed_backend = "sdpa"
-        taken = dict.fromkeys(model.kinds, 0)
-        for t, row in items:
-            name = heads[t][0]
-            alone = pack_rows([(t, row)], heads, made.special)
-            expected = head_scores(model, alone, name)
-            first = taken[name]
-            taken[name] += len(expected)
-            difference = (scores[name][first : taken[name]] - expected).abs().max().item()
-            assert difference < 1e-5, (name, difference)
-    assert all(taken[name] == len(scores[name]) > 0 for name in model.kinds)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["sdpa", "padded"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backend):
     """Hidden states after every number of blocks equal `hidden_states` of the stock model on a padded batch.
@@ -83,22 +56,6 @@ def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backe
                 found = encode(ours, batch, layers, read)
                 torch.testing.assert_close(found, expected[read], **close)
                 assert not layers or rows[-1] == len(read)
-
-
-def test_gradients_of_the_back_ends_agree(small):
-    """Those of `sdpa` are compared with float64 in test_exact.py."""
-    made, model = small
-    items = rows_of(made, 3)
-    found = {}
-    for backend in BACKENDS:
-        model.encoder.packed_backend = backend
-        model.zero_grad()
-        loss, _ = model(pack_rows(items, list(model.kinds.items()), made.special))
-        loss.backward()
-        found[backend] = {n: p.grad.clone() for n, p in model.named_parameters()}
-    for name, grad in found["sdpa"].items():
-        scale = grad.norm().item() + 1e-3
-        assert (grad - found["padded"][name]).norm().item() / scale < 1e-4, name
 
 
 def test_no_rows_at_all_gives_zero_gradients_everywhere(small):

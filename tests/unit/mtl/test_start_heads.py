@@ -1,7 +1,6 @@
 """Trained weights that fit a head of the run are used, or named with the way to use them."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -85,22 +84,15 @@ def test_an_lm_head_that_would_be_another_is_refused(
     fails(setup.read(str(config), [f"encoder={encoder}"]).model, said)
 
 
-HEADS = {
-    "SequenceClassification": r"classifier\.\*",
-    "TokenClassification": r"classifier\.\*",
-    "QuestionAnswering": r"qa_outputs\.\*",
-    "MultipleChoice": r"classifier\.\*",
-}
-
-
-@pytest.mark.parametrize("kind", HEADS)
-def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, kind: str) -> None:
-    model = getattr(transformers, f"AutoModelFor{kind}").from_config(masked_lm.shape(tiny_tokenizer_dir))
+def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    model = transformers.AutoModelForQuestionAnswering.from_config(masked_lm.shape(tiny_tokenizer_dir))
     encoder = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
     notes = setup.read(str(config), [f"encoder={encoder}"]).model().notes
     (note,) = (note for note in notes if "not used" in note)
-    assert note.startswith(f"encoder {encoder} (XLMRobertaFor{kind}) holds trained weights that are not used: ")
-    assert re.search(HEADS[kind], note)
+    assert note.startswith(
+        f"encoder {encoder} (XLMRobertaForQuestionAnswering) holds trained weights that are not used: "
+    )
+    assert "qa_outputs.*" in note
     assert "the head starts at random" in next(note for note in notes if "no LM head" in note)
 
 

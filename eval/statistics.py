@@ -1,0 +1,212 @@
+"""Intervals of scores and of differences between runs, for another seed *and* other items of the same kind.
+
+    scores = of_items([first, second, ...], "accuracy")    # a target's outcomes by language, of each run
+    estimate(scores, a=[0, 1, 2], b=[3, 4, 5])             # runs 3 to 5 less runs 0 to 2, seed by seed
+
+All seeds are scored on the same items, so their spread alone (Student's t over seeds) answers for another seed on this
+test set only: at a nominal 95 % it covers another seed and other items in 44 to 93 % of the cases (simulated). A score
+is therefore a two-way layout without replication, y[seed, item] = mean + seed + item + residual, and the variance of
+its mean has the estimate
+
+    v = Vs + Vi - Ve,   Vs = var(seed means) / S,   Vi = var(item means) / n,   Ve = residual variance / (S n)
+
+with Satterthwaite's degrees of freedom v^2 / (Vs^2 / (S - 1) + Vi^2 / (n - 1) + Ve^2 / ((S - 1) (n - 1))), since each
+of Vs and Vi contains the residual once (Searle, Casella and McCulloch 1992, section 4.3). Vi and Ve follow from the
+covariance of the runs' scores that other items would cause, which is all that is kept of the items:
+
+- Means: exactly. Items of several languages with one id are one cluster: each contributes the sum of its deviations.
+- Ratios of sums over items (F1 of entities, chunks and pairs): the covariance over resampled items, by matrix products,
+  the half of the multi-bootstrap (Sellam et al. 2022, 2106.16163) that concerns items, with the same resamples for all
+  runs. Its other half, resampled seeds, is not used: of S seeds it finds (S - 1) / S of their variance and knows no t.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.stats import false_discovery_control, t, ttest_1samp, ttest_ind
+
+from eval.metrics.outcomes import Outcomes
+
+LEVEL = 0.95
+RESAMPLES = 1000  # the standard deviation is then off by 2 %
+_BLOCK = 4_000_000  # weights held at once
+Verdict = Literal["better", "worse", "equivalent", "indistinguishable"]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """values: float64 [R], in percent; covariance: float64 [R, R], what other items would cause; items: clusters."""
+
+    values: np.ndarray
+    covariance: np.ndarray
+    items: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score, or the difference of two, in percentage points.
+
+    interval: 95 %, for another seed and other items (crossed); with one seed for other items alone. student: 95 % by
+    Student's t over seeds, for another seed on these items; None with one seed. seeds: the smaller number of both
+    sides. p: two-sided, of no difference. visible: the smallest difference that is found at 5 % with 80 % power,
+    (1.96 + 0.84) sqrt(v).
+    """
+
+    difference: float
+    interval: Interval
+    student: Interval | None
+    seeds: int
+    p: float
+    visible: float
+
+    def verdict(self, margin: float = 0.5) -> Verdict:
+        """Equivalent: the interval lies within ± margin, also where it leaves out 0. Better, worse: p is below 5 %."""
+        if max(map(abs, self.interval)) <= margin:
+            return "equivalent"
+        if self.p >= 1 - LEVEL:
+            return "indistinguishable"
+        return "better" if self.difference > 0 else "worse"
+
+
+def of_items(runs: Sequence[Mapping[str, Outcomes]], metric: str) -> Scores | None:
+    """A metric's unweighted mean over languages; every run has the same ones.
+
+    None for a mean over items that are not the same in all runs. Of ratios, an item that a run lacks has counts of 0:
+    BUCC's are the sentences in its pairs.
+    """
+    by_language = {}
+    for language in runs[0]:
+        outcomes = [run[language] for run in runs]
+        definition = outcomes[0].metrics[metric]
+        if not definition.denominator and any(list(one.ids) != list(outcomes[0].ids) for one in outcomes):
+            return None
+        by_language[language] = outcomes
+    ids = {name for outcomes in by_language.values() for one in outcomes for name in one.ids}
+    number = {name: i for i, name in enumerate(sorted(ids))}
+    parts: list[Sums] = []
+    ratio = False
+    for outcomes in by_language.values():
+        definition = outcomes[0].metrics[metric]
+        ratio = bool(definition.denominator)
+        rows = [np.array([number[name] for name in one.ids], dtype=np.int64) for one in outcomes]
+        up, down = (
+            np.stack(
+                [np.bincount(at, one.sums(names), len(number)) for at, one in zip(rows, outcomes, strict=True)], axis=1
+            )
+            for names in (definition.numerator, definition.denominator)
+        )
+        parts.append((up, down))
+    return _resampled(parts, len(number)) if ratio else _exact(parts)
+
+
+Sums = tuple[np.ndarray, np.ndarray]  # numerators and denominators, float64 [clusters, R], of a language
+
+
+def _exact(parts: Sequence[Sums]) -> Scores:
+    """Of means; the denominators count items."""
+    values, deviations = 0.0, 0.0
+    for sums, count in parts:
+        n = count[:, 0].sum()
+        mean = sums.sum(axis=0) / n
+        values = values + 100 * mean / len(parts)
+        deviations = deviations + 100 * (sums - count * mean) / math.sqrt(n * max(n - 1, 1)) / len(parts)
+    z = np.asarray(deviations)
+    return Scores(np.asarray(values), z.T @ z, len(z))
+
+
+def _resampled(parts: Sequence[Sums], clusters: int) -> Scores:
+    """Of ratios; clusters are drawn with replacement, as many as there are, by a generator of fixed seed."""
+    rng = np.random.default_rng(0)
+    block = max(1, _BLOCK // clusters)
+    found = []
+    for first in range(0, RESAMPLES, block):
+        count = min(block, RESAMPLES - first)
+        picked = rng.integers(clusters, size=(count, clusters)) + clusters * np.arange(count)[:, None]
+        weights = np.bincount(picked.ravel(), minlength=count * clusters).reshape(count, clusters).astype(np.float64)
+        found.append(np.mean([_ratio(weights @ up, weights @ down) for up, down in parts], axis=0))
+    values = np.mean([_ratio(up.sum(axis=0), down.sum(axis=0)) for up, down in parts], axis=0)
+    return Scores(values, np.atleast_2d(np.cov(np.concatenate(found), rowvar=False)), clusters)
+
+
+def _ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
+    return 100 * np.divide(up, down, out=np.zeros_like(up), where=down > 0)
+
+
+def mean_of(parts: Sequence[Scores]) -> Scores:
+    """The unweighted mean of scores over different items, those of targets say."""
+    n = len(parts)
+    covariance = np.sum([one.covariance for one in parts], axis=0) / n**2
+    return Scores(np.mean([one.values for one in parts], axis=0), covariance, sum(one.items for one in parts))
+
+
+def estimate(scores: Scores, a: Sequence[int], b: Sequence[int] = (), *, paired: bool = True) -> Estimate:
+    """The mean of the runs `b` less that of the runs `a`; without `b` the mean of `a`.
+
+    `paired`: run i of `a` and run i of `b` have the same seed. Otherwise each side has a seed variance of its own.
+    Where Vs is smaller than Ve, the seeds add nothing of their own: v is at least Vi, and so never negative.
+    """
+    rows = np.eye(len(scores.values))
+    if not b:
+        sides = [rows[list(a)]]
+    elif paired:
+        sides = [rows[list(b)] - rows[list(a)]]
+    else:
+        sides = [rows[list(b)], -rows[list(a)]]
+    whole = np.sum([side.mean(axis=0) for side in sides], axis=0)  # weights of the runs
+    difference, between_items = float(whole @ scores.values), float(whole @ scores.covariance @ whole)
+    seeds, n = min(map(len, sides)), max(scores.items, 2)
+    student: Interval | None = None
+    v, terms = between_items, [(between_items, n - 1)]
+    if seeds > 1:
+        between_seeds = residual = 0.0
+        for side in sides:
+            size, each = len(side), side @ scores.values
+            within = side @ scores.covariance @ side.T
+            vs = each.var(ddof=1) / size
+            ve = max(0.0, (np.trace(within) / size - within.mean()) / (size - 1))
+            terms += [(vs, size - 1), (ve, (size - 1) * (n - 1))]
+            between_seeds, residual = between_seeds + vs, residual + ve
+        v = max(between_seeds + between_items - residual, between_items)
+        student = _student([side @ scores.values for side in sides])
+    spread = math.sqrt(v)
+    freedom = v**2 / below if (below := sum(term**2 / df for term, df in terms)) else 1.0
+    half = float(t.ppf((1 + LEVEL) / 2, freedom)) * spread
+    p = 2 * float(t.sf(abs(difference) / spread, freedom)) if spread else float(difference == 0)
+    interval = (difference - half, difference + half)
+    return Estimate(difference, interval, student, seeds, p, (1.96 + 0.84) * spread)
+
+
+def _student(sides: Sequence[np.ndarray]) -> Interval:
+    """Of the mean over seeds; of two sides with seeds of their own by Welch's t."""
+    if all(np.ptp(side) == 0 for side in sides):
+        same = float(sum(side.mean() for side in sides))
+        return same, same
+    first = sides[0]
+    test = ttest_1samp(first, 0.0) if len(sides) == 1 else ttest_ind(first, -sides[1], equal_var=False)
+    found = test.confidence_interval(LEVEL)
+    return float(found.low), float(found.high)
+
+
+def holm(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """With p adjusted for all of them (Holm 1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
+    order = sorted(range(len(estimates)), key=lambda i: estimates[i].p)
+    adjusted, highest = list(estimates), 0.0
+    for k, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - k) * estimates[i].p))
+        adjusted[i] = replace(estimates[i], p=highest)
+    return adjusted
+
+
+def discoveries(p: np.ndarray) -> np.ndarray:
+    """bool, of the same shape: which of many cells differ, at a false discovery rate of 5 % (Benjamini-Hochberg).
+
+    NaN is a cell without a comparison.
+    """
+    found, there = np.zeros(p.shape, dtype=bool), ~np.isnan(p)
+    if there.any():
+        found[there] = false_discovery_control(p[there]) < 1 - LEVEL
+    return found
