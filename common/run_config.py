@@ -21,18 +21,34 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class TaskEntry(Strict):
-    """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest)."""
+    """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest).
+
+    In several languages (`languages`) the examples of the task are drawn from each with its share and train one head.
+    Its dev set is the English one where English is among them, else those of all of them.
+    """
 
     task: str | None = Field(None, description="name of a task of the table")
-    name: str | None = Field(None, description="name of the user's own task")
+    name: str | None = Field(
+        None, description="name of the user's own task; or another name, for a second entry of a task of the table"
+    )
     kind: str | None = Field(None, description="own task: its task type, one of `tasks/registry.py`")
     labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
     metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
-    language: str = Field("en", min_length=1, max_length=35, description="own task: language code")
+    language: str | None = Field(
+        None, min_length=1, max_length=35, description="of the training data, by default English; own task: its code"
+    )
+    languages: Literal["all"] | list[str] | dict[str, NotNegative] | None = Field(
+        None, description="of a task of the table: a list (equal shares), language -> share, or all that it has"
+    )
+    exponent: float | None = Field(
+        None, ge=0, le=1, description="alpha: shares of the `languages` ~ n^alpha, n training rows of each"
+    )
     train: Place | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
     dev: Place | None = Field(None, description="dev file; own task, or ccg")
     cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
-    share: NotNegative | None = Field(None, description="share of the examples, for mixture kind `fixed`")
+    share: NotNegative | None = Field(
+        None, description="share of the examples; in other mixtures than `fixed` the tasks without divide the rest"
+    )
     loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
     max_length: Positive | None = Field(None, description="tokens per sequence, special ones included")
     head: Place | None = Field(
@@ -40,6 +56,24 @@ class TaskEntry(Strict):
         description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at "
         "random, one of kind mlm from the LM head in the encoder's folder if it has one",
     )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "TaskEntry":
+        codes = self.languages
+        if self.language is not None and codes is not None:
+            raise ValueError("give either `language` or `languages`")
+        if self.exponent is not None and (codes is None or isinstance(codes, dict)):
+            raise ValueError('`exponent` goes with `languages` as a list or "all"')
+        if isinstance(codes, list) and (not codes or len(set(codes)) < len(codes)):
+            raise ValueError("`languages` must be different ones, at least one")
+        if isinstance(codes, dict) and not sum(codes.values()):
+            raise ValueError("`languages`: the shares add up to nothing")
+        return self
+
+    @property
+    def called(self) -> str | None:
+        """The name of head, scores and messages."""
+        return self.name or self.task
 
 
 class Mixture(Strict):
@@ -201,15 +235,20 @@ class RunConfig(Strict):
     def _consistent(self) -> "RunConfig":
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give either `epochs` or `steps`")
-        names = [entry.task or entry.name for entry in self.tasks]
+        names = [entry.called for entry in self.tasks]
         for name in names:
             if name is not None and names.count(name) > 1:
-                raise ValueError(f"tasks: {name!r} stands there twice")
+                raise ValueError(
+                    f"tasks: {name!r} stands there twice; for one head in several languages give one entry `languages`,"
+                    " for two heads give one of them another `name`"
+                )
         shares = [entry.share is not None for entry in self.tasks]
         if self.mixture.kind == "fixed" and not all(shares):
             raise ValueError("mixture kind `fixed` needs a `share` in every task")
-        if self.mixture.kind != "fixed" and any(shares):
-            raise ValueError(f"`share` has no meaning for mixture kind `{self.mixture.kind}`; use kind `fixed`")
+        if self.mixture.kind != "fixed" and all(shares):
+            raise ValueError(f"a `share` in every task is mixture kind `fixed`, not `{self.mixture.kind}`")
+        if self.mixture.kind != "fixed" and sum(entry.share or 0 for entry in self.tasks) >= 1:
+            raise ValueError("the shares leave nothing to the tasks without `share`: their sum must be less than 1")
         if self.mixture.kind == "fixed" and not sum(entry.share or 0 for entry in self.tasks):
             raise ValueError("mixture kind `fixed`: the shares add up to nothing")
         return self
@@ -302,7 +341,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _position(place: list[Any], part: str, override: str) -> int:
     for index, item in enumerate(place):
-        if item == part or (isinstance(item, dict) and part in (item.get("task"), item.get("name"))):
+        if part == (item.get("name") or item.get("task") if isinstance(item, dict) else item):
             return index
     if part.isdigit() and int(part) < len(place):
         return int(part)

@@ -27,15 +27,21 @@ HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 def render(data: Path, folders: Sequence[Folder]) -> str:
     """The tables of training data and of test data as text."""
     lock = Lock(data)
-    wikipedia = [dataset for dataset in DATASETS.values() if dataset.kind == "mlm"]
-    states = [_state(dataset, data, lock, folders) for dataset in wikipedia]
-    training = [
-        _row(dataset, dataset.language, _state(dataset, data, lock, folders))
-        for dataset in DATASETS.values()
-        if dataset.kind != "mlm"
-    ]
-    count = _of(sum(state != "no" for state in states), len(states))
-    training.append(_row(replace(wikipedia[0], name="wiki_xx"), str(len(wikipedia)), count))
+    groups: dict[str, list[Dataset]] = {}
+    for dataset in DATASETS.values():
+        name = "wiki_xx" if dataset.kind == "mlm" else dataset.name.partition(".")[0]
+        groups.setdefault(name, []).append(dataset)
+    training = []
+    for name, group in groups.items():
+        states = [_state(dataset, data, lock, folders) for dataset in group]
+        count = sum(state != "no" for state in states)
+        there = _of(count, len(group))
+        if name in DATASETS:  # English
+            english = states[group.index(DATASETS[name])]
+            more = count - (english != "no")
+            there = english + (f", {more} of {len(group) - 1} other languages" if more else "")
+        languages = group[0].language if len(group) == 1 else str(len(group))
+        training.append(_row(replace(DATASETS.get(name, group[0]), name=name), languages, there))
     tests = []
     for testset in TEST_SETS.values():
         total = len(testset.languages)
@@ -83,8 +89,9 @@ def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
     """Whether training data are there, and where."""
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
-    parts = [dataset, *([DATASETS[dataset.train_from]] if dataset.train_from else [])]
-    places = {_place(part, split, dataset.language, lock, folders) for part in parts for split in part.splits}
+    of_other = dataset.train_from or dataset.dev_from
+    parts = [dataset, *([DATASETS[of_other]] if of_other else [])]
+    places = {_place(part, split, part.language, lock, folders) for part in parts for split in part.splits}
     return "no" if "" in places else ", ".join(sorted(places))
 
 
@@ -92,7 +99,7 @@ def _place(dataset: Dataset, split: str, code: str, lock: Lock, folders: Sequenc
     """Where a split in a language is; "" if nowhere."""
     if _locked(dataset, split, code, lock):
         return "downloaded"
-    download = lock.folder / FOLDER / dataset.name
+    download = lock.folder / FOLDER / dataset.downloads
     for folder in (*folders, *([Folder.open(download)] if download.is_dir() else [])):
         with contextlib.suppress(InputError):  # a copy that is incomplete or ambiguous
             if next(locate(dataset, split, code, folder), None):

@@ -26,8 +26,8 @@ def resolve(config: RunConfig) -> list[Task]:
 
 
 def _resolve(entry: TaskEntry) -> Task:
-    if (entry.task is None) == (entry.name is None):
-        raise InputError("tasks: an entry has either `task` (one of the table) or `name` (your own)")
+    if entry.called is None:
+        raise InputError("tasks: an entry has a `task` (one of the table) or a `name` (your own)")
     return _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
 
 
@@ -38,6 +38,11 @@ def _known(entry: TaskEntry, name: str) -> Task:
         if getattr(entry, field) is not None:
             raise InputError(f"tasks: {name}: `{field}` is fixed by the table; use `name` for your own task")
     known = TASKS[name]
+    if entry.name is not None:
+        _check_name(entry.name)
+        known = replace(known, name=entry.name)
+    if entry.language is not None or entry.languages is not None:
+        return _in_languages(known, entry)
     if entry.train is None and entry.dev is None:
         return known
     if len(known.datasets) > 1:
@@ -47,11 +52,30 @@ def _known(entry: TaskEntry, name: str) -> Task:
     return replace(known, train=entry.train, dev=entry.dev)
 
 
-def _own(entry: TaskEntry, name: str) -> Task:
+def _in_languages(task: Task, entry: TaskEntry) -> Task:
+    """`task` with the datasets in the languages of its entry."""
+    there = task.by_language
+    codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
+    missing = [str(code) for code in codes or () if code not in there]
+    if missing:
+        raise InputError(f"tasks: {entry.task}: no training data in {', '.join(missing)}; there: {' '.join(there)}")
+    if entry.train is not None or entry.dev is not None:
+        raise InputError(f"tasks: {entry.task}: own files have no languages; give no `train` and `dev`")
+    found = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]
+    return replace(task, datasets=tuple(name for _, name in found), codes=tuple(code for code, _ in found))
+
+
+def _check_name(name: str) -> None:
     if name in TASKS:
         raise InputError(f"tasks: {name!r} is a task of the table; choose another name for your own")
     if not name.replace("_", "").replace("-", "").isalnum() or len(name.encode()) > 100:
         raise InputError(f"tasks: name {name!r}: letters, digits, - and _ only, at most 100 bytes (it names folders)")
+
+
+def _own(entry: TaskEntry, name: str) -> Task:
+    _check_name(name)
+    if entry.languages is not None:
+        raise InputError(f"tasks: {name}: `languages` go with a task of the table; give your own files one `language`")
     missing = [field for field in ("kind", "train", "dev") if getattr(entry, field) is None]
     if missing:
         raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
@@ -70,4 +94,4 @@ def _own(entry: TaskEntry, name: str) -> Task:
         known = ", ".join(task_type.metrics)
         raise InputError(f"tasks: {name}: metric {metric!r} is not one of {known} (kind {kind})")
     labels = tuple(entry.labels) if entry.labels else None
-    return Task(name, kind, metric, (name,), labels, entry.language, entry.train, entry.dev)
+    return Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)

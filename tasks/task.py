@@ -1,11 +1,18 @@
 """A task: a task type, a label set, a metric, and the datasets that share its head."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MULTIPLE = "mul"  # ISO 639-2: multiple languages
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`kind` is the name of a task type. `labels`: None where the type has none or where the data define them (tag)."""
+    """`kind` is the name of a task type. `labels`: None where the type has none or where the data define them (tag).
+
+    others: its datasets in other languages, by language. codes: of the task of a run whose entry names languages, that
+    of each of its datasets, equal ones in a row.
+    """
 
     name: str
     kind: str
@@ -18,3 +25,10 @@ class Task:
     dev: str | None = None
     # Greatest length of a pair's query, special tokens included (None: as long as its passage, the config's length).
     query_length: int | None = None
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
+
+    @property
+    def by_language(self) -> dict[str, tuple[str, ...]]:
+        """Its datasets in every language that it has."""
+        return {**({} if self.language == MULTIPLE else {self.language: self.datasets}), **self.others}

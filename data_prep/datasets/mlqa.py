@@ -1,7 +1,10 @@
-"""MLQA (Lewis et al. 2020), whose encoder trains on SQuAD 1.1."""
+"""MLQA (Lewis et al. 2020), whose encoder trains on SQuAD 1.1, and its machine translation of SQuAD 1.1.
+
+The translations have the questions whose answer was found again: 76,285 (zh) to 84,816 (vi) of 87,599.
+"""
 
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.schema import Dataset, Files, Hub, Published, in_languages
 from data_prep.formats import readers
 
 PAIR = "context-{context}-question-{question}"
@@ -17,4 +20,23 @@ TEST = Dataset(
     splits=("test", "validation"),
     layout="MLQA_V1/{test,dev}/{test,dev}-context-xx-question-xx.json",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
+)
+TRAINING = in_languages(
+    Dataset(
+        "squad_v1",
+        "span",
+        "CC BY-SA 3.0",
+        "https://github.com/facebookresearch/MLQA (mlqa-translate-train.tar.gz)",
+        "76,285 to 84,816 / 9,512 to 10,356",
+        files=(Files("{code}_squad-translate-train-{split}-v1.1.json", readers.squad_json, squad.translated_squad),),
+        published=(
+            Published(
+                "mlqa/mlqa-translate-train.tar.gz",
+                ("https://dl.fbaipublicfiles.com/MLQA/mlqa-translate-train.tar.gz",),
+                "e510277b0bc3c0639f53839aba8591aebfe803b8b84c5c2ef0513768b86b7cf9",
+            ),
+        ),
+        translated="Facebook, 2019",
+    ),
+    squad.TRANSLATED,
 )

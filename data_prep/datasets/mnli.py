@@ -1,6 +1,7 @@
 """MultiNLI (Williams et al. 2018)."""
 
 from common.labels import NLI
+from common.languages import codes
 from data_prep.datasets.schema import Dataset, Files, Hub, splits
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
@@ -26,4 +27,5 @@ TRAINING = Dataset(
         Files("MNLI/{split}.tsv", readers.tsv, upstream_nli, splits("train", "dev_matched")),
     ),
 )
-TASKS = Task("mnli", "classify", "accuracy", ("mnli",), NLI)
+TRANSLATED = codes("ar bg de el es fr hi ru sw th tr ur vi zh")  # in XNLI, see xnli.py
+TASKS = Task("mnli", "classify", "accuracy", ("mnli",), NLI, others={code: (f"xnli.{code}",) for code in TRANSLATED})

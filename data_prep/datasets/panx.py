@@ -1,4 +1,4 @@
-"""PAN-X, named entities of WikiAnn (Pan et al. 2017; Rahimi et al. 2019), trained on its English part."""
+"""PAN-X, named entities of WikiAnn (Pan et al. 2017; Rahimi et al. 2019): its English part or another."""
 
 from dataclasses import replace
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 from common.labels import NER
 from common.languages import codes
 from data_prep.datasets import udpos
-from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages
 from data_prep.formats import tagged
 from tasks.task import Task
 
@@ -18,7 +18,7 @@ LANGUAGES = codes(
 
 hub_ner = partial(udpos.hub_tags, column="ner_tags", order=NER)
 
-TRAINING = Dataset(
+ENGLISH = Dataset(
     "panx",
     "tag",
     "not stated (ODC-BY claimed elsewhere)",
@@ -31,11 +31,13 @@ TRAINING = Dataset(
     ),
 )
 TEST = replace(
-    TRAINING,
+    ENGLISH,
     rows="1,000 to 10,000 sentences",
     labels=NER,
     splits=("test", "validation"),
     layout="panx/xx/{test,dev}; XTREME's panx/{test,dev}-xx.tsv",
     suites={"xtreme": LANGUAGES, "xtreme-r": codes(*LANGUAGES, "az gu lt pa pl qu ro uk")},
 )
-TASKS = Task("panx", "tag", "token_accuracy", ("panx",), NER)
+OTHERS = in_languages(ENGLISH, (code for code in TEST.languages if code != "en"))
+TRAINING = (ENGLISH, *OTHERS)
+TASKS = Task("panx", "tag", "token_accuracy", ("panx",), NER, others=by_language(OTHERS))

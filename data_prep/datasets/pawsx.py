@@ -1,10 +1,11 @@
-"""PAWS-X (Yang et al. 2019), trained on its English part."""
+"""PAWS-X (Yang et al. 2019), trained on its English part, or on its machine translation."""
 
 from dataclasses import replace
 from functools import partial
 
 from common.labels import PAWSX
-from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from common.languages import codes
+from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from tasks.task import Task
@@ -12,12 +13,13 @@ from tasks.task import Task
 COLUMNS = ("sentence1", "sentence2", "label")
 REVISION = "4cd8187c404bda33cb1f62b49b001115862acf37"
 X_FINAL = splits("train", "dev_2k", "dev_2k", "test_2k")
+TRANSLATED = codes("de es fr ja ko zh")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
 pawsx = sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
 
-TRAINING = Dataset(
+ENGLISH = Dataset(
     "pawsx",
     "classify",
     "PAWS licence (any purpose, with acknowledgement)",
@@ -30,11 +32,20 @@ TRAINING = Dataset(
     ),
 )
 TEST = replace(
-    TRAINING,
+    ENGLISH,
     rows="2,000 (dev 2,000)",
     labels=PAWSX,
     splits=("test", "validation"),
     layout="x-final/xx/{test,dev}_2k.tsv; XTREME's pawsx/{test,dev}-xx.tsv",
-    suites={"xtreme": ("de", "en", "es", "fr", "ja", "ko", "zh")},
+    suites={"xtreme": codes("en", *TRANSLATED)},
 )
-TASKS = Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX)
+OTHERS = in_languages(
+    replace(
+        ENGLISH,
+        files=(replace(ENGLISH.files[0], splits=splits("translated_train", "dev_2k")),),
+        translated="Google, 2019; dev by people",
+    ),
+    TRANSLATED,
+)
+TRAINING = (ENGLISH, *OTHERS)
+TASKS = Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX, others=by_language(OTHERS))

@@ -1,8 +1,8 @@
 """What a dataset's file says: what it is, where its copies lie, and how a row of each becomes an example."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common import fields
@@ -94,7 +94,8 @@ class Files:
 
     def ends(self, split: str, language: str) -> tuple[str, ...]:
         """The path ends of one split in one language."""
-        return tuple(self.path.format(split=name, **names(language)) for name in self.splits.get(split, ()))
+        patterns = (self.path.replace("{split}", name) for name in self.splits.get(split, ()))
+        return tuple(pattern.format(**names(language)) for pattern in patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,8 @@ class Dataset:
     obtain: where the upstream files are to be had. rows: training / dev rows, or rows of one language, in words.
     published: files to download where the Hub has no copy, or a loading script only. hub_files: a repository without
     configurations, its commit, and files in it.
-    train_from: the dataset whose training split is used. hint: what to add to the message where nothing was found.
+    train_from, dev_from: the dataset whose training (dev) split is used. translated: of machine-translated data, by
+    whom. hint: what to add to the message where nothing was found.
     layout: the upstream files in words. languages: of test data, by suite. Splits of test data: in order of preference.
     """
 
@@ -143,6 +145,8 @@ class Dataset:
     published: tuple[Published, ...] = ()
     hub_files: tuple[str, str, tuple[str, ...]] | None = None
     train_from: str = ""
+    dev_from: str = ""
+    translated: str = ""
     hint: str = ""
     layout: str = ""
     suites: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -153,9 +157,24 @@ class Dataset:
         return tuple(sorted({code for codes in self.suites.values() for code in codes})) or (self.language,)
 
     @property
+    def downloads(self) -> str:
+        """The folder of its `published` files below that of all downloads."""
+        return self.published[0].path.partition("/")[0] if self.published else self.name
+
+    @property
     def training(self) -> bool:
         """Whether it is for training: then all its splits come from one copy."""
-        return "dev" in self.splits
+        return "train" in self.splits or "dev" in self.splits
+
+
+def in_languages(dataset: Dataset, codes: Iterable[str]) -> tuple[Dataset, ...]:
+    """The same data in other languages, as datasets `NAME.CODE`."""
+    return tuple(replace(dataset, name=f"{dataset.name}.{code}", language=code) for code in codes)
+
+
+def by_language(datasets: Iterable[Dataset]) -> dict[str, tuple[str, ...]]:
+    """For `Task.others`: the name of each dataset, by its language."""
+    return {dataset.language: (dataset.name,) for dataset in datasets}
 
 
 def with_label(dataset: Dataset, column: str, row: fields.RawRow) -> fields.RawRow:

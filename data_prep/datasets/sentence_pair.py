@@ -1,10 +1,10 @@
 """The rows of all datasets of two sentences and a label."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from common import fields
-from data_prep.datasets.schema import NO_GOLD, Convert, Dropped
+from data_prep.datasets.schema import NO_GOLD, Dropped
 from tasks.classify.data import Classify
 
 
@@ -17,7 +17,7 @@ def sentence_pair(
     words: Mapping[str, str] | None = None,
     unlabelled: tuple[Any, ...] = (),
     name: str = "id",
-) -> Convert:
+) -> Callable[[fields.RawRow, str, fields.Labels], Classify]:
     """What converts a row with these columns.
 
     The label is a name, a number in `order` (which is the Hub's: a copy may number them in another) or one of `words`;

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from common import fields
 from common.errors import InputError
-from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
 from data_prep.formats import readers
 from tasks.span.data import Span
 from tasks.task import Task
@@ -43,7 +43,19 @@ def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Spa
     The scripts that made the Hub's TyDiQA, XQuAD and XTREME did this (`strip()`). An answer that does not stand where
     it should is looked for nearby: the nearest occurrence counts, the one to the left of two.
     """
-    span = hub_squad(row, where, labels)
+    return _searched(hub_squad(row, where, labels))
+
+
+def translated_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
+    """A row of a machine translation, in which an answer may have been lost or moved."""
+    span = _searched(upstream_squad(row, where, labels))
+    if not all(span.context.startswith(answer, start) for answer, start in span.answers):
+        raise Dropped("answer not in the translated context")
+    return span
+
+
+def _searched(span: Span) -> Span:
+    """Each answer where it occurs next to its offset."""
     answers = []
     for answer, start in span.answers:
         if answer and not span.context.startswith(answer, start):
@@ -51,7 +63,7 @@ def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Spa
             starts = [found for found in (left, right) if found >= 0]
             start = min(starts, key=lambda found: abs(found - start), default=start)
         answers.append((answer, start))
-    return Span(span.id, span.question, span.context, tuple(answers))
+    return replace(span, answers=tuple(answers))
 
 
 def _span(row: fields.RawRow, where: str, answers: tuple[tuple[str, int], ...]) -> Span:
@@ -76,4 +88,8 @@ V2 = replace(
     files=(replace(V1.files[0], path="{split}-v2.0.json"),),
 )
 TRAINING = (V1, V2)
-TASKS = (Task("squad_v1", "span", "squad", ("squad_v1",)), Task("squad_v2", "span", "squad_v2", ("squad_v2",)))
+TRANSLATED = {code: (f"squad_v1.{code}",) for code in ("ar", "de", "es", "hi", "vi", "zh")}  # by MLQA, see mlqa.py
+TASKS = (
+    Task("squad_v1", "span", "squad", ("squad_v1",), others=TRANSLATED),
+    Task("squad_v2", "span", "squad_v2", ("squad_v2",)),
+)

@@ -1,4 +1,4 @@
-"""TyDiQA's gold passage task (Clark et al. 2020), trained on its English questions.
+"""TyDiQA's gold passage task (Clark et al. 2020), trained on its English questions, or on those in another language.
 
 The language of a question stands only in its id; without looking there one trains on nine languages. Its official dev
 questions are XTREME's test, English ones included, so dev is a tenth of the English training questions, chosen by
@@ -11,7 +11,7 @@ from dataclasses import replace
 from common import fields
 from common.languages import TYDIQA_NAMES
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
 from data_prep.formats import readers
 from tasks.span.data import Span
 from tasks.task import Task
@@ -44,7 +44,7 @@ def goldp(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
 
 TRAIN, DEV = splits("train", "train"), splits(validation="dev")
 UPSTREAM = Files("tydiqa-goldp-v1.1-{split}.json", readers.squad_json, squad.upstream_squad, DEV, "answers")
-TRAINING = Dataset(
+ENGLISH = Dataset(
     "tydiqa",
     "span",
     "Apache-2.0",
@@ -70,11 +70,13 @@ TRAINING = Dataset(
     ),
 )
 TEST = replace(
-    TRAINING,
+    ENGLISH,
     obtain="https://github.com/google-research-datasets/tydiqa",
     rows="323 to 2,719 questions",
     splits=("validation",),
     layout="tydiqa-goldp-v1.1-dev.json; tydiqa-goldp-dev-LANGUAGE.json; XTREME's tydiqa.goldp.xx.dev.json",
     suites={"xtreme": tuple(TYDIQA_NAMES), "xtreme-r": tuple(TYDIQA_NAMES)},
 )
-TASKS = Task("tydiqa", "span", "squad", ("tydiqa",))
+OTHERS = in_languages(ENGLISH, (code for code in TYDIQA_NAMES if code != "en"))
+TRAINING = (ENGLISH, *OTHERS)
+TASKS = Task("tydiqa", "span", "squad", ("tydiqa",), others=by_language(OTHERS))

@@ -1,4 +1,4 @@
-"""Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part."""
+"""Parts of speech of Universal Dependencies, as XTREME uses them, trained on its English part, or another."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,7 +7,7 @@ from common import fields
 from common.errors import InputError
 from common.labels import UPOS
 from common.languages import UD_NAMES, codes
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, by_language, in_languages
 from data_prep.formats import tagged
 from tasks.tag.data import Tag
 from tasks.task import Task
@@ -46,7 +46,7 @@ XTREME = Hub(
     "google/xtreme", "udpos.{ud}", COLUMNS, hub_pos, label="pos_tags", languages=tuple(UD_NAMES), differs=DIFFERS
 )
 MORE_LANGUAGES = ("lt", "pl", "ro", "uk", "wo")  # of XTREME-R
-TRAINING = Dataset(
+ENGLISH = Dataset(
     "udpos",
     "tag",
     "of each treebank (CC BY-SA 4.0 and others)",
@@ -62,7 +62,7 @@ TRAINING = Dataset(
     ),
 )
 TEST = replace(
-    TRAINING,
+    ENGLISH,
     obtain="https://universaldependencies.org (UD 2.5; 2.7 for lt pl ro uk wo)",
     rows="47 to 20,436 sentences",
     labels=UPOS,
@@ -70,4 +70,7 @@ TEST = replace(
     layout="xx_*-ud-{test,dev}.conllu; XTREME's udpos/{test,dev}-xx.tsv",
     suites={"xtreme": tuple(UD_NAMES), "xtreme-r": codes(*UD_NAMES, *MORE_LANGUAGES)},
 )
-TASKS = Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS)
+WITHOUT_DEV = ("kk", "th", "tl", "yo")
+OTHERS = in_languages(ENGLISH, codes(*(set(TEST.languages) - {"en", *WITHOUT_DEV})))
+TRAINING = (ENGLISH, *OTHERS)
+TASKS = Task("udpos", "tag", "token_accuracy", ("udpos",), UPOS, others=by_language(OTHERS))

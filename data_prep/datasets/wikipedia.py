@@ -4,10 +4,12 @@ Of each language the first 200 articles of the dump are dev and the next 20,000 
 language has fewer). Only the files that hold these are downloaded.
 """
 
+from itertools import chain
+
 from common.languages import ALL
 from data_prep.datasets.schema import Dataset, Hub, splits
 from tasks.registry import TASK_TYPES
-from tasks.task import Task
+from tasks.task import MULTIPLE, Task
 
 DEV_DOCUMENTS, TRAIN_DOCUMENTS = 200, 20_000
 
@@ -33,7 +35,8 @@ TRAINING = tuple(
     )
     for code in ALL
 )
-TASKS = (  # all 50 languages on one head, or one language
-    Task("wiki", "mlm", "masked_accuracy", tuple(f"wiki_{code}" for code in ALL), language="mul"),
-    *(Task(f"wiki_{code}", "mlm", "masked_accuracy", (f"wiki_{code}",), language=code) for code in ALL),
+WIKIS = {code: (f"wiki_{code}",) for code in ALL}
+TASKS = (  # on one head all 50 languages, or those of the entry; or one language
+    Task("wiki", "mlm", "masked_accuracy", tuple(chain(*WIKIS.values())), language=MULTIPLE, others=WIKIS),
+    *(Task(f"wiki_{code}", "mlm", "masked_accuracy", wiki, language=code) for code, wiki in WIKIS.items()),
 )

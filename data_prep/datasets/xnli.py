@@ -1,27 +1,37 @@
-"""XNLI (Conneau et al. 2018): trained on MultiNLI, selected on XNLI's own English dev set."""
+"""XNLI (Conneau et al. 2018): trained on MultiNLI, selected on XNLI's own English dev set.
+
+In other languages trained on XNLI's machine translation of MultiNLI; the dev sets were translated by people.
+"""
 
 from dataclasses import replace
 from functools import partial
 
 from common import fields
 from common.labels import NLI
+from common.languages import codes
 from data_prep.datasets import mnli
-from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
+from tasks.classify.data import Classify
 from tasks.task import Task
 
-LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
+LANGUAGES = codes("en", *mnli.TRANSLATED)
+WORDS = {"contradictory": "contradiction"}
+
+upstream_xnli = sentence_pair("sentence1", "sentence2", "gold_label", words=WORDS, unlabelled=("-",), name="pairID")
+xtreme_xnli = sentence_pair(*mnli.COLUMNS, words=WORDS, unlabelled=("-",))
+upstream_translation = sentence_pair("premise", "hypo", "label", words=WORDS)
 
 
-upstream_xnli = sentence_pair(
-    "sentence1", "sentence2", "gold_label", words={"contradictory": "contradiction"}, unlabelled=("-",), name="pairID"
-)
-xtreme_xnli = sentence_pair(*mnli.COLUMNS, words={"contradictory": "contradiction"}, unlabelled=("-",))
+def upstream(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
+    """A row of XNLI-MT 1.0's training files or of XNLI 1.0's dev file."""
+    return (upstream_translation if "hypo" in row else upstream_xnli)(row, where, labels)
 
 
 def of_language(row: fields.RawRow, split: str, language: str) -> bool:
-    return row.get("language") == language
+    """Of a file of one language all rows."""
+    return row.get("language", language) == language
 
 
 TEST = Dataset(
@@ -41,7 +51,22 @@ TEST = Dataset(
     layout="XNLI-1.0/xnli.{test,dev}.{tsv,jsonl}; XTREME's xnli/{test,dev}-xx.tsv",
     suites={"xtreme": LANGUAGES, "xtreme-r": LANGUAGES},
 )
-TRAINING = replace(
+ENGLISH = replace(
     TEST, licence="MultiNLI's and CC BY-NC 4.0", rows="392,702 / 2,490", splits=("dev",), train_from="mnli", suites={}
 )
-TASKS = Task("xnli", "classify", "accuracy", ("xnli",), NLI)
+OTHERS = in_languages(
+    replace(
+        ENGLISH,
+        splits=("train", "dev"),
+        train_from="",
+        files=(
+            Files(
+                "{split}.tsv", readers.tsv, upstream, splits("multinli.train.{code}", "xnli.dev"), select=of_language
+            ),
+        ),
+        translated="XNLI-MT 1.0, 2018",
+    ),
+    mnli.TRANSLATED,
+)
+TRAINING = (ENGLISH, *OTHERS)
+TASKS = Task("xnli", "classify", "accuracy", ("xnli",), NLI, others=by_language(OTHERS))

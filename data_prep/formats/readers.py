@@ -15,7 +15,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -210,10 +210,12 @@ def text(path: Path) -> Rows:
             yield f"{path}: line {number}", {"text": line}
 
 
-def tsv(path: Path) -> Rows:
-    """Tab-separated with a header line and without quoting (GLUE): quotes are characters like any other."""
+def tsv(path: Path, columns: Sequence[str] | None = None) -> Rows:
+    """Tab-separated without quoting (GLUE): quotes are characters like any other; with a header line or `columns`."""
     rows = ((f"{path}: line {number}", line.split("\t")) for number, line in lines(path))
-    return _with_header(rows, "; a line break inside a field? QQP: take QQP-clean.zip, where they are repaired")
+    header = [] if columns is None else [("", list(columns))]
+    hint = "; a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
+    return _with_header(chain(header, rows), hint)
 
 
 def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:

@@ -112,7 +112,8 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
     file is ambiguous, or if the Hub cannot be reached.
     """
     lock = lock or Lock(Path("data"))
-    other = locate_training(DATASETS[dataset.train_from], sources, lock) if dataset.train_from else None
+    of_other = dataset.train_from or dataset.dev_from
+    other = locate_training(DATASETS[of_other], sources, lock) if of_other else None
     looked: list[str] = []
     problems: list[str] = []
     for source in sources:
@@ -130,8 +131,11 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
             remarks = [*(f"passed over: {problem}" for problem in problems), *(copy.remark for copy in copies)]
             parts, origin = [copy.parts for copy in copies], copies[0].origin
             if other is not None:
-                parts, origin = [other.train, *parts], f"{other.origin}; dev: {origin}"
-            return Located(parts[0], parts[1], origin, dataset.licence, True, "; ".join(filter(None, remarks)))
+                first, second = (other.origin, origin) if dataset.train_from else (origin, other.origin)
+                parts = [other.train, *parts] if dataset.train_from else [*parts, other.dev]
+                origin = f"{first}; dev: {second}"
+            by = f", machine-translated ({dataset.translated})" if dataset.translated else ""
+            return Located(parts[0], parts[1], origin, dataset.licence + by, True, "; ".join(filter(None, remarks)))
         if isinstance(place, Folder):
             looked.append(f"below {place.path}: {'; '.join(_wanted(dataset))}")
     on_hub = f", or give --source hub ({dataset.hub[0].id})" if dataset.hub else ""
@@ -157,7 +161,7 @@ def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder
         name, _, files = dataset.hub_files
         first, *_ = fetch_files(name, files, lock)
         return Folder.open(first.parents[files[0].count("/")], option)
-    return Folder.open(fetch_published(dataset.published, lock) / dataset.name, option)
+    return Folder.open(fetch_published(dataset.published, lock) / dataset.downloads, option)
 
 
 def languages_in(dataset: Dataset, folder: Folder) -> list[str]:

@@ -98,7 +98,7 @@ class PrefetchLoader:
                     return
                 self._queue.put(self._load(step))
         except InputError as error:  # while planning
-            self._queue.put(StepBatches(Step(-1, *[np.zeros(0, np.int64)] * 6), [], [], {}, str(error)))
+            self._queue.put(StepBatches(Step(-1, *[np.zeros(0, np.int64)] * 7), [], [], {}, str(error)))
         except BaseException as error:  # the main thread must not wait for ever, whatever it is
             self._queue.put(error)
         self._queue.put(None)
@@ -118,7 +118,7 @@ def steps_from(plan: Plan, first: int) -> Iterator[Step]:
     cursors = plan.sampler.cursors(first)
     for number in range(first, plan.steps):
         step = plan.step(number, cursors)
-        cursors = cursors + step.counts
+        cursors = cursors + step.drawn
         yield step
 
 

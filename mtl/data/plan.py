@@ -40,6 +40,7 @@ class Step:
     counts: np.ndarray  # int64 [tasks], n_t
     units: np.ndarray  # int64 [tasks], U_t
     weights: np.ndarray  # float64 [tasks]
+    drawn: np.ndarray  # int64 [sources], examples of each source (see mtl/data/sampler.py)
 
     @property
     def tokens(self) -> int:
@@ -132,9 +133,13 @@ class Plan:
             int(min(size, task.cap or math.inf, mixture.cap or default))
             for size, task in zip(sizes, tasks, strict=True)
         ]
+        shares = [task.share for task in tasks]
+        given = tuple(share or 0.0 for share in shares) if mixture.kind == "fixed" else tuple(shares)
         self.epoch_examples = sum(capped)
+        if mixture.kind != "fixed" and any(shares):  # an epoch is one of the tasks without a share
+            counted = sum(n for n, share in zip(capped, shares, strict=True) if share is None)
+            self.epoch_examples = round(counted / (1.0 - sum(share or 0.0 for share in shares)))
         self.mean_length = np.array([task.mean_length for task in tasks])
-        given = tuple(task.share or 0.0 for task in tasks) if mixture.kind == "fixed" else None
         examples, steps = config.batch.examples, config.steps
         if examples is None:
             assert config.batch.tokens is not None
@@ -146,7 +151,7 @@ class Plan:
             assert config.epochs is not None
             steps = max(1, math.ceil(config.epochs * self.epoch_examples / examples))
         self.sampler = sampler.Sampler(
-            sizes=tuple(sizes),
+            sizes=tuple(source.rows for task in tasks for source in task.sources),
             kind=mixture.kind,
             capped=tuple(capped),
             seed=config.seed,
@@ -155,7 +160,11 @@ class Plan:
             by_task=mixture.batches == "by_task",
             temperature=mixture.temperature,
             given=given,
+            within=tuple(tuple(source.share for source in task.sources) for task in tasks),
         )
+        self._task_of, self._first_row = np.array(
+            [(t, source.first) for t, task in enumerate(tasks) for source in task.sources]
+        ).T
         self._loss_weights = np.array([task.loss_weight for task in tasks])
         for task in tasks:
             # The lengths are read only where the manifest's bound does not settle it.
@@ -174,8 +183,9 @@ class Plan:
         return self.sampler.batch_examples
 
     def step(self, number: int, cursors: np.ndarray | None = None) -> Step:
-        """Global step `number`, counted from 0. `cursors`: see `Sampler.batch`; advance them by `Step.counts`."""
-        task, row = self.sampler.batch(number, cursors)
+        """Global step `number`, counted from 0. `cursors`: see `Sampler.batch`; advance them by `Step.drawn`."""
+        source, row = self.sampler.batch(number, cursors)
+        task, row = self._task_of[source], self._first_row[source] + row
         length = np.empty(len(task), dtype=np.int64)
         counts = np.bincount(task, minlength=len(self.tasks))
         units = np.zeros(len(self.tasks), dtype=np.int64)
@@ -184,7 +194,8 @@ class Plan:
             length[mine], row_units = self.tasks[t].sizes(row[mine], self.config.mlm_probability)
             units[t] = row_units.sum()
         weights = self._loss_weights * counts / (len(task) * np.maximum(units, 1))
-        return Step(number, task, row, length, counts, units, weights)
+        drawn = np.bincount(source, minlength=len(self._task_of))
+        return Step(number, task, row, length, counts, units, weights, drawn)
 
     def parts(self) -> dict[str, Any]:
         """What the plan depends on, by name: two plans are the same exactly when these are."""
@@ -201,6 +212,7 @@ class Plan:
                     "share": task.share,
                     "loss_weight": task.loss_weight,
                     "data": [p.manifest["files"]["train.arrow"]["sha256"][:12] for p in task.prepared],
+                    **({"languages": {s.language: s.share for s in task.sources}} if task.task.codes else {}),
                 }
                 for task in self.tasks
             },
@@ -211,20 +223,34 @@ class Plan:
         return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()
 
     def expected(self) -> list[dict[str, Any]]:
-        """The mixture table: per task its size, probability at the start, expected examples and epochs of the run."""
+        """The mixture table: per task its size, probability at the start, expected examples and epochs of the run.
+
+        `languages` has the same of each language of a task whose entry names them.
+        """
         probability = mean = self.sampler.probabilities_at(0)
         if self.config.mixture.kind == "annealed":
             mean = self.sampler.probabilities_at(np.arange(self.steps)).mean(axis=0)
         draws = mean * self.steps * self.batch_examples
+
+        def line(t: int, rows: int, share: float, mean_length: float) -> dict[str, Any]:
+            return {
+                "rows": rows,
+                "probability": float(probability[t] * share),
+                "examples": float(draws[t] * share),
+                "epochs": float(draws[t] * share / rows),
+                "mean_length": mean_length,
+            }
+
         return [
             {
                 "task": task.name,
-                "rows": len(task.train),
                 "capped": self.sampler.capped[t],
-                "probability": float(probability[t]),
-                "examples": float(draws[t]),
-                "epochs": float(draws[t] / len(task.train)),
-                "mean_length": float(self.mean_length[t]),
+                **line(t, len(task.train), 1.0, task.mean_length),
+                "languages": [
+                    {"language": source.language, **line(t, source.rows, source.share, source.tokens)}
+                    for source in task.sources
+                    if source.language
+                ],
             }
             for t, task in enumerate(self.tasks)
         ]

@@ -7,7 +7,9 @@ permutation with random access, one per epoch, so nothing has to be stored or re
     sampler = Sampler(
         sizes=(1000, 50), kind="capped", capped=(500, 50), seed=1, batch_examples=32, steps=500, by_task=True
     )
-    task, row = sampler.batch(17)      # int64 [32], int64 [32]
+    source, row = sampler.batch(17)    # int64 [32], int64 [32]
+
+A task has one source of examples, or one for each of its languages (`within`); a draw chooses both at once.
 
 Trade-off: the permutation is a Feistel network with cycle walking instead of a stored shuffle: 100 million examples
 cost no memory and no start-up time, at about 100 ns an example.
@@ -38,7 +40,7 @@ def task_probabilities(
     sizes: np.ndarray,
     *,
     temperature: float = 1.0,
-    given: Sequence[float] | None = None,
+    given: Sequence[float | None] | None = None,
     progress: float | np.ndarray = 0.0,
 ) -> np.ndarray:
     """Probability of each task, float64 [tasks] (or [steps, tasks] for an array `progress`), summing to 1.
@@ -50,6 +52,9 @@ def task_probabilities(
     - uniform: p ~ 1
     - fixed: p ~ `given`
     - annealed: p ~ n^alpha, alpha = 1 - 0.8 * progress, progress in [0, 1] (Stickland & Murray 2019, by step)
+
+    A task with a number in `given` has this probability in any other kind than `fixed`, too; the others (None) divide
+    what is left as the kind says.
     """
     n = np.asarray(sizes, dtype=np.float64)
     if kind in ("proportional", "capped"):
@@ -60,11 +65,19 @@ def task_probabilities(
         weights = np.ones_like(n)
     elif kind == "fixed":
         assert given is not None
-        weights = np.asarray(given, dtype=np.float64)
+        return _normalised(np.asarray(given, dtype=np.float64))
     else:
         assert kind == "annealed", kind
         alpha = 1.0 - (1.0 - ANNEAL_FLOOR) * np.asarray(progress, dtype=np.float64)
         weights = n ** alpha[..., None]
+    share = np.array(given or [None] * len(n), dtype=np.float64)  # None becomes NaN
+    rest = np.isnan(share)
+    if rest.all():
+        return _normalised(weights)
+    return np.where(rest, (1.0 - np.nansum(share)) * _normalised(np.where(rest, weights, 0.0)), share)
+
+
+def _normalised(weights: np.ndarray) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
@@ -72,10 +85,10 @@ def task_probabilities(
 class Sampler:
     """The draws of a whole run.
 
-    sizes: rows per task; kind, temperature, given: the mixture, see `task_probabilities`; capped: min(size, cap) per
+    sizes: rows per source; kind, temperature, given: the mixture, see `task_probabilities`; capped: min(size, cap) per
     task, which determine the probabilities; batch_examples: examples per step; steps: length of the run; by_task: all
-    examples of a step come from one task. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS`
-    examples.
+    examples of a step come from one source; within: of each task the shares of its sources, which add up to 1; () where
+    every task has one. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS` examples.
     """
 
     sizes: tuple[int, ...]
@@ -86,7 +99,8 @@ class Sampler:
     steps: int
     by_task: bool
     temperature: float = 1.0
-    given: tuple[float, ...] | None = None
+    given: tuple[float | None, ...] | None = None
+    within: tuple[tuple[float, ...], ...] = ()
     # (step, cursors) of the latest recount, so that ascending steps count every draw once.
     _counted: list[tuple[int, np.ndarray]] = field(default_factory=list, compare=False, repr=False)
 
@@ -104,23 +118,32 @@ class Sampler:
         p = task_probabilities(
             self.kind, np.asarray(self.capped), temperature=self.temperature, given=self.given, progress=progress
         )
-        return np.broadcast_to(p, (*progress.shape, len(self.sizes)))
+        return np.broadcast_to(p, (*progress.shape, len(self.capped)))
 
-    def tasks(self, first: int, last: int) -> np.ndarray:
-        """Task of every draw of steps first <= s < last: int64 [steps, batch_examples] ([steps, 1] for `by_task`)."""
+    def sources(self, first: int, last: int) -> np.ndarray:
+        """Source of every draw of steps first <= s < last: int64 [steps, batch_examples] ([steps, 1] for `by_task`)."""
         width = 1 if self.by_task else self.batch_examples
         u = _uniform(self.seed, first, last, width)
         if self.kind == "annealed":
-            edges = np.cumsum(self.probabilities_at(np.arange(first, last)), axis=-1)
+            edges = np.cumsum(self._of_sources(np.arange(first, last)), axis=-1)
             edges[:, -1] = 1.0
             return (u[:, :, None] >= edges[:, None, :]).sum(axis=-1)
-        edges = np.cumsum(self.probabilities_at(0))
-        edges[-1] = 1.0
-        # A task of probability 0 has an empty interval, which side="right" never lands in.
+        p = self._of_sources(0)
+        edges = np.cumsum(p)
+        edges[np.flatnonzero(p)[-1] :] = 1.0
+        # A source of probability 0 has an empty interval, which side="right" never lands in.
         return np.searchsorted(edges, u, side="right")
 
+    def _of_sources(self, steps: np.ndarray | int) -> np.ndarray:
+        """Source probabilities, float64 [..., sources]."""
+        p = self.probabilities_at(steps)
+        if not self.within:
+            return p
+        owner = np.repeat(np.arange(len(self.within)), [len(shares) for shares in self.within])
+        return p[..., owner] * np.concatenate(self.within)
+
     def cursors(self, step: int) -> np.ndarray:
-        """Number of examples of each task drawn before `step`: int64 [tasks]. Recounted, never stored."""
+        """Number of examples of each source drawn before `step`: int64 [sources]. Recounted, never stored."""
         start, counts = self._counted[0]
         if start > step:
             start, counts = 0, np.zeros_like(counts)
@@ -128,33 +151,33 @@ class Sampler:
         per_draw = self.batch_examples if self.by_task else 1
         span = max(1, _BLOCK // width)
         for first in range(start, step, span):
-            drawn = self.tasks(first, min(step, first + span))
+            drawn = self.sources(first, min(step, first + span))
             counts = counts + np.bincount(drawn.ravel(), minlength=len(self.sizes)) * per_draw
         self._counted[0] = (step, counts)
         return counts.copy()
 
     def batch(self, step: int, cursors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Task and row of every example of global step `step`: two int64 [batch_examples], in order of drawing.
+        """Source and row of every example of global step `step`: two int64 [batch_examples], in order of drawing.
 
         cursors: `self.cursors(step)`, if the caller keeps count.
         """
         if cursors is None:
             cursors = self.cursors(step)
-        task = np.broadcast_to(self.tasks(step, step + 1)[0], (self.batch_examples,)).astype(np.int64)
-        counts = np.bincount(task, minlength=len(self.sizes))
-        # The index of each draw among the draws of its task in this step.
-        order = np.argsort(task.astype(np.int16), kind="stable")  # int16: radix sort
+        source = np.broadcast_to(self.sources(step, step + 1)[0], (self.batch_examples,)).astype(np.int64)
+        counts = np.bincount(source, minlength=len(self.sizes))
+        # The index of each draw among the draws of its source in this step.
+        order = np.argsort(source.astype(np.int16), kind="stable")  # int16: radix sort
         drawn = np.empty(self.batch_examples, dtype=np.int64)
         drawn[order] = np.arange(self.batch_examples) - np.repeat(np.cumsum(counts) - counts, counts)
-        drawn += np.asarray(cursors)[task]
-        size = np.asarray(self.sizes)[task]
+        drawn += np.asarray(cursors)[source]
+        size = np.asarray(self.sizes)[source]
         epoch, position = np.divmod(drawn, size)
         first, last = np.divmod(cursors, self.sizes)[0], np.divmod(cursors + counts - 1, self.sizes)[0]
-        drawn_tasks = np.flatnonzero(counts)
-        keys = [_keys((self.seed, t, e)) for t in drawn_tasks.tolist() for e in range(int(first[t]), int(last[t]) + 1)]
+        present = np.flatnonzero(counts).tolist()
+        keys = [_keys((self.seed, s, e)) for s in present for e in range(int(first[s]), int(last[s]) + 1)]
         epochs = np.where(counts > 0, last - first + 1, 0)
-        key = (np.cumsum(epochs) - epochs - first)[task] + epoch
-        return task, _permute(position, size, np.array(keys), key)
+        key = (np.cumsum(epochs) - epochs - first)[source] + epoch
+        return source, _permute(position, size, np.array(keys), key)
 
 
 def permute(position: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from common.columns import Columns, concatenated, plain, rows_of, selected
 from common.errors import InputError
-from common.run_config import RandomEncoder, RunConfig
+from common.run_config import RandomEncoder, RunConfig, TaskEntry
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
 from data_prep.storage.arrow_file import Split
@@ -82,8 +82,25 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The training rows first <= row < first + rows of a task, all in one language ("": of a task without languages).
+
+    share: of the draws of the task; tokens: of a row, on average.
+    """
+
+    language: str
+    first: int
+    rows: int
+    share: float
+    tokens: float
+
+
+@dataclass(frozen=True)
 class TaskData:
-    """A task with its data. `labels`: names in id order, None for span, choice and mlm."""
+    """A task with its data. `labels`: names in id order, None for span, choice and mlm.
+
+    dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language.
+    """
 
     task: Task
     labels: tuple[str, ...] | None
@@ -91,9 +108,11 @@ class TaskData:
     prepared: tuple[store.Prepared, ...]
     train: Rows
     dev: Rows
+    dev_prepared: tuple[store.Prepared, ...]
     cap: int | None
     share: float | None
     loss_weight: float
+    sources: tuple[Source, ...]
 
     @property
     def name(self) -> str:
@@ -105,9 +124,8 @@ class TaskData:
 
     @property
     def mean_length(self) -> float:
-        """Tokens of a training row, on average; from the manifests."""
-        splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
-        return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
+        """Tokens of a drawn training row, on average; from the manifests."""
+        return sum(source.share * source.tokens for source in self.sources)
 
     @cached_property
     def longest(self) -> int:
@@ -169,6 +187,7 @@ def open_tasks(
             raise InputError(f"tasks: name {task.name!r} is an attribute of torch's ModuleDict; choose another")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
+        chosen = [p for p, code in zip(prepared, task.codes, strict=False) if code == "en"] or prepared
         opened.append(
             TaskData(
                 task=task,
@@ -176,10 +195,29 @@ def open_tasks(
                 max_length=length,
                 prepared=tuple(prepared),
                 train=Rows([p.train for p in prepared]),
-                dev=Rows([p.dev for p in prepared]),
+                dev=Rows([p.dev for p in chosen]),
+                dev_prepared=tuple(chosen),
                 cap=entry.cap,
                 share=entry.share,
                 loss_weight=entry.loss_weight,
+                sources=_sources(entry, task, prepared),
             )
         )
     return opened
+
+
+def _sources(entry: TaskEntry, task: Task, prepared: Sequence[store.Prepared]) -> tuple[Source, ...]:
+    """One source for each language of the entry, in order."""
+    codes = task.codes or ("",) * len(prepared)
+    splits = [p.manifest["splits"]["train"] for p in prepared]
+    names = list(dict.fromkeys(codes))
+    rows, tokens = (
+        np.array([sum(split[key] for split, code in zip(splits, codes, strict=True) if code == name) for name in names])
+        for key in ("rows", "tokens")
+    )
+    if isinstance(entry.languages, dict):
+        weights = np.array([entry.languages[name] for name in names], dtype=np.float64)
+    else:  # p ~ n^alpha (Conneau & Lample 2019, section 3.1), alpha 0 for equal shares
+        weights = rows.astype(np.float64) ** (entry.exponent or 0.0)
+    parts = zip(names, np.cumsum(rows) - rows, rows, weights / weights.sum(), tokens / np.maximum(rows, 1), strict=True)
+    return tuple(Source(name, int(first), int(n), float(p), float(mean)) for name, first, n, p, mean in parts)

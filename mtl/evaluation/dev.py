@@ -107,7 +107,7 @@ class _DevSet:
         self.example, self.length = task.dev.example[self.rows], task.dev.length[self.rows]
         self.gold: dict[int, dict[str, Any]] = {}
         first = 0
-        for prepared in task.prepared:
+        for prepared in task.dev_prepared:
             for gold in prepared.dev_examples():
                 self.gold[first + int(gold["example"])] = gold
             first += int(prepared.dev.example[-1]) + 1 if prepared.dev.rows else 0

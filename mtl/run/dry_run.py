@@ -21,10 +21,12 @@ def report(setup: Setup, ranks: int) -> str:
         f"{'task':<{width}}      rows    capped  probability   examples  epochs  tokens/example",
     ]
     for row in rows:
-        lines.append(
-            f"{row['task']:<{width}} {row['rows']:>9} {row['capped']:>9} {row['probability']:>12.4f} "
-            f"{row['examples']:>10.0f} {row['epochs']:>7.2f} {row['mean_length']:>15.1f}"
-        )
+        named = [(row["task"], row), *((f"  {part['language']}", {"capped": "", **part}) for part in row["languages"])]
+        lines += [
+            f"{name:<{width}} {part['rows']:>9} {part['capped']:>9} {part['probability']:>12.4f} "
+            f"{part['examples']:>10.0f} {part['epochs']:>7.2f} {part['mean_length']:>15.1f}"
+            for name, part in named
+        ]
     count = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
     sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // count))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)

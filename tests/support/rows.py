@@ -1,6 +1,7 @@
 """Source files of every form, the examples that a dataset gives for them, and errors of one line."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -72,7 +73,7 @@ def find(dataset: str, *folders: Path):
 
 def examples(dataset: str, split: str, *folders: Path) -> list:
     """All examples of a split ("train", "dev") as `plain` gives them; the reason where a row is dropped."""
-    task = next(task for task in TASKS.values() if dataset in task.datasets)
+    task = next(task for task in TASKS.values() if dataset in chain(task.datasets, *task.others.values()))
     labels, found = task.labels, []
     for part in getattr(find(dataset, *folders), split):
         for where, row in part.rows():

@@ -29,7 +29,7 @@ def sampler(by_task=False, kind="capped", sizes=SIZES, cap=2**17, steps=2000, ba
 def test_frequencies_follow_the_formula(kind, options, formula, by_task):
     cap = 2**17 if kind in ("capped", "temperature") else 10**9
     drawn = sampler(by_task, kind, cap=cap, steps=40_000 if by_task else 2000, **options)
-    counts = np.bincount(drawn.tasks(0, drawn.steps).ravel(), minlength=9)
+    counts = np.bincount(drawn.sources(0, drawn.steps).ravel(), minlength=9)
     p = formula(np.array(SIZES, dtype=float))
     p = p / p.sum()
     n = counts.sum()
@@ -50,8 +50,19 @@ def test_annealed_goes_from_proportional_to_alpha_one_fifth():
     np.testing.assert_allclose(drawn.probabilities_at(0), n / n.sum())
     np.testing.assert_allclose(drawn.probabilities_at(1000), n**0.2 / (n**0.2).sum())
     np.testing.assert_allclose(drawn.probabilities_at(500), n**0.6 / (n**0.6).sum())
-    late = np.bincount(drawn.tasks(900, 1001).ravel(), minlength=9) / (101 * 32)
+    late = np.bincount(drawn.sources(900, 1001).ravel(), minlength=9) / (101 * 32)
     np.testing.assert_allclose(late, drawn.probabilities_at(950), atol=0.03)
+
+
+@pytest.mark.parametrize("kind", ["capped", "temperature", "uniform", "annealed"])
+def test_a_share_is_exact_and_the_others_divide_the_rest_as_before(kind):
+    """MLM in a quarter of the steps beside tasks in their own mixture."""
+    sizes, given = (*SIZES, 20_000), (*[None] * 9, 0.25)
+    beside, alone = sampler(kind=kind, sizes=sizes, given=given, steps=101), sampler(kind=kind, steps=101)
+    for step in (0, 50, 100):
+        p = beside.probabilities_at(step)
+        assert p[9] == 0.25
+        np.testing.assert_allclose(p[:9], 0.75 * alone.probabilities_at(step), rtol=1e-12)
 
 
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**40))
@@ -66,11 +77,16 @@ def test_permute_is_a_permutation(size, key):
     by_task=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
     kind=st.sampled_from(["proportional", "uniform", "annealed"]),
+    languages=st.booleans(),
 )
 @settings(max_examples=40)
-def test_every_epoch_of_a_task_holds_every_row_once(sizes, batch, by_task, seed, kind):
+def test_every_epoch_of_a_source_holds_every_row_once(sizes, batch, by_task, seed, kind, languages):
+    """A source is a task, or one of the languages of the only task."""
     steps = 60
-    drawn = Sampler(tuple(sizes), kind, tuple(sizes), seed, batch, steps, by_task)
+    capped, within = tuple(sizes), ()
+    if languages:
+        capped, within = (sum(sizes),), (tuple(1 / len(sizes) for _ in sizes),)
+    drawn = Sampler(tuple(sizes), kind, capped, seed, batch, steps, by_task, within=within)
     rows = [[] for _ in sizes]
     for number in range(steps):
         task, row = drawn.batch(number)

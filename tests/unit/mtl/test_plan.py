@@ -15,7 +15,8 @@ from tests.support.small import write_run
 def step_of(lengths):
     n = len(lengths)
     zeros = np.zeros(n, dtype=np.int64)
-    return Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), np.array([n]), np.array([n]), np.array([1.0 / n]))
+    count = np.array([n])
+    return Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), count, count, np.array([1.0 / n]), count)
 
 
 @given(
