@@ -171,6 +171,8 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watchdo
             log.print(f"stopped by {REASONS[stop_code]} after step {state.step}; to go on: {stop.command}")
         else:
             trainer.export("_last")
+            trainer.export_mean()
+            trainer.write_dynamics()
             if rank == 0:
                 (run.folder / "done").write_text(f"step {state.step}\n", encoding="utf-8")
             log.print(f"done: {run.folder / 'encoder'}")

@@ -1,7 +1,8 @@
 """Training speed against what users would otherwise run: real tokens per second, side by side.
 
-    python -m bench.train [--shape small|base|large] [--max-length 512|256] [--ranks 2] [--rounds 5] [--steps 12]
-                          [--accumulate 1] [--deepspeed zero2_cpu.json] [--set trim_word_embeddings=false] [--json FILE]
+    python -m bench.train [--shape small|base|large | --encoder FOLDER] [--max-length 512|256] [--ranks 2] [--rounds 5]
+                          [--steps 12] [--accumulate 1] [--deepspeed zero2_cpu.json] [--set trim_word_embeddings=false]
+                          [--json FILE]
 
 Same model, data, optimizer, precision, ranks and examples a step for all; padding does not count as work. Ours runs
 with its defaults, so it trains only the word embeddings that occur in the data (`--set trim_word_embeddings=false`: all
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.train", description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--shape", choices=tuple(training.SHAPES), default="small")
+    add("--encoder", type=Path, help="train from the weights in this folder, of whatever family, instead of a shape")
     add("--ranks", type=int, default=min(2, torch.cuda.device_count()) or 2)
     add("--rounds", type=int, default=5)
     add("--steps", type=int, default=12, help="optimizer steps of a turn")
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(temporary)
         config = training.write(
             folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary,
-            max_length=options.max_length, steps=1_000_000,
+            max_length=options.max_length, encoder=options.encoder, steps=1_000_000,
             batch={"examples": options.examples}, micro_tokens=1_000_000, optimizer={"lr": 1e-5},
             hidden_dropout_prob=0.1,
         )  # fmt: skip
@@ -129,10 +131,11 @@ def _speed_ratios(rounds: list[Round]) -> list[float]:
 
 
 def _table(rounds: dict[str, list[Round]], options: argparse.Namespace) -> str:
+    model = options.encoder or f"{options.shape} XLM-R, {options.vocabulary:,} tokens"
     batches = f" (the Trainer: in {options.accumulate} batches)" if options.accumulate > 1 else ""
     lines = [
         machine(),
-        f"{options.shape} XLM-R, {options.vocabulary:,} tokens, rows up to {options.max_length}, "
+        f"{model}, rows up to {options.max_length}, "
         f"{options.ranks} ranks, {options.examples} examples a step{batches}, {options.rounds} rounds of "
         f"{options.steps} steps; real tokens per second, median; ours with {', '.join(options.set) or 'its defaults'}",
         "",

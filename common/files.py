@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """`write_text` of `values` as readable JSON."""
     write_text(path, json.dumps(values, indent=1) + "\n")
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
+    writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
+    for rest in (writing, old):
+        shutil.rmtree(rest, ignore_errors=True)
+    writing.mkdir(parents=True)
+    yield writing
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(writing, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def put_aside(path: Path, name: str = "") -> Path:

@@ -34,6 +34,10 @@ class TaskEntry(Strict):
     cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
     share: NotNegative | None = Field(None, description="share of the examples, for mixture kind `fixed`")
     loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
+    subset: Place | None = Field(
+        None,
+        description="train on these rows alone: a file with one id a line, as `python -m studies difficulty` writes",
+    )
     max_length: Positive | None = Field(None, description="tokens per sequence, special ones included")
     head: Place | None = Field(
         None,
@@ -111,6 +115,14 @@ class Checkpoint(Strict):
     )
 
 
+class Export(Strict):
+    average: Positive | None = Field(
+        None,
+        description="at the end also encoder_mean/ and heads_mean/: the mean of the float32 master weights of so many "
+        "last checkpoints (every `checkpoint.every` steps, and the last step)",
+    )
+
+
 class RandomEncoder(Strict):
     """A new encoder with random weights."""
 
@@ -155,6 +167,7 @@ class RunConfig(Strict):
     optimizer: Optimizer = Optimizer()
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
+    export: Export = Export()
     deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
     fast_zero2: bool = Field(
         True,
@@ -181,6 +194,11 @@ class RunConfig(Strict):
         True,
         description="train only the word embeddings of tokens that the prepared data hold: the same export for less "
         "communication and memory; off by itself with mlm tasks; see mtl/model/trimmed_embeddings.py",
+    )
+    dynamics: bool = Field(
+        False,
+        description="keep for each training row how probable its gold label was at every visit, and write dynamics/ at "
+        "the end; see mtl/run/dynamics.py",
     )
     mlm_probability: float = Field(0.15, gt=0, lt=1, description="share of tokens masked in mlm tasks")
     log_every: Positive = Field(10, description="steps between lines of metrics.jsonl and TensorBoard")

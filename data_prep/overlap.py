@@ -7,6 +7,7 @@ SQuAD's rows are XQuAD's questions, for example: what was trained on them says n
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from data_prep.sources.sources_lock import Lock
 from tasks.base import Example, TaskType
 from tasks.registry import TASK_TYPES
 
+_REASON = "in the test of "
 ID_LENGTH = 12  # shorter ids, "0" or "12", are numbers of rows and name nothing
 
 
@@ -54,13 +56,25 @@ class HeldOutRows:
         """Why a training example is left out, "" if no test has it."""
         for key in _digests(task_type, example):
             if key in self.found:
-                return f"in the test of {self.found[key]} ({key[0]})"
+                return f"{_REASON}{self.found[key]} ({key[0]})"
         return ""
 
     @property
     def digest(self) -> str:
         """Changes with the targets and with any of their rows."""
         return hashlib.sha256(repr((self.targets, sorted(self.found))).encode()).hexdigest()
+
+
+def checked(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a prepared folder's manifest says of test sets: its task type, those its training rows were checked
+
+    against, and by target how many rows were left out.
+    """
+    left_out: Counter[str] = Counter()
+    for reason, count in manifest["splits"]["train"]["dropped"].items():
+        if reason.startswith(_REASON):
+            left_out[reason.removeprefix(_REASON).partition(" ")[0]] += count
+    return {"kind": manifest["kind"], "against": manifest.get("against", []), "left_out": dict(left_out)}
 
 
 def _examples(testset: Dataset, place: Folder | Lock) -> Iterator[Example]:

@@ -139,6 +139,7 @@ def _write_split(
     truncated: Counter[str] = Counter()
     lengths: Counter[int] = Counter()
     gold: list[dict[str, Any]] = []
+    ids: list[str] = []
 
     def examples() -> Iterator[Example]:
         for example in _examples(job, located, split, dropped):
@@ -147,6 +148,8 @@ def _write_split(
                 continue
             if split == "dev" and task_type.gold is not None:
                 gold.append({"example": total["examples"], **task_type.gold_record(example)})
+            if split == "train" and task_type.dynamics:
+                ids.append(task_type.row_id(example))
             total["unknown labels"] += sum(label not in known for label in task_type.labels_in(example))
             total["examples"] += 1
             yield example
@@ -183,6 +186,9 @@ def _write_split(
         raise InputError(f"dataset {job.dataset}: no {split} examples in {located.origin}{why}")
     if gold:
         store.write_table(folder / store.EXAMPLES, [pa.RecordBatch.from_pylist(gold, task_type.gold)], task_type.gold)
+    if ids:
+        named = pa.RecordBatch.from_pydict({"id": ids})
+        store.write_table(folder / store.IDS, [named], named.schema)
     return {
         "rows": lengths.total(), "examples": total["examples"], "units": total["units"],
         "tokens": sum(length * rows for length, rows in lengths.items()),

@@ -1,6 +1,7 @@
 """The interface of a task type to data preparation, packing and dev evaluation. `tasks/head.py` is its torch half."""
 
 import dataclasses
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,7 @@ class TaskType(ABC, Generic[E]):
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
     whole = False  # whether a position stands for its sequence, of which some families' heads read every token
     accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
+    dynamics = False  # whether a row has a gold answer whose probability training dynamics follow; such rows have ids
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
 
     # Data preparation
@@ -119,6 +121,11 @@ class TaskType(ABC, Generic[E]):
         nested = ([value] if isinstance(value, str) else value for value in values if isinstance(value, str | tuple))
         return {"text": "\n".join(text for texts in nested for text in texts)}
 
+    def row_id(self, example: E) -> str:
+        """By what an example is found again when its data are prepared anew: its id, or else a digest of its texts."""
+        texts = "\n".join(self.identity(example).values())
+        return example.id or hashlib.sha256(texts.encode("utf-8", "replace")).hexdigest()[:16]
+
     def gold_record(self, example: E) -> dict[str, Any]:
         """The fields of `gold` of a dev example."""
         raise NotImplementedError
@@ -143,6 +150,10 @@ class TaskType(ABC, Generic[E]):
     def no_positions(self) -> Positions:
         """What the head reads where a batch has no rows of its task."""
         return Positions(_NONE, _NONE, _NONE)
+
+    def classes(self, columns: Columns) -> np.ndarray:
+        """int64 [rows]: the class of each row, among which strata of rows are balanced, from the stored columns."""
+        return plain(columns["label"]).astype(np.int64)
 
     # Dev evaluation
 

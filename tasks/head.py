@@ -16,8 +16,10 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns, as_numbers
+from tasks import intervals
 from tasks.base import Positions
 from tasks.encoding import Row
+from tasks.intervals import Interval
 
 Scored = Sequence[tuple[Row, np.ndarray]]  # the rows of one example, each with the scores of the positions read
 
@@ -192,6 +194,23 @@ class Head(nn.Module):
         total = losses.sum()
         return total, total.detach(), right.sum()
 
+    def gold_probability(self, losses: Tensor) -> Tensor:
+        """Probability of the gold answer of each unit, from its loss."""
+        return torch.exp(-losses)
+
+    def visits(self, scores: Tensor, rows: HeadRows) -> Tensor:
+        """float32 [n, 2]: of each row the probability of its gold answer, and 1 where that is the best one.
+
+        Of a row of several units their mean over those whose label is known; NaN where there is none.
+        """
+        losses, right = self.unit_losses(scores.float(), rows)
+        known = self.known(rows).float()
+        values = torch.stack([self.gold_probability(losses), right], 1) * known[:, None]
+        if len(values) != len(rows.counts):
+            counts = torch.from_numpy(rows.counts).to(values.device)
+            values, known = (torch.segment_reduce(v, "sum", lengths=counts, unsafe=True) for v in (values, known))
+        return values / known[:, None]
+
     def export_state(self) -> dict[str, Tensor]:
         """Its weights under the names of the exported model."""
         return self.body.exported({f"{self.body.prefix}{name}": w for name, w in self.state_dict().items()})
@@ -215,6 +234,13 @@ class Head(nn.Module):
         [examples, outcome_width]; columns: what the task type reads of the rows.
         """
         return {"accuracy": float(totals[3] / totals[2]), "loss": mean_loss(totals)}
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        """The 95 % interval over dev examples of `score`, the first of `dev_metrics`, from the same and from
+
+        units: float64 [examples, 2], units and units right of each example.
+        """
+        return intervals.accuracy(units[:, 1], units[:, 0])
 
 
 def mean_loss(totals: np.ndarray) -> float:

@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import XLMRobertaModel
 
 from bench.contestants.reference_losses import first_rows
-from mtl.model.encoder import MultiTaskModel
+from mtl.model.encoder import MultiTaskModel, new_encoder
 from mtl.run.setup import Setup
 from tasks.encoding import Row
 
@@ -30,13 +29,15 @@ class Padded(nn.Module):
         config._attn_implementation = "sdpa"
         config.hidden_dropout_prob = model.encoder.config.hidden_dropout_prob
         config.attention_probs_dropout_prob = model.encoder.config.attention_probs_dropout_prob
-        self.encoder = XLMRobertaModel(config)
+        self.encoder = new_encoder(config)
         self.encoder.load_state_dict(model.encoder.state_dict())
         self.heads = model.heads
         self.kinds = model.kinds
 
-    def forward(self, task: str, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, choices: int) -> Tensor:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    def forward(
+        self, task: str, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, choices: int, **types: Tensor
+    ) -> Tensor:
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         kind, head = self.kinds[task], self.heads[task]
         if kind == "classify":
             return F.cross_entropy(head(hidden[:, 0], self.encoder), labels)
@@ -67,6 +68,9 @@ def collate(task: str, kind: str, batch: Sequence[Row], pad: int, width: int | N
     else:
         labels = np.array([row["label"] for row in batch], dtype=np.int64)
     tensors = {"input_ids": input_ids, "attention_mask": mask, "labels": labels}
+    if "second" in batch[0]:
+        second = np.concatenate([row["second"] for row in batch])
+        tensors["token_type_ids"] = ((np.arange(width) >= second[:, None]) & (mask > 0)).astype(np.int64)
     return {
         "task": task, "choices": len(batch[0]["lengths"]), **{key: torch.from_numpy(v) for key, v in tensors.items()}
     }  # fmt: skip

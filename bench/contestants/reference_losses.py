@@ -27,7 +27,7 @@ def packed_losses(setup: Setup, model: MultiTaskModel, device: torch.device) -> 
         rows = first_rows(setup, index)
         numbers = np.arange(len(rows))
         draw = Draw(setup.run.seed, 0, numbers, numbers, setup.special, setup.run.mlm_probability)
-        columns = task.type.complete(columns_of(rows, task.type.stored), draw)
+        columns = task.type.complete(columns_of(rows, [*setup.special.columns[2:], *task.type.stored]), draw)
         batch = pack([(index, numbers, columns)], heads, setup.special).to(device)
         with torch.no_grad():
             _, stats = model(batch)

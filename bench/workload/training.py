@@ -2,10 +2,10 @@
 
     config = write(Path("work"), "base", rows=2000, seed=1)
 
-Every word is one token, so that a row has exactly the tokens that bench/workload/row_lengths.py measured; data
-preparation, plan and packing are those of the product. Words come from at
-most an eighth of the vocabulary, as in English text. Labels are random: what is learned does not matter for speed and
-memory.
+Every word is one token, so that a row has exactly the tokens that bench/workload/row_lengths.py measured (one fewer in
+pairs where the tokenizer has one special token between them); data preparation, plan and packing are those of the
+product. With an encoder of one's own, words are whole ones of its tokenizer. Words come from at most an eighth of the
+vocabulary, as in English text. Labels are random: what is learned does not matter for speed and memory.
 """
 
 import json
@@ -20,6 +20,7 @@ from transformers import XLMRobertaConfig, XLMRobertaModel
 import data_prep.__main__ as data_prep_program
 from bench.workload import synthetic
 from bench.workload.row_lengths import DATASETS, FILES
+from data_prep.encoding import tokenizer as tokenizers
 
 CAP = 131_072  # of the mixture (K = 2^17, Phang et al. 2020)
 SHAPES: dict[str, dict[str, int]] = {
@@ -45,15 +46,26 @@ QUESTION = 12  # words of a question; its length is part of the row's
 
 
 def write(
-    folder: Path, shape: str, *, rows: int, seed: int, vocabulary: int = 250_002, max_length: int = 512, **settings: Any
+    folder: Path,
+    shape: str,
+    *,
+    rows: int,
+    seed: int,
+    vocabulary: int = 250_002,
+    max_length: int = 512,
+    encoder: Path | None = None,
+    **settings: Any,
 ) -> Path:
     """Writes tokenizer, encoder, data and a run config with `settings` below `folder`; the config's path.
 
-    `rows`: training rows of each task.
+    `rows`: training rows of each task; encoder: a folder of weights and tokenizer, instead of `shape` and `vocabulary`.
     """
-    tokenizer = synthetic.tokenizer(vocabulary)
-    encoder = folder / "encoder"
+    if encoder is None:
+        words, encoder = synthetic.words(min(ENGLISH, vocabulary // 8), vocabulary), folder / "encoder"
+    else:
+        words = synthetic.words_of(tokenizers.load(encoder), ENGLISH)
     if not (encoder / "config.json").exists():
+        tokenizer = synthetic.tokenizer(vocabulary)
         torch.manual_seed(seed)
         config = XLMRobertaConfig(
             **SHAPES[shape], vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
@@ -69,7 +81,7 @@ def write(
         row_of = {"classify": _classify, "span": _span, "choice": _choice, "tag": _tag}[kind]
         for split, count in (("train", rows), ("dev", 20)):
             drawn = (rng.choice(row_lengths[dataset]) for dataset in rng.choices(datasets, sizes, k=count))
-            lines = [json.dumps(row_of(rng, lengths, vocabulary, classes)) for lengths in drawn]
+            lines = [json.dumps(row_of(rng, lengths, words, classes)) for lengths in drawn]
             path = folder / "rows" / f"{name}.{split}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -92,32 +104,30 @@ def write(
     return config_path
 
 
-def _words(rng: random.Random, count: int, vocabulary: int) -> str:
-    distinct = min(ENGLISH, vocabulary // 8)
-    spacing = (vocabulary - synthetic.SPECIAL) // distinct  # they are spread over the whole table
-    return " ".join(f"w{synthetic.zipf(rng, distinct) * spacing}" for _ in range(max(1, count)))
+def _words(rng: random.Random, count: int, words: Sequence[str]) -> str:
+    return " ".join(words[synthetic.zipf(rng, len(words))] for _ in range(max(1, count)))
 
 
-def _classify(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+def _classify(rng: random.Random, lengths: Sequence[int], words: Sequence[str], classes: int) -> dict[str, Any]:
     total = lengths[0] - 4
     first = max(1, total * 2 // 3)
-    texts = {"text_a": _words(rng, first, vocabulary), "text_b": _words(rng, total - first, vocabulary)}
+    texts = {"text_a": _words(rng, first, words), "text_b": _words(rng, total - first, words)}
     return {**texts, "label": f"c{rng.randrange(classes)}"}
 
 
-def _span(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+def _span(rng: random.Random, lengths: Sequence[int], words: Sequence[str], classes: int) -> dict[str, Any]:
     question = max(1, min(QUESTION, lengths[0] - 6))
-    context = _words(rng, lengths[0] - 4 - question, vocabulary)
+    context = _words(rng, lengths[0] - 4 - question, words)
     answer = {"text": context.split()[0], "start": 0}
-    return {"question": _words(rng, question, vocabulary), "context": context, "answers": [answer]}
+    return {"question": _words(rng, question, words), "context": context, "answers": [answer]}
 
 
-def _choice(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
+def _choice(rng: random.Random, lengths: Sequence[int], words: Sequence[str], classes: int) -> dict[str, Any]:
     prompt = max(1, min(lengths) - 6)
-    choices = [_words(rng, length - 4 - prompt, vocabulary) for length in lengths]
-    return {"prompt": _words(rng, prompt, vocabulary), "choices": choices, "label": rng.randrange(len(lengths))}
+    choices = [_words(rng, length - 4 - prompt, words) for length in lengths]
+    return {"prompt": _words(rng, prompt, words), "choices": choices, "label": rng.randrange(len(lengths))}
 
 
-def _tag(rng: random.Random, lengths: Sequence[int], vocabulary: int, classes: int) -> dict[str, Any]:
-    words = _words(rng, lengths[0] - 2, vocabulary).split()
-    return {"words": words, "tags": [f"c{rng.randrange(classes)}" for _ in words]}
+def _tag(rng: random.Random, lengths: Sequence[int], words: Sequence[str], classes: int) -> dict[str, Any]:
+    sentence = _words(rng, lengths[0] - 2, words).split()
+    return {"words": sentence, "tags": [f"c{rng.randrange(classes)}" for _ in sentence]}

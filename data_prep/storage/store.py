@@ -3,6 +3,7 @@
     data/NAME/<key>-<inputs>/     NAME: the dataset; key: `encoding_key`; inputs: a fingerprint of the source files
         train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), see `tasks/encoding.py`
         dev_examples.arrow        span only: id, context, answers of each dev example
+        train_ids.arrow           `TaskType.row_id` of each training example, of types with `dynamics`
         manifest.json             written last; the folder gets its name after that, by one rename
 
 A folder with this name is therefore always complete. Arrow's IPC file format is memory-mapped: opening costs
@@ -30,6 +31,7 @@ from tasks.span.data import QUESTION_TOKENS, STRIDE
 
 MANIFEST = "manifest.json"
 EXAMPLES = "dev_examples.arrow"
+IDS = "train_ids.arrow"
 SPLITS = ("train", "dev")
 
 _COMMON = [("input_ids", INTS), ("lengths", INTS), ("length", INT), ("units", INT), ("example", INT)]
@@ -120,6 +122,20 @@ class Prepared:
             return []
         with pa.memory_map(str(self.path / EXAMPLES)) as source:
             return pa.ipc.open_file(source).read_all().to_pylist()
+
+
+def row_ids(several: Sequence[Prepared]) -> pa.StringArray:
+    """string [rows]: the id of the example of each training row of these folders; `InputError` if one has no ids."""
+    found = []
+    for prepared in several:
+        if IDS not in prepared.manifest["files"]:
+            reason = "prepared by an earlier version: delete it and prepare again"
+            if not TASK_TYPES[prepared.manifest["kind"]].dynamics:
+                reason = f"rows of kind {prepared.manifest['kind']} have none"
+            raise InputError(f"{prepared.path}: no ids of its training rows ({reason})")
+        with pa.memory_map(str(prepared.path / IDS)) as source:
+            found += pa.ipc.open_file(source).read_all()["id"].take(pa.array(prepared.train.example)).chunks
+    return pa.concat_arrays(found)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

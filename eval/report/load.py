@@ -47,6 +47,16 @@ class Run:
         return self.scores["targets"]
 
     @cached_property
+    def overlap(self) -> dict[str, Any]:
+        """By training dataset what was checked for test rows, from the run.json of the run that made the encoder."""
+        beside = [] if self.folder is None else [self.folder.parent, self.folder.parent.parent]
+        for folder in (Path(self.scores["encoder"]).parent, *beside):
+            if (folder / "run.json").is_file():
+                found: dict[str, Any] = read_json(folder / "run.json").get("overlap", {})
+                return found
+        return {}
+
+    @cached_property
     def seeds(self) -> tuple[int, ...]:
         """The seed of the run and those of the target training."""
         own = [] if self.config is None else [self.config["seed"]]

@@ -16,6 +16,7 @@ from common.languages import language
 from eval.metrics import aggregate
 from eval.report.compare import Classes, Comparison, Value, View, headline, title
 from eval.report.load import Entry
+from eval.report.overlap import overlap_notes
 from eval.suites import GROUPS, OFFICIAL, Target
 
 
@@ -171,6 +172,7 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
         some = "" if len(untrained) == len(found) else "some runs "
         notes.append(f"{some}by an intermediate head, without target training")
     notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
+    notes += overlap_notes(comparison.runs, target)
     differing = aggregate.differing(found)
     if differing:
         names = ", ".join(key.replace("_", " ") for key in differing)

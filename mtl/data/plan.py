@@ -25,6 +25,7 @@ import numpy as np
 
 from common.errors import InputError
 from common.run_config import RunConfig
+from data_prep.storage.store import short_hash
 from mtl.data import sampler
 from mtl.data.task_data import TaskData
 
@@ -201,6 +202,7 @@ class Plan:
                     "share": task.share,
                     "loss_weight": task.loss_weight,
                     "data": [p.manifest["files"]["train.arrow"]["sha256"][:12] for p in task.prepared],
+                    **({} if task.train.chosen is None else {"subset": short_hash(task.train.chosen.tolist())}),
                 }
                 for task in self.tasks
             },

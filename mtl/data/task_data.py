@@ -21,6 +21,7 @@ from common.run_config import RandomEncoder, RunConfig
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
 from data_prep.storage.arrow_file import Split
+from mtl.data import subset
 from tasks.base import TaskType
 from tasks.encoding import Special, template_of
 from tasks.registry import TASK_TYPES
@@ -28,21 +29,30 @@ from tasks.task import Task
 
 
 class Rows:
-    """The rows of several splits, concatenated. Nothing is read on opening."""
+    """The rows of several splits, concatenated. Nothing is read on opening.
 
-    def __init__(self, splits: Sequence[Split]) -> None:
+    chosen: ascending int64, the numbers of those to have among all (None: all); rows are then counted among these.
+    """
+
+    def __init__(self, splits: Sequence[Split], chosen: np.ndarray | None = None) -> None:
         self._splits = list(splits)
         self._ends = np.cumsum([split.rows for split in splits])
+        self.chosen = chosen
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self.chosen is None else len(self.chosen)
+
+    def numbers(self, rows: np.ndarray) -> np.ndarray:
+        """The numbers of these rows among all that were prepared."""
+        return rows if self.chosen is None else self.chosen[rows]
 
     # Whole columns, copied into memory: for dev sets.
 
     @cached_property
     def length(self) -> np.ndarray:
         """int32 [rows]: tokens of each row."""
-        return np.concatenate([split.length for split in self._splits])
+        lengths = np.concatenate([split.length for split in self._splits])
+        return lengths[slice(None) if self.chosen is None else self.chosen]
 
     @cached_property
     def example(self) -> np.ndarray:
@@ -52,10 +62,11 @@ class Rows:
         for split in self._splits:
             shifted.append(split.example + first)
             first = int(shifted[-1][-1]) + 1 if split.rows else first
-        return np.concatenate(shifted)
+        return np.concatenate(shifted)[slice(None) if self.chosen is None else self.chosen]
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
         """Columns `names` of these rows (at least one), in the order given (see `Split.gather`)."""
+        rows = self.numbers(rows)
         if len(self._splits) == 1:
             return self._splits[0].gather(rows, names)
         splits, positions, numbers = zip(*self._by_split(rows), strict=True)
@@ -76,7 +87,7 @@ class Rows:
 
     def origin(self, row: int) -> str:
         """File and row number on disk, for a message."""
-        ((split, _, numbers),) = self._by_split(np.array([row]))
+        ((split, _, numbers),) = self._by_split(self.numbers(np.array([row])))
         (example,) = split.gather(numbers, ["example"]).values()
         return f"{split.path} row {numbers[0]} (example {plain(example)[0]})"
 
@@ -105,7 +116,9 @@ class TaskData:
 
     @property
     def mean_length(self) -> float:
-        """Tokens of a training row, on average; from the manifests."""
+        """Tokens of a training row, on average; from the manifests, where all rows are trained on."""
+        if self.train.chosen is not None:
+            return float(self.train.length.mean())
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
         return float(sum(split["tokens"] for split in splits) / sum(split["rows"] for split in splits))
 
@@ -169,13 +182,14 @@ def open_tasks(
             raise InputError(f"tasks: name {task.name!r} is an attribute of torch's ModuleDict; choose another")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
+        chosen = None if entry.subset is None else subset.chosen_rows(task.name, entry.subset, prepared)
         opened.append(
             TaskData(
                 task=task,
                 labels=prepared[0].labels,
                 max_length=length,
                 prepared=tuple(prepared),
-                train=Rows([p.train for p in prepared]),
+                train=Rows([p.train for p in prepared], chosen),
                 dev=Rows([p.dev for p in prepared]),
                 cap=entry.cap,
                 share=entry.share,

@@ -180,6 +180,8 @@ class Engine:
             self.ds.train()
         if keys:
             micro_batches = self._with_pairs(number, micro_batches, keys)
+        if self.model.visits is not None:
+            self.model.visits = []
         total: Tensor | float = 0.0
         for micro, batch in enumerate(micro_batches):
             torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))

@@ -54,22 +54,26 @@ class DevEvaluation:
         scores: Scores = {}
         try:
             for dev in tqdm(self.sets, desc="dev", leave=False, disable=self.rank != 0, unit="task"):
-                totals, outcomes = self._outcomes(dev, model)
-                mine = np.concatenate([totals, outcomes.ravel(), [self.wants_stop()]])
+                totals, outcomes, units = self._outcomes(dev, model)
+                mine = np.concatenate([totals, units.ravel(), outcomes.ravel(), [self.wants_stop()]])
                 summed = self.sum(torch.from_numpy(mine)).numpy()
                 if summed[-1]:
                     return None
-                totals, outcomes = summed[:TOTALS], summed[TOTALS:-1].reshape(outcomes.shape)
-                scores[dev.task.name] = dev.scores(model, totals, outcomes)
+                totals, units, outcomes = np.split(summed[:-1], [TOTALS, TOTALS + units.size])
+                scores[dev.task.name] = dev.scores(model, totals, outcomes.reshape(len(dev.examples), -1), units)
         finally:
             model.train()
         return scores
 
-    def _outcomes(self, dev: "_DevSet", model: MultiTaskModel) -> tuple[np.ndarray, np.ndarray]:
-        """Of this rank: sums, float64 [4] as `Scored.totals`, and the outcome of each example, 0 of others."""
+    def _outcomes(self, dev: "_DevSet", model: MultiTaskModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of this rank: sums, float64 [4] as `Scored.totals`; of each example the outcome, and units and units right,
+
+        0 of those of other ranks.
+        """
         head = model.head(dev.task.name)
         totals = np.zeros(TOTALS)
         outcomes = np.zeros((len(dev.examples), head.outcome_width(model.encoder.config.hidden_size)))
+        units = np.zeros((len(dev.examples), 2))
         scored = score(
             model.encoder,
             head,
@@ -87,11 +91,12 @@ class DevEvaluation:
             if self.wants_stop():
                 break  # the scores will not be used
             totals += example.totals
+            index = int(np.searchsorted(dev.examples, example.example))
+            units[index] = example.totals[2:]
             if head.outcome:
                 rows = list(zip(dev.rows_of(example.rows), example.scores, strict=True))
-                index = int(np.searchsorted(dev.examples, example.example))
                 outcomes[index] = head.example_outcome(rows, dev.gold.get(example.example), dev.task.task.metric)
-        return totals, outcomes
+        return totals, outcomes, units
 
 
 class _DevSet:
@@ -125,11 +130,18 @@ class _DevSet:
         """The chosen rows with these numbers, all of their columns."""
         return self.task.dev.take(self.rows[numbers])
 
-    def scores(self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray) -> dict[str, float]:
-        """Metrics from the sums and outcomes of all ranks; `score` among them selects the best encoder."""
-        metrics = model.head(self.task.name).dev_metrics(totals, outcomes, self.all_columns)
+    def scores(
+        self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray, units: np.ndarray
+    ) -> dict[str, float]:
+        """Metrics from the sums and outcomes of all ranks.
+
+        `score` among them selects the best encoder; `low` and `high` are its 95 % interval over dev examples.
+        """
+        head = model.head(self.task.name)
+        metrics = head.dev_metrics(totals, outcomes, self.all_columns)
         score = next(iter(metrics.values()))
-        about = {"examples": float(len(self.examples)), "majority": self.majority}
+        low, high = head.dev_interval(score, units.reshape(-1, 2), outcomes, self.all_columns)
+        about = {"examples": float(len(self.examples)), "majority": self.majority, "low": low, "high": high}
         return {**about, **metrics, "score": score}
 
 

@@ -30,6 +30,7 @@ from mtl.model.families import family_of, fresh_head
 from mtl.model.families.base import Family
 from tasks.encoding import Special
 from tasks.head import Head
+from tasks.registry import TASK_TYPES
 
 # Fields of the source's config.json about its files, a head it had, or how it is called, and not about the encoder.
 # Fields that the family's config class does not know (quantization_config, auto_map, transformers_weights,
@@ -281,6 +282,7 @@ class MultiTaskModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.kinds = dict(kinds)
+        self.visits: list[Tensor] | None = None  # where training dynamics are kept: `Head.visits` of each forward pass
         self.notes: list[str] = []  # messages for the user: which head starts from which weights
         self.heads = nn.ModuleDict()
         for name, kind in kinds.items():
@@ -312,7 +314,11 @@ class MultiTaskModel(nn.Module):
         stats = []
         for index, (name, rows, hidden) in enumerate(zip(self.kinds, rows_of, self._read(batch), strict=True)):
             head = self.head(name)
-            loss, unit_losses, correct = head.loss(head(hidden, self.encoder, rows.mean), rows)
+            scores = head(hidden, self.encoder, rows.mean)
+            loss, unit_losses, correct = head.loss(scores, rows)
+            if self.visits is not None and len(rows.counts) and TASK_TYPES[self.kinds[name]].dynamics:
+                with torch.no_grad():
+                    self.visits.append(head.visits(scores, rows))
             total = total + batch.weights[index] * loss
             stats.append(torch.stack([unit_losses, correct]))
         return total, torch.stack(stats)

@@ -4,14 +4,14 @@ A checkpoint is DeepSpeed's own (weights, master copies, moments: one file a ran
 the run, best score) in `checkpoints/step-N/`. It is written under a temporary name, every file is flushed and hashed
 into `manifest.json`, then the folder is renamed and `latest` (which DeepSpeed's own tools read) moves last, so an
 interrupted save is never taken for a whole one. A torn or altered checkpoint is reported and the one before is used.
-The `keep` newest stay, and the one with the best dev score. Data order, dropout seeds and learning rates are functions
-of the step: nothing else has to be stored.
+The `keep` newest stay, the one with the best dev score, and those that `export.average` needs. Data order, dropout
+seeds and learning rates are functions of the step: nothing else has to be stored.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import files, jsontext
 from common.errors import InputError
+from common.run_config import RunConfig
 from mtl.distributed import collectives
 
 if TYPE_CHECKING:
@@ -103,13 +104,16 @@ def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = 
     return None
 
 
-def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | None:
-    """Saves step `state.step`, keeps the `keep` newest and the best: None, or why it could not (a collective call).
+def save(
+    engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], None] = lambda folder: None
+) -> str | None:
+    """Saves step `state.step` and removes what need not be kept: None, or why it could not (a collective call).
 
+    more: writes other files into the checkpoint, on rank 0.
     After a failure the older checkpoints are as they were, and nothing of the new one is left.
     """
-    folder = run_folder / FOLDER
-    name = _name(state.step)
+    folder = run.folder / FOLDER
+    name = name_of(state.step)
     writing = folder / f".writing-{name}"
     try:
         with _write_errors_on_all(folder):
@@ -117,6 +121,7 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
                 for old in folder.glob(".writing-*"):
                     shutil.rmtree(old)
                 writing.mkdir(parents=True)
+                more(writing)
         collectives.raise_on_all(engine.save(folder, writing.name))
         hashes = {}
         with _write_errors_on_all(folder):
@@ -133,7 +138,7 @@ def save(engine: "Engine", run_folder: Path, state: State, keep: int) -> str | N
                 os.replace(writing, folder / name)
                 files.fsync(folder)
                 set_latest(folder, name)
-                prune(folder, keep, state.best_step)
+                prune(folder, run, state.best_step)
     except collectives.AgreedError as error:
         if engine.rank == 0:
             shutil.rmtree(writing, ignore_errors=True)
@@ -151,7 +156,8 @@ def _write_errors_on_all(folder: Path) -> Iterator[None]:
             raise InputError(f"{error.filename or folder}: {error.strerror or error}") from None
 
 
-def _name(step: int) -> str:
+def name_of(step: int) -> str:
+    """The folder of the checkpoint after `step`."""
     return f"step-{step:08d}"
 
 
@@ -165,14 +171,32 @@ def set_latest(folder: Path, name: str) -> None:
     files.write_text(folder / LATEST, name + "\n")
 
 
-def prune(folder: Path, keep: int, best_step: int) -> None:
-    """Removes all but the `keep` newest and that of the best dev score."""
-    for old in names(folder)[keep:]:
-        if old != _name(best_step):
+def prune(folder: Path, run: RunConfig, best_step: int) -> None:
+    """Removes all but the `keep` newest, that of the best dev score and those to average."""
+    there = names(folder)
+    kept = {*there[: run.checkpoint.keep], name_of(best_step), *_scheduled(there, run)[: run.export.average or 0]}
+    for old in there:
+        if old not in kept:
             # Renamed first: an interrupted removal must not leave what looks like a damaged checkpoint.
             os.replace(folder / old, folder / f".removing-{old}")
     for removed in folder.glob(".removing-*"):
         shutil.rmtree(removed, ignore_errors=True)
+
+
+def _scheduled(there: list[str], run: RunConfig, last: int = 0) -> list[str]:
+    """Those of every `checkpoint.every` steps and of step `last`: the ones that a run has however often it stops."""
+    steps = {name: int(name.removeprefix("step-")) for name in there}
+    return [name for name, step in steps.items() if step % run.checkpoint.every == 0 or step == last]
+
+
+def averaged(run: RunConfig, step: int) -> list[State]:
+    """The states of the last `export.average` checkpoints up to the last step `step`, oldest first.
+
+    There are fewer where the run stopped early, could not write some, or some are damaged.
+    """
+    folder = run.folder / FOLDER
+    found = [_read(folder / name) for name in _scheduled(names(folder), run, step)[: run.export.average]]
+    return [state for state in reversed(found) if isinstance(state, State)]
 
 
 def write_manifest(folder: Path, hashes: dict[str, str]) -> None:
@@ -200,7 +224,7 @@ def _read(folder: Path) -> State | str:
         return f"{Path(error.filename or folder).name}: {error.strerror}"
     except (ValueError, TypeError, KeyError) as error:
         return f"not readable as one of this version of the program: {error!r}"
-    return state if folder.name == _name(state.step) else f"{STATE} is of step {state.step}"
+    return state if folder.name == name_of(state.step) else f"{STATE} is of step {state.step}"
 
 
 def _check_identity(folder: Path, state: State, identity: dict[str, Any], accept: bool) -> list[str]:

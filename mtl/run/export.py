@@ -6,10 +6,7 @@ mean of the last layer. `heads/` has all heads in one safetensors
 file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -33,9 +30,14 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str) -> None:
-    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`."""
-    card = model_card(setup.run, setup.tasks, state.step, state.dev)
+def export_run(
+    setup: Setup, weights: dict[str, Tensor], state: State, suffix: str, averaged: Sequence[int] = ()
+) -> None:
+    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`; averaged: their mean after these
+
+    steps, which no dev score was measured of.
+    """
+    card = model_card(setup.run, setup.tasks, state.step, {} if averaged else state.dev, averaged)
     export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card)
     export_heads(setup.run.folder / f"heads{suffix}", weights, setup.source, setup.tasks)
 
@@ -49,7 +51,7 @@ def export_encoder(
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     expected = set(dict(encoder.named_parameters()))
     assert expected == set(state), expected ^ set(state)
-    with _replacing(folder) as writing:
+    with files.replacing(folder) as writing:
         encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
         tokenizer.save_pretrained(writing)
         _sentence_transformers(writing, config.hidden_size)
@@ -81,13 +83,19 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
         }
         for task in tasks
     }
-    with _replacing(folder) as writing:
+    with files.replacing(folder) as writing:
         save_file(state, writing / "heads.safetensors")
         export_config(config).save_pretrained(writing)
         files.write_json(writing / "heads.json", about)
 
 
-def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict[str, dict[str, float]]) -> str:
+def model_card(
+    config: RunConfig,
+    tasks: list[TaskData],
+    step: int,
+    scores: dict[str, dict[str, float]],
+    averaged: Sequence[int] = (),
+) -> str:
     """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
     encoder = config.encoder
     card = _TEMPLATES.get_template("model_card.md.jinja")
@@ -96,22 +104,9 @@ def model_card(config: RunConfig, tasks: list[TaskData], step: int, scores: dict
         base=encoder if isinstance(encoder, str) else "random weights",
         on_hub=isinstance(encoder, str) and not Path(encoder).exists(),
         step=step,
+        averaged=averaged,
         tasks=tasks,
         licences={task.name: list(dict.fromkeys(p.manifest["licence"] for p in task.prepared)) for task in tasks},
         against=sorted({name for task in tasks for p in task.prepared for name in p.manifest.get("against", ())}),
         scores=scores,
     )
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
-    writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
-    for rest in (writing, old):
-        shutil.rmtree(rest, ignore_errors=True)
-    writing.mkdir(parents=True)
-    yield writing
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(writing, folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -8,7 +8,7 @@ import torch
 from transformers import PretrainedConfig
 
 from mtl.model.encoder import new_encoder
-from mtl.model.families import fresh_head
+from mtl.model.families import family_of, fresh_head
 from mtl.model.loading import loading
 from mtl.run.setup import Setup, describe_encoder
 
@@ -36,8 +36,9 @@ def memory(
     stage 2 with `fast_zero2` (`zero2_gradients.py`) on one rank all gradients, on several those that wait and the
     concatenation of a bucket, and with `overlap_comm` the gradients of two more buckets in flight. A parameter larger
     than a bucket is one by itself, and not counted as more.
-    Activations: 34 bytes per token, hidden unit and block in half precision (Korthikanti et al. 2022,
-    equation 1 without the attention matrix, which no back-end here keeps), twice that in float32.
+    Activations, in half precision per token and block: 18 bytes per hidden unit and 4 per unit of the MLP, 8 where it
+    is gated (Korthikanti et al. 2022, equation 1 without the attention matrix, which no back-end here keeps), twice
+    that in float32.
     """
     half = ds.get("bf16", {}).get("enabled", False)
     zero = ds.get("zero_optimization", {})
@@ -53,12 +54,13 @@ def memory(
         gradients, bucketed = 6.0, 0
     if stage == 2 and fast_zero2 and not offload:
         bucketed = total if ranks == 1 else 2 * buffers * min(bucket, total)
+    units = 9 * config.hidden_size + (4 if family_of(config).gated else 2) * config.intermediate_size
     parts = {
         "weights": total * width,
         "gradients": total * gradients,
         "optimizer": 0 if offload else total * states / (ranks if stage else 1),
         "buckets": bucketed * width,
-        "activations": 17 * width * micro_tokens * config.hidden_size * config.num_hidden_layers,
+        "activations": width * units * micro_tokens * config.num_hidden_layers,
     }
     return {name: size / GIB for name, size in parts.items()}
 

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from common.run_config import REPOSITORY
+from common.run_config import REPOSITORY, read_json
+from data_prep import overlap
 from mtl.run.setup import Setup
 
 PACKAGES = ("torch", "deepspeed", "transformers", "datasets", "tokenizers", "numpy", "pyarrow")
@@ -40,7 +42,16 @@ def describe(setup: Setup, ranks: int, backend: str) -> dict[str, Any]:
         "plan": plan.parts(),
         "plan_fingerprint": plan.fingerprint(),
         "data": {p.manifest["dataset"]: str(p.path) for task in plan.tasks for p in task.prepared},
+        "overlap": _overlap(setup),
     }
+
+
+def _overlap(setup: Setup) -> dict[str, Any]:
+    """By dataset `overlap.checked`: of this run, and of the run that its encoder comes from."""
+    start = Path(setup.run.encoder).parent / "run.json" if isinstance(setup.run.encoder, str) else None
+    before = read_json(start).get("overlap", {}) if start is not None and start.is_file() else {}
+    own = {p.manifest["dataset"]: overlap.checked(p.manifest) for task in setup.tasks for p in task.prepared}
+    return {**before, **own}
 
 
 def _commit() -> str | None:

@@ -52,21 +52,22 @@ class RunLog:
         self.bar.set_postfix_str(shown, refresh=False)
 
     def dev(self, step: int, scores: dict[str, dict[str, float]], mean: float) -> None:
-        """Dev metrics by task, and the mean score that selects the best encoder."""
+        """Dev metrics by task, and the mean score that selects the best encoder; 95 %: its interval over examples."""
         if not self.active:
             return
         for task, metrics in scores.items():
             self._write({"step": step, "kind": "dev", "task": task, **metrics})
             for name, value in metrics.items():
-                if name not in ("majority", "examples", "score"):
+                if name not in ("majority", "examples", "score", "low", "high"):
                     self._add_scalar(f"dev_{name}/{task}", value, step)
         self._write({"step": step, "kind": "dev", "task": "all", "mean": mean})
         self._add_scalar("dev/mean", mean, step)
         width = max(map(len, scores))
-        rows = [f"{'dev at step ' + str(step):<{width}}     score  majority    loss"]
+        rows = [f"{'dev at step ' + str(step):<{width}}     score          95 %  majority    loss"]
         for task, metrics in scores.items():
-            score = 100 * metrics["score"]
-            rows.append(f"{task:<{width}}  {score:8.1f}  {100 * metrics['majority']:8.1f}  {metrics['loss']:6.3f}")
+            score, low, high, majority = (100 * metrics[name] for name in ("score", "low", "high", "majority"))
+            interval = f"{low:.1f} to {high:.1f}"
+            rows.append(f"{task:<{width}}  {score:8.1f}  {interval:>12}  {majority:8.1f}  {metrics['loss']:6.3f}")
         rows.append(f"{'mean':<{width}}  {100 * mean:8.1f}")
         self.print("\n".join(rows))
 

@@ -27,6 +27,7 @@ from mtl.model.families import adapted, family_of
 from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
+from mtl.run import dynamics
 from tasks.encoding import Special
 from tasks.task import Task
 
@@ -181,4 +182,13 @@ def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
     vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=vocabulary.known)
-    return Setup(run, ds, tokenizer, special, tasks, Plan(run, tasks), source, vocabulary)
+    if run.dynamics:
+        dynamics.check(tasks)
+    plan = Plan(run, tasks)
+    saved = -(-plan.steps // run.checkpoint.every)
+    if (run.export.average or 0) > saved:
+        raise InputError(
+            f"export.average {run.export.average}: {plan.steps} steps with checkpoint.every {run.checkpoint.every} "
+            f"leave {saved} checkpoint(s): lower either"
+        )
+    return Setup(run, ds, tokenizer, special, tasks, plan, source, vocabulary)

@@ -5,7 +5,7 @@ training continues, as `checkpoint.on_failure` says; older checkpoints are not t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from mtl.evaluation.running_metrics import RunningMetrics
 from mtl.model import trimmed_embeddings
 from mtl.run import checkpoint, export, nonfinite
 from mtl.run.checkpoint import State
+from mtl.run.dynamics import Dynamics
 from mtl.run.run_log import RunLog
 from mtl.run.setup import Setup
 
@@ -44,6 +45,12 @@ class Trainer:
         self.dev = DevEvaluation(
             setup.run, setup.tasks, setup.special, engine.rank, engine.world, sum_over_ranks, wants_stop
         )
+        self.dynamics: Dynamics | None = None
+        if self.run.dynamics:
+            self.dynamics = Dynamics(setup.plan, engine.model, engine.rank, state.step)
+            before = self.run.folder / checkpoint.FOLDER / checkpoint.name_of(state.step)
+            if engine.rank == 0 and state.step and not self.dynamics.load(before):
+                log.print(f"dynamics: {before} has no visits of this plan; they count from step {state.step + 1} on")
         self._saved = state.step  # a resumed run has its checkpoint; a new one has nothing to save yet
         self._consecutive_skips = 0
         self.evaluation_interrupted = False  # because a rank wants to stop (the same on all ranks)
@@ -65,6 +72,8 @@ class Trainer:
 
         Raises `collectives.AgreedError` for a non-finite step or a failed write, unless the config says to go on.
         """
+        if self.dynamics is not None:
+            self.dynamics.add(step, assignment, math.isfinite(norm))
         if math.isfinite(norm):
             self._consecutive_skips = 0
             self.state.decay *= optimizer.decay_factor(self.run.optimizer, lr_factor)
@@ -82,6 +91,8 @@ class Trainer:
                 "memory_gib": self.engine.peak_memory(),
             }
             self.log.train(self.state.step, overall, tasks)
+            if self.dynamics is not None:
+                self.dynamics.merge(sum_over_ranks)
         self.metrics.pause()
         self.evaluate()
         if self.due(self.run.checkpoint.every) or self.state.stopped:
@@ -128,7 +139,11 @@ class Trainer:
         self.watchdog.resume_hint = (
             f"the same command goes on after step {self._saved}, or {self.state.step} if that was saved"
         )
-        error = checkpoint.save(self.engine, self.run.folder, self.state, self.run.checkpoint.keep)
+        more = {}
+        if self.dynamics is not None:
+            self.dynamics.merge(sum_over_ranks)
+            more = {"more": self.dynamics.save}
+        error = checkpoint.save(self.engine, self.run, self.state, **more)
         self.watchdog.resume_hint = hint
         if error is None:
             self._saved = self.state.step
@@ -138,19 +153,68 @@ class Trainer:
 
     def export(self, suffix: str) -> bool:
         """Writes `encoder` and `heads` (+ `suffix`) of this step; False if that failed and the run goes on."""
+        return self._export(self._weights(self.state), suffix)
+
+    def export_mean(self) -> None:
+        """Writes `encoder_mean` and `heads_mean`: the mean of the last `export.average` checkpoints' master weights.
+
+        Loads these into the engine, which is of no use afterwards. Averaged as in Schmidt et al. 2023 (arXiv
+        2305.16834); summed in float64.
+        """
+        count = self.run.export.average
+        if count is None:
+            return
+        states = checkpoint.averaged(self.run, self.state.step) if self.engine.rank == 0 else []
+        states = collectives.from_rank0(states)
+        steps = [state.step for state in states]
+        if len(steps) < count:
+            self.log.print(f"warning: export.average is {count}, but the whole checkpoints are of steps {steps}")
+        if not steps:
+            return
+        total: dict[str, Tensor] = {}
+        for state in states:
+            self.engine.load(self.run.folder / checkpoint.FOLDER, checkpoint.name_of(state.step), state.ranks)
+            for name, weight in self._weights(state).items():
+                total[name] = total[name] + weight if name in total else weight.double()
+        self._export({name: (weight / len(steps)).float() for name, weight in total.items()}, "_mean", steps)
+
+    def _weights(self, state: State) -> dict[str, Tensor]:
+        """The engine's weights, those of `state`: on rank 0 all, on others none (a collective call)."""
         weights = self.engine.full_weights()
+        if self.engine.rank == 0:
+            trimmed_embeddings.restore(self.engine.model.encoder, weights, state.decay)
+        return weights
+
+    def write_dynamics(self) -> None:
+        """Writes `dynamics/`, if the run keeps them."""
+        if self.dynamics is None:
+            return
+        self.dynamics.merge(sum_over_ranks)
+        warnings: list[str] = []
+        dynamics, folder = self.dynamics, self.run.folder
+        self._write(f"no {folder / 'dynamics'}", lambda: warnings.extend(dynamics.write(folder)))
+        for warning in warnings:
+            self.log.print(warning)
+
+    def _export(self, weights: dict[str, Tensor], suffix: str, averaged: Sequence[int] = ()) -> bool:
+        def write() -> None:
+            export.export_run(self.setup, weights, self.state, suffix, averaged)
+
+        return self._write(f"no export of the encoder at step {self.state.step}", write)
+
+    def _write(self, without: str, write: Callable[[], None]) -> bool:
+        """Calls `write` on rank 0; False, or an `AgreedError`, if it failed (a collective call)."""
         failed: str | None = None
         try:
             if self.engine.rank == 0:
-                trimmed_embeddings.restore(self.engine.model.encoder, weights, self.state.decay)
-                export.export_run(self.setup, weights, self.state, suffix)
+                write()
         except OSError as error:
             failed = f"{error.filename or self.run.folder}: {error.strerror or error}"
         except SafetensorError as error:  # its class for a failed write
             failed = f"{self.run.folder}: {error}"
         failed = collectives.from_rank0(failed)
         if failed is not None:
-            self._write_failed(f"no export of the encoder at step {self.state.step}: {failed}")
+            self._write_failed(f"{without}: {failed}")
         return failed is None
 
     def _write_failed(self, what: str) -> None:

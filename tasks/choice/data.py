@@ -37,6 +37,7 @@ class Type(TaskType[Choice]):
     columns = (("label", INT),)
     stored = ("label",)
     whole = True
+    dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
         prompt = fields.text(row, fields.column(row, PROMPT, where), where)

@@ -32,6 +32,7 @@ class Type(TaskType[Classify]):
     columns = (("label", INT),)
     stored = ("label",)
     whole = True
+    dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
         text_a = fields.text(row, fields.column(row, TEXT_A, where), where)

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns, plain
-from tasks import head
+from tasks import head, intervals
 from tasks.head import Bodies, Body, HeadRows, Mean, Scored
+from tasks.intervals import Interval
 from tasks.pair.gradient_caching import average_precision, loss, unit_losses
 
 
@@ -49,11 +50,19 @@ class Head(head.Head):
 
     def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
         """Every query against the passages of all dev pairs."""
-        keys = torch.from_numpy(plain(columns["passage_key"]))
-        queries, passages = torch.from_numpy(outcomes).float().unflatten(1, (2, -1)).unbind(1)
+        queries, passages, keys = _dev_pairs(outcomes, columns)
         losses, right = unit_losses(queries, passages, self.logit_scale.detach()[0].float().cpu(), keys)
         return {
             "map@20": float(average_precision(queries, passages, keys).mean()),
             "accuracy": float(right.mean()),
             "loss": float(losses.mean()),
         }
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        return intervals.mean(average_precision(*_dev_pairs(outcomes, columns)).double().numpy())
+
+
+def _dev_pairs(outcomes: np.ndarray, columns: Columns) -> tuple[Tensor, Tensor, Tensor]:
+    """(queries, passages) float32 [n, H] each, and the keys of the passages int64 [n]."""
+    queries, passages = torch.from_numpy(outcomes).float().unflatten(1, (2, -1)).unbind(1)
+    return queries, passages, torch.from_numpy(plain(columns["passage_key"]))

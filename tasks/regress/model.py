@@ -9,8 +9,10 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from common.columns import Columns
+from tasks import intervals
 from tasks.classify import model as classify
 from tasks.head import Bodies, HeadRows, Scored, mean_loss
+from tasks.intervals import Interval
 
 
 class Head(classify.Head):
@@ -42,6 +44,9 @@ class Head(classify.Head):
         correlations = {"pearson": pearsonr, "spearman": spearmanr}
         found = {name: correlation(function, predictions, labels) for name, function in correlations.items()}
         return {**found, "loss": mean_loss(totals)}
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        return intervals.correlation(score, len(outcomes))
 
 
 def correlation(function: Callable[..., Any], predictions: np.ndarray, labels: np.ndarray) -> float:

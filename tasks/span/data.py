@@ -35,6 +35,7 @@ class Type(TaskType[Span]):
     columns = (("start", INT), ("end", INT))
     dev_columns = (("offset_start", INTS), ("offset_end", INTS))
     stored = ("start", "end")
+    dynamics = True
     gold = pa.schema(
         [
             ("example", pa.int32()),
@@ -108,6 +109,10 @@ class Type(TaskType[Span]):
         counts = lists(columns["input_ids"]).counts
         ends = np.stack([plain(columns["start"]), plain(columns["end"])], axis=1)
         return Positions.table(spread(starts[first], counts), ends, counts)
+
+    def classes(self, columns: Columns) -> np.ndarray:
+        """1 where the window has an answer, else 0."""
+        return (plain(columns["start"]) > 0).astype(np.int64)
 
     def no_positions(self) -> Positions:
         none = np.zeros(0, np.int64)

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PretrainedConfig
 
 from common.columns import Columns
-from tasks import head
+from tasks import head, intervals
 from tasks.head import Bodies, HeadRows, Scored, mean_loss
+from tasks.intervals import Interval
 from tasks.span.data import Span
 from tasks.span.squad import Answer, best_answers, squad_scores
 
@@ -36,6 +38,10 @@ class Head(head.Head):
         right = (start.argmax(-1) == rows.labels[:, 0]) & (end.argmax(-1) == rows.labels[:, 1])
         return (losses[0] + losses[1]) / 2, right.float()
 
+    def gold_probability(self, losses: Tensor) -> Tensor:
+        """That of the start times that of the end, of which the loss is the mean."""
+        return torch.exp(-2 * losses)
+
     def decode(self, scored: Scored, example: Span, labels: Sequence[str] | None) -> str:
         """The answer text, never empty for want of an answer: for targets whose questions all have one."""
         return _answer(scored).text(example.context)
@@ -48,6 +54,9 @@ class Head(head.Head):
     def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
         exact, overlap = outcomes.mean(axis=0)
         return {"f1": float(overlap), "em": float(exact), "loss": mean_loss(totals)}
+
+    def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
+        return intervals.mean(outcomes[:, 1])
 
 
 def _answer(scored: Scored, null_allowed: bool = False) -> Answer:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from common import fields
-from common.columns import Columns
+from common.columns import Columns, lists
 from common.errors import InputError
 from tasks.base import Positions, TaskType
 from tasks.encoding import INTS, Encoding, Pieces, Row, Template, make_row, template_of, tokenize
@@ -31,6 +31,7 @@ class Type(TaskType[Tag]):
     labels = "optional"
     columns = (("positions", INTS), ("labels", INTS))
     stored = ("positions", "labels")
+    dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
         words, name = fields.texts(row, fields.column(row, WORDS, where), where), fields.column(row, TAGS, where)
@@ -99,6 +100,10 @@ class Type(TaskType[Tag]):
 
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
         return Positions.labelled(columns, starts[first])
+
+    def classes(self, columns: Columns) -> np.ndarray:
+        """All 0: a sentence has many tags."""
+        return np.zeros(len(lists(columns["labels"]).counts), np.int64)
 
 
 def _row(template: Template, tokens: list[int], positions: list[int], numbers: list[int], index: int) -> Row:

@@ -31,7 +31,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path)
         if make:
             write_run(
                 folder, tiny_tokenizer_dir, steps=40, optimizer={"lr": 3e-3}, evaluate={"every": 3, "examples": 8},
-                hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1,
+                hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, export={"average": 3},
+                dynamics=True,
             )  # fmt: skip
             done = program("train.py", "--config", config, ranks=2)
             (folder / "printed.txt").write_text(done.stdout + done.stderr)

@@ -34,7 +34,7 @@ def identity(finished):
 
 
 def test_the_newest_and_the_best_are_kept(finished, identity):
-    """Evaluated every 3 steps, saved every 4 and where a dev score is the best so far."""
+    """Evaluated every 3 steps, saved every 4 and where a dev score is the best so far; 3 are averaged."""
     _, folder = finished
     means = {}
     for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
@@ -43,7 +43,7 @@ def test_the_newest_and_the_best_are_kept(finished, identity):
     assert list(means) == [*range(3, 40, 3), 40]
     best = min(step for step in means if means[step] == max(means.values()))
     saved = {*range(4, 41, 4)} | {s for s in means if means[s] > max([-1, *(means[t] for t in means if t < s)])}
-    expected = {f"step-{step:08d}" for step in {*sorted(saved)[-2:], best}}
+    expected = {f"step-{step:08d}" for step in {*sorted(saved)[-2:], best, 32, 36, 40}}
     assert set(checkpoint.names(folder / "checkpoints")) == expected
     found = checkpoint.find(folder, identity, RANKS)
     assert found is not None
@@ -78,7 +78,7 @@ def test_any_damage_is_found_and_the_one_before_is_used(copy, identity):
 
     rng = random.Random(3)
     files = sorted(newest.iterdir())
-    assert len(files) == 5  # weights, the optimizer of each rank, state, manifest
+    assert len(files) == 6  # weights, the optimizer of each rank, dynamics, state, manifest
     for victim in files:
         content = victim.read_bytes()
         for what, damage in _damages(victim, rng):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mtl.model.saved_heads import load_heads
+from mtl.model.saved_heads import heads_folder_of, load_heads
 from mtl.run import setup
 from tests.support.launch import REPOSITORY, program, the_error, train_and_kill
 from tests.support.live import differences
@@ -28,13 +28,14 @@ def test_the_run_folder(finished):
     names = {p.name for p in folder.iterdir()}
     assert names >= {
         "config.json", "run.json", "metrics.jsonl", "tensorboard", "checkpoints", "encoder", "encoder_last", "heads",
-        "done",
+        "encoder_mean", "heads_mean", "dynamics", "done",
     }  # fmt: skip
     assert ".lock" not in names
     record = json.loads((folder / "run.json").read_text())
     assert record["hardware"]["ranks"] == 2
     assert record["attention"] == "sdpa"
     assert record["packages"]["deepspeed"]
+    assert record["overlap"]["my_span"] == {"kind": "span", "against": [], "left_out": {}}
     assert (folder / "checkpoints" / "latest").read_text() == f"step-{STEPS:08d}\n"
     assert "| my_span | span |" in (folder / "encoder" / "README.md").read_text()
     printed = (config.parent / "printed.txt").read_text()
@@ -85,6 +86,24 @@ def test_the_export_is_bitwise_deepspeeds_own_merge_of_the_checkpoint(finished):
     assert tokenizer(text).input_ids == setup.read(str(config), []).tokenizer(text).input_ids
 
 
+def test_encoder_mean_is_the_mean_of_the_last_checkpoints_masters(finished):
+    """Of those every 4 steps, though others are there; read by DeepSpeed's own merge, summed in float64."""
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    folder = finished[1]
+    tags = [f"step-{step:08d}" for step in (32, 36, 40)]
+    merged = [get_fp32_state_dict_from_zero_checkpoint(str(folder / "checkpoints"), tag=tag) for tag in tags]
+    exported = {f"encoder.{n}": w for n, w in load_file(folder / "encoder_mean" / "model.safetensors").items()}
+    exported |= {f"heads.{n}": w for n, w in load_file(folder / "heads_mean" / "heads.safetensors").items()}
+    assert set(exported) == set(merged[0])
+    for name, weight in exported.items():
+        expected = np.mean([one[name].detach().double().numpy() for one in merged], axis=0).astype(np.float32)
+        assert np.array_equal(weight.numpy(), expected), name
+        assert name.startswith("encoder.pooler") or not torch.equal(merged[0][name], merged[2][name]), name
+    assert "mean of those after steps 32, 36, 40" in (folder / "encoder_mean" / "README.md").read_text()
+    assert load_heads(heads_folder_of(folder / "encoder_mean")).keys() == load_heads(folder / "heads").keys()
+
+
 def test_killed_and_resumed_is_bitwise_identical(finished, tmp_path):
     """`deepspeed train.py`, killed with all its processes in mid-run; then the same weights and lines, once each."""
     config, folder = finished
@@ -103,6 +122,7 @@ def test_killed_and_resumed_is_bitwise_identical(finished, tmp_path):
     [
         ("max_length=40", "python -m data_prep --config {config} --set max_length=40"),
         ("max_length=69", "max_length 69 is more than the encoder's 68 positions"),
+        ("export.average=11", "export.average 11: 40 steps with checkpoint.every 4 leave 10 checkpoint(s)"),
         ("deepspeed=zero9.json", "zero9.json: no such file"),
         ("deepspeed={both}", "`gradient_clipping` is decided by `optimizer.clip`"),
     ],

@@ -176,14 +176,18 @@ def metrics(folder: Path) -> list[dict]:
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
-    """In what the run folder of a finished run is not bitwise equal to another: weights, metrics, length."""
+    """In what the run folder of a finished run is not bitwise equal to another: weights, dynamics, metrics, length."""
     found = []
-    for part in ("encoder/model", "encoder_last/model", "heads/heads", "heads_last/heads"):
+    parts = [path.relative_to(reference).with_suffix("") for path in reference.glob("*/*.safetensors")]
+    for part in parts:
         ours, theirs = (load_file(f / f"{part}.safetensors") for f in (folder, reference))
         names = ours.keys() | theirs.keys()
         found += [
             f"{part}: {n}" for n in names if n not in ours or n not in theirs or not torch.equal(ours[n], theirs[n])
         ]
+    for path in reference.glob("dynamics/*.arrow"):
+        if path.read_bytes() != (folder / "dynamics" / path.name).read_bytes():
+            found.append(f"dynamics/{path.name}")
     if metrics(folder) != metrics(reference):
         found.append("metrics.jsonl")
     return found + ["done"] * ((folder / "done").read_text() != (reference / "done").read_text())

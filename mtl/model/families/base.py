@@ -20,6 +20,7 @@ class Family(ABC):
 
     has_pooler: whether the encoder has a pooler, which then gives the vector of a sequence; otherwise that is its first
     token. positions_after_padding: whether positions start after the padding index, as RoBERTa's, and not at 0.
+    gated: whether its MLPs multiply two projections, so that they keep twice as much for the backward pass.
     options: arguments of the constructor of its `AutoModel` class.
     """
 
@@ -27,6 +28,7 @@ class Family(ABC):
     attention_dropout: ClassVar[str] = "attention_probs_dropout_prob"
     has_pooler: ClassVar[bool] = True
     positions_after_padding: ClassVar[bool] = False
+    gated: ClassVar[bool] = False
     options: ClassVar[Mapping[str, Any]] = {}
 
     def first_position(self, config: PretrainedConfig) -> int:

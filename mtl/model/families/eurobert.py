@@ -53,6 +53,7 @@ class Lm(Body):
 class EuroBert(Family):
     """transformers has no class for extractive QA and multiple choice; these heads are like its others."""
 
+    gated = True
     hidden_dropout = ()
     attention_dropout = "attention_dropout"
     has_pooler = False

@@ -36,6 +36,7 @@ class GteLm(Body):
 class Gte(Family):
     """Post-norm blocks with gated MLPs."""
 
+    gated = True
     options: ClassVar[Mapping[str, Any]] = {"add_pooling_layer": True}
 
     def bodies(self, config: PretrainedConfig) -> Bodies:

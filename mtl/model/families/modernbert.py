@@ -42,6 +42,7 @@ class Lm(Body):
 class ModernBert(Family):
     """`hidden_dropout_prob` of a run is the dropout of embeddings and MLPs."""
 
+    gated = True
     hidden_dropout = ("embedding_dropout", "mlp_dropout")
     attention_dropout = "attention_dropout"
     has_pooler = False

@@ -13,10 +13,14 @@ from bench.contestants import baselines
 from bench.contestants.padded_model import Batches, Padded, padded_losses
 from bench.contestants.reference_losses import packed_losses
 from bench.workload import training
-from mtl.model.encoder import encode
+from bench.workload.row_lengths import FILES
+from data_prep.encoding import tokenizer
+from mtl.model.encoder import encode, new_encoder
 from mtl.run import setup
+from tests.support import families
 from tests.support.packing import pack_rows
 from tests.support.small import items_of, write_run
+from tests.support.tokenizers_by_style import wordpiece
 
 
 def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
@@ -31,15 +35,28 @@ def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
     assert counter.get_total_flops() == flops.of_batch(flops.shape_of(run.source), batch)
 
 
-def test_contestants_compute_the_same(tmp_path):
-    """The padded model of the baselines has the losses of ours; every rank of a baseline draws the same tasks."""
+@pytest.mark.parametrize("family", ["xlm-roberta", "bert"])
+def test_contestants_compute_the_same(tmp_path, family):
+    """The padded model of the baselines has the losses of ours; every rank of a baseline draws the same tasks.
+
+    From an encoder's folder too, with whole words of its tokenizer and token types.
+    """
+    encoder = None
+    if family == "bert":
+        encoder = wordpiece(tmp_path / "bert")
+        sizes = {"vocab_size": len(tokenizer.load(encoder)), "pad_token_id": 0, "type_vocab_size": 2}
+        new_encoder(families.config(family, max_position_embeddings=256, **sizes)).save_pretrained(encoder)
     config = training.write(
-        tmp_path, "tiny", rows=20, seed=1, vocabulary=2000, max_length=256, steps=10, batch={"examples": 4}
-    )
+        tmp_path, "tiny", rows=20, seed=1, vocabulary=2000, max_length=256, encoder=encoder, steps=10,
+        batch={"examples": 4},
+    )  # fmt: skip
     run = setup.read(str(config), train.ALL_EMBEDDINGS)
     model, cpu = run.model(), torch.device("cpu")
     ours, theirs = packed_losses(run, model, cpu), padded_losses(run, Padded(run, model), cpu, bf16=False)
     assert list(ours) == run.names
+    assert run.special.token_types == (family == "bert")
+    expected = {sum(lengths) - run.special.token_types for lengths in json.loads(FILES[256].read_text())["mnli"]}
+    assert set(run.tasks[1].train.length.tolist()) <= expected
     train.check_losses(ours, theirs, "padded")
     stream = baselines.Stream(run, 2, 1, 2, "trainer_grouped")
     for _, batch, (task, rows) in zip(range(8), stream, Batches(run, 4, run.run.seed, grouped=True), strict=False):

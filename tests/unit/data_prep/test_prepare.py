@@ -11,6 +11,7 @@ import pytest
 
 from data_prep.__main__ import main
 from data_prep.encoding import tokenizer
+from data_prep.overlap import checked
 from data_prep.sources.locate import own
 from data_prep.storage.store import Prepared
 from tasks.encoding import Encoding
@@ -85,6 +86,7 @@ def test_rows_of_tests_are_left_out(data_prep, tmp_path: Path) -> None:
     manifest = Prepared(run.folder()).manifest
     reasons = {f"in the test of xquad ({what})": 1 for what in ("id", "question", "context")}
     assert manifest["splits"]["train"]["dropped"] == reasons and manifest["against"] == ["xquad"]
+    assert checked(manifest) == {"kind": "span", "against": ["xquad"], "left_out": {"xquad": 3}}
     assert manifest["splits"]["dev"]["examples"] == 5 and all(reason in run.out for reason in reasons)
     assert whole.built() and Prepared(whole.folder()).manifest["splits"]["train"]["examples"] == 5
     for name, said in (("tatoeba", "expected some of"), ("tydiqa", "no test data in any --source")):

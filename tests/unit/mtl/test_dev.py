@@ -55,6 +55,8 @@ def test_metrics_do_not_depend_on_the_number_of_ranks(small):
         assert all(metrics == pytest.approx(found[task], abs=1e-6) for task, metrics in one.items())
     assert list(one) == [f"my_{k}" for k in ALL]
     assert {"map@20", "accuracy", "loss", "majority"} <= set(one[f"my_{ALL[-1]}"])
+    for name, metrics in one.items():
+        assert metrics["low"] <= metrics["score"] <= metrics["high"] and metrics["low"] < metrics["high"], name
     assert mean_score(one) == pytest.approx(np.mean([metrics["score"] for metrics in one.values()]))
 
 

@@ -1,0 +1,44 @@
+"""95 % intervals of a dev score over its examples: how far it may be from that of other examples of the same kind.
+
+They say nothing of another seed.
+"""
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+Interval = tuple[float, float]
+
+
+def accuracy(right: np.ndarray, units: np.ndarray) -> Interval:
+    """Of the share of units that are right; right, units: float64 [examples].
+
+    Wilson's (1927) where each example is one unit. Else units of an example (words of a sentence) go together:
+    Student's t with the linearised variance of a ratio of sums (Cochran 1977, section 2.11).
+    """
+    if (units == 1).all():
+        return _wilson(right.mean(), len(right))
+    share = right.sum() / units.sum()
+    return mean(share + (right - share * units) / units.mean())
+
+
+def mean(values: np.ndarray) -> Interval:
+    """Student's t of the mean of one score in [0, 1] an example, float64 [examples]; Wilson's where all are equal."""
+    if np.ptp(values) == 0:
+        return _wilson(values[0], len(values))
+    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(max(0.0, values.mean() - half)), float(min(1.0, values.mean() + half))
+
+
+def _wilson(share: float, examples: int) -> Interval:
+    found = stats.binomtest(round(share * examples), examples).proportion_ci(LEVEL, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def correlation(value: float, examples: int) -> Interval:
+    """Fisher's z of Pearson's correlation (Fisher 1921)."""
+    if examples < 4 or abs(value) >= 1:
+        return (-1.0, 1.0) if abs(value) < 1 else (value, value)
+    half = stats.norm.ppf((1 + LEVEL) / 2) / np.sqrt(examples - 3)
+    low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
+    return float(low), float(high)
