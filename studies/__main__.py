@@ -29,6 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        if arguments[:1] == ["difficulty"]:
+            from studies import difficulty
+
+            return difficulty.main(arguments[1:])
         return _study(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

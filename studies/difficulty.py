@@ -36,7 +36,6 @@ def main(arguments: Sequence[str]) -> int:
     if not found:
         raise InputError(f'{options.run}: no dynamics/*.arrow; train with "dynamics": true to the end first')
     out = options.out or options.run / "dynamics" / "strata"
-    out.mkdir(parents=True, exist_ok=True)
     lines = [["task", "stratum", "examples", "confidence", "variability", "correctness", "file"]]
     remarks = []
     for path in found:
@@ -45,13 +44,21 @@ def main(arguments: Sequence[str]) -> int:
         if few := len(everything) - len(examples):
             share = f"{few:,} of {len(everything):,} examples"
             remarks.append(f"{path.stem}: {share} have fewer than {options.visits} visits and are in no stratum")
+        if len(examples) == 0 or examples["label"].value_counts().max() < 3:
+            remarks.append(f"{path.stem}: {len(examples)} examples are too few for thirds")
+            continue
         for name, ids in strata(examples, options.seed).items():
-            if not len(ids):
-                raise InputError(f"{path}: {len(examples)} examples with {options.visits} visits: too few for thirds")
-            files.write_text(out / f"{path.stem}.{name}.txt", "".join(f"{one}\n" for one in ids))
+            file = out / f"{path.stem}.{name}.txt"
+            try:
+                out.mkdir(parents=True, exist_ok=True)
+                files.write_text(file, "".join(f"{one}\n" for one in ids))
+            except OSError as error:
+                raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
             means = examples.loc[ids, ["confidence", "variability", "correctness"]].mean()
             numbers = (f"{value:.3f}" for value in means)
-            lines.append([path.stem, name, f"{len(ids):,}", *numbers, str(out / f"{path.stem}.{name}.txt")])
+            lines.append([path.stem, name, f"{len(ids):,}", *numbers, str(file)])
+    if len(lines) == 1:
+        raise InputError(f"{options.run}: {'; '.join(remarks)}: train longer, or lower --visits")
     seed = read_json(options.run / "config.json")["seed"]
     remarks += [
         f"ranked by a run of seed {seed}: train on the strata with another, since a ranking suits the run that made it",
@@ -81,4 +88,4 @@ def strata(examples: pd.DataFrame, seed: int) -> dict[str, pd.Index]:
         found = (confident[:third], confident[middle : middle + third], confident[-third:], variable[:third], shuffled)
         for name, ids in zip(STRATA, found, strict=True):
             parts[name].append(ids[:third])
-    return {name: some[0].append(some[1:]) if some else pd.Index([]) for name, some in parts.items()}
+    return {name: some[0].append(some[1:]) for name, some in parts.items()}

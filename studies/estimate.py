@@ -104,7 +104,7 @@ def _bytes(setup: Setup) -> tuple[float, float]:
     """(bytes that a finished run keeps, those of its checkpoints while it trains)."""
     encoder, heads = parameters(setup)
     whole = encoder + heads + (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size
-    exports = 2 + (setup.run.export.average is not None if hasattr(setup.run, "export") else 0)
+    exports = 2 + (setup.run.export.average is not None)
     return 4.0 * whole * exports, 16.0 * (encoder + heads) * (setup.run.checkpoint.keep + 2)
 
 

@@ -66,7 +66,7 @@ def resolve(study: Study, out: Path) -> Resolved:
         setup = open_setup(name, known)
         run = _run(variant, config.seed, setup, known or config, pool, measured=False)
         made.before.append(run)
-        folders[name] = run.folder.resolve() if run.identity and run.trained else None
+        folders[name] = run.folder.resolve() if run.identity and run.trained and not run.steps else None
         made.setups |= {name: setup} if setup else {}
 
     configs = {variant.name: _substituted(variant.config, folders) for variant in study.variants.values()}
