@@ -52,7 +52,7 @@ def prepare(config: RunConfig, path: Path, place: Place) -> None:
 
 
 def train(run: Run, place: Place, watch: Watch) -> None:
-    """Trains the run to its end, or goes on with it; then its checkpoints are removed, from which nothing resumes."""
+    """Trains the run to its end, or goes on with it."""
     path = run.folder / "run_config.json"
     files.write_json(path, run.config.model_dump(mode="json"))
     _wait_for_ranks(run.folder, watch)
@@ -63,7 +63,6 @@ def train(run: Run, place: Place, watch: Watch) -> None:
     )  # fmt: skip
     if not run.trained:
         raise InputError(f"training ended before its last step (log: {run.folder / LOG})")
-    shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
 
 
 def _wait_for_ranks(folder: Path, watch: Watch) -> None:
@@ -82,6 +81,8 @@ def _wait_for_ranks(folder: Path, watch: Watch) -> None:
 def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
     """The steps after the training that are not finished. `InputError` if a primary target could not be run."""
     run.evaluation.mkdir(exist_ok=True)
+    # Nothing resumes from them. Here, because a training may end after its runner was killed.
+    shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
     for step in run.steps:
         if step == STRATA:
             command = ["studies", "difficulty", str(run.folder)]
