@@ -147,17 +147,23 @@ def estimate(scores: Scores, a: Sequence[int], b: Sequence[int] = (), *, paired:
     """The mean of the runs `b` less that of the runs `a`; without `b` the mean of `a`.
 
     `paired`: run i of `a` and run i of `b` have the same seed. Otherwise each side has a seed variance of its own.
-    Where Vs is smaller than Ve, the seeds add nothing of their own: v is at least Vi, and so never negative.
     """
     rows = np.eye(len(scores.values))
     if not b:
-        sides = [rows[list(a)]]
-    elif paired:
-        sides = [rows[list(b)] - rows[list(a)]]
-    else:
-        sides = [rows[list(b)], -rows[list(a)]]
+        return contrast(scores, [rows[list(a)]])
+    if paired:
+        return contrast(scores, [rows[list(b)] - rows[list(a)]])
+    return contrast(scores, [rows[list(b)], -rows[list(a)]])
+
+
+def contrast(scores: Scores, sides: Sequence[np.ndarray]) -> Estimate:
+    """The sum over sides of the mean over seeds. A side: the weights of the runs, float64 [S, R], a row for each seed.
+
+    Where Vs is smaller than Ve, the seeds add nothing of their own: v is at least Vi, and so never negative.
+    """
     whole = np.sum([side.mean(axis=0) for side in sides], axis=0)  # weights of the runs
-    difference, between_items = float(whole @ scores.values), float(whole @ scores.covariance @ whole)
+    difference = float(whole @ scores.values)
+    between_items = max(0.0, float(whole @ scores.covariance @ whole))  # of equal runs it may round to less
     seeds, n = min(map(len, sides)), max(scores.items, 2)
     student: Interval | None = None
     v, terms = between_items, [(between_items, n - 1)]
@@ -175,7 +181,7 @@ def estimate(scores: Scores, a: Sequence[int], b: Sequence[int] = (), *, paired:
     spread = math.sqrt(v)
     freedom = v**2 / below if (below := sum(term**2 / df for term, df in terms)) else 1.0
     half = float(t.ppf((1 + LEVEL) / 2, freedom)) * spread
-    p = 2 * float(t.sf(abs(difference) / spread, freedom)) if spread else float(difference == 0)
+    p = 2 * float(t.sf(abs(difference) / spread, freedom)) if spread else float(abs(difference) < 1e-9)
     interval = (difference - half, difference + half)
     return Estimate(difference, interval, student, seeds, p, (1.96 + 0.84) * spread)
 

@@ -79,6 +79,12 @@ def _study(arguments: list[str]) -> int:
     if given.command == "status":
         print(estimate.status(resolve(study, given.out)))
         return 0
+    if given.command == "report":
+        from studies import report
+
+        for path in report.write(study, resolve(study, given.out).runs, folder):
+            print(path)
+        return 0
     import torch
 
     gpus = torch.cuda.device_count()
@@ -92,8 +98,6 @@ def _study(arguments: list[str]) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "slurm.sh").write_text(slurm.script(study.name, count, words, folder, processes, gpus > 0), "utf-8")
         print(f"sbatch {folder / 'slurm.sh'}")
-        return 0
-    if given.command == "report":
         return 0
     from studies.runner import Options, Runner
 

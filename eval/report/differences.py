@@ -34,29 +34,49 @@ class Difference:
 Differences = dict[tuple[str, str], Difference]  # by entry and target
 
 
-def difference(first: Entry, second: Entry, target: str, metric: str, codes: Sequence[str]) -> Difference:
-    """`second` less `first` in the mean of a metric over `codes`, which all of their runs have.
+def matched(first: Entry, second: Entry) -> tuple[Sequence[Run], Sequence[Run], bool]:
+    """The runs of both, seed by seed where both have the same seeds, and whether that is so."""
+    by_seed = {run.seeds: run for run in second.runs}
+    if len(first.runs) == len(second.runs) == 1:
+        return first.runs, second.runs, True
+    if {run.seeds for run in first.runs} != by_seed.keys():
+        return first.runs, second.runs, False
+    return first.runs, [by_seed[run.seeds] for run in first.runs], True
 
-    Seed by seed where both have the same seeds, otherwise with a seed variance on either side.
+
+def difference(
+    first: Sequence[Run], second: Sequence[Run], target: str, metric: str, codes: Sequence[str], paired: bool = True
+) -> Difference:
+    """`second` less `first` in the mean of a metric over `codes`, which all runs have.
+
+    `paired`: run i of both has the same seed; otherwise there is a seed variance on either side.
     """
-    by_seed = [{run.seeds: run for run in entry.runs} for entry in (first, second)]
-    single = len(first.runs) == len(second.runs) == 1
-    paired = single or by_seed[0].keys() == by_seed[1].keys()
-    others = second.runs if single or not paired else [by_seed[1][run.seeds] for run in first.runs]
-    runs = [*first.runs, *others]
-    sides = range(len(first.runs)), range(len(first.runs), len(runs))
-    each = _outcomes(runs, target, codes)
+    runs = [*first, *second]
+    sides = range(len(first)), range(len(first), len(runs))
+    each = outcomes_of(runs, target, codes)
 
     def between(some: Sequence[str]) -> tuple[Estimate, bool]:
-        found = None if each is None else of_items([{code: one[code] for code in some} for one in each], metric)
-        scores = found or Scores(_values(runs, target, metric, some), np.zeros((len(runs), len(runs))), 0)
-        return estimate(scores, *sides, paired=paired), found is not None
+        scores, crossed = scores_of(runs, each, target, metric, some)
+        return estimate(scores, *sides, paired=paired), crossed
 
     whole, crossed = between(codes)
     return Difference(whole, {code: between([code])[0] for code in codes}, crossed)
 
 
-def _outcomes(runs: Sequence[Run], target: str, codes: Sequence[str]) -> list[dict[str, Outcomes]] | None:
+Items = list[dict[str, Outcomes]] | None
+
+
+def scores_of(runs: Sequence[Run], each: Items, target: str, metric: str, codes: Sequence[str]) -> tuple[Scores, bool]:
+    """The mean over `codes` of each run, and whether `each` (of `outcomes_of`) gave the covariance; else it is 0."""
+    found = None if each is None else of_items([{code: one[code] for code in codes} for one in each], metric)
+    if found is not None:
+        return found, True
+    details = [run.targets[target]["details"] for run in runs]
+    values = np.array([np.mean([one[code][metric] for code in codes]) for one in details])
+    return Scores(values, np.zeros((len(runs), len(runs))), 0), False
+
+
+def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str]) -> Items:
     """By run and language; None if a run has not all of them."""
     found = []
     for run in runs:
@@ -71,10 +91,6 @@ def _outcomes(runs: Sequence[Run], target: str, codes: Sequence[str]) -> list[di
     return found
 
 
-def _values(runs: Sequence[Run], target: str, metric: str, codes: Sequence[str]) -> np.ndarray:
-    return np.array([np.mean([run.targets[target]["details"][code][metric] for code in codes]) for run in runs])
-
-
 def of_view(comparison: Comparison, view: View) -> Differences:
     """Each headline's difference from the first entry, over the languages that all entries have."""
     suite, targets = view
@@ -84,9 +100,10 @@ def of_view(comparison: Comparison, view: View) -> Differences:
         for target in targets:
             records = comparison.records(target.name)
             codes = comparison.shared(target.name, comparison.wanted(target, suite))
-            if codes and not any(comparison.not_run(one, target.name) for one in (first, entry)):
+            if codes and not any(comparison.not_run(some, target.name) for some in (first, entry)):
                 metric = headline(records[0])
-                found[entry.name, target.name] = difference(first, entry, target.name, metric, codes)
+                one, other, paired = matched(first, entry)
+                found[entry.name, target.name] = difference(one, other, target.name, metric, codes, paired)
     return found
 
 
@@ -103,27 +120,27 @@ def difference_table(comparison: Comparison, view: View, found: Differences) -> 
     return table
 
 
-def estimate_cells(table: Table, found: Difference) -> list[Cell]:
+def estimate_cells(table: Table, found: Difference, margin: float = 0.5) -> list[Cell]:
     """Difference, crossed interval, Student's, seeds, visible difference, verdict."""
     one = found.of
     student = "one seed" if one.student is None else spoken(one.student)
     if not found.crossed:
         note: tuple[int, ...] = (table.note(NO_ITEMS),)
         known = "none" if one.student is None else number(one.visible)
-        verdict = "none" if one.student is None else f"{one.verdict()}, these items"
+        verdict = "none" if one.student is None else f"{one.verdict(margin)}, these items"
         crossed = Cell(("no items",), notes=note)
     else:
-        known, verdict = number(one.visible), one.verdict()
+        known, verdict = number(one.visible), one.verdict(margin)
         note = (table.note("one seed: says nothing about training again"),) if one.seeds == 1 else ()
         crossed = Cell((spoken(one.interval),), notes=note)
     return row(signed(one.difference), crossed, student, str(one.seeds), known, verdict)
 
 
-def signed(value: float) -> str:
+def signed(value: float, decimals: int = 1) -> str:
     """A difference with its sign."""
-    return f"{round(value, 1) + 0.0:+.1f}"  # never -0.0
+    return f"{round(value, decimals) + 0.0:+.{decimals}f}"  # never -0.0
 
 
-def spoken(interval: Interval) -> str:
+def spoken(interval: Interval, decimals: int = 1) -> str:
     """[-0.6, +1.5]"""
-    return f"[{signed(interval[0])}, {signed(interval[1])}]"
+    return f"[{signed(interval[0], decimals)}, {signed(interval[1], decimals)}]"

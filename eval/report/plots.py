@@ -83,11 +83,18 @@ def bars(
 
 @matplotlib.rc_context(_SETTINGS)
 def heat(
-    name: str, caption: str, values: pd.DataFrame, limits: tuple[float, float], form: str, low: bool = False
+    name: str,
+    caption: str,
+    values: pd.DataFrame,
+    limits: tuple[float, float],
+    form: str,
+    low: bool = False,
+    marked: np.ndarray | None = None,
 ) -> Plot:
     """A heat map; NaN is left open and crossed. Figures stand in the cells where they have room.
 
-    limits: of the colours; form: of the figures, `.0f` say; low: lower is better, and brighter.
+    limits: of the colours; form: of the figures, `.0f` say; low: lower is better, and brighter. marked: bool, of the
+    values' shape: which cells of differences are coloured, from red below 0 to blue above.
     """
     rows, columns, cells = list(map(str, values.index)), list(map(str, values.columns)), values.to_numpy()
     numbers = cells.size <= _NUMBERS
@@ -95,14 +102,18 @@ def heat(
     width, height = max(0.25, 0.06 + 0.066 * longest), 0.25 if numbers else 0.16  # of a cell, in inches
     left = 0.25 + 0.075 * max(map(len, rows))
     figure, axes = _blank(left + 0.9 + width * len(columns), 0.8 + height * len(rows))
-    colours = matplotlib.colormaps["viridis_r" if low else "viridis"].with_extremes(bad=(0, 0, 0, 0))
-    image = axes.imshow(cells, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest")
+    scale = "RdBu" if marked is not None else "viridis_r" if low else "viridis"
+    colours = matplotlib.colormaps[scale].with_extremes(bad=(0, 0, 0, 0))
+    coloured = cells if marked is None else np.where(marked, cells, np.nan)
+    image = axes.imshow(coloured, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation="nearest")
     for (i, j), one in np.ndenumerate(cells):
         if np.isnan(one):
             axes.text(j, i, "×", ha="center", va="center", color=_INK)
         elif numbers:
-            bright = ((one - limits[0]) / (limits[1] - limits[0] or 1.0) > 0.55) != low
-            ink = "#000000" if bright else "#ffffff"
+            share = (one - limits[0]) / (limits[1] - limits[0] or 1.0)
+            ink = "#000000" if (share > 0.55) != low else "#ffffff"
+            if marked is not None:
+                ink = _INK if not marked[i, j] else "#ffffff" if abs(share - 0.5) > 0.3 else "#000000"
             axes.text(j, i, format(one, form), ha="center", va="center", color=ink, fontsize=7.5)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
@@ -112,6 +123,24 @@ def heat(
     bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12, fraction=0.04)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8)
+    return _drawn(name, caption, figure)
+
+
+@matplotlib.rc_context(_SETTINGS)
+def forest(name: str, caption: str, rows: dict[str, tuple[float, float, float]], margin: float) -> Plot:
+    """A point and its interval per row, from the top down; shaded: ± margin, within which nothing is claimed.
+
+    rows: (difference, lower end, upper end) by label.
+    """
+    figure, axes = _blank(1.6 + 0.075 * max(map(len, rows)) + 4.2, 0.9 + 0.24 * len(rows))
+    axes.axvspan(-margin, margin, color=_GRID, zorder=0)
+    axes.axvline(0, color=_INK, linewidth=0.8, zorder=1)
+    points = np.array(list(rows.values()))
+    ends = [points[:, 0] - points[:, 1], points[:, 2] - points[:, 0]]
+    style: dict[str, Any] = {"color": _COLOURS[1], "capsize": 2, "markersize": 4, "linewidth": 1.2, "zorder": 3}
+    axes.errorbar(points[:, 0], range(len(rows)), xerr=ends, fmt="o", **style)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="points")
     return _drawn(name, caption, figure)
 
 

@@ -12,14 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import eval.report.render as render
 from common import files
 from common.errors import InputError
 from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view
 from eval.report.load import FILE, Scores, group, read, single_entries
-from eval.report.plots import Plot
-from eval.report.render import html, markdown
 from eval.report.sections import build, intro
 from eval.report.terminal import overview
 
@@ -72,14 +71,7 @@ def _write(comparison: Comparison, folder: Path, differences: Mapping[str, Diffe
     """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
     title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
     text, sections = intro(comparison, differences), build(comparison, differences)
-    (folder / "plots").mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        for block in section.content():
-            if isinstance(block, Plot):
-                (folder / "plots" / f"{block.name}.png").write_bytes(block.png)
-    paths = [folder / "report.md", folder / "report.html"]
-    paths[0].write_text(markdown(title, text, sections, "plots"), encoding="utf-8")
-    paths[1].write_text(html(title, text, sections), encoding="utf-8")
+    paths = render.write(folder, title, text, sections)
     write_board(folder / "tensorboard", comparison, sections)
     return paths
 

@@ -23,6 +23,19 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
+def write(folder: Path, title: str, intro: str, sections: Sequence[Section]) -> list[Path]:
+    """Writes report.md, report.html and plots/NAME.png into `folder`; returns the paths of the first two."""
+    (folder / "plots").mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        for block in section.content():
+            if isinstance(block, Plot):
+                (folder / "plots" / f"{block.name}.png").write_bytes(block.png)
+    paths = [folder / "report.md", folder / "report.html"]
+    paths[0].write_text(markdown(title, intro, sections, "plots"), encoding="utf-8")
+    paths[1].write_text(html(title, intro, sections), encoding="utf-8")
+    return paths
+
+
 def html(title: str, intro: str, sections: Sequence[Section]) -> str:
     """The page as one string."""
     return _TEMPLATES.get_template("page.html").render(title=title, intro=intro, sections=sections)

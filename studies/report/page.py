@@ -1,0 +1,140 @@
+"""The page of a study, set by eval/report's template: a sentence per question first, then what it rests on."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import eval.report.render as render
+import studies.report.tables as tables
+from common import files
+from eval.report.compare import Comparison
+from eval.report.differences import signed, spoken
+from eval.report.plots import Plot, forest, heat
+from eval.report.sections import Section
+from eval.report.tables import class_table, number
+from eval.statistics import discoveries
+from studies.report.results import Compared, Results, Slope, gather
+from studies.runs import Run
+from studies.study import Study
+
+ENOUGH = 5  # seeds of a claim
+_IN_WORDS = {
+    "better": "better", "worse": "worse", "equivalent": "equivalent", "indistinguishable": "not distinguishable",
+}  # fmt: skip
+
+
+def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
+    """Writes report.html, report.md, plots/ and study.json into `folder` and returns the paths of the files."""
+    results = gather(study, runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / "study.json", results.plain())
+    intro = (
+        f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds"
+        f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
+        " points, with the 95 % interval for another seed and other test items. Everything is selected by English dev."
+    )
+    pages = render.write(folder, study.question, intro, sections(results))
+    return [*pages, folder / "study.json"]
+
+
+def sections(results: Results) -> list[Section]:
+    """All sections, in reading order."""
+    study = results.study
+    answer = Section("Answer", [*(sentence(one) for one in results.compared if one.primary)])
+    if not answer.blocks:
+        answer.blocks.append("No primary target has been scored for a variant and its baseline yet.")
+    elif min(one.found.of.seeds for one in results.compared if one.primary) < ENOUGH:
+        answer.blocks.append(f"Fewer than {ENOUGH} seeds: a lead, not a claim.")
+    answer.blocks += [_slope(one, study.file.compare.axis) for one in results.slopes]
+    answer.blocks += [f"Published: {line.text} ({line.source})" for line in study.published]
+    answer.blocks += [study.file.notes] if study.file.notes else []
+    if drawn := _forest(results):
+        answer.blocks.append(drawn)
+    found = [answer]
+    if results.compared:
+        found.append(Section("All comparisons", [tables.difference_table(results)]))
+        found.append(Section("By language", list(_heat_maps(results))))
+    for baseline in dict.fromkeys(one.a for one in results.compared):
+        found.append(_groups(results, baseline))
+    robust = [tables.robustness_table(results, target) for target in results.targets]
+    found.append(Section("Robustness", [table for table in robust if table.rows]))
+    absent, settings = tables.not_run_table(results), tables.settings_table(results)
+    found.append(Section("Not run", [absent if absent.rows else "Every run has scores of every target."]))
+    found.append(Section("Settings", [settings if settings.rows else "No setting of the configs differs."]))
+    return [*[section for section in found if section.blocks], Section("Runs", [tables.provenance_table(results)])]
+
+
+def sentence(one: Compared) -> str:
+    """mlm_25 - english on tatoeba: +0.4 [-0.6, +1.5], 3 seeds, 36 languages: not distinguishable; could have ..."""
+    of, count = one.found.of, len(one.found.languages)
+    text = f"{one.b} - {one.a} on {one.target}: {signed(of.difference)}"
+    sizes = f"{of.seeds} seed{'s' * (of.seeds > 1)}, {count} language{'s' * (count > 1)}"
+    if one.verdict is None:
+        return f"{text}, {sizes}: no interval, since there are neither items nor several seeds."
+    text += f" {spoken(of.interval)}, {sizes}: {_IN_WORDS[one.verdict]}; could have seen {number(of.visible)}."
+    if of.seeds == 1:
+        text += " One seed: other test items alone, nothing about training again."
+    if not one.found.crossed:
+        text += " Without the items of all runs: another seed on these test items alone."
+    return text
+
+
+def _slope(one: Slope, axis: str) -> str:
+    at, of = f" at {one.levels}" if one.levels else "", one.found
+    text = f"Slope over {axis} on {one.target}{at}: {signed(of.difference, 2)} points {spoken(of.interval, 2)}"
+    return f"{text}, {of.seeds} line{'s' * (of.seeds > 1)} by seed and group."
+
+
+def _forest(results: Results) -> Plot | None:
+    rows = {
+        f"{one.b} - {one.a}, {one.target}": (one.found.of.difference, *one.found.of.interval)
+        for one in results.compared
+        if one.primary and one.verdict
+    }
+    if not rows:
+        return None
+    margin = results.study.equivalence
+    caption = f"Primary targets: difference and 95 % interval; shaded: ± {margin:g}, equivalent"
+    return forest("primaries", caption, rows, margin)
+
+
+def _heat_maps(results: Results) -> Sequence[Plot]:
+    """Languages x variants of each target: differences, coloured where they are discoveries among all cells."""
+    plots = []
+    for target in results.targets:
+        some = {f"{one.b} - {one.a}": one.found for one in results.compared if one.target == target}
+        rows = {name: {c: e.difference for c, e in found.languages.items()} for name, found in some.items()}
+        ps = {
+            name: {c: e.p if found.crossed or e.student else np.nan for c, e in found.languages.items()}
+            for name, found in some.items()
+        }
+        values, p = (pd.DataFrame.from_dict(one, orient="index").sort_index(axis=1) for one in (rows, ps))
+        if values.size:
+            most = max(0.1, float(values.abs().max(axis=None)))
+            caption = (
+                f"{target}: difference by language; coloured: at a false discovery rate of 5 % (Benjamini-Hochberg)"
+            )
+            marked = discoveries(p.to_numpy(dtype=float))
+            plots.append(
+                heat(f"{target}_differences", caption, values.round(1) + 0.0, (-most, most), "+.1f", marked=marked)
+            )
+    return plots
+
+
+def _groups(results: Results, baseline: str) -> Section:
+    """The primary targets by family and script, a baseline first."""
+    names = dict.fromkeys([baseline, *(one.b for one in results.compared if one.a == baseline)])
+    comparison = Comparison([results.entries[name] for name in names], everything=True)
+    primary = [
+        target
+        for target in comparison.scored
+        if target.name in results.study.primaries
+        and not any(comparison.not_run(e, target.name) for e in comparison.entries)
+    ]
+    section = Section(f"By family and script, against {baseline}")
+    for kind in ("family", "script"):
+        if classes := comparison.by_class(primary, kind):
+            section.blocks.append(class_table(comparison, classes, kind))
+    return section

@@ -1,0 +1,181 @@
+"""What a study has found: the scores of its runs, and every variant against its baseline.
+
+A seed counts in a comparison if both variants have the target with it; a language, if all of these runs have it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from eval.report import load
+from eval.report.compare import headline
+from eval.report.differences import Difference, difference, outcomes_of, scores_of
+from eval.report.load import Entry
+from eval.statistics import Estimate, Verdict, contrast, holm
+from eval.suites import resolve_suite
+from studies.runs import Run
+from studies.study import Study
+
+_NOTHING = load.Run({"targets": {}})
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The variant `b` less its baseline `a` in a target's headline metric; of primary targets p is Holm's."""
+
+    a: str
+    b: str
+    target: str
+    metric: str
+    primary: bool
+    found: Difference
+    margin: float
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """None where neither items nor seeds give an interval."""
+        known = self.found.crossed or self.found.of.student is not None
+        return self.found.of.verdict(self.margin) if known else None
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Of a primary target over the study's axis, in points per unit, at some levels of its factors.
+
+    Each seed has one, where variants have groups (orders, say) each group and seed: `found.seeds` counts these.
+    """
+
+    target: str
+    levels: str
+    found: Estimate
+    crossed: bool
+
+
+@dataclass(frozen=True)
+class Results:
+    """entries: scored variants by name, each with its runs in the order of the study's seeds; runs: all, by plan."""
+
+    study: Study
+    runs: Sequence[Run]
+    entries: dict[str, Entry]
+    compared: list[Compared]
+    slopes: list[Slope]
+
+    @property
+    def targets(self) -> list[str]:
+        """In the suite's order; any variant has them."""
+        there = {name for entry in self.entries.values() for run in entry.runs for name in run.targets}
+        return [target.name for target in resolve_suite(self.study.file.evaluate.suite)[1] if target.name in there]
+
+    def plain(self) -> dict[str, Any]:
+        """The content of study.json."""
+        return {
+            "study": self.study.name,
+            "sha256": self.study.sha256,
+            "variants": {name: self._variant(name) for name in self.study.variants},
+            "comparisons": [_plain(one) for one in self.compared],
+            "slopes": [
+                {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels}
+                | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": one.crossed}
+                for one in self.slopes
+            ],
+        }
+
+    def _variant(self, name: str) -> dict[str, Any]:
+        folders = [str(run.folder) for run in self.runs if run.variant.name == name and run.identity]
+        scored = self.entries[name].runs if name in self.entries else ()
+        targets = {}
+        for target in self.targets:
+            records = [run.targets[target] for run in scored if target in run.targets]
+            if records:
+                codes = _codes(records)
+                means = {code: sum(one["languages"][code] for one in records) / len(records) for code in codes}
+                targets[target] = {"score": sum(means.values()) / len(means) if means else None, "languages": means}
+        return {"runs": list(dict.fromkeys(folders)), "targets": targets}
+
+
+def _plain(one: Compared) -> dict[str, Any]:
+    found = one.found.of
+    return {
+        "a": one.a,
+        "b": one.b,
+        "target": one.target,
+        "difference": found.difference,
+        "interval": list(found.interval) if one.verdict else None,
+        "student": list(found.student) if found.student else None,
+        "crossed": one.found.crossed,
+        "seeds": found.seeds,
+        "p": found.p if one.verdict else None,
+        "verdict": one.verdict,
+        "visible": found.visible if one.verdict else None,
+        "primary": one.primary,
+    }
+
+
+def gather(study: Study, runs: Sequence[Run]) -> Results:
+    """Reads what there is; `InputError` for a damaged scores.json."""
+    scored: dict[str, dict[int, load.Run]] = {}
+    for run in runs:
+        if run.identity and (run.evaluation / load.FILE).is_file():
+            [read] = load.read([str(run.evaluation)])
+            config = run.config.model_dump(mode="json")
+            scored.setdefault(run.variant.name, {})[run.seed] = replace(read, config=config)
+    entries = {name: Entry(name, tuple(by_seed.values())) for name, by_seed in scored.items()}
+    results = Results(study, runs, entries, [], [])
+    for b, a in study.comparisons:
+        for target in results.targets if a in scored and b in scored else ():
+            if (one := _compare(study, scored, a, b, target)) is not None:
+                results.compared.append(one)
+    primary = [i for i, one in enumerate(results.compared) if one.primary]
+    for i, adjusted in zip(primary, holm([results.compared[i].found.of for i in primary]), strict=True):
+        one = results.compared[i]
+        results.compared[i] = replace(one, found=replace(one.found, of=adjusted))
+    if study.file.compare.axis:
+        for levels in dict.fromkeys("/".join(variant.levels.values()) for variant in study.variants.values()):
+            slopes = (_slope(study, scored, target, levels) for target in study.primaries)
+            results.slopes.extend(one for one in slopes if one is not None)
+    return results
+
+
+def _slope(study: Study, scored: dict[str, dict[int, load.Run]], target: str, levels: str) -> Slope | None:
+    """By least squares; a variant without a group is in all of them. None where no line is through two points."""
+    points = {
+        v.name: (v.at, v.group)
+        for v in study.variants.values()
+        if v.at is not None and "/".join(v.levels.values()) == levels and v.name in scored
+    }
+    seeds = [s for s in study.file.seeds if all(target in scored[n].get(s, _NOTHING).targets for n in points)]
+    runs = [scored[name][seed] for seed in seeds for name in points]
+    weights = []
+    for group in dict.fromkeys(group for _, group in points.values() if group) or [""]:
+        x = np.array([at if own in ("", group) else np.nan for at, own in points.values()], dtype=float)
+        centred = np.nan_to_num(x - np.nanmean(x)) if x.size else x
+        if not (centred**2).sum():
+            return None
+        weights.append(centred / (centred**2).sum())
+    rows = [np.kron(np.eye(len(seeds))[i], one) for i in range(len(seeds)) for one in weights]
+    if not rows or not (codes := _codes([run.targets[target] for run in runs])):
+        return None
+    metric = headline(runs[0].targets[target])
+    scores, crossed = scores_of(runs, outcomes_of(runs, target, codes), target, metric, codes)
+    return Slope(target, levels, contrast(scores, [np.array(rows)]), crossed)
+
+
+def _codes(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The languages that all have."""
+    return [code for code in records[0]["languages"] if all(code in one["languages"] for one in records)]
+
+
+def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: str, target: str) -> Compared | None:
+    seeds = [s for s in scored[a] if s in scored[b] and all(target in scored[name][s].targets for name in (a, b))]
+    first, second = ([scored[name][seed] for seed in seeds] for name in (a, b))
+    records = [run.targets[target] for run in (*first, *second)]
+    if not records:
+        return None
+    if not (codes := _codes(records)):
+        return None
+    metric = headline(records[0])
+    found = difference(first, second, target, metric, codes)
+    return Compared(a, b, target, metric, target in study.primaries, found, study.equivalence)

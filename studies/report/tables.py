@@ -1,0 +1,123 @@
+"""The tables of a study's page that the report of runs has not: robustness, settings, what was not run, provenance."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from common.run_config import read_json
+from eval.report.differences import estimate_cells
+from eval.report.load import FILE
+from eval.report.tables import Cell, Table, number, row
+from studies.report.results import Results
+from studies.runs import Run
+from studies.study import Study
+
+_OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that are no setting
+
+
+def difference_table(results: Results) -> Table:
+    """Every variant against its baseline, by target; p of primary targets is Holm's."""
+    columns = ("difference", "95 % crossed", "95 % Student", "seeds", "could have seen", "verdict", "p")
+    table = Table("Differences in points", row("variant", "baseline", "target", *columns), style="long")
+    for one in results.compared:
+        note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
+        p = f"{one.found.of.p:.3f}" if one.verdict else "none"
+        cells = estimate_cells(table, one.found, one.margin)
+        table.rows.append(row(one.b, one.a, Cell((one.target,), notes=note), *cells, p))
+    return table
+
+
+def robustness_table(results: Results, target: str) -> Table:
+    """Over languages without English, of each one's mean over seeds."""
+    table = Table(
+        f"{target}: over languages without English", row("variant", "mean", "worst", "10th percentile", "spread (sd)")
+    )
+    variants = results.plain()["variants"]
+    for name, variant in variants.items():
+        found = variant["targets"].get(target, {"languages": {}})["languages"]
+        languages = {code: score for code, score in found.items() if code != "en"}
+        if languages:
+            values = np.array(list(languages.values()))
+            worst = min(languages, key=lambda code: languages[code])
+            spread = number(values.std(ddof=1)) if len(values) > 1 else "one language"
+            tenth = number(float(np.percentile(values, 10)))
+            table.rows.append(row(name, number(values.mean()), f"{number(values.min())} ({worst})", tenth, spread))
+    return table
+
+
+def settings_table(results: Results) -> Table:
+    """Settings of the resolved configs in which a variant differs from its baseline, and whether the file says so.
+
+    A nested setting is named by its path. What is not the factor changes with it: steps that `hold` computes, say.
+    """
+    study = results.study
+    runs = {run.variant.name: run for run in reversed(results.runs)}
+    header = row("variant", "setting", "baseline", "variant", "stands in the file")
+    table = Table("Settings that differ from the baseline", header, style="texts")
+    for b, a in study.comparisons:
+        first, second = (_flat(runs[name]) for name in (a, b))
+        declared = _declared(study, b) | _declared(study, a)
+        for key in sorted(first.keys() | second.keys()):
+            if first.get(key) != second.get(key):
+                own = "yes" if key.partition(".")[0] in declared else "no: beyond the factor"
+                table.rows.append(row(b, key, _said(first.get(key)), _said(second.get(key)), own))
+    return table
+
+
+def _flat(run: Run) -> dict[str, Any]:
+    def walk(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in values.items():
+            found |= walk(f"{prefix}{key}.", value) if isinstance(value, dict) else {f"{prefix}{key}": value}
+        return found
+
+    config = run.config.model_dump(mode="json", exclude=set(_OF_A_RUN))
+    evaluation = run.variant.evaluation.model_dump(mode="json")
+    more = {"train": run.variant.trained, "take": run.variant.take, "evaluation": evaluation}
+    return walk("", {**config, **more})
+
+
+def _declared(study: Study, name: str) -> set[str]:
+    """First parts of the settings that the file changes in a variant or in its levels."""
+    variant = study.variants[name]
+    changes = [study.file.variants[name.partition("/")[0]]]
+    changes += [study.file.factors[factor][level] for factor, level in variant.levels.items()]
+    given = {key for change in changes for key in change.config}
+    fields = {key for change in changes for key in change.model_fields_set}
+    return {key.rstrip("+-") for key in given} | fields
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def not_run_table(results: Results) -> Table:
+    """Runs without scores and their state, and targets that a run's evaluation lacks."""
+    table = Table("Not run", row("variant", "what", "why", "seeds"), style="texts")
+    seeds: dict[tuple[str, str, str], list[str]] = {}
+    for run in results.runs:
+        path = run.evaluation / FILE
+        if run.identity and path.is_file():
+            reasons = {target: str(why) for target, why in read_json(path)["not_run"].items()}
+        else:
+            reasons = {"the run": run.failure or run.state}
+        for what, why in reasons.items():
+            seeds.setdefault((run.variant.name, what, why), []).append(str(run.seed))
+    table.rows = [row(*key, ", ".join(some)) for key, some in seeds.items()]
+    return table
+
+
+def provenance_table(results: Results) -> Table:
+    """Code of every trained run as run.json has it; `-dirty`: with changes that are in no commit."""
+    table = Table("Runs", row("variant", "seed", "state", "code", "run"), style="texts")
+    for run in results.runs:
+        path = run.folder / "run.json"
+        code = str(read_json(path).get("commit") or "unknown") if run.identity and path.is_file() else "not trained"
+        dirty = (table.note("trained by code with changes that are in no commit"),) if "-dirty" in code else ()
+        where = str(run.folder) if run.identity else "none"
+        table.rows.append(row(run.variant.name, str(run.seed), run.state, Cell((code,), notes=dirty), where))
+    codes = {cells[3].values[0] for cells in table.rows} - {"not trained"}
+    if len(codes) > 1:
+        table.note(f"the runs were trained by {len(codes)} versions of the code: compare with care")
+    return table

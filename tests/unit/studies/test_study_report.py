@@ -1,0 +1,126 @@
+"""The page of a study: verdicts, intervals and what stands beside them, from runs made of drawn outcomes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from eval import items
+from eval.metrics.outcomes import means
+from studies import report
+from studies.runs import Run
+from studies.study import Study, read
+from tests.support.scores_files import Table, scores, tables
+
+CODES = ("de", "nl", "sw")
+SEEDS = (1, 2, 3)
+STUDY = {
+    "name": "small", "asks": "Do more steps help <b>retrieval</b>?", "base": "demo.json", "baseline": "short",
+    "variants": {
+        "short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2},
+        "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}, "never": {"steps": 40},
+    },
+    "seeds": SEEDS, "evaluate": {"suite": "tatoeba"},
+    "compare": {"primary": ["tatoeba"], "equivalence": 0.5, "axis": "steps"},
+    "published": [{"text": "neither consistently outperforms", "source": "arXiv:2005.13013, abstract"}],
+}  # fmt: skip
+
+
+def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, commit: str) -> Run:
+    """A finished run of Tatoeba with outcomes [languages, items], in [0, 1]."""
+    identity = f"{variant}{seed}"
+    place, evaluation = folder / identity, folder / identity / "eval-0"
+    result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
+    record, found = result["targets"]["tatoeba"], {}
+    for code, row in zip(CODES, y, strict=True):
+        found[code] = means({"en->xx": row, "xx->en": row}).named([f"{code} {i}" for i in range(len(row))])
+        record["details"][code] |= found[code].scores()
+        record["languages"][code] = record["details"][code]["en->xx"]
+    evaluation.mkdir(parents=True)
+    for path, content in ((evaluation / "scores.json", result), (place / "run.json", {"commit": commit})):
+        path.write_text(json.dumps(content), encoding="utf-8")
+    for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
+        (place / name).write_text(written, encoding="utf-8")
+    items.replace(evaluation, "tatoeba", found, record["fingerprint"])
+    about = study.variants[variant]
+    return Run(about, seed, about.config, identity, place, evaluation)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """The written report, and outcomes [variants, seeds, languages, items] of short, long and hot."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "small.json").write_text(json.dumps(STUDY), encoding="utf-8")
+    study, rng = read(str(folder / "small.json")), np.random.default_rng(0)
+    y = np.repeat(rng.random((1, 3, 3, 200)) * 0.5, 3, axis=0)
+    y[1] += 0.001 * rng.random((3, 3, 200))  # long: nearly the same
+    y[2] += 0.1 + 0.02 * rng.random((3, 3, 200))
+    y[2, :, 2] = y[0, :, 2]  # nothing in Swahili
+    runs = [
+        made(folder, study, name, seed, y[v, s], "abc-dirty" if (name, seed) == ("hot", 2) else "abc")
+        for v, name in enumerate(("short", "long", "hot"))
+        for s, seed in enumerate(SEEDS)
+    ]
+    runs += [Run(study.variants["never"], seed, study.variants["never"].config) for seed in SEEDS]
+    paths = report.write(study, runs, folder / "out")
+    assert sorted(path.name for path in paths) == ["report.html", "report.md", "study.json"]
+    return folder / "out", y
+
+
+@pytest.fixture(scope="module")
+def shown(world: tuple[Path, np.ndarray]) -> dict[str, Table]:
+    return tables(world[0] / "report.md")
+
+
+def test_study_json(world: tuple[Path, np.ndarray]) -> None:
+    folder, y = world
+    stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    assert stored["study"] == "small" and set(stored["variants"]) == {"short", "long", "hot", "never"}
+    hot, never = stored["variants"]["hot"], stored["variants"]["never"]
+    assert len(hot["runs"]) == 3 and never == {"runs": [], "targets": {}}
+    expected = dict(zip(CODES, 100 * y[2].mean(axis=(0, 2)), strict=True))
+    assert hot["targets"]["tatoeba"] == {
+        "score": pytest.approx(100 * y[2].mean()),
+        "languages": pytest.approx(expected),
+    }
+    near, far = stored["comparisons"]
+    assert (near["a"], near["b"], near["target"], near["verdict"]) == ("short", "long", "tatoeba", "equivalent")
+    assert (far["b"], far["verdict"], far["seeds"], far["primary"]) == ("hot", "better", 3, True)
+    gains = 100 * (y[2] - y[0]).mean(axis=(1, 2))
+    assert far["difference"] == pytest.approx(gains.mean())
+    assert far["student"] == pytest.approx(tuple(scipy.stats.ttest_1samp(gains, 0).confidence_interval()))
+    low, high = far["interval"]
+    assert low < gains.mean() < high and far["visible"] > 0
+    # By least squares over 1, 2 and 4, of the means over seeds.
+    slope = np.polyfit([1, 2, 4], 100 * y.mean(axis=(1, 2, 3)), 1)[0]
+    assert stored["slopes"][0]["slope"] == pytest.approx(slope) and stored["slopes"][0]["axis"] == "steps"
+
+
+def test_what_the_page_says(world: tuple[Path, np.ndarray], shown: dict[str, Table]) -> None:
+    folder, y = world
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
+    assert "3 seeds, 3 languages: better; could have seen" in line
+    assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
+    robust = shown["tatoeba: over languages without English"]
+    each = 100 * y[2].mean(axis=(0, 2))
+    assert robust.cell("hot", "mean") == f"{each.mean():.1f}"
+    assert robust.cell("hot", "worst") == f"{each.min():.1f} ({CODES[each.argmin()]})"
+    assert robust.cell("hot", "spread") == f"{each.std(ddof=1):.1f}"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
+    assert {path.stem for path in (folder / "plots").iterdir()} == {"primaries", "tatoeba_differences"}
+
+
+def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
+    absent = shown["Not run"].rows[1:]
+    assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
+    settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
+    assert settings["hot", "steps"] == ["10", "30", "yes"] and settings["hot", "optimizer.lr"][1:] == ["0.5", "yes"]
+    runs = shown["Runs"]
+    dirty = [cells for cells in runs.rows if cells[3].startswith("abc-dirty")]
+    assert [cells[:3] for cells in dirty] == [["hot", "2", "done"]] and "in no commit" in runs.noted(dirty[0][3])
+    assert any("2 versions" in note for note in runs.notes.values())
