@@ -15,6 +15,7 @@ from typing import Any
 from common.table import table
 from mtl.run.memory_estimate import GIB, parameters
 from mtl.run.setup import Setup
+from studies.report.results import gather
 from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import POOL, Study
@@ -82,6 +83,13 @@ def _summary(
     lines.append(f"left to do: {hours:.2f} hours on the hardware of one run, {counted} evaluation{how}")
     if unknown:
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
+    if found := [one for one in gather(study, made.runs).compared if one.primary and one.verdict]:
+        largest = max(one.found.of.visible for one in found)
+        lines.append(
+            f"smallest difference it could see: {largest:.1f} points, by the variances of the runs that are done"
+        )
+    else:
+        lines.append("smallest difference it could see: unknown, until two variants have scores")
     sizes = [_bytes(made.setups[run.variant.name]) for run in made.runs if run.variant.name in made.setups]
     if sizes:
         kept, training = sum(kept for kept, _ in sizes), max(training for _, training in sizes)
@@ -104,7 +112,7 @@ def _bytes(setup: Setup) -> tuple[float, float]:
     """(bytes that a finished run keeps, those of its checkpoints while it trains)."""
     encoder, heads = parameters(setup)
     whole = encoder + heads + (setup.vocabulary.rows - setup.vocabulary.trained) * setup.source.hidden_size
-    exports = 2 + (setup.run.export.average is not None if hasattr(setup.run, "export") else 0)
+    exports = 2 + (setup.run.export.average is not None)
     return 4.0 * whole * exports, 16.0 * (encoder + heads) * (setup.run.checkpoint.keep + 2)
 
 

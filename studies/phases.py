@@ -16,7 +16,7 @@ from eval.suites import resolve_suite
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
-from studies.runs import FINISHED, LOG, SUITE, Run
+from studies.runs import FINISHED, LOG, STRATA, SUITE, Run
 from studies.study import Study
 
 Watch = Callable[[], None]
@@ -52,7 +52,7 @@ def prepare(config: RunConfig, path: Path, place: Place) -> None:
 
 
 def train(run: Run, place: Place, watch: Watch) -> None:
-    """Trains the run to its end, or goes on with it; then its checkpoints are removed, from which nothing resumes."""
+    """Trains the run to its end, or goes on with it."""
     path = run.folder / "run_config.json"
     files.write_json(path, run.config.model_dump(mode="json"))
     _wait_for_ranks(run.folder, watch)
@@ -63,9 +63,6 @@ def train(run: Run, place: Place, watch: Watch) -> None:
     )  # fmt: skip
     if not run.trained:
         raise InputError(f"training ended before its last step (log: {run.folder / LOG})")
-    if getattr(run.config, "dynamics", False) and not run.measured:
-        place.start(["studies", "difficulty", str(run.folder)], run, "strata", watch)
-    shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
 
 
 def _wait_for_ranks(folder: Path, watch: Watch) -> None:
@@ -82,14 +79,20 @@ def _wait_for_ranks(folder: Path, watch: Watch) -> None:
 
 
 def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
-    """The steps of its evaluation that are not finished. `InputError` if a primary target could not be run."""
+    """The steps after the training that are not finished. `InputError` if a primary target could not be run."""
+    run.evaluation.mkdir(exist_ok=True)
+    # Nothing resumes from them. Here, because a training may end after its runner was killed.
+    shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
     for step in run.steps:
-        command = _suite(run, place) if step == SUITE else _beside(step, run, place)
-        place.start(["eval", *command, "--out", str(run.evaluation)], run, f"evaluation ({step})", watch)
+        if step == STRATA:
+            command = ["studies", "difficulty", str(run.folder)]
+        else:
+            asked = _suite(run, place) if step == SUITE else _beside(step, run, place)
+            command = ["eval", *asked, "--out", str(run.evaluation)]
+        place.start(command, run, f"evaluation ({step})", watch)
         if step == SUITE:
             _check(study, run)
-        finished = [one for one in (SUITE, *run.variant.evaluation.also) if one not in run.steps]
-        files.write_json(run.evaluation / FINISHED, [*finished, step])
+        files.write_json(run.evaluation / FINISHED, [*run.finished, step])
 
 
 def _suite(run: Run, place: Place) -> list[str]:

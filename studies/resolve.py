@@ -66,7 +66,7 @@ def resolve(study: Study, out: Path) -> Resolved:
         setup = open_setup(name, known)
         run = _run(variant, config.seed, setup, known or config, pool, measured=False)
         made.before.append(run)
-        folders[name] = run.folder.resolve() if run.identity and run.trained else None
+        folders[name] = run.folder.resolve() if run.identity and run.trained and not run.steps else None
         made.setups |= {name: setup} if setup else {}
 
     configs = {variant.name: _substituted(variant.config, folders) for variant in study.variants.values()}
@@ -139,8 +139,9 @@ def _placed(variant: Variant, seed: int, config: RunConfig, pool: Path, identity
 
 def _identity(setup: Setup, seed: int) -> str:
     """16 hex digits of the sha256 of all that the weights of a run depend on."""
-    config = setup.run.model_dump(mode="json", exclude=_IRRELEVANT)
-    entries = [entry.model_dump(mode="json", exclude=_PATHS) for entry in setup.run.tasks]
+    # Without defaults, so that a field that a later version adds changes no identity.
+    config = setup.run.model_dump(mode="json", exclude=_IRRELEVANT, exclude_defaults=True)
+    entries = [entry.model_dump(mode="json", exclude=_PATHS, exclude_defaults=True) for entry in setup.run.tasks]
     parts: dict[str, Any] = {**setup.identity(), "seed": seed, "config": config, "tasks of config": entries}
     del parts["compile"]  # of this machine, not of the config
     if isinstance(setup.run.encoder, str):

@@ -26,7 +26,7 @@ from studies.study import Evaluation, Variant
 
 State = Literal["missing", "resumable", "running", "failed", "done"]
 LOG, FAILED, LOCK, FINISHED = "study.log", "failed.json", ".study.lock", "finished.json"
-SUITE = "suite"  # the step of an evaluation beside those of `also`
+SUITE, STRATA = "suite", "strata"  # steps beside those of `also`
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,16 @@ class Run:
         return not self.variant.trained or (self.folder / "done").is_file()
 
     @property
+    def finished(self) -> list[str]:
+        """Steps after the training that are finished."""
+        return list(_json(self.evaluation / FINISHED, []))
+
+    @property
     def steps(self) -> list[str]:
-        """Steps of the evaluation that are not finished."""
-        finished = _json(self.evaluation / FINISHED, [])
-        wanted = [SUITE, *self.variant.evaluation.also] if self.measured else []
-        return [step for step in wanted if step not in finished]
+        """Steps after the training that are not finished: of the evaluation, or the strata of a run before."""
+        before = [STRATA] if self.config.dynamics else []
+        wanted = [SUITE, *self.variant.evaluation.also] if self.measured else before
+        return [step for step in wanted if step not in self.finished]
 
     @property
     def state(self) -> State:
