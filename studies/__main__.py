@@ -18,8 +18,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from common.errors import InputError
+
+if TYPE_CHECKING:
+    from studies.runs import Run
+    from studies.study import Study
 
 COMMANDS = ("plan", "run", "status", "report", "slurm")
 
@@ -80,10 +85,7 @@ def _study(arguments: list[str]) -> int:
         print(estimate.status(resolve(study, given.out)))
         return 0
     if given.command == "report":
-        from studies import report
-
-        for path in report.write(study, resolve(study, given.out).runs, folder):
-            print(path)
+        _report(study, resolve(study, given.out).runs, folder)
         return 0
     import torch
 
@@ -103,8 +105,18 @@ def _study(arguments: list[str]) -> int:
 
     options = Options(given.out, given.source, given.data, processes, given.jobs, given.only, given.stop_on_failure)
     code = Runner(study, options).run()
-    print(estimate.status(resolve(study, given.out)))
+    made = resolve(study, given.out)
+    print(estimate.status(made))
+    if given.only is None:
+        _report(study, made.runs, folder)
     return code
+
+
+def _report(study: "Study", runs: "Sequence[Run]", folder: Path) -> None:
+    from studies import report
+
+    for path in report.write(study, runs, folder):
+        print(path)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -77,7 +77,7 @@ def build(comparison: Comparison, differences: Mapping[str, Differences]) -> lis
             sections[-1].blocks.append(tables.group_table(comparison, view))
         if differences[view[0]]:
             sections[-1].blocks.append(difference_table(comparison, view, differences[view[0]]))
-    parts = [_classes(comparison), _retrieval(comparison), _alignment(comparison)]
+    parts = [_classes(comparison), _retrieval(comparison), alignment(comparison)]
     sections += [section for section in parts if section.blocks]
     sections += [_target(comparison, target) for target in comparison.scored]
     return [
@@ -133,7 +133,7 @@ def _retrieval(comparison: Comparison) -> Section:
     return section
 
 
-def _alignment(comparison: Comparison) -> Section:
+def alignment(comparison: Comparison) -> Section:
     """Heat maps and means by layer of the entries that have an align.json; nothing for scores that lie nowhere yet."""
     section = Section("Alignment by layer")
     if any(run.folder is None for run in comparison.runs):

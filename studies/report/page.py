@@ -9,10 +9,11 @@ import pandas as pd
 import eval.report.render as render
 import studies.report.tables as tables
 from common import files
+from eval.report.alignment import aligned
 from eval.report.compare import Comparison
 from eval.report.differences import signed, spoken
 from eval.report.plots import Plot, forest, heat
-from eval.report.sections import Section
+from eval.report.sections import Section, alignment
 from eval.report.tables import class_table, number
 from eval.statistics import discoveries
 from studies.report.results import Compared, Results, Slope, gather
@@ -101,9 +102,14 @@ def _forest(results: Results) -> Plot | None:
 
 
 def _heat_maps(results: Results) -> Sequence[Plot]:
-    """Languages x variants of each target: differences, coloured where they are discoveries among all cells."""
+    """Variants x languages of each target: scores, and differences, coloured where they are discoveries."""
     plots = []
+    variants = results.plain()["variants"]
     for target in results.targets:
+        scores = {name: v["targets"][target]["languages"] for name, v in variants.items() if target in v["targets"]}
+        grid = pd.DataFrame.from_dict(scores, orient="index").sort_index(axis=1)
+        caption = f"{target}: score by language, mean over seeds"
+        plots.append(heat(f"{target}_scores", caption, grid, (0.0, 100.0), ".1f"))
         some = {f"{one.b} - {one.a}": one.found for one in results.compared if one.target == target}
         rows = {name: {c: e.difference for c, e in found.languages.items()} for name, found in some.items()}
         ps = {
@@ -137,4 +143,6 @@ def _groups(results: Results, baseline: str) -> Section:
     for kind in ("family", "script"):
         if classes := comparison.by_class(primary, kind):
             section.blocks.append(class_table(comparison, classes, kind))
+    if any(map(aligned, comparison.entries)):
+        section.blocks.append(Section("Alignment by layer", alignment(comparison).blocks))
     return section

@@ -73,6 +73,11 @@ def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any) -> No
     # Both seeds of `none` are one run, as nothing is trained. The run before is not evaluated.
     assert sorted(Path(name).name for name in after) == ["done"] * 3 + ["scores.json"] * 3
     assert not list(pool.glob("*/checkpoints"))
+    stored = json.loads((out / "studies/toy/task_count/study.json").read_text())
+    (found,) = stored["comparisons"]
+    assert (found["a"], found["b"], found["target"], found["seeds"]) == ("none", "a1", "toy_tatoeba", 2)
+    assert found["crossed"] and found["interval"][0] <= found["difference"] <= found["interval"][1]
+    assert (out / "studies/toy/task_count/report.html").is_file()
 
     # After a move, another study finds the runs and has nothing to do but one new variant's.
     values = json.loads(study.read_text())

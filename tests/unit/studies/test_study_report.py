@@ -112,7 +112,11 @@ def test_what_the_page_says(world: tuple[Path, np.ndarray], shown: dict[str, Tab
     assert robust.cell("hot", "spread") == f"{each.std(ddof=1):.1f}"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
-    assert {path.stem for path in (folder / "plots").iterdir()} == {"primaries", "tatoeba_differences"}
+    assert {path.stem for path in (folder / "plots").iterdir()} == {
+        "primaries",
+        "tatoeba_differences",
+        "tatoeba_scores",
+    }
 
 
 def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
