@@ -43,6 +43,9 @@ class TaskEntry(Strict):
     exponent: float | None = Field(
         None, ge=0, le=1, description="alpha: shares of the `languages` ~ n^alpha, n training rows of each"
     )
+    translated: Place | None = Field(
+        None, description="folder of `data_prep translate`, for `language` or `languages` other than English"
+    )
     train: Place | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
     dev: Place | None = Field(None, description="dev file; own task, or ccg")
     cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
@@ -66,6 +69,8 @@ class TaskEntry(Strict):
         codes = self.languages
         if self.language is not None and codes is not None:
             raise ValueError("give either `language` or `languages`")
+        if self.translated is not None and (self.task is None or (self.language is None and codes is None)):
+            raise ValueError("`translated` goes with a `task` of the table and its `language` or `languages`")
         if self.exponent is not None and (codes is None or isinstance(codes, dict)):
             raise ValueError('`exponent` goes with `languages` as a list or "all"')
         if isinstance(codes, list) and (not codes or len(set(codes)) < len(codes)):

@@ -3,6 +3,7 @@
     python -m data_prep --config mtl_all.json [--source hub|DIR ...] [--out data] [--jobs N] [--set key.path=value ...]
         [--against xquad,tydiqa]                                   without the rows of these tests
     python -m data_prep list [--data data] [--source DIR ...]      what there is, and whether it is here
+    python -m data_prep translate --tasks mnli --to de,sw --model M [--source ...]    machine-translated training data
 
 --source may be given several times, each dataset is taken from the first that has it: `--source hub --source DIR` for
 all from the Hub and CCG, which has a licence, from DIR. Each (dataset, length) is prepared once, into
@@ -24,6 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if arguments[:1] == ["list"]:
             _list(arguments[1:])
+        elif arguments[:1] == ["translate"]:
+            from data_prep.translation.command import main as translate
+
+            translate(arguments[1:])
         else:
             _prepare(arguments)
     except InputError as error:
@@ -87,11 +92,12 @@ def run(
     files: dict[str, tuple[str | None, str | None]] = {}
     for index, task in enumerate(tasks):
         for dataset in task.datasets:
-            if files.setdefault(dataset, (task.train, task.dev)) != (task.train, task.dev):
+            if files.setdefault(dataset, task.files_of(dataset)) != task.files_of(dataset):
                 raise InputError(
                     f"tasks: dataset {dataset} is to be read from two places; give the files in every task with it"
                 )
-            language = DATASETS[dataset].language if dataset in DATASETS else task.language
+            codes = dict(zip(task.datasets, task.codes, strict=False))
+            language = DATASETS[dataset].language if dataset in DATASETS else codes.get(dataset, task.language)
             job = Job(dataset, task.kind, task.labels, language, config.length_of(index), task.query_length)
             wanted[job] = files[dataset]
 

@@ -100,7 +100,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path, against: 
     task_type = TASK_TYPES[job.kind]
     if task_type.labels == "optional" and labels is None:
         found: set[str] = set()
-        for example in _examples(job, located, "train", Counter()):
+        for example in read_examples(job, located, "train", Counter()):
             found.update(task_type.labels_in(example))
         labels = tuple(sorted(found))
     seen = np.zeros(len(encoder.tokenizer), bool)
@@ -142,7 +142,7 @@ def _write_split(
     ids: list[str] = []
 
     def examples() -> Iterator[Example]:
-        for example in _examples(job, located, split, dropped):
+        for example in read_examples(job, located, split, dropped):
             if against is not None and (reason := against.overlap(task_type, example)):
                 dropped[reason] += 1
                 continue
@@ -197,7 +197,7 @@ def _write_split(
     }  # fmt: skip
 
 
-def _examples(job: Job, located: Located, split: str, dropped: Counter[str]) -> Iterator[Example]:
+def read_examples(job: Job, located: Located, split: str, dropped: Counter[str]) -> Iterator[Example]:
     """Validated examples of a split; those left out are counted in `dropped`."""
     parts = located.train if split == "train" else located.dev
     task_type = TASK_TYPES[job.kind]

@@ -1,6 +1,7 @@
 """The tasks of a run config: entries of the table by name, and a user's own."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from common import run_config
 from common.config_fields import nearest
@@ -54,15 +55,21 @@ def _known(entry: TaskEntry, name: str) -> Task:
 
 def _in_languages(task: Task, entry: TaskEntry) -> Task:
     """`task` with the datasets in the languages of its entry."""
-    there = task.by_language
+    there, files = task.by_language, {}
+    if entry.translated is not None:
+        found = sorted(path.parent for path in Path(entry.translated, str(entry.task)).glob("*/train.jsonl"))
+        names = {folder.name: f"{entry.task}.{folder.name}-translated" for folder in found}
+        files = {names[folder.name]: (str(folder / "train.jsonl"), str(folder / "dev.jsonl")) for folder in found}
+        there = {task.language: task.datasets, **{code: (name,) for code, name in names.items()}}
     codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
     missing = [str(code) for code in codes or () if code not in there]
     if missing:
         raise InputError(f"tasks: {entry.task}: no training data in {', '.join(missing)}; there: {' '.join(there)}")
     if entry.train is not None or entry.dev is not None:
         raise InputError(f"tasks: {entry.task}: own files have no languages; give no `train` and `dev`")
-    found = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]
-    return replace(task, datasets=tuple(name for _, name in found), codes=tuple(code for code, _ in found))
+    pairs = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]
+    datasets, languages = tuple(name for _, name in pairs), tuple(code for code, _ in pairs)
+    return replace(task, datasets=datasets, codes=languages, files=files)
 
 
 def _check_name(name: str) -> None:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from common.columns import Columns, lists, plain, spread
 from common.fields import Labels
 from tasks.encoding import Encoding, Pieces, Row, Special
+from tasks.translation import Translation
 
 
 class Example(Protocol):
@@ -87,6 +88,7 @@ class TaskType(ABC, Generic[E]):
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
     whole = False  # whether a position stands for its sequence, of which some families' heads read every token
     accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
+    translatable = False  # whether it has `translated`
     dynamics = False  # whether a row has a gold answer whose probability training dynamics follow; such rows have ids
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
 
@@ -120,6 +122,13 @@ class TaskType(ABC, Generic[E]):
         _, *values = dataclasses.astuple(cast(Any, example))  # without the id
         nested = ([value] if isinstance(value, str) else value for value in values if isinstance(value, str | tuple))
         return {"text": "\n".join(text for texts in nested for text in texts)}
+
+    def translated(self, example: E, labels: Labels, to: Translation) -> dict[str, Any]:
+        """The row, as `from_row` reads it, of an example whose texts are translated and whose label is kept.
+
+        Raises `LeftOut` with the reason where that is not possible.
+        """
+        raise NotImplementedError
 
     def row_id(self, example: E) -> str:
         """By what an example is found again when its data are prepared anew: its id, or else a digest of its texts."""

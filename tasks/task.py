@@ -10,7 +10,8 @@ MULTIPLE = "mul"  # ISO 639-2: multiple languages
 class Task:
     """`kind` is the name of a task type. `labels`: None where the type has none or where the data define them (tag).
 
-    others: its datasets in other languages, by language. codes: of the task of a run whose entry names languages, that
+    files: of datasets that the user has translated, training and dev file. others: its datasets in other languages, by
+    language. codes: of the task of a run whose entry names languages, that
     of each of its datasets, equal ones in a row.
     """
 
@@ -27,6 +28,11 @@ class Task:
     query_length: int | None = None
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def files_of(self, dataset: str) -> tuple[str | None, str | None]:
+        """The user's own files of one of its datasets, training and dev."""
+        return self.files.get(dataset, (self.train, self.dev))
 
     @property
     def by_language(self) -> dict[str, tuple[str, ...]]:

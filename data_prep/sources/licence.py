@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 WORLD_FILE = "world.json"  # written by examples.toyworld into the folder of its data
+TRANSLATION_FILE = "translation.json"  # written by `data_prep translate` beside the rows
 
 
 def licence_of(files: Iterable[Path], otherwise: str) -> str:
-    """The licences of `files`, joined by "; ": what the toy world that holds a file states, else `otherwise`.
+    """The licences of `files`, joined by "; ": what its translation or the toy world states, else `otherwise`.
 
     The toy world imitates public datasets under their names, so that a dataset's own licence does not apply to it.
     """
@@ -17,13 +18,13 @@ def licence_of(files: Iterable[Path], otherwise: str) -> str:
 
 
 def _stated(folder: Path) -> str | None:
-    """`licence` of the nearest world.json in `folder` or above it."""
-    for parent in (folder, *folder.parents):
+    """`licence` of the nearest translation.json or world.json in `folder` or above it."""
+    for file in (parent / name for parent in (folder, *folder.parents) for name in (TRANSLATION_FILE, WORLD_FILE)):
         try:
-            world = json.loads((parent / WORLD_FILE).read_text(encoding="utf-8"))
+            values = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # not there, or a file of this name that is not ours
             continue
-        licence = world.get("licence") if isinstance(world, dict) else None
+        licence = values.get("licence") if isinstance(values, dict) else None
         if isinstance(licence, str):
             return licence
     return None

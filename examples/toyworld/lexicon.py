@@ -46,6 +46,7 @@ _BE = {
 }
 
 STATES = tuple(_STATES)
+VERBS = tuple(_VERBS)
 
 
 def concept_count() -> int:

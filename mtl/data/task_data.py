@@ -190,8 +190,8 @@ def open_tasks(
     for index, (entry, task) in enumerate(zip(config.tasks, tasks, strict=True)):
         length = config.length_of(index)
         prepared = []
-        files = [Path(path) for path in (task.train, task.dev) if path is not None]
         for dataset in task.datasets:
+            files = [Path(path) for path in task.files_of(dataset) if path is not None]
             key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, key, command, files))
         if hasattr(nn.ModuleDict(), task.name):  # which holds the heads by name

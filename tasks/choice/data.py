@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from common import fields
 from common.columns import Columns, lists, plain
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, make_row, template_of, tokenize
+from tasks.translation import LeftOut, Translation
 
 MAX_CHOICES = 26
 
@@ -37,6 +39,7 @@ class Type(TaskType[Choice]):
     columns = (("label", INT),)
     stored = ("label",)
     whole = True
+    translatable = True
     dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
@@ -67,6 +70,13 @@ class Type(TaskType[Choice]):
             fields.check_text(choice, f"choices, number {number + 1}", where)
         if not 0 <= example.label < found:
             raise fields.wrong(where, "label", f"0 to {found - 1} (a choice)", example.label)
+
+    def translated(self, example: Choice, labels: fields.Labels, to: Translation) -> dict[str, Any]:
+        """Prompt and choices, each by itself; left out where choices that differ would no longer do so."""
+        prompt, choices = to.text(example.prompt), [to.text(choice) for choice in example.choices]
+        if _different(choices) < _different(example.choices):
+            raise LeftOut("choices no longer differ")
+        return {"id": example.id, "prompt": prompt, "choices": choices, "label": example.label}
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Choice], to: Encoding) -> list[Row]:
         """Adds `label`, an int: the index of the right choice.
@@ -101,3 +111,7 @@ class Type(TaskType[Choice]):
 
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
         return Positions.table(starts, plain(columns["label"]), lists(columns["lengths"]).counts)
+
+
+def _different(texts: Sequence[str]) -> int:
+    return len({" ".join(text.casefold().split()) for text in texts})

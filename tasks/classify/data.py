@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from common import fields
 from common.columns import Columns, lists, plain
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
+from tasks.translation import Translation
 
 TEXT_A = ("text_a", "sentence1", "premise", "question1", "sentence", "text")
 TEXT_B = ("text_b", "sentence2", "hypothesis", "question2")
@@ -32,6 +34,7 @@ class Type(TaskType[Classify]):
     columns = (("label", INT),)
     stored = ("label",)
     whole = True
+    translatable = True
     dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:
@@ -48,6 +51,10 @@ class Type(TaskType[Classify]):
         if example.label < 0 or (labels is not None and example.label >= len(labels)):
             expected = f"0 to {len(labels) - 1}" if labels else "0 or more"
             raise fields.wrong(where, "label", expected, example.label)
+
+    def translated(self, example: Classify, labels: fields.Labels, to: Translation) -> dict[str, Any]:
+        row = {"id": example.id, "text_a": to.text(example.text_a), "label": labels[example.label]}
+        return row if example.text_b is None else {**row, "text_b": to.text(example.text_b)}
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Classify], to: Encoding) -> list[Row]:
         """Adds `label`, an int. Texts are cut at their ends, the longer one first."""

@@ -12,6 +12,7 @@ from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
 from tasks.base import Positions, TaskType
 from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, template_of, tokenize
+from tasks.translation import Translation
 
 QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
 STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
@@ -35,6 +36,7 @@ class Type(TaskType[Span]):
     columns = (("start", INT), ("end", INT))
     dev_columns = (("offset_start", INTS), ("offset_end", INTS))
     stored = ("start", "end")
+    translatable = True
     dynamics = True
     gold = pa.schema(
         [
@@ -59,6 +61,14 @@ class Type(TaskType[Span]):
 
     def identity(self, example: Span) -> dict[str, str]:
         return {"question": example.question, "context": example.context}
+
+    def translated(self, example: Span, labels: fields.Labels, to: Translation) -> dict[str, Any]:
+        """With the first answer, as in training."""
+        row: dict[str, Any] = {"id": example.id, "question": to.text(example.question), "answers": []}
+        if not example.answers:
+            return {**row, "context": to.text(example.context)}
+        context, answer, start = to.span(example.context, *example.answers[0])
+        return {**row, "context": context, "answers": [{"text": answer, "start": start}]}
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Span], to: Encoding) -> list[Row]:
         """Adds start, end (int: token positions in the row, inclusive) and offset_start, offset_end (int32 [length]:

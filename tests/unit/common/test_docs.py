@@ -12,7 +12,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOP = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 WRITTEN = ("data/", "runs/")  # by the programs
 PROGRAMS = {
-    r"python -m data_prep": ["data_prep/__main__.py"],
+    r"python -m data_prep translate": ["data_prep/translation/command.py"],
+    r"python -m data_prep(?! translate)": ["data_prep/__main__.py"],
     r"python -m eval": ["eval/__main__.py", "eval/report/program.py"],
     r"train\.py": ["train.py"],
     r"python -m bench\.(\w+)": [r"bench/\1.py"],
