@@ -35,10 +35,14 @@ Differences = dict[tuple[str, str], Difference]  # by entry and target
 
 
 def matched(first: Entry, second: Entry) -> tuple[Sequence[Run], Sequence[Run], bool]:
-    """The runs of both, seed by seed where both have the same seeds, and whether that is so."""
+    """The runs of both, seed by seed where both have the same seeds, and whether that is so.
+
+    A single run, as of an encoder that was not trained, is what every seed of the other entry is compared with.
+    """
     by_seed = {run.seeds: run for run in second.runs}
-    if len(first.runs) == len(second.runs) == 1:
-        return first.runs, second.runs, True
+    sizes = len(first.runs), len(second.runs)
+    if 1 in sizes:
+        return first.runs * (max(sizes) // sizes[0]), second.runs * (max(sizes) // sizes[1]), True
     if {run.seeds for run in first.runs} != by_seed.keys():
         return first.runs, second.runs, False
     return first.runs, [by_seed[run.seeds] for run in first.runs], True
@@ -112,11 +116,13 @@ def difference_table(comparison: Comparison, view: View, found: Differences) -> 
     columns = ("target", "difference", "95 % crossed", "95 % Student", "seeds", "could have seen", "verdict")
     first = comparison.entries[0].name
     table = Table(f"{view[0]}: differences from {first}, in points", row("run", *columns), style="long")
-    heads = {entry.name: head(entry) for entry in comparison.entries}
+    by_name = {entry.name: entry for entry in comparison.entries}
     for (entry, target), one in found.items():
         record = comparison.records(target)[0]
+        alone = [e.name for e in (comparison.entries[0], by_name[entry]) if len(e.runs) < one.of.seeds]
+        note = [table.note(f"{name} is one run: not for another seed of it") for name in alone]
         name = f"{target} {title(record, headline(record))}"
-        table.rows.append([heads[entry], Cell((name,)), *estimate_cells(table, one)])
+        table.rows.append([head(by_name[entry]), Cell((name,), notes=tuple(note)), *estimate_cells(table, one)])
     return table
 
 

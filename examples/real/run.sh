@@ -19,7 +19,8 @@ deepspeed=zero2$([ "$gpus" -eq 0 ] && echo _cpu || true).json
 say() { printf '\n== %s\n' "$*"; }
 began=$SECONDS
 mkdir -p "$OUT/tatoeba"
-for code in ${LANGUAGES:-deu fra rus cmn swh tha est tam}; do # of Tatoeba
+for code in ${LANGUAGES:-deu fra rus cmn kaz tha est tam}; do # of Tatoeba
+  test -f "$DATA/raw/tatoeba/tatoeba.$code-eng.$code" || { echo "error: no Tatoeba of $code in $DATA" >&2 && exit 2; }
   ln -sf "$(realpath "$DATA")"/raw/tatoeba/tatoeba."$code"-eng.* "$OUT/tatoeba/"
 done
 
