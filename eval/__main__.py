@@ -124,7 +124,7 @@ def _evaluate(arguments: list[str]) -> int:
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import submission
     from eval.driver import suite
-    from eval.driver.options import Options
+    from eval.driver.plan import Options
 
     results = suite.run(encoders, name, data or ["hub"], out, Options(**given))
     scores = [one for one, _ in results]

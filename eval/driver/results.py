@@ -12,9 +12,8 @@ from tqdm import tqdm
 
 from common import files
 from common.errors import InputError
-from eval import items
 from eval.inference.encoder import EvaluatedEncoder
-from eval.metrics import aggregate
+from eval.metrics import aggregate, items
 from eval.suites import Target
 
 NAME = "scores.json"

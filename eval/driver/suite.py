@@ -24,14 +24,13 @@ from tqdm import tqdm
 from common import files
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
-from eval import items, submission
+from eval import submission
 from eval.driver import results
-from eval.driver.options import FIXED, Options
-from eval.driver.plan import TargetRun, check_head, digest, plan, read_all
+from eval.driver.plan import Options, TargetRun, check_head, digest, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
-from eval.metrics import aggregate, score, score_target
+from eval.metrics import aggregate, items, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
 from eval.suites import Target, parse_data, resolve_suite, shared_places
@@ -51,9 +50,6 @@ def run(
     options = dataclasses.replace(
         options, sources=options.sources or shared_places(sources), prepared=options.prepared.resolve()
     )
-    for override in options.overrides:
-        if (field := override.partition("=")[0].partition(".")[0]) in FIXED:
-            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
@@ -195,7 +191,7 @@ def _run_one(
     else:
         result["unscored"][run.target.name] = run.fingerprint
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
-    items.replace(folder, run.target.name, scores.items, run.fingerprint)
+    items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -29,15 +29,18 @@ from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
-from eval.driver.options import FIXED, Options
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, setup
 from mtl.run.run_lock import RunLock
 
+if TYPE_CHECKING:
+    from eval.driver.plan import Options
+
 REQUEST = "target.json"  # in the run folder: the request it belongs to
-_IRRELEVANT = (*FIXED, "notes", "log_every", "silence")  # fields that do not change the result
+_FIXED = ("name", "output", "data", "encoder")  # fields of the config of a run that are set here
+_IRRELEVANT = (*_FIXED, "notes", "log_every", "silence")  # fields that do not change the result
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Stage:
     folder: Path
     encoder: Path
     head: tuple[str, str] | None  # (task here, FOLDER:TASK)
-    options: Options
+    options: "Options"
     first: Path
     fingerprint: str
 
@@ -205,8 +208,11 @@ def _has(source: str, dataset: str) -> bool:
     return True
 
 
-def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: Options) -> list[Stage]:
-    """The runs of a target's training, in order; `base` holds the run folders."""
+def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: "Options") -> list[Stage]:
+    """The runs of a target's training, in order; `base` holds the run folders. `InputError` for a wrong `--set`."""
+    for override in options.overrides:
+        if (field := override.partition("=")[0].partition(".")[0]) in _FIXED:
+            raise InputError(f"--set {override}: `{field}` of a target run is set by this program")
     stages: list[Stage] = []
     first = encoder = evaluated.folder.resolve()
     head, fingerprint = None, evaluated.fingerprint

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from eval.metrics.outcomes import Outcomes, means
+from eval.metrics.items import Outcomes, means
 from tasks.span.squad import squad_scores, word_f1
 
 # Recorded in a target's protocol in scores.json.

@@ -7,7 +7,7 @@ from typing import Any
 from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions
 from eval.metrics import score
-from eval.metrics.outcomes import Outcomes
+from eval.metrics.items import Outcomes
 from eval.rows import Loaded
 from eval.suites import Target
 from tasks.span.squad import MAX_ANSWER_LENGTH, N_BEST

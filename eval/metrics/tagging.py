@@ -24,7 +24,7 @@ XTREME was published and is used here. The papers call the score F1, sometimes a
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval.metrics.outcomes import CHUNKS, Metric, Outcomes, counts
+from eval.metrics.items import CHUNKS, Metric, Outcomes, counts
 
 NER_PROTOCOL: dict[str, Any] = {
     "metric": "entity F1, micro (CoNLL; seqeval, default mode)",

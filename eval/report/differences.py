@@ -1,4 +1,4 @@
-"""Differences between entries with the intervals of `eval/statistics.py`, from the files of every item's outcome.
+"""Differences between entries with the intervals of `eval/report/statistics.py`, from the files of all outcomes.
 
 Without those files (scores of an earlier version) only Student's interval over seeds is left, which is for these test
 items alone.
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eval import items
-from eval.metrics.outcomes import Outcomes
+from eval.metrics import items
+from eval.metrics.items import Outcomes
 from eval.report.compare import Comparison, View, headline, title
 from eval.report.load import Entry, Run
+from eval.report.statistics import Estimate, Interval, Scores, estimate, of_items
 from eval.report.tables import Cell, Table, head, number, row
-from eval.statistics import Estimate, Interval, Scores, estimate, of_items
 
 NO_ITEMS = (
     "the runs have no items/ beside their scores, or other items: Student's interval over seeds is for these test items"

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics.outcomes import CHUNKS, Outcomes, counts
+from eval.metrics.items import CHUNKS, Outcomes, counts
 from eval.rows import Corpus
 
 NEIGHBOURS = 4

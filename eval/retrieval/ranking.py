@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics.outcomes import Outcomes, means
+from eval.metrics.items import Outcomes, means
 from eval.suites import TOP_K
 
 LAREQA_PROTOCOL: dict[str, Any] = {

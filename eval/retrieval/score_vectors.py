@@ -8,7 +8,7 @@ from torch import Tensor
 from eval.inference.artifacts import Job, vectors
 from eval.inference.embed import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.metrics.outcomes import means
+from eval.metrics.items import means
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
 from eval.rows import UNLABELLED, Corpora, Loaded, Translation

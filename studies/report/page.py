@@ -14,8 +14,8 @@ from eval.report.compare import Comparison
 from eval.report.differences import signed, spoken
 from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section, alignment
+from eval.report.statistics import discoveries
 from eval.report.tables import class_table, number
-from eval.statistics import discoveries
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
 from studies.study import Study

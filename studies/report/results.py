@@ -13,7 +13,7 @@ from eval.report import load
 from eval.report.compare import headline
 from eval.report.differences import Difference, difference, outcomes_of, scores_of
 from eval.report.load import Entry
-from eval.statistics import Estimate, Verdict, contrast, holm
+from eval.report.statistics import Estimate, Verdict, contrast, holm
 from eval.suites import resolve_suite
 from studies.runs import Run
 from studies.study import Study

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
-from eval import items
 from eval.__main__ import main
+from eval.metrics import items
 from eval.suites import LANGUAGES
 from tests.support.eval_run import (
     error_line,

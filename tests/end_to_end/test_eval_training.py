@@ -265,7 +265,6 @@ sys.exit(code)
 """
 
 
-@pytest.mark.xfail(strict=True, reason="18 since every item's outcome is kept: items, outcomes and one more to merge")
 def test_few_modules_enter_a_direct_score(world: Path, tmp_path: Path) -> None:
     """Whoever reads how a head's score comes about reads at most 15 modules of eval; the report comes after it."""
     (tmp_path / "modules.py").write_text(MODULES)

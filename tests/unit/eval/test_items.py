@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from pyarrow import feather
 
-from eval import items
 from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
-from eval.metrics import score_target
+from eval.metrics import items, score_target
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import TARGETS
 from tasks.choice.data import Choice
@@ -82,8 +81,8 @@ def test_scores_are_those_of_the_files(target: str, tmp_path: Path) -> None:
     job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(tmp_path))
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
     scores = score_job(TARGETS[target], job, loaded, names, False, "cpu")
-    items.replace(tmp_path / "out", target, {"xx": scores.items["de"]}, "of an earlier run")
-    items.replace(tmp_path / "out", target, scores.items, "f")
+    items.write(tmp_path / "out", target, {"xx": scores.items["de"]}, "of an earlier run")
+    items.write(tmp_path / "out", target, scores.items, "f")
     folder = tmp_path / "out/items" / target
     assert sorted(path.name for path in folder.iterdir()) == [f"{code}.arrow" for code in LANGUAGES]
 

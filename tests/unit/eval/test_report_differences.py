@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eval import items
 from eval.__main__ import main
-from eval.metrics.outcomes import means
+from eval.metrics import items
+from eval.metrics.items import means
 from tests.support.scores_files import Table, scores, tables, write_run
 
 CODES = ("de", "nl")
@@ -27,7 +27,7 @@ def written(folder: Path, name: str, seed: int, y: np.ndarray, with_items: bool 
         record["languages"][code] = record["details"][code]["en->xx"]
     place = write_run(folder, result, seed, lr=len(name) * 1e-5)
     if with_items:
-        items.replace(place / "eval", "tatoeba", found, record["fingerprint"])
+        items.write(place / "eval", "tatoeba", found, record["fingerprint"])
     return place
 
 

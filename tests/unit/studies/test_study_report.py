@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eval import items
-from eval.metrics.outcomes import means
+from eval.metrics import items
+from eval.metrics.items import means
 from studies import report
 from studies.runs import Run
 from studies.study import Study, read
@@ -44,7 +44,7 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
         path.write_text(json.dumps(content), encoding="utf-8")
     for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
         (place / name).write_text(written, encoding="utf-8")
-    items.replace(evaluation, "tatoeba", found, record["fingerprint"])
+    items.write(evaluation, "tatoeba", found, record["fingerprint"])
     about = study.variants[variant]
     return Run(about, seed, about.config, identity, place, evaluation)
 

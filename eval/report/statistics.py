@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import false_discovery_control, t, ttest_1samp, ttest_ind
 
-from eval.metrics.outcomes import Outcomes
+from eval.metrics.items import Outcomes
 
 LEVEL = 0.95
 RESAMPLES = 1000  # the standard deviation is then off by 2 %
