@@ -11,7 +11,6 @@ seed, weights it starts from). All studies share the pool OUT/studies/runs/IDENT
 """
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.files import json_sha256
 from common.run_config import RunConfig
 from eval.suites import resolve_suite
 from studies.study import Evaluation, Variant
@@ -112,12 +112,7 @@ def evaluation_name(evaluation: Evaluation, take: str) -> str:
     """The folder, within that of a run, of an evaluation with these options."""
     options = evaluation.model_dump(exclude={"also", "languages"})
     options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
-    return f"eval-{digest([options, take])[:8]}"
-
-
-def digest(values: Any) -> str:
-    """sha256 (hex) of `values` as JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+    return f"eval-{json_sha256([options, take])[:8]}"
 
 
 @contextmanager

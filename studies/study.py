@@ -6,7 +6,6 @@
 `studies/resolve.py` makes the runs of a study, `studies/report` its page.
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from common import run_config
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, nearest
 from common.errors import InputError
+from common.files import file_sha256
 from common.run_config import RunConfig
 from eval.suites import resolve_suite
 from studies.merge import merged
@@ -225,7 +225,7 @@ def read(name: str) -> Study:
         with _named(path, f"before.{name}"):
             values = run_config.read_json(run_config.find_config(change.base))
             before[name] = RunConfig.model_validate(merged(values, dict(change.model_extra or {})))
-    return Study(path, hashlib.sha256(path.read_bytes()).hexdigest(), file, variants, before)
+    return Study(path, file_sha256(path), file, variants, before)
 
 
 @contextmanager

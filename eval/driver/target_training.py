@@ -8,7 +8,6 @@ removed: they are several times the size of the encoder, and nothing resumes fro
 Changed training data are noticed when a run starts or resumes, not when it is finished: the data may be gone by then.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -221,6 +220,6 @@ def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options
             before = stages[-1]
             (old,), (new,) = before.tasks(), load(f"targets/{name}", options.overrides)[1]
             encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
-            fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
+            fingerprint = files.json_sha256(before.request())
         stages.append(Stage(name, (base / name).resolve(), encoder, head, options, first, fingerprint))
     return stages
