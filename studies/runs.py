@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from common.files import json_sha256
 from common.run_config import RunConfig
+from eval.driver import subprocesses
 from eval.suites import resolve_suite
 from studies.study import Evaluation, Variant
 
@@ -100,12 +101,7 @@ class Run:
     @property
     def step(self) -> int:
         """The last step that train.py has logged."""
-        try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-                return int(json.loads(file.read().splitlines()[-1])["step"])
-        except (OSError, ValueError, LookupError, TypeError):
-            return 0
+        return subprocesses.last_step(self.folder)
 
 
 def evaluation_name(evaluation: Evaluation, take: str) -> str:
