@@ -55,8 +55,6 @@ class Evaluation(Strict):
     @model_validator(mode="after")
     def _known(self) -> "Evaluation":
         for step in self.also:
-            if step.startswith("perturb"):
-                raise ValueError(f"also: {step}: perturbed test sets cannot be made yet; leave it out")
             if step not in STEPS:
                 raise ValueError(f"also: unknown step {step!r}; {nearest(step, STEPS)}")
         try:
@@ -130,7 +128,7 @@ class StudyFile(Strict):
     factors: dict[FolderName, dict[FolderName, Change]] = Field(
         {}, description="factor -> level -> change: every variant at every level; compared with the baseline there"
     )
-    hold: Hold | None = Field(None, description="what is the same in all trained variants, see studies/resolve.py")
+    hold: Hold | None = Field(None, description="what is the same in all trained variants, see studies/hold.py")
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
     evaluate: Evaluation
     compare: Comparison
@@ -184,22 +182,9 @@ class Study:
         return self.file.name
 
     @property
-    def question(self) -> str:
-        return self.file.asks
-
-    @property
     def primaries(self) -> list[str]:
         """Targets whose comparisons are the answer."""
         return self.file.compare.primary
-
-    @property
-    def equivalence(self) -> float:
-        """Margin of equivalence, in points."""
-        return self.file.compare.equivalence
-
-    @property
-    def published(self) -> list[Published]:
-        return self.file.published
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
