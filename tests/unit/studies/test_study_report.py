@@ -10,7 +10,8 @@ import scipy.stats
 
 from eval.metrics import items
 from eval.metrics.items import means
-from studies import report
+from studies import estimate, report
+from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Study, read
 from tests.support.scores_files import Table, scores, tables
@@ -67,6 +68,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     runs += [Run(study.variants["never"], seed, study.variants["never"].config) for seed in SEEDS]
     paths = report.write(study, runs, folder / "out")
     assert sorted(path.name for path in paths) == ["report.html", "report.md", "study.json"]
+    stored = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
+    visible = max(one["visible"] for one in stored["comparisons"])
+    plan = estimate.render(study, Resolved(runs=runs), folder)
+    assert f"could see: {visible:.1f} points, with the 3 seeds that are done" in plan
     return folder / "out", y
 
 
