@@ -35,8 +35,8 @@ class Run:
     """One variant with one seed. Runs of the same identity, of this study or another, are one.
 
     config: resolved, with steps, seed, name and output; identity: "" where its data are not prepared yet, and then
-    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json. A run
-    that stands before the variants is measured by nothing: evaluation "".
+    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json;
+    measured: false for a run before the variants, which no suite scores.
     """
 
     variant: Variant
