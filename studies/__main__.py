@@ -92,7 +92,7 @@ def _study(arguments: list[str]) -> int:
     gpus = torch.cuda.device_count()
     processes = given.processes or max(1, gpus // given.jobs)
     if gpus and processes * given.jobs > gpus:
-        raise InputError(f"--jobs {given.jobs} of --num-gpus {processes}: this machine has {gpus}")
+        raise InputError(f"--jobs {given.jobs} with --num-gpus {processes} each: this machine has {gpus} GPUs")
     if given.command == "slurm":
         more = [part for one in given.source for part in ("--source", one)]
         more += [part for one in given.data for part in ("--data", one)]

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from common import files
 from common.errors import InputError
@@ -70,10 +69,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def read(path: Path) -> pd.DataFrame:
     """A file of dynamics by id of the example: means over its rows, the fewest visits, the largest label."""
-    with pa.memory_map(str(path)) as source:
-        rows = pa.ipc.open_file(source).read_all().to_pandas()
     how = {"label": "max", "visits": "min", "confidence": "mean", "variability": "mean", "correctness": "mean"}
-    return rows.groupby("id").agg(how)
+    return pd.read_feather(path).groupby("id").agg(how)
 
 
 def strata(examples: pd.DataFrame, seed: int) -> dict[str, pd.Index]:

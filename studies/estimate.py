@@ -10,11 +10,11 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from common.table import table
 from mtl.run.memory_estimate import GIB, parameters
 from mtl.run.setup import Setup
+from studies.hold import tokens_per_step
 from studies.report.results import gather
 from studies.resolve import Resolved
 from studies.runs import Run
@@ -33,8 +33,8 @@ def render(study: Study, made: Resolved, out: Path) -> str:
     models: set[str] = set()
     for number, run in enumerate(runs, 1 - len(made.before)):
         setup = made.setups.get(run.variant.name) if run.identity and run.variant.trained else None
-        tokens = _tokens(setup) if setup else None
-        speed = _median(speeds.get(_encoder(run.config.model_dump(mode="json")), []))
+        tokens = tokens_per_step(setup.plan) * setup.plan.steps if setup else None
+        speed = _median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"]), []))
         spent = None
         if setup and tokens is not None:
             seconds = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
@@ -83,13 +83,12 @@ def _summary(
     lines.append(f"left to do: {hours:.2f} hours on the hardware of one run, {counted} evaluation{how}")
     if unknown:
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
-    if found := [one for one in gather(study, made.runs).compared if one.primary and one.verdict]:
-        largest = max(one.found.of.visible for one in found)
-        lines.append(
-            f"smallest difference it could see: {largest:.1f} points, by the variances of the runs that are done"
-        )
-    else:
-        lines.append("smallest difference it could see: unknown, until two variants have scores")
+    primary = (one.found.of for one in gather(study, made.runs).compared if one.primary)
+    visible = max(((one.visible, one.seeds) for one in primary if one.seeds > 1), default=None)
+    known = "unknown, until two variants have two seeds with scores"
+    if visible is not None:
+        known = f"{visible[0]:.1f} points, with the {visible[1]} seeds that are done"
+    lines.append(f"smallest difference it could see: {known}")
     sizes = [_bytes(made.setups[run.variant.name]) for run in made.runs if run.variant.name in made.setups]
     if sizes:
         kept, training = sum(kept for kept, _ in sizes), max(training for _, training in sizes)
@@ -103,11 +102,6 @@ def _steps(run: Run) -> str:
     return f"{run.config.steps:,}" if run.config.steps else f"{run.config.epochs:g} epochs"
 
 
-def _tokens(setup: Setup) -> float:
-    """Expected tokens of a run."""
-    return sum(row["examples"] * row["mean_length"] for row in setup.plan.expected())
-
-
 def _bytes(setup: Setup) -> tuple[float, float]:
     """(bytes that a finished run keeps, those of its checkpoints while it trains)."""
     encoder, heads = parameters(setup)
@@ -117,24 +111,18 @@ def _bytes(setup: Setup) -> tuple[float, float]:
 
 
 def _measured(pool: Path) -> tuple[dict[str, list[float]], list[float]]:
-    """(encoder -> tokens per second of each run in the pool, seconds of each evaluation)."""
+    """(encoder, as JSON -> tokens per second of each run in the pool, seconds of each evaluation)."""
     speeds: dict[str, list[float]] = {}
     for path in pool.glob("*/metrics.jsonl"):
         config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if '"all"' in line]
         values = [line["tokens_per_second"] for line in found if line["kind"] == "train"]
-        speeds.setdefault(_encoder(config), []).extend(values[-1:])
+        speeds.setdefault(json.dumps(config["encoder"]), []).extend(values[-1:])
     seconds = []
     for path in pool.glob("*/eval-*/scores.json"):
         targets = json.loads(path.read_text(encoding="utf-8"))["targets"]
         seconds.append(sum(one["seconds"] for one in targets.values()))
     return speeds, seconds
-
-
-def _encoder(config: dict[str, Any]) -> str:
-    """What decides about the speed, of the config of a run; an encoder from the pool has the name of its folder."""
-    encoder = config["encoder"]
-    return json.dumps([Path(encoder).parent.name or encoder if isinstance(encoder, str) else encoder])
 
 
 def _median(values: Sequence[float]) -> float | None:

@@ -79,6 +79,11 @@ def _broken(study: Study, reference: Variant, variant: Variant, there: str, here
     )
 
 
+def tokens_per_step(plan: Plan) -> float:
+    """Expected tokens of a step."""
+    return float(sum(row["examples"] * row["mean_length"] for row in plan.expected())) / plan.steps
+
+
 def _per_step(config: RunConfig, hold: str, plan: Plan | None) -> float | None:
     """Of what is held, the amount of one step; None if only the prepared data say it."""
     if hold == "steps":
@@ -86,9 +91,7 @@ def _per_step(config: RunConfig, hold: str, plan: Plan | None) -> float | None:
     if hold == "examples":
         return plan.batch_examples if plan else config.batch.examples
     if hold == "tokens":
-        if plan:
-            return sum(row["examples"] * row["mean_length"] for row in plan.expected()) / plan.steps
-        return config.batch.tokens
+        return tokens_per_step(plan) if plan else config.batch.tokens
     mlm = [task.kind == "mlm" for task in resolve(config)]
     shares = [entry.share for entry in config.tasks]
     if plan:

@@ -3,9 +3,12 @@
 import json
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from common import files
 from common.errors import InputError
@@ -26,27 +29,26 @@ Watch = Callable[[], None]
 class Place:
     """Where and with what programs run. source: of training data; data: of tests; environment: of the programs.
 
-    processes: GPUs (or CPU processes) of a run; lock: descriptor that the programs inherit.
+    processes: GPUs (or CPU processes) of a run; inherited: descriptors that stay open in the programs.
     """
 
     source: list[str]
     data: list[str]
     processes: int
     environment: dict[str, str] = field(default_factory=dict)
-    lock: int | None = None
+    inherited: tuple[int, ...] = ()
 
     def start(self, command: list[str], run: Run, what: str, watch: Watch) -> None:
         """Runs `python -m COMMAND`; its output goes to the log of the run."""
-        inherited = [] if self.lock is None else [self.lock]
         program = [sys.executable, "-m", *command]
-        subprocesses.run(program, run.folder / LOG, what, watch, self.environment, inherited)
+        subprocesses.run(program, run.folder / LOG, what, watch, self.environment, self.inherited)
 
 
 def prepare(config: RunConfig, path: Path, place: Place) -> None:
     """Prepares the training data of a config, which is written to `path`, and downloads its encoder."""
     files.write_json(path, config.model_dump(mode="json"))
     if isinstance(config.encoder, str) and not Path(config.encoder).is_dir():
-        EvaluatedEncoder(config.encoder, subprocesses.torch.device("cpu")).folder  # noqa: B018 (downloads it)
+        EvaluatedEncoder(config.encoder, torch.device("cpu")).folder  # noqa: B018 (downloads it)
     source = [argument for one in place.source for argument in ("--source", one)]
     subprocesses.data_prep(["--config", str(path), *source], path.with_suffix(".log"))
 
@@ -56,10 +58,9 @@ def train(run: Run, place: Place, watch: Watch) -> None:
     path = run.folder / "run_config.json"
     files.write_json(path, run.config.model_dump(mode="json"))
     _wait_for_ranks(run.folder, watch)
-    inherited = [] if place.lock is None else [place.lock]
     subprocesses.deepspeed(
         place.processes, ["--config", str(path)], run.folder / LOG, watch, "training",
-        environment=place.environment, inherited=inherited,
+        environment=place.environment, inherited=place.inherited,
     )  # fmt: skip
     if not run.trained:
         raise InputError(f"training ended before its last step (log: {run.folder / LOG})")
@@ -72,7 +73,7 @@ def _wait_for_ranks(folder: Path, watch: Watch) -> None:
             lock, _ = RunLock.take(folder, Member.here(0))
         except InputError:
             watch()
-            subprocesses.time.sleep(0.5)
+            time.sleep(0.5)
         else:
             lock.release_all()
             return

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
+from common.files import json_sha256
 from common.run_config import RunConfig
 from data_prep import run_tasks
 from data_prep.storage.store import NotPrepared
@@ -20,7 +21,7 @@ from mtl.model.weight_files import weight_files
 from mtl.run import setup as setups
 from mtl.run.setup import Setup
 from studies.hold import steps_of
-from studies.runs import Run, digest, evaluation_name
+from studies.runs import Run, evaluation_name
 from studies.study import POOL, Study, Variant
 
 # Fields that do not change what is learned, or whose content stands in `Setup.identity`.
@@ -124,7 +125,7 @@ def _untrained(variant: Variant, seed: int, config: RunConfig, pool: Path, ready
     targets = resolve_suite(variant.evaluation.suite)[1]
     trains = any(target.training for target in targets) and not variant.evaluation.direct
     # Without target training all seeds are the same run.
-    identity = digest({"untrained": weights, "seed": seed if trains else None})[:16] if weights else ""
+    identity = json_sha256({"untrained": weights, "seed": seed if trains else None})[:16] if weights else ""
     return _placed(variant, seed, config, pool, identity)
 
 
@@ -147,4 +148,4 @@ def _identity(setup: Setup, seed: int) -> str:
     if isinstance(setup.run.encoder, str):
         parts["encoder"] = parts["encoder"]["weights"]
     data = [[info["sha256"] for info in p.manifest["files"].values()] for task in setup.tasks for p in task.prepared]
-    return digest([parts, data])[:16]
+    return json_sha256([parts, data])[:16]

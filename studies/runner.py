@@ -12,6 +12,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from signal import SIGINT, SIGTERM, SIGUSR1
 
 import torch
 from tqdm import tqdm
@@ -27,7 +28,7 @@ from studies.runs import FAILED, LOG, Run, locked
 from studies.study import Study
 
 # Exit codes of programs that were told to stop: 75, those of shells for signals, and the signals themselves.
-_TOLD = {STOPPED, *(128 + number for number in (2, 10, 15)), -2, -10, -15}
+_TOLD = {STOPPED, *(code for s in (SIGINT, SIGUSR1, SIGTERM) for code in (128 + s, -s))}
 _PAUSE = 1.0  # seconds between looks at a run that another process works on
 
 
@@ -116,7 +117,7 @@ class Runner:
             try:
                 with locked(run.folder) as lock:
                     if lock is not None:
-                        self._one(run, replace(self._place(slot), lock=lock), slot)
+                        self._one(run, replace(self._place(slot), inherited=(lock,)), slot)
                         continue
             except Interrupted:
                 return

@@ -11,7 +11,6 @@ seed, weights it starts from). All studies share the pool OUT/studies/runs/IDENT
 """
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -20,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from common.files import json_sha256
 from common.run_config import RunConfig
+from eval.driver import subprocesses
 from eval.suites import resolve_suite
 from studies.study import Evaluation, Variant
 
@@ -34,8 +35,8 @@ class Run:
     """One variant with one seed. Runs of the same identity, of this study or another, are one.
 
     config: resolved, with steps, seed, name and output; identity: "" where its data are not prepared yet, and then
-    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json. A run
-    that stands before the variants is measured by nothing: evaluation "".
+    there are no folders; folder: the run folder of train.py; evaluation: of `python -m eval`, with scores.json;
+    measured: false for a run before the variants, which no suite scores.
     """
 
     variant: Variant
@@ -100,24 +101,14 @@ class Run:
     @property
     def step(self) -> int:
         """The last step that train.py has logged."""
-        try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))
-                return int(json.loads(file.read().splitlines()[-1])["step"])
-        except (OSError, ValueError, LookupError, TypeError):
-            return 0
+        return subprocesses.last_step(self.folder)
 
 
 def evaluation_name(evaluation: Evaluation, take: str) -> str:
     """The folder, within that of a run, of an evaluation with these options."""
     options = evaluation.model_dump(exclude={"also", "languages"})
     options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
-    return f"eval-{digest([options, take])[:8]}"
-
-
-def digest(values: Any) -> str:
-    """sha256 (hex) of `values` as JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+    return f"eval-{json_sha256([options, take])[:8]}"
 
 
 @contextmanager

@@ -6,7 +6,6 @@
 `studies/resolve.py` makes the runs of a study, `studies/report` its page.
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from common import run_config
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, nearest
 from common.errors import InputError
+from common.files import file_sha256
 from common.run_config import RunConfig
 from eval.suites import resolve_suite
 from studies.merge import merged
@@ -55,8 +55,6 @@ class Evaluation(Strict):
     @model_validator(mode="after")
     def _known(self) -> "Evaluation":
         for step in self.also:
-            if step.startswith("perturb"):
-                raise ValueError(f"also: {step}: perturbed test sets cannot be made yet; leave it out")
             if step not in STEPS:
                 raise ValueError(f"also: unknown step {step!r}; {nearest(step, STEPS)}")
         try:
@@ -130,7 +128,7 @@ class StudyFile(Strict):
     factors: dict[FolderName, dict[FolderName, Change]] = Field(
         {}, description="factor -> level -> change: every variant at every level; compared with the baseline there"
     )
-    hold: Hold | None = Field(None, description="what is the same in all trained variants, see studies/resolve.py")
+    hold: Hold | None = Field(None, description="what is the same in all trained variants, see studies/hold.py")
     seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(min_length=1)
     evaluate: Evaluation
     compare: Comparison
@@ -184,22 +182,9 @@ class Study:
         return self.file.name
 
     @property
-    def question(self) -> str:
-        return self.file.asks
-
-    @property
     def primaries(self) -> list[str]:
         """Targets whose comparisons are the answer."""
         return self.file.compare.primary
-
-    @property
-    def equivalence(self) -> float:
-        """Margin of equivalence, in points."""
-        return self.file.compare.equivalence
-
-    @property
-    def published(self) -> list[Published]:
-        return self.file.published
 
     @property
     def comparisons(self) -> list[tuple[str, str]]:
@@ -225,7 +210,7 @@ def read(name: str) -> Study:
         with _named(path, f"before.{name}"):
             values = run_config.read_json(run_config.find_config(change.base))
             before[name] = RunConfig.model_validate(merged(values, dict(change.model_extra or {})))
-    return Study(path, hashlib.sha256(path.read_bytes()).hexdigest(), file, variants, before)
+    return Study(path, file_sha256(path), file, variants, before)
 
 
 @contextmanager

@@ -10,8 +10,6 @@ A folder with this name is therefore always complete. Arrow's IPC file format is
 milliseconds whatever the size, `Split.take` hands out views into the mapped file, and processes share the pages.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +69,7 @@ def encoding_key(
 
 def short_hash(values: Any) -> str:
     """12 hex digits of the sha256 of `values` as JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+    return files.json_sha256(values)[:12]
 
 
 class NotPrepared(InputError):
@@ -140,7 +138,7 @@ def row_ids(several: Sequence[Prepared]) -> pa.StringArray:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Completes a folder whose files are on the disk: writes `manifest`, and the sha256 of it."""
-    files.write_json(folder / MANIFEST, {**manifest, "sha256": _manifest_sha256(manifest)})
+    files.write_json(folder / MANIFEST, {**manifest, "sha256": files.json_sha256(manifest)})
     files.fsync(folder)
 
 
@@ -148,15 +146,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest as it was written. Its own sha256 is the one check: all of its fields are then there, and right."""
     try:
         manifest: dict[str, Any] = jsontext.parse((folder / MANIFEST).read_text(encoding="utf-8"))
-        if manifest.pop("sha256") != _manifest_sha256(manifest) or "token_ids" not in manifest:
+        if manifest.pop("sha256") != files.json_sha256(manifest) or "token_ids" not in manifest:
             raise ValueError(f"{MANIFEST} was altered since it was written, or is of an earlier version")
     except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
         raise InputError(f"{folder}: not a prepared folder ({error}); delete it and prepare again") from None
     return manifest
-
-
-def _manifest_sha256(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def find(data: Path, dataset: str, key: str, command: str, sources: Sequence[Path] = ()) -> Prepared:

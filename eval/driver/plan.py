@@ -4,8 +4,6 @@ loaded, absent = read_all("xtreme", targets, sources, options)
 runs, not_run = plan(encoder, targets, loaded, absent, options, folder)
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from common.errors import InputError
+from common.files import json_sha256
 from eval.driver import results
 from eval.inference import artifacts
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
@@ -178,18 +177,13 @@ def plan(
             from eval.retrieval.score_vectors import protocol as protocol_of_vectors
 
             protocol |= protocol_of_vectors(target, encoder.depth, options.layer, options.pooling, options.centre)
-        run.setup = digest([basis, protocol])
+        run.setup = json_sha256([basis, protocol])
         earlier = results.wider(folder, target.name, run.setup, rows.files)
-        run.fingerprint = earlier or digest([run.setup, rows.files])
+        run.fingerprint = earlier or json_sha256([run.setup, rows.files])
         runs.append(run)
         if not rows.rows:
             not_run[target.name] = f"the tests of {rows.data} have no labels: predicted for the submission only"
     return runs, not_run
-
-
-def digest(values: Any) -> str:
-    """sha256 (hex) of `values` as JSON."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def check_head(encoder: EvaluatedEncoder, head: LoadedHead, target: Target, names: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ Subprocesses end with the driver, however it ends (kill -9 aside): all descendan
 not forward it, and are killed after `GRACE` seconds.
 """
 
+import json
 import os
 import shlex
 import socket
@@ -49,6 +50,16 @@ def deepspeed(
     some = [] if GPU and len(named) == processes and all(map(str.isdecimal, named)) else ["--num_gpus", str(processes)]
     options = [*some, "--master_port", str(free_port())]
     run([str(launcher), *options, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
+
+
+def last_step(folder: Path) -> int:
+    """The last step that train.py has logged in its run folder; 0 before the first."""
+    try:
+        with (folder / "metrics.jsonl").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # called ten times a second
+            return int(json.loads(file.read().splitlines()[-1])["step"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:

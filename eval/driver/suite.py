@@ -26,7 +26,7 @@ from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
 from eval.driver import results
-from eval.driver.plan import Options, TargetRun, check_head, digest, plan, read_all
+from eval.driver.plan import Options, TargetRun, check_head, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
@@ -160,7 +160,7 @@ def _run_one(
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
     # Artifacts of an interrupted attempt are valid for these weights and this request only.
-    work_folder = folder / "work" / f"{run.target.name}-{digest([run.fingerprint, weights])[:12]}"
+    work_folder = folder / "work" / f"{run.target.name}-{files.json_sha256([run.fingerprint, weights])[:12]}"
     for old in work_folder.parent.glob(f"{run.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)

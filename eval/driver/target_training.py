@@ -8,9 +8,7 @@ removed: they are several times the size of the encoder, and nothing resumes fro
 Changed training data are noticed when a run starts or resumes, not when it is finished: the data may be gone by then.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -145,7 +143,7 @@ class Stage:
 
         def watch() -> None:
             nonlocal reported
-            done = max(reported, round(min(1.0, self._share()) * total))
+            done = max(reported, round(min(1.0, subprocesses.last_step(self.folder) / self._plan.steps) * total))
             advance(done - reported)
             reported = done
 
@@ -162,17 +160,6 @@ class Stage:
         kept = files.put_aside(self.folder)
         RunLock(kept, lock.token).release_all()
         return kept
-
-    def _share(self) -> float:
-        """Progress of the run in [0, 1]: the last step in metrics.jsonl over all steps."""
-        try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # called ten times a second
-                *_, last = file.read().splitlines()
-            steps = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))["plan"]["steps"]
-            return float(json.loads(last)["step"]) / float(steps)
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0.0
 
     def record(self) -> dict[str, Any]:
         """What scores.json records: config, settings, steps, the dev score that selected the encoder."""
@@ -221,6 +208,6 @@ def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options
             before = stages[-1]
             (old,), (new,) = before.tasks(), load(f"targets/{name}", options.overrides)[1]
             encoder, head = before.folder / "encoder", (new.name, f"{before.folder / 'heads'}:{old}")
-            fingerprint = hashlib.sha256(json.dumps(before.request(), sort_keys=True).encode()).hexdigest()
+            fingerprint = files.json_sha256(before.request())
         stages.append(Stage(name, (base / name).resolve(), encoder, head, options, first, fingerprint))
     return stages

@@ -136,13 +136,6 @@ def _ratio(up: np.ndarray, down: np.ndarray) -> np.ndarray:
     return 100 * np.divide(up, down, out=np.zeros_like(up), where=down > 0)
 
 
-def mean_of(parts: Sequence[Scores]) -> Scores:
-    """The unweighted mean of scores over different items, those of targets say."""
-    n = len(parts)
-    covariance = np.sum([one.covariance for one in parts], axis=0) / n**2
-    return Scores(np.mean([one.values for one in parts], axis=0), covariance, sum(one.items for one in parts))
-
-
 def estimate(scores: Scores, a: Sequence[int], b: Sequence[int] = (), *, paired: bool = True) -> Estimate:
     """The mean of the runs `b` less that of the runs `a`; without `b` the mean of `a`.
 

@@ -14,9 +14,7 @@ word of a tag task, a masked token); `Step.weights` holds lambda_t n_t / (N U_t)
 micro-batches.
 """
 
-import hashlib
 import heapq
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
+from common.files import json_sha256
 from common.run_config import RunConfig
 from data_prep.storage.store import short_hash
 from mtl.data import sampler
@@ -226,7 +225,7 @@ class Plan:
 
     def fingerprint(self) -> str:
         """sha256 of `parts()`."""
-        return hashlib.sha256(json.dumps(self.parts(), sort_keys=True).encode()).hexdigest()
+        return json_sha256(self.parts())
 
     def expected(self) -> list[dict[str, Any]]:
         """The mixture table: per task its size, probability at the start, expected examples and epochs of the run.

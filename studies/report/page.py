@@ -36,7 +36,7 @@ def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
         f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
         " points, with the 95 % interval for another seed and other test items. Everything is selected by English dev."
     )
-    pages = render.write(folder, study.question, intro, sections(results))
+    pages = render.write(folder, study.file.asks, intro, sections(results))
     return [*pages, folder / "study.json"]
 
 
@@ -49,7 +49,7 @@ def sections(results: Results) -> list[Section]:
     elif min(one.found.of.seeds for one in results.compared if one.primary) < ENOUGH:
         answer.blocks.append(f"Fewer than {ENOUGH} seeds: a lead, not a claim.")
     answer.blocks += [_slope(one, study.file.compare.axis) for one in results.slopes]
-    answer.blocks += [f"Published: {line.text} ({line.source})" for line in study.published]
+    answer.blocks += [f"Published: {line.text} ({line.source})" for line in study.file.published]
     answer.blocks += [study.file.notes] if study.file.notes else []
     if drawn := _forest(results):
         answer.blocks.append(drawn)
@@ -96,7 +96,7 @@ def _forest(results: Results) -> Plot | None:
     }
     if not rows:
         return None
-    margin = results.study.equivalence
+    margin = results.study.file.compare.equivalence
     caption = f"Primary targets: difference and 95 % interval; shaded: ± {margin:g}, equivalent"
     return forest("primaries", caption, rows, margin)
 
@@ -104,9 +104,10 @@ def _forest(results: Results) -> Plot | None:
 def _heat_maps(results: Results) -> Sequence[Plot]:
     """Variants x languages of each target: scores, and differences, coloured where they are discoveries."""
     plots = []
-    variants = results.plain()["variants"]
     for target in results.targets:
-        scores = {name: v["targets"][target]["languages"] for name, v in variants.items() if target in v["targets"]}
+        scores = {
+            name: v["targets"][target]["languages"] for name, v in results.variants.items() if target in v["targets"]
+        }
         grid = pd.DataFrame.from_dict(scores, orient="index").sort_index(axis=1)
         caption = f"{target}: score by language, mean over seeds"
         plots.append(heat(f"{target}_scores", caption, grid, (0.0, 100.0), ".1f"))

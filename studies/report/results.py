@@ -5,6 +5,7 @@ A seed counts in a comparison if both variants have the target with it; a langua
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ class Compared:
     a: str
     b: str
     target: str
-    metric: str
     primary: bool
     found: Difference
     margin: float
@@ -69,12 +69,17 @@ class Results:
         there = {name for entry in self.entries.values() for run in entry.runs for name in run.targets}
         return [target.name for target in resolve_suite(self.study.file.evaluate.suite)[1] if target.name in there]
 
+    @cached_property
+    def variants(self) -> dict[str, Any]:
+        """By name: folders of the runs; of each target the scores by language, means over seeds, and their mean."""
+        return {name: self._variant(name) for name in self.study.variants}
+
     def plain(self) -> dict[str, Any]:
         """The content of study.json."""
         return {
             "study": self.study.name,
             "sha256": self.study.sha256,
-            "variants": {name: self._variant(name) for name in self.study.variants},
+            "variants": self.variants,
             "comparisons": [_plain(one) for one in self.compared],
             "slopes": [
                 {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels}
@@ -178,4 +183,4 @@ def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: st
         return None
     metric = headline(records[0])
     found = difference(first, second, target, metric, codes)
-    return Compared(a, b, target, metric, target in study.primaries, found, study.equivalence)
+    return Compared(a, b, target, target in study.primaries, found, study.file.compare.equivalence)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from common.run_config import read_json
 from eval.report.differences import estimate_cells
@@ -33,8 +34,7 @@ def robustness_table(results: Results, target: str) -> Table:
     table = Table(
         f"{target}: over languages without English", row("variant", "mean", "worst", "10th percentile", "spread (sd)")
     )
-    variants = results.plain()["variants"]
-    for name, variant in variants.items():
+    for name, variant in results.variants.items():
         found = variant["targets"].get(target, {"languages": {}})["languages"]
         languages = {code: score for code, score in found.items() if code != "en"}
         if languages:
@@ -66,16 +66,11 @@ def settings_table(results: Results) -> Table:
 
 
 def _flat(run: Run) -> dict[str, Any]:
-    def walk(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in values.items():
-            found |= walk(f"{prefix}{key}.", value) if isinstance(value, dict) else {f"{prefix}{key}": value}
-        return found
-
     config = run.config.model_dump(mode="json", exclude=set(_OF_A_RUN))
     evaluation = run.variant.evaluation.model_dump(mode="json")
     more = {"train": run.variant.trained, "take": run.variant.take, "evaluation": evaluation}
-    return walk("", {**config, **more})
+    found: dict[str, Any] = pd.json_normalize({**config, **more}).to_dict("records")[0]
+    return found
 
 
 def _declared(study: Study, name: str) -> set[str]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from eval.metrics import aggregate
+from eval.metrics.items import Outcomes, means
 from eval.suites import TARGETS, resolve_suite
 
 # The figures of each kind of target, from what scores it.
@@ -83,6 +86,16 @@ def _stage(name: str, seed: int) -> dict[str, Any]:
         "steps": 100, "optimizer": {"lr": 1e-5}, "max_length": 128, "seed": seed, "overrides": [f"seed={seed}"],
         "data": {name: "0123"}, "selected_at_step": 10 * seed, "dev": 50.0 + seed,
     }  # fmt: skip
+
+
+def set_outcomes(result: dict[str, Any], y: np.ndarray) -> dict[str, Outcomes]:
+    """Makes Tatoeba's scores those of the outcomes [languages, items], in [0, 1]; returns what `items.write` takes."""
+    about, found = result["targets"]["tatoeba"], {}
+    for code, row in zip(about["languages"], y, strict=True):
+        found[code] = means({"en->xx": row, "xx->en": row}).named([f"{code} {i}" for i in range(len(row))])
+        about["details"][code] |= found[code].scores()
+        about["languages"][code] = about["details"][code]["en->xx"]
+    return found
 
 
 def scores(

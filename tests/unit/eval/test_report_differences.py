@@ -10,8 +10,7 @@ import scipy.stats
 
 from eval.__main__ import main
 from eval.metrics import items
-from eval.metrics.items import means
-from tests.support.scores_files import Table, scores, tables, write_run
+from tests.support.scores_files import Table, scores, set_outcomes, tables, write_run
 
 CODES = ("de", "nl")
 
@@ -19,15 +18,10 @@ CODES = ("de", "nl")
 def written(folder: Path, name: str, seed: int, y: np.ndarray, with_items: bool = True) -> Path:
     """A run of Tatoeba with outcomes [languages, items] of the English queries."""
     result: dict[str, Any] = scores(name, "tatoeba", seed, {"tatoeba": CODES})
-    record = result["targets"]["tatoeba"]
-    found = {}
-    for code, row in zip(CODES, y, strict=True):
-        found[code] = means({"en->xx": row, "xx->en": row}).named([f"{code} {i}" for i in range(len(row))])
-        record["details"][code] |= found[code].scores()
-        record["languages"][code] = record["details"][code]["en->xx"]
+    found = set_outcomes(result, y)
     place = write_run(folder, result, seed, lr=len(name) * 1e-5)
     if with_items:
-        items.write(place / "eval", "tatoeba", found, record["fingerprint"])
+        items.write(place / "eval", "tatoeba", found, result["targets"]["tatoeba"]["fingerprint"])
     return place
 
 

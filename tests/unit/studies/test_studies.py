@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common import files
@@ -106,10 +107,11 @@ def test_what_is_held_sets_the_steps(write) -> None:
     assert steps(write({"hold": "examples", "variants": text})) == {"both": 8, "text": 4}
     tokens = write({"hold": "tokens", "variants": text})
     made = resolve(read(str(tokens)), tokens.parent)
-    per_step = {
-        name: sum(row["examples"] * row["mean_length"] for row in setup.plan.expected()) / setup.plan.steps
-        for name, setup in made.setups.items()
-    }
+    per_step = {}
+    for name, examples in (("both", 12), ("text", 24)):
+        rows = {task.name: task.train.take(np.arange(len(task.train))) for task in made.setups[name].tasks}
+        means = [np.mean([row["length"] for row in some]) for some in rows.values()]
+        per_step[name] = examples * np.average(means, weights=[SHARES[one] for one in rows])
     assert steps(tokens)["text"] == round(8 * per_step["both"] / per_step["text"])
     # Steps of the baseline follow from its epochs: 3 x (60 + 25 examples) / 12.
     assert steps(write(epochs=3, steps=None)) == {"both": 22, "text": 22}

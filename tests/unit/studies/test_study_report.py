@@ -9,11 +9,11 @@ import pytest
 import scipy.stats
 
 from eval.metrics import items
-from eval.metrics.items import means
-from studies import report
+from studies import estimate, report
+from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Study, read
-from tests.support.scores_files import Table, scores, tables
+from tests.support.scores_files import Table, scores, set_outcomes, tables
 
 CODES = ("de", "nl", "sw")
 SEEDS = (1, 2, 3)
@@ -34,17 +34,13 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
     identity = f"{variant}{seed}"
     place, evaluation = folder / identity, folder / identity / "eval-0"
     result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
-    record, found = result["targets"]["tatoeba"], {}
-    for code, row in zip(CODES, y, strict=True):
-        found[code] = means({"en->xx": row, "xx->en": row}).named([f"{code} {i}" for i in range(len(row))])
-        record["details"][code] |= found[code].scores()
-        record["languages"][code] = record["details"][code]["en->xx"]
+    found = set_outcomes(result, y)
     evaluation.mkdir(parents=True)
     for path, content in ((evaluation / "scores.json", result), (place / "run.json", {"commit": commit})):
         path.write_text(json.dumps(content), encoding="utf-8")
     for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
         (place / name).write_text(written, encoding="utf-8")
-    items.write(evaluation, "tatoeba", found, record["fingerprint"])
+    items.write(evaluation, "tatoeba", found, result["targets"]["tatoeba"]["fingerprint"])
     about = study.variants[variant]
     return Run(about, seed, about.config, identity, place, evaluation)
 
@@ -67,6 +63,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     runs += [Run(study.variants["never"], seed, study.variants["never"].config) for seed in SEEDS]
     paths = report.write(study, runs, folder / "out")
     assert sorted(path.name for path in paths) == ["report.html", "report.md", "study.json"]
+    stored = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
+    visible = max(one["visible"] for one in stored["comparisons"])
+    plan = estimate.render(study, Resolved(runs=runs), folder)
+    assert f"could see: {visible:.1f} points, with the 3 seeds that are done" in plan
     return folder / "out", y
 
 
