@@ -246,23 +246,9 @@ def test_killed_reused_and_on_two_ranks(world, tmp_path, monkeypatch) -> None:
     assert sorted(text for batch in lines(log) for text in batch) == sorted(new - texts)
 
     one, two = tmp_path / "one", tmp_path / "two"
-    assert translate(world, one, TOY, "squad_v1", "--to", "de,ja") == 0
-    program(
-        "-m",
-        "data_prep",
-        "translate",
-        "--tasks",
-        "squad_v1",
-        "--to",
-        "de,ja",
-        "--model",
-        TOY,
-        "--source",
-        world,
-        "--data",
-        two,
-        ranks=2,
-    )
+    command = ["translate", "--tasks", "squad_v1", "--to", "de,ja", "--source", str(world), "--model", TOY, "--data"]
+    assert main([*command, str(one)]) == 0
+    program("-m", "data_prep", *command, two, ranks=2)
     assert len(list(two.rglob("cache/**/en-de/*.jsonl"))) == 2
     for path in one.glob("translated/squad_v1/*/*.json*"):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
