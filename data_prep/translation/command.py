@@ -146,16 +146,15 @@ class Run:
         texts = Texts(SOURCE, lambda text: seen.setdefault(text, text))
         for task in self.tasks:
             for split in SPLITS:
-                for example in self._examples(task, split):
+                for example in self._examples(task, split, Counter()):
                     with suppress(LeftOut):
                         TASK_TYPES[task.kind].translated(example, task.labels or (), texts)
         return list(seen)
 
-    def _examples(self, task: Task, split: str) -> Iterator[Example]:
+    def _examples(self, task: Task, split: str, dropped: Counter[str]) -> Iterator[Example]:
         for dataset in task.datasets:
             job = Job(dataset, task.kind, task.labels, SOURCE, 0)
-            rows = read_examples(job, self._located[dataset], split, Counter())
-            yield from islice(rows, self._limit)
+            yield from islice(read_examples(job, self._located[dataset], split, dropped), self._limit)
 
     def _translated(
         self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, bar: "tqdm[Any]"
@@ -212,7 +211,7 @@ class Run:
         rows = 0
         writing = folder / f".{split}.jsonl"
         with writing.open("w", encoding="utf-8") as file:
-            for example in self._examples(task, split):
+            for example in self._examples(task, split, left_out):
                 try:
                     row = TASK_TYPES[task.kind].translated(example, task.labels or (), texts)
                 except LeftOut as reason:
