@@ -33,13 +33,12 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
         groups.setdefault(name, []).append(dataset)
     training = []
     for name, group in groups.items():
-        states = [_state(dataset, data, lock, folders) for dataset in group]
-        count = sum(state != "no" for state in states)
-        there = _of(count, len(group))
-        if name in DATASETS:  # English
-            english = states[group.index(DATASETS[name])]
-            more = count - (english != "no")
-            there = english + (f", {more} of {len(group) - 1} other languages" if more else "")
+        states = {dataset.name: _state(dataset, data, lock, folders) for dataset in group}
+        english = states.pop(name, "")
+        count = sum(state != "no" for state in states.values())
+        there = _of(count, len(states))
+        if english:
+            there = english + (f", {count} of {len(states)} other languages" if count else "")
         languages = group[0].language if len(group) == 1 else str(len(group))
         training.append(_row(replace(DATASETS.get(name, group[0]), name=name), languages, there))
     tests = []

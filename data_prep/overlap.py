@@ -66,9 +66,10 @@ class HeldOutRows:
 
 
 def checked(manifest: dict[str, Any]) -> dict[str, Any]:
-    """What a prepared folder's manifest says of test sets: its task type, those its training rows were checked
+    """What a prepared folder's manifest says of test sets.
 
-    against, and by target how many rows were left out.
+    kind: its task type; against: the targets whose rows its training rows were checked against; left_out: by target,
+    how many training rows were left out.
     """
     left_out: Counter[str] = Counter()
     for reason, count in manifest["splits"]["train"]["dropped"].items():

@@ -8,6 +8,7 @@ from common.config_fields import nearest
 from common.errors import InputError
 from common.run_config import RunConfig, TaskEntry
 from data_prep.datasets import TASKS
+from data_prep.sources.licence import TRANSLATION_FILE
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 
@@ -57,14 +58,18 @@ def _in_languages(task: Task, entry: TaskEntry) -> Task:
     """`task` with the datasets in the languages of its entry."""
     there, files = task.by_language, {}
     if entry.translated is not None:
-        found = sorted(path.parent for path in Path(entry.translated, str(entry.task)).glob("*/train.jsonl"))
+        # Written last, so the rows beside it are complete.
+        found = sorted(path.parent for path in Path(entry.translated, str(entry.task)).glob(f"*/{TRANSLATION_FILE}"))
         names = {folder.name: f"{entry.task}.{folder.name}-translated" for folder in found}
         files = {names[folder.name]: (str(folder / "train.jsonl"), str(folder / "dev.jsonl")) for folder in found}
         there = {task.language: task.datasets, **{code: (name,) for code, name in names.items()}}
     codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
     missing = [str(code) for code in codes or () if code not in there]
     if missing:
-        raise InputError(f"tasks: {entry.task}: no training data in {', '.join(missing)}; there: {' '.join(there)}")
+        below = f" in {Path(entry.translated, str(entry.task))}/" if entry.translated is not None else ""
+        raise InputError(
+            f"tasks: {entry.task}: no training data in {', '.join(missing)}{below}; there: {' '.join(there)}"
+        )
     if entry.train is not None or entry.dev is not None:
         raise InputError(f"tasks: {entry.task}: own files have no languages; give no `train` and `dev`")
     pairs = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]

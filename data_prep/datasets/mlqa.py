@@ -3,12 +3,13 @@
 The translations have the questions whose answer was found again: 76,285 (zh) to 84,816 (vi) of 87,599.
 """
 
+from common.languages import codes
 from data_prep.datasets import squad
 from data_prep.datasets.schema import Dataset, Files, Hub, Published, in_languages
 from data_prep.formats import readers
 
 PAIR = "context-{context}-question-{question}"
-LANGUAGES = ("ar", "de", "en", "es", "hi", "vi", "zh")
+LANGUAGES = codes("en", *squad.TRANSLATED)
 TEST = Dataset(
     "mlqa",
     "span",

@@ -168,8 +168,9 @@ class Dataset:
 
 
 def in_languages(dataset: Dataset, codes: Iterable[str]) -> tuple[Dataset, ...]:
-    """The same data in other languages, as datasets `NAME.CODE`."""
-    return tuple(replace(dataset, name=f"{dataset.name}.{code}", language=code) for code in codes)
+    """The same data in other languages than its own, as datasets `NAME.CODE`."""
+    others = (code for code in codes if code != dataset.language)
+    return tuple(replace(dataset, name=f"{dataset.name}.{code}", language=code) for code in others)
 
 
 def by_language(datasets: Iterable[Dataset]) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from common import fields
 from common.errors import InputError
+from common.languages import codes
 from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
 from data_prep.formats import readers
 from tasks.span.data import Span
@@ -88,8 +89,8 @@ V2 = replace(
     files=(replace(V1.files[0], path="{split}-v2.0.json"),),
 )
 TRAINING = (V1, V2)
-TRANSLATED = {code: (f"squad_v1.{code}",) for code in ("ar", "de", "es", "hi", "vi", "zh")}  # by MLQA, see mlqa.py
+TRANSLATED = codes("ar de es hi vi zh")  # by MLQA, see mlqa.py
 TASKS = (
-    Task("squad_v1", "span", "squad", ("squad_v1",), others=TRANSLATED),
+    Task("squad_v1", "span", "squad", ("squad_v1",), others={code: (f"squad_v1.{code}",) for code in TRANSLATED}),
     Task("squad_v2", "span", "squad_v2", ("squad_v2",)),
 )

@@ -7,7 +7,7 @@ language has fewer). Only the files that hold these are downloaded.
 from itertools import chain
 
 from common.languages import ALL
-from data_prep.datasets.schema import Dataset, Hub, splits
+from data_prep.datasets.schema import Dataset, Hub, by_language, splits
 from tasks.registry import TASK_TYPES
 from tasks.task import MULTIPLE, Task
 
@@ -35,7 +35,7 @@ TRAINING = tuple(
     )
     for code in ALL
 )
-WIKIS = {code: (f"wiki_{code}",) for code in ALL}
+WIKIS = by_language(TRAINING)
 TASKS = (  # on one head all 50 languages, or those of the entry; or one language
     Task("wiki", "mlm", "masked_accuracy", tuple(chain(*WIKIS.values())), language=MULTIPLE, others=WIKIS),
     *(Task(f"wiki_{code}", "mlm", "masked_accuracy", wiki, language=code) for code, wiki in WIKIS.items()),

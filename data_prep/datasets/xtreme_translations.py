@@ -55,7 +55,7 @@ _PAWSX = translated(
     f"PAWSX/{PAIRS}",
     partial(readers.quoted_tsv, columns=COLUMNS),
     xtreme_pawsx,
-    codes("de es fr ja ko zh"),
+    pawsx.TRANSLATED,
 )
 _SQUAD = translated(squad.V1, SQUAD, readers.squad_json, squad.translated_squad, codes("ar de el es hi ru th tr vi zh"))
 TRAINING = (*_NLI, *_PAWSX, *_SQUAD)

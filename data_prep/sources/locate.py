@@ -134,6 +134,7 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
                 first, second = (other.origin, origin) if dataset.train_from else (origin, other.origin)
                 parts = [other.train, *parts] if dataset.train_from else [*parts, other.dev]
                 origin = f"{first}; dev: {second}"
+                remarks.append(other.remark)
             by = f", machine-translated ({dataset.translated})" if dataset.translated else ""
             return Located(parts[0], parts[1], origin, dataset.licence + by, True, "; ".join(filter(None, remarks)))
         if isinstance(place, Folder):

@@ -13,10 +13,10 @@ writes the rows.
 import argparse
 import json
 import random
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ from tasks.task import Task
 from tasks.translation import LeftOut
 
 SOURCE = "en"
-MEASURED = 5  # batches whose speed gives the estimate
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -108,7 +107,6 @@ class Run:
     ) -> None:
         """Finds the data of all tasks; `InputError` if some are nowhere."""
         self.system, self.tasks, self.out, self._limit = system, tasks, data / "translated", limit
-        self._marks: list[tuple[int, float]] = []  # tokens done and time, after each batch
         lock = Lock(data)
         self._located: dict[str, Located] = {
             dataset: locate_training(DATASETS[dataset], places, lock) for task in tasks for dataset in task.datasets
@@ -146,59 +144,41 @@ class Run:
         texts = Texts(SOURCE, lambda text: seen.setdefault(text, text))
         for task in self.tasks:
             for split in SPLITS:
-                for example in self._examples(task, split):
+                for example in self._examples(task, split, Counter()):
                     with suppress(LeftOut):
                         TASK_TYPES[task.kind].translated(example, task.labels or (), texts)
         return list(seen)
 
-    def _examples(self, task: Task, split: str) -> Iterator[Example]:
+    def _examples(self, task: Task, split: str, dropped: Counter[str]) -> Iterator[Example]:
         for dataset in task.datasets:
             job = Job(dataset, task.kind, task.labels, SOURCE, 0)
-            rows = read_examples(job, self._located[dataset], split, Counter())
-            yield from islice(rows, self._limit)
+            yield from islice(read_examples(job, self._located[dataset], split, dropped), self._limit)
 
     def _translated(
         self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, bar: "tqdm[Any]"
     ) -> Iterator[dict[str, str | None]]:
         """The translations, batch by batch."""
         batches = batched(texts, lengths, batch_tokens)
-        # In any order but that of lengths, so that the first ones tell how long all will take.
+        # In any order but that of lengths, so that the time that the bar expects is right from the start.
         random.Random(0).shuffle(batches)
         for batch in batches:
             yield dict(zip(batch, self.system.translate(batch, SOURCE, code), strict=True))
             bar.update(sum(lengths[text] for text in batch))
-            self._estimate(bar)
-
-    def _estimate(self, bar: "tqdm[Any]") -> None:
-        """Prints, once, how long all will take; the first batch loads the model and does not count."""
-        self._marks.append((bar.n, time.monotonic()))
-        if len(self._marks) == MEASURED and not bar.disable:
-            (first, began), (last, now) = self._marks[0], self._marks[-1]
-            hours = (bar.total - last) * (now - began) / max(1, last - first) / 3600
-            speed = (last - first) / max(1e-9, now - began)
-            bar.write(f"about {hours:.2f} hours to go at {speed:,.0f} tokens/s; if stopped, what is done is kept")
 
     def write(self, codes: Sequence[str]) -> None:
         """Writes the rows of every task in every language, and prints how many were left out and why."""
         lines = [["task", "to", "split", "rows", "of", "left out"]]
+        system = {key: getattr(self.system, key) for key in ("name", "revision", "licence")}
         for code in codes:
-            cache = self.cache(code)
-
-            def lookup(text: str, code: str = code, cache: Cache = cache) -> str:
-                found = cache[text]
-                if reason := failure(text, found, code):
-                    raise LeftOut(reason)
-                return str(found)
-
+            texts = Texts(code, partial(_checked, self.cache(code), code))
             for task in self.tasks:
                 folder = self.out / task.name / code
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / TRANSLATION_FILE).unlink(missing_ok=True)
-                splits = {split: self._write(task, split, folder, Texts(code, lookup)) for split in SPLITS}
+                splits = {split: self._write(task, split, folder, texts) for split in SPLITS}
                 for split, info in splits.items():
                     reasons = "; ".join(f"{n:,} {reason}" for reason, n in info["left_out"].items())
                     lines.append([task.name, code, split, f"{info['rows']:,}", f"{info['of']:,}", reasons])
-                system = {key: getattr(self.system, key) for key in ("name", "revision", "licence")}
                 files.write_json(
                     folder / TRANSLATION_FILE,
                     {"licence": self._licence(task, code), "system": system, "from": SOURCE, "to": code, **splits},
@@ -212,7 +192,7 @@ class Run:
         rows = 0
         writing = folder / f".{split}.jsonl"
         with writing.open("w", encoding="utf-8") as file:
-            for example in self._examples(task, split):
+            for example in self._examples(task, split, left_out):
                 try:
                     row = TASK_TYPES[task.kind].translated(example, task.labels or (), texts)
                 except LeftOut as reason:
@@ -232,6 +212,14 @@ class Run:
         )
         system = self.system
         return f"{'; '.join(licences)}; translated into {code} by {system.name} {system.revision} ({system.licence})"
+
+
+def _checked(cache: Cache, code: str, text: str) -> str:
+    """The translation of a sentence into language `code`; raises `LeftOut` for one that cannot be trusted."""
+    found = cache[text]
+    if reason := failure(text, found, code):
+        raise LeftOut(reason)
+    return str(found)
 
 
 def batched(texts: Sequence[str], lengths: dict[str, int], most: int) -> list[list[str]]:

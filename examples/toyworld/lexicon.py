@@ -45,6 +45,7 @@ _BE = {
     "ja": ("いる", "い", "いない"),
 }
 
+NOUNS = tuple(_NOUNS)
 STATES = tuple(_STATES)
 VERBS = tuple(_VERBS)
 

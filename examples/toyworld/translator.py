@@ -11,30 +11,19 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 from common.errors import InputError
 from examples.toyworld import concepts as c
 from examples.toyworld import lexicon
 from examples.toyworld.grammar import join, words
 from examples.toyworld.lexicon import english, form, noun, third_person
-from examples.toyworld.meanings import (
-    ADJECTIVES,
-    ANIMALS,
-    DAYS,
-    GENERAL,
-    HYPERNYM,
-    NAMES,
-    OBJECTS,
-    PLACES,
-    ROLES,
-    Clause,
-)
+from examples.toyworld.meanings import ADJECTIVES, DAYS, NAMES, OBJECTS, PLACES, Clause
 
-_NOUNS = tuple(dict.fromkeys((*GENERAL, *ROLES, *ANIMALS, *OBJECTS, *HYPERNYM.values())))
 _VALUES = {
-    "subj": (*NAMES, *_NOUNS),
+    "subj": (*NAMES, *lexicon.NOUNS),
     "verb": ("be", *lexicon.STATES, *lexicon.VERBS),
-    "obj": _NOUNS,
+    "obj": lexicon.NOUNS,
     "adj": ADJECTIVES,
     "place": PLACES,
     "day": DAYS,
@@ -68,13 +57,13 @@ def meaning(sentence: str) -> Meaning | None:
 
 
 def _clauses(there: set[str], ask: str | None) -> Iterator[Clause]:
-    found = {}
+    found: dict[str, list[Any]] = {}
     for slot, values in _VALUES.items():
         seen: list[str | None] = [value for value in values if _forms(slot, value) & there]
         optional = slot not in ("subj", "verb", ask)
         found[slot] = [_ANY[slot]] if slot == ask else [*seen, None] if optional else seen
-    for values in itertools.product(*found.values()):
-        clause = Clause(**dict(zip(found, values, strict=True)))
+    for chosen in itertools.product(*found.values()):
+        clause = Clause(**dict(zip(found, chosen, strict=True)))
         yield clause.put(neg="not" in there, want=bool({"want", "wants"} & there))
 
 
@@ -105,12 +94,11 @@ class Exact:
         if found is None:
             return None
         clause, ask, style = found
-        _, spans = join(words(clause, "en", ask, **style))
+        source = words(clause, "en", ask, **style)
+        _, spans = join(source)
         first, last = text.find("["), text.find("]") - 1
         marked = {
-            word.slot
-            for word, (a, b) in zip(words(clause, "en", ask, **style), spans, strict=True)
-            if word.slot and first <= a and b <= last
+            word.slot for word, (a, b) in zip(source, spans, strict=True) if word.slot and first <= a and b <= last
         }
         target = words(clause, lang, ask, front=style["front"])
         said, spans = join(target)
@@ -128,7 +116,7 @@ def _concept(text: str, lang: str) -> str | None:
         for value in _VALUES[slot]:
             if text in _forms(slot, value):
                 return form(lang, Clause("man", "eat", obj="bread").put(**{slot: value}), slot)
-    return next((noun(lang, value) for value in _NOUNS if text in _forms("obj", value)), None)
+    return next((noun(lang, value) for value in lexicon.NOUNS if text in _forms("obj", value)), None)
 
 
 EXACT = Exact()

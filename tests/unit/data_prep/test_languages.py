@@ -52,10 +52,13 @@ FORMS = [
 ]  # fmt: skip
 # Without a dev split of their own; the name of the English data whose dev they take.
 TRAIN_ONLY = [
-    form("mnli_xtreme.de", "XNLI/translate-train/en-de-{}.tsv", 'x\ty\ta "b\tc\tcontradictory\n', NLI_PAIR),
+    form(
+        "mnli_xtreme.de", "XNLI/translate-train/en-de-{}.tsv", 'x\ty\ta "b\tc\tcontradictory\n', NLI_PAIR,
+        train="translated",
+    ),
     form(
         "pawsx_xtreme.ja", "PAWSX/translate-train/en-ja-{}.tsv", 'x\ty\t"a ""b"\tc\t1\nx\ty\tz\tc\td\n', PAWSX_PAIR,
-        "no label 0 or 1",
+        "no label 0 or 1", train="translated",
     ),
     form(
         "squad_v1_xtreme.th", "SQuAD/translate-train/squad.translate.{}.en-th.json", squad_json(ANSWERED, LOST),
@@ -66,8 +69,6 @@ TRAIN_ONLY = [
         train="ps_mnli ps_fever ps_anli ps_ling ps_wanli",
     ),
 ]  # fmt: skip
-for one in TRAIN_ONLY[:2]:
-    one.train = [path.replace("train.tsv", "translated.tsv") for path in one.train]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

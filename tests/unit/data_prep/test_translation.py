@@ -37,7 +37,7 @@ NLI = xnli_meanings(7, 12)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MNLI, QQP (half of whose rows are MNLI's) and SQuAD in the Hub's layout, of the toy world."""
+    """MNLI with an empty text, QQP (half of whose rows are MNLI's) and SQuAD in the Hub's layout, of the toy world."""
     folder = tmp_path_factory.mktemp("world")
     rows = {
         "nyu-mll/glue/mnli": ("validation_matched", xnli(NLI, "en")),
@@ -48,7 +48,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "rajpurkar/squad/plain_text": ("validation", xquad(QUESTIONS, "en")),
     }  # fmt: skip
     for name, (dev, some) in rows.items():
-        for split, part in (("train", some), (dev, some[:2])):
+        empty = [{**some[0], "premise": ""}] if "premise" in some[0] else []
+        for split, part in (("train", [*empty, *some]), (dev, some[:2])):
             labels = {"label": list(NLI_LABELS)} if "premise" in part[0] else None
             write(folder / name / f"{split}-00000-of-00001.parquet", part, labels)
     return folder
@@ -131,8 +132,10 @@ def test_from_the_command_to_the_model_card(world, tmp_path, tiny_tokenizer_dir,
         '{"task": "mnli", "language": "ru"}' in printed and '{"task": "squad_v1_xtreme", "language": "ru"}' in printed
     )
     truth = [(row["premise"], row["hypothesis"], NLI_LABELS[row["label"]]) for row in xnli(NLI, "sw")][:3]
-    rows = lines(tmp_path / "data/translated/mnli/sw/train.jsonl")
+    folder = tmp_path / "data/translated/mnli/sw"
+    rows = lines(folder / "train.jsonl")
     assert [(row["text_a"], row["text_b"], row["label"]) for row in rows] == truth
+    assert json.loads((folder / "translation.json").read_text())["train"]["left_out"] == {"empty text": 1}
 
     task = {"task": "mnli", "languages": ["en", "sw"], "translated": str(tmp_path / "data/translated")}
     config = run_config(tmp_path, tiny_tokenizer_dir, [task])
@@ -142,6 +145,8 @@ def test_from_the_command_to_the_model_card(world, tmp_path, tiny_tokenizer_dir,
     assert [(source.language, source.rows) for source in found.sources] == [("en", len(NLI)), ("sw", 3)]
     assert len(found.dev) == 2 and [one.manifest["language"] for one in found.prepared] == ["en", "sw"]
     assert f"; translated into sw by toyworld 1 ({EXACT.licence}) |" in model_card(setup.run, setup.tasks, 0, {})
+    (folder / "translation.json").unlink()  # as when the command was stopped while it wrote the rows
+    fails(lambda: read(config, []), "no training data in sw", str(folder.parent))
 
 
 def test_choices_that_become_equal_are_left_out() -> None:
@@ -246,23 +251,9 @@ def test_killed_reused_and_on_two_ranks(world, tmp_path, monkeypatch) -> None:
     assert sorted(text for batch in lines(log) for text in batch) == sorted(new - texts)
 
     one, two = tmp_path / "one", tmp_path / "two"
-    assert translate(world, one, TOY, "squad_v1", "--to", "de,ja") == 0
-    program(
-        "-m",
-        "data_prep",
-        "translate",
-        "--tasks",
-        "squad_v1",
-        "--to",
-        "de,ja",
-        "--model",
-        TOY,
-        "--source",
-        world,
-        "--data",
-        two,
-        ranks=2,
-    )
+    command = ["translate", "--tasks", "squad_v1", "--to", "de,ja", "--source", str(world), "--model", TOY, "--data"]
+    assert main([*command, str(one)]) == 0
+    program("-m", "data_prep", *command, two, ranks=2)
     assert len(list(two.rglob("cache/**/en-de/*.jsonl"))) == 2
     for path in one.glob("translated/squad_v1/*/*.json*"):
         assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
