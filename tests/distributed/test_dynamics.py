@@ -3,6 +3,7 @@
 import json
 import math
 from collections import defaultdict
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,9 @@ def test_ids_stay_with_their_rows(made):
     """The texts' digest where a row has no id of its own, the same whatever else was prepared."""
     data = {task.task.kind: task for task in setup.read(str(made[0]), []).tasks}
     found = table(made[1][1] / "dynamics" / "my_classify.arrow")
-    assert len(set(found["id"])) == len(found["id"]) and all(len(name) == 16 for name in found["id"])
+    texts = map(json.loads, made[0].with_name("classify.train.jsonl").read_text().splitlines())
+    digests = [sha256(f"{row['text_a']}\n{row['text_b']}".encode()).hexdigest()[:16] for row in texts]
+    assert found["id"] == [digests[row] for row in found["row"]] and len(set(found["id"])) == len(found["id"])
     labels = data["classify"].train.gather(np.array(found["row"]), ["label"])["label"]
     assert found["label"] == labels.tolist()
 
