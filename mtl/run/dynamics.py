@@ -89,10 +89,10 @@ class Dynamics:
             for t in self.tasks:
                 data = self.plan.tasks[t]
                 chosen = (task == t) & ~np.isnan(visits[:, 0])
-                columns = _table(data, row[chosen], *visits[chosen].T)
-                store.write_table(writing / f"{data.name}.arrow", columns.to_batches(), columns.schema)
-                few = len(data.train) - int((columns["visits"].to_numpy() >= ENOUGH).sum())
-                if few:
+                if chosen.any():
+                    columns = _table(data, row[chosen], *visits[chosen].T)
+                    store.write_table(writing / f"{data.name}.arrow", columns.to_batches(), columns.schema)
+                if few := len(data.train) - int((np.bincount(row[chosen]) >= ENOUGH).sum()):
                     warn(
                         f"warning: dynamics of {data.name}: {few:,} of {len(data.train):,} rows have fewer than "
                         f"{ENOUGH} visits; more epochs or a subset would give each enough"
