@@ -207,7 +207,7 @@ class Head(nn.Module):
         known = self.known(rows).float()
         values = torch.stack([self.gold_probability(losses), right], 1) * known[:, None]
         if len(values) != len(rows.counts):
-            counts = torch.from_numpy(rows.counts).to(values.device)
+            counts = torch.from_numpy(rows.counts).to(values.device, non_blocking=True)
             values, known = (torch.segment_reduce(v, "sum", lengths=counts, unsafe=True) for v in (values, known))
         return values / known[:, None]
 

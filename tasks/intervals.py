@@ -26,19 +26,10 @@ def mean(values: np.ndarray) -> Interval:
     """Student's t of the mean of one score in [0, 1] an example, float64 [examples]; Wilson's where all are equal."""
     if np.ptp(values) == 0:
         return _wilson(values[0], len(values))
-    half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(max(0.0, values.mean() - half)), float(min(1.0, values.mean() + half))
+    low, high = stats.ttest_1samp(values, 0.0).confidence_interval(LEVEL)
+    return float(max(0.0, low)), float(min(1.0, high))
 
 
 def _wilson(share: float, examples: int) -> Interval:
     found = stats.binomtest(round(share * examples), examples).proportion_ci(LEVEL, method="wilson")
     return float(found.low), float(found.high)
-
-
-def correlation(value: float, examples: int) -> Interval:
-    """Fisher's z of Pearson's correlation (Fisher 1921)."""
-    if examples < 4 or abs(value) >= 1:
-        return (-1.0, 1.0) if abs(value) < 1 else (value, value)
-    half = stats.norm.ppf((1 + LEVEL) / 2) / np.sqrt(examples - 3)
-    low, high = np.tanh(np.arctanh(value) + np.array([-half, half]))
-    return float(low), float(high)

@@ -11,8 +11,7 @@ class Task:
     """`kind` is the name of a task type. `labels`: None where the type has none or where the data define them (tag).
 
     files: of datasets that the user has translated, training and dev file. others: its datasets in other languages, by
-    language. codes: of the task of a run whose entry names languages, that
-    of each of its datasets, equal ones in a row.
+    language. codes: where the entry of a run names languages, that of each of its datasets, equal ones in a row.
     """
 
     name: str

@@ -133,8 +133,7 @@ class Plan:
             int(min(size, task.cap or math.inf, mixture.cap or default))
             for size, task in zip(sizes, tasks, strict=True)
         ]
-        shares = [task.share for task in tasks]
-        given = tuple(share or 0.0 for share in shares) if mixture.kind == "fixed" else tuple(shares)
+        shares = tuple(task.share for task in tasks)
         self.epoch_examples = sum(capped)
         if mixture.kind != "fixed" and any(shares):  # an epoch is one of the tasks without a share
             counted = sum(n for n, share in zip(capped, shares, strict=True) if share is None)
@@ -144,7 +143,7 @@ class Plan:
         if examples is None:
             assert config.batch.tokens is not None
             start = sampler.task_probabilities(
-                mixture.kind, np.array(capped), temperature=mixture.temperature, given=given
+                mixture.kind, np.array(capped), temperature=mixture.temperature, given=shares
             )
             examples = max(1, round(config.batch.tokens / float(start @ self.mean_length)))
         if steps is None:
@@ -159,7 +158,7 @@ class Plan:
             steps=steps,
             by_task=mixture.batches == "by_task",
             temperature=mixture.temperature,
-            given=given,
+            given=shares,
             within=tuple(tuple(source.share for source in task.sources) for task in tasks),
         )
         self._task_of, self._first_row = np.array(

@@ -32,7 +32,7 @@ MOST_DRAWS = 10**10
 
 _TASKS, _ORDER = 1, 2  # keys of independent random streams
 _ROUNDS = 6
-_BLOCK = 1 << 22  # draws recounted at once: 32 MB
+_BLOCK = 1 << 22  # draws times sources recounted at once: 32 MB
 
 
 def task_probabilities(
@@ -149,7 +149,7 @@ class Sampler:
             start, counts = 0, np.zeros_like(counts)
         width = 1 if self.by_task else self.batch_examples
         per_draw = self.batch_examples if self.by_task else 1
-        span = max(1, _BLOCK // width)
+        span = max(1, _BLOCK // (width * len(self.sizes)))
         for first in range(start, step, span):
             drawn = self.sources(first, min(step, first + span))
             counts = counts + np.bincount(drawn.ravel(), minlength=len(self.sizes)) * per_draw

@@ -104,9 +104,7 @@ def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = 
     return None
 
 
-def save(
-    engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], None] = lambda folder: None
-) -> str | None:
+def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], None] | None = None) -> str | None:
     """Saves step `state.step` and removes what need not be kept: None, or why it could not (a collective call).
 
     more: writes other files into the checkpoint, on rank 0.
@@ -121,7 +119,8 @@ def save(
                 for old in folder.glob(".writing-*"):
                     shutil.rmtree(old)
                 writing.mkdir(parents=True)
-                more(writing)
+                if more is not None:
+                    more(writing)
         collectives.raise_on_all(engine.save(folder, writing.name))
         hashes = {}
         with _write_errors_on_all(folder):

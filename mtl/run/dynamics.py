@@ -58,17 +58,14 @@ class Dynamics:
     def add(self, step: Step, assignment: list[list[np.ndarray]], made: bool) -> None:
         """The visits of a step; none if it was not `made`, because it was not finite."""
         first, self._seen = (step.number - self._merged) * self.draws, step.number + 1
-        if not made:
-            nothing = torch.full((self.draws, 2), torch.nan) if self.rank == 0 else torch.zeros(self.draws, 2)
-            self._pending.append((first + np.arange(self.draws), nothing))
-            return
         visits = iter(self.model.visits or ())
         for ranks in assignment:
             mine = ranks[self.rank]
             for t in self.tasks:  # the order of the heads
                 draws = mine[step.task[mine] == t]
                 if len(draws):
-                    self._pending.append((first + draws, next(visits)))
+                    values = next(visits)
+                    self._pending.append((first + draws, values if made else torch.full_like(values, torch.nan)))
 
     def merge(self, sum_over_ranks: Callable[[Tensor], Tensor]) -> None:
         """Brings what was added on all ranks to rank 0 (a collective call)."""
@@ -77,62 +74,49 @@ class Dynamics:
         visits = torch.zeros((self._seen - self._merged) * self.draws, 2)
         if self._pending:
             places = np.concatenate([draws for draws, _ in self._pending])
-            visits[torch.from_numpy(places)] = torch.cat([values.cpu() for _, values in self._pending])
+            visits[torch.from_numpy(places)] = torch.cat([values for _, values in self._pending]).cpu()
         visits = sum_over_ranks(visits)
         if self.rank == 0:
             self._parts.append(visits.numpy())
         self._merged, self._pending = self._seen, []
 
-    def write(self, run_folder: Path) -> list[str]:
-        """Writes dynamics/TASK.arrow (rank 0 only); warnings about rows with few visits."""
-        task, row = self._drawn()
+    def write(self, run_folder: Path, warn: Callable[[str], None]) -> None:
+        """Writes dynamics/TASK.arrow (rank 0 only); warns of rows with few visits."""
+        draws = [self.plan.draws(number) for number in range(self._merged)]
+        _, task, row = (np.concatenate(part) for part in zip(*draws, strict=True))
         visits = np.concatenate(self._parts).astype(np.float64)
-        warnings = []
         with files.replacing(run_folder / FOLDER) as writing:
             for t in self.tasks:
                 data = self.plan.tasks[t]
                 chosen = (task == t) & ~np.isnan(visits[:, 0])
-                columns = pa.RecordBatch.from_pydict(_table(data, row[chosen], *visits[chosen].T))
-                store.write_table(writing / f"{data.name}.arrow", [columns], columns.schema)
-                few = len(data.train) - int((columns["visits"].to_numpy() >= ENOUGH).sum())
-                if few:
-                    warnings.append(
+                if chosen.any():
+                    columns = _table(data, row[chosen], *visits[chosen].T)
+                    store.write_table(writing / f"{data.name}.arrow", columns.to_batches(), columns.schema)
+                if few := len(data.train) - int((np.bincount(row[chosen]) >= ENOUGH).sum()):
+                    warn(
                         f"warning: dynamics of {data.name}: {few:,} of {len(data.train):,} rows have fewer than "
                         f"{ENOUGH} visits; more epochs or a subset would give each enough"
                     )
-        return warnings
-
-    def _drawn(self) -> tuple[np.ndarray, np.ndarray]:
-        """(task, row) of every draw of the steps merged, int64 [draws] each."""
-        batches = []
-        cursors = self.plan.sampler.cursors(0)
-        for number in range(self._merged):
-            batches.append(self.plan.draws(number, cursors))
-            cursors = cursors + np.bincount(batches[-1][0], minlength=len(cursors))
-        _, task, row = (np.concatenate(part) for part in zip(*batches, strict=True))
-        return task, row
 
 
-def _table(data: TaskData, row: np.ndarray, gold: np.ndarray, right: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+def _table(data: TaskData, row: np.ndarray, gold: np.ndarray, right: np.ndarray) -> pa.Table:
     """The columns of dynamics/TASK.arrow from visits [n]: row, probability of gold, right."""
-    counts = np.bincount(row, minlength=len(data.train))
-    seen = np.flatnonzero(counts)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        total: np.ndarray = np.bincount(row, values, len(counts))
-        return total / np.maximum(counts, 1)
-
-    confidence = mean(gold)
-    variability = np.sqrt(mean((gold - confidence[row]) ** 2))
-    return {
-        "row": data.train.numbers(seen),
-        "id": store.row_ids(data.prepared).take(data.train.numbers(seen)),
-        "label": data.type.classes(data.train.gather(seen, data.type.stored)),
-        "visits": counts[seen],
-        "confidence": confidence[seen],
-        "variability": variability[seen],
-        "correctness": mean(right)[seen],
-    }
+    visits = pa.table({"row": row, "gold": gold, "right": right}).group_by("row")
+    found = visits.aggregate([("gold", "count"), ("gold", "mean"), ("gold", "stddev"), ("right", "mean")])
+    found = found.sort_by("row")
+    seen = found["row"].to_numpy()
+    numbers = data.train.numbers(seen)
+    return pa.table(
+        {
+            "row": numbers,
+            "id": store.row_ids(data.prepared).take(numbers),
+            "label": data.type.classes(data.train.gather(seen, data.type.stored)),
+            "visits": found["gold_count"],
+            "confidence": found["gold_mean"],
+            "variability": found["gold_stddev"],
+            "correctness": found["right_mean"],
+        }
+    )
 
 
 def check(tasks: list[TaskData]) -> None:

@@ -6,6 +6,7 @@ training continues, as `checkpoint.on_failure` says; older checkpoints are not t
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,9 +19,8 @@ from mtl.distributed.watchdog import Watchdog
 from mtl.evaluation.dev import DevEvaluation, mean_score
 from mtl.evaluation.running_metrics import RunningMetrics
 from mtl.model import trimmed_embeddings
-from mtl.run import checkpoint, export, nonfinite
+from mtl.run import checkpoint, dynamics, export, nonfinite
 from mtl.run.checkpoint import State
-from mtl.run.dynamics import Dynamics
 from mtl.run.run_log import RunLog
 from mtl.run.setup import Setup
 
@@ -45,9 +45,9 @@ class Trainer:
         self.dev = DevEvaluation(
             setup.run, setup.tasks, setup.special, engine.rank, engine.world, sum_over_ranks, wants_stop
         )
-        self.dynamics: Dynamics | None = None
+        self.dynamics: dynamics.Dynamics | None = None
         if self.run.dynamics:
-            self.dynamics = Dynamics(setup.plan, engine.model, engine.rank, state.step)
+            self.dynamics = dynamics.Dynamics(setup.plan, engine.model, engine.rank, state.step)
             before = self.run.folder / checkpoint.FOLDER / checkpoint.name_of(state.step)
             if engine.rank == 0 and state.step and not self.dynamics.load(before):
                 log.print(f"dynamics: {before} has no visits of this plan; they count from step {state.step + 1} on")
@@ -139,11 +139,11 @@ class Trainer:
         self.watchdog.resume_hint = (
             f"the same command goes on after step {self._saved}, or {self.state.step} if that was saved"
         )
-        more = {}
+        more = None
         if self.dynamics is not None:
             self.dynamics.merge(sum_over_ranks)
-            more = {"more": self.dynamics.save}
-        error = checkpoint.save(self.engine, self.run, self.state, **more)
+            more = self.dynamics.save
+        error = checkpoint.save(self.engine, self.run, self.state, more)
         self.watchdog.resume_hint = hint
         if error is None:
             self._saved = self.state.step
@@ -190,16 +190,12 @@ class Trainer:
         if self.dynamics is None:
             return
         self.dynamics.merge(sum_over_ranks)
-        warnings: list[str] = []
-        dynamics, folder = self.dynamics, self.run.folder
-        self._write(f"no {folder / 'dynamics'}", lambda: warnings.extend(dynamics.write(folder)))
-        for warning in warnings:
-            self.log.print(warning)
+        self._write(
+            f"no {self.run.folder / dynamics.FOLDER}", partial(self.dynamics.write, self.run.folder, self.log.print)
+        )
 
     def _export(self, weights: dict[str, Tensor], suffix: str, averaged: Sequence[int] = ()) -> bool:
-        def write() -> None:
-            export.export_run(self.setup, weights, self.state, suffix, averaged)
-
+        write = partial(export.export_run, self.setup, weights, self.state, suffix, averaged)
         return self._write(f"no export of the encoder at step {self.state.step}", write)
 
     def _write(self, without: str, write: Callable[[], None]) -> bool:

@@ -9,10 +9,9 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from common.columns import Columns
-from tasks import intervals
 from tasks.classify import model as classify
 from tasks.head import Bodies, HeadRows, Scored, mean_loss
-from tasks.intervals import Interval
+from tasks.intervals import LEVEL, Interval
 
 
 class Head(classify.Head):
@@ -46,7 +45,11 @@ class Head(classify.Head):
         return {**found, "loss": mean_loss(totals)}
 
     def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
-        return intervals.correlation(score, len(outcomes))
+        """Fisher's z (Fisher 1921); all of [-1, 1] where the correlation is not defined."""
+        if not score:
+            return -1.0, 1.0
+        low, high = pearsonr(*outcomes.T).confidence_interval(LEVEL)
+        return float(low), float(high)
 
 
 def correlation(function: Callable[..., Any], predictions: np.ndarray, labels: np.ndarray) -> float:

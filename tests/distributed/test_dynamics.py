@@ -3,7 +3,9 @@
 import json
 import math
 from collections import defaultdict
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ from torch.nn import functional as F
 
 from common.errors import InputError
 from mtl.run import setup
+from mtl.run.dynamics import Dynamics
 from tests.support.exact_reference import Reference
 from tests.support.launch import program
 from tests.support.live import differences
@@ -116,9 +119,19 @@ def test_ids_stay_with_their_rows(made):
     """The texts' digest where a row has no id of its own, the same whatever else was prepared."""
     data = {task.task.kind: task for task in setup.read(str(made[0]), []).tasks}
     found = table(made[1][1] / "dynamics" / "my_classify.arrow")
-    assert len(set(found["id"])) == len(found["id"]) and all(len(name) == 16 for name in found["id"])
+    texts = map(json.loads, made[0].with_name("classify.train.jsonl").read_text().splitlines())
+    digests = [sha256(f"{row['text_a']}\n{row['text_b']}".encode()).hexdigest()[:16] for row in texts]
+    assert found["id"] == [digests[row] for row in found["row"]] and len(set(found["id"])) == len(found["id"])
     labels = data["classify"].train.gather(np.array(found["row"]), ["label"])["label"]
     assert found["label"] == labels.tolist()
+
+
+def test_a_task_without_a_visit_has_no_table(made, tmp_path):
+    said: list[str] = []
+    unseen = Dynamics(setup.read(str(made[0]), []).plan, SimpleNamespace(), rank=0, first=1)
+    assert not unseen.load(tmp_path)
+    unseen.write(tmp_path, said.append)
+    assert not list((tmp_path / "dynamics").iterdir()) and "my_tag: 30 of 30 rows have fewer" in said[-1]
 
 
 def test_a_run_without_gold_labels_is_refused(made):

@@ -11,7 +11,9 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModel
@@ -100,12 +102,14 @@ def test_a_loss_that_is_not_finite_names_the_example(bad_word, tmp_path, deepspe
     assert "row " not in error.split("(example 17)")[1]  # that one alone
     assert "the same command goes on after step" in error or "there is no checkpoint yet" in error
     # Left out instead: one step of each of the two epochs is counted, the weights stay finite.
-    more = ("--set", "optimizer.nonfinite=skip", "--resume", "never")
+    more = ("--set", "optimizer.nonfinite=skip", "--set", "dynamics=true", "--resume", "never")
     done = program("train.py", "--config", bad_word, *choice, *more, ranks=2)
     printed = done.stdout + done.stderr
     assert printed.count("the step is left out") == 2, printed
     lines = [json.loads(x) for x in (tmp_path / "small/metrics.jsonl").read_text().splitlines()]
     assert [x["skipped"] for x in lines if x["kind"] == "train" and x["task"] == "all"][-1] == 2
+    dynamics = pa.ipc.open_file(pa.memory_map(str(tmp_path / "small/dynamics/my_tag.arrow"))).read_all()
+    assert sum(dynamics["visits"].to_pylist()) == 4 * 10 and np.isfinite(dynamics["confidence"].to_numpy()).all()
     # Weight decay of what has no gradient, over the other steps : lr 1e-3, one step up, then down.
     out = {int(step) for step in re.findall(r"warning: step (\d+):", printed)}
     rates = [1e-3 * (1 if step == 1 else (7 - step) / 5) for step in range(1, 7) if step not in out]

@@ -36,6 +36,7 @@ def test_a_micro_step_reads_nothing(tmp_path, tiny_tokenizer_dir, trimmed, setti
     items = items_of(made, 3)
     heads = list(model.kinds.items())
     model.to("meta")
+    model.visits = []  # with training dynamics
     for some in (items, items[:1], []):
         loss, stats = model(pack_rows(some, heads, made.special).to("meta"))
         loss.backward()
