@@ -9,7 +9,7 @@ PYTEST := python -m pytest --durations=10
 # A worker takes whole modules, which share what they prepare; the two hosts of tests/cluster are in one module.
 PARALLEL := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo demo-seeds studies-toy real-run test test-real test-slow test-triton soak lint clean unlock
+.PHONY: demo demo-seeds studies-toy real-run real-study test test-real test-slow test-triton soak lint clean unlock
 
 demo: .venv/installed unlock
 	bash examples/toyworld/demo.sh
@@ -29,9 +29,18 @@ test: .venv/installed unlock
 
 # Phases 2 and 3 from multilingual-e5-small on samples of the real datasets: about 90 minutes on two cores.
 SAMPLES ?= ../shared
-real-run: .venv/installed unlock
-	test -d data/e5-small || python $(SAMPLES)/tools/real_encoder.py data/e5-small
+real-run: .venv/installed unlock data/e5-small
 	ENCODER=data/e5-small DATA=$(SAMPLES)/data bash examples/real/run.sh
+
+# The studies of configs/studies/real on the same encoder and samples: about an hour on two cores.
+TATOEBA := tatoeba:de,et,fr,kk,ru,ta,th,zh
+real-study: .venv/installed unlock data/e5-small
+	for study in configs/studies/real/*.json; do \
+	    python -m studies real/$$(basename $$study .json) run --num-gpus 2 --source $(SAMPLES)/data \
+	        --data $(TATOEBA)=$(SAMPLES)/data --data xnli=$(SAMPLES)/data || exit; done
+
+data/e5-small: | .venv/installed
+	python $(SAMPLES)/tools/real_encoder.py $@
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs

@@ -107,11 +107,14 @@ def _open(study: Study, name: str, config: RunConfig) -> Setup | None:
         tasks = run_tasks.resolve(config)
         if isinstance(config.encoder, str) and not Path(config.encoder).is_dir() and not weight_files(config.encoder):
             return None  # downloaded with the data
-        return setups.of_config(config, tasks, f"python -m studies {study.name} run")
+        setup = setups.of_config(config, tasks, f"python -m studies {study.name} run")
     except NotPrepared:
         return None
     except InputError as error:
         raise InputError(f"{study.path}: {name}: {error}") from None
+    against = set(study.file.against)
+    complete = all(against.issubset(p.manifest.get("against", ())) for task in setup.tasks for p in task.prepared)
+    return setup if complete else None
 
 
 def _run(variant: Variant, seed: int, setup: Setup | None, config: RunConfig, pool: Path, measured: bool = True) -> Run:

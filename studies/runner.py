@@ -99,7 +99,7 @@ class Runner:
                 _say(f"{name}: preparing the training data")
                 path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                phases.prepare(config, path, self.options.place(self.study))
+                phases.prepare(config, path, self.options.place(self.study), self.study.file.against)
             waiting = [run for run in made.before if run.identity and run.state != "done"]
             if not made.unprepared and not waiting:
                 return made

@@ -123,6 +123,7 @@ class StudyFile(Strict):
         {}, description="runs that are trained first, in this order; with `dynamics` their strata are written"
     )
     source: list[Place] = Field([], description="where training data come from: folders or `hub` (default)")
+    against: list[str] = Field([], description="targets whose test rows are left out of the training data")
     baseline: str = Field(description="the variant that the others are compared with")
     variants: dict[FolderName, Change] = Field(min_length=1)
     factors: dict[FolderName, dict[FolderName, Change]] = Field(
@@ -140,6 +141,8 @@ class StudyFile(Strict):
             raise ValueError(f"baseline: no variant {self.baseline!r}; {nearest(self.baseline, self.variants)}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one stands there twice")
+        for name in self.against:
+            resolve_suite(name)
         for name in self.compare.primary:
             if name not in self.evaluate.targets:
                 known = nearest(name, self.evaluate.targets)
