@@ -20,7 +20,12 @@ demo-seeds: .venv/installed unlock
 # Every study of configs/studies on the toy world: at most an hour on two cores. The same command goes on.
 studies-toy: .venv/installed unlock
 	test -f data/toyworld/world.json || python -m examples.toyworld --out data/toyworld
-	for study in configs/studies/toy/*.json; do python -m studies toy/$$(basename $$study .json) run || exit; done
+	for how in exact lossy; do \
+	    test -f data/toyworld/$$how/translated/mnli/ja/translation.json || python -m data_prep translate --tasks mnli \
+	        --to de,sw,ja --source data/toyworld --data data/toyworld/$$how --limit 4000 \
+	        --model examples.toyworld.translator:$$(echo $$how | tr a-z A-Z) || exit; done
+	for study in configs/studies/toy/*.json; do \
+	    python -m studies toy/$$(basename $$study .json) run --jobs 2 --num-gpus 1 || exit; done
 
 # All but the kernels with SELECT= : in one session, what several tests look at is made once.
 SELECT ?= not real and not slow

@@ -66,7 +66,8 @@ def _in_languages(task: Task, entry: TaskEntry) -> Task:
     codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
     missing = [str(code) for code in codes or () if code not in there]
     if missing:
-        below = f" in {Path(entry.translated, str(entry.task))}/" if entry.translated is not None else ""
+        made = "which `python -m data_prep translate` fills"
+        below = f" in {Path(entry.translated, str(entry.task))}/, {made}" if entry.translated is not None else ""
         raise InputError(
             f"tasks: {entry.task}: no training data in {', '.join(missing)}{below}; there: {' '.join(there)}"
         )

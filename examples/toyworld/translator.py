@@ -1,13 +1,14 @@
-"""An exact translator of the toy world's English: `data_prep translate --model examples.toyworld.translator:EXACT`.
+"""Translators of the toy world's English: `data_prep translate --model examples.toyworld.translator:EXACT`, or `:LOSSY`.
 
 A sentence is parsed by trying the few meanings that its words allow: right is the one that, said again, is the same
-sentence. Its translation is what the world itself says of that meaning in the other language, and brackets around
+sentence. Its exact translation is what the world itself says of that meaning in the other language, and brackets around
 words move to the words of the same slots. Any other text is a concept by itself; what is neither stays untranslated.
 """
 
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -89,6 +90,10 @@ class Exact:
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[str | None]:
         return [self._sentence(text, target) or _concept(text, target) for text in texts]
 
+    def _heard(self, clause: Clause) -> Clause:
+        """What is left of a clause."""
+        return clause
+
     def _sentence(self, text: str, lang: str) -> str | None:
         found = meaning(re.sub(r"[\[\]]", "", text))
         if found is None:
@@ -96,6 +101,7 @@ class Exact:
         clause, ask, style = found
         source = words(clause, "en", ask, **style)
         _, spans = join(source)
+        clause = self._heard(clause)
         first, last = text.find("["), text.find("]") - 1
         marked = {
             word.slot for word, (a, b) in zip(source, spans, strict=True) if word.slot and first <= a and b <= last
@@ -119,4 +125,22 @@ def _concept(text: str, lang: str) -> str | None:
     return next((noun(lang, value) for value in lexicon.NOUNS if text in _forms("obj", value)), None)
 
 
-EXACT = Exact()
+class Lossy(Exact):
+    """Loses a negation, adjective, place or day of every third sentence that has one.
+
+    So labels that are carried over are sometimes wrong, as with machine translation.
+    """
+
+    name = "toyworld-lossy"
+
+    def _heard(self, clause: Clause) -> Clause:
+        draw = random.Random(repr(clause))
+        slots = ("neg", "adj", "day", "place") if clause.verb != "be" else ("neg", "adj", "day")
+        there = [slot for slot in slots if getattr(clause, slot)]
+        if not there or draw.random() >= 1 / 3:
+            return clause
+        slot = draw.choice(there)
+        return clause.put(**{slot: False if slot == "neg" else None})
+
+
+EXACT, LOSSY = Exact(), Lossy()
