@@ -1,4 +1,4 @@
-"""Translators of the toy world's English: `data_prep translate --model examples.toyworld.translator:EXACT`, or `:LOSSY`.
+"""Translators of the toy world's English: `data_prep translate --model examples.toyworld.translator:EXACT` or `:LOSSY`.
 
 A sentence is parsed by trying the few meanings that its words allow: right is the one that, said again, is the same
 sentence. Its exact translation is what the world itself says of that meaning in the other language, and brackets around
