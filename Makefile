@@ -38,11 +38,13 @@ real-run: .venv/installed unlock data/e5-small
 	ENCODER=data/e5-small DATA=$(SAMPLES)/data bash examples/real/run.sh
 
 # The studies of configs/studies/real on the same encoder and samples: about an hour on two cores.
-TATOEBA := tatoeba:de,et,fr,kk,ru,ta,th,zh
+LANGUAGES := deu est fra kaz rus tam tha cmn
 real-study: .venv/installed unlock data/e5-small
+	mkdir -p data/real/tatoeba
+	for code in $(LANGUAGES); do ln -sf $(realpath $(SAMPLES))/data/raw/tatoeba/tatoeba.$$code-eng.* data/real/tatoeba || exit; done
 	for study in configs/studies/real/*.json; do \
 	    python -m studies real/$$(basename $$study .json) run --num-gpus 2 --source $(SAMPLES)/data \
-	        --data $(TATOEBA)=$(SAMPLES)/data --data xnli=$(SAMPLES)/data || exit; done
+	        --data tatoeba=data/real/tatoeba --data xnli=$(SAMPLES)/data || exit; done
 
 data/e5-small: | .venv/installed
 	python $(SAMPLES)/tools/real_encoder.py $@
