@@ -58,5 +58,4 @@ class Words:
 
 def _state(part: Any) -> dict[str, Any]:
     """The settings of a part of a tokenizer, as in its tokenizer.json."""
-    found: dict[str, Any] = {} if part is None else json.loads(part.__getstate__())
-    return found
+    return {} if part is None else json.loads(part.__getstate__())

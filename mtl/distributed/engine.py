@@ -150,8 +150,7 @@ class Engine:
     @property
     def _inner(self) -> torch.optim.Optimizer:
         """The optimizer over this rank's partitions, one flat tensor a group (stage 0: over all parameters)."""
-        inner: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
-        return inner
+        return self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
 
     @property
     def backend(self) -> str:

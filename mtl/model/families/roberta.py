@@ -24,8 +24,7 @@ class Classification(Body):
         head.out_proj = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.out_proj(head.dropout(torch.tanh(head.dense(head.dropout(hidden)))))
-        return out
+        return head.out_proj(head.dropout(torch.tanh(head.dense(head.dropout(hidden)))))
 
 
 class Choice(bodies.Pooled):
@@ -63,8 +62,7 @@ class Roberta(Family):
 
     @staticmethod
     def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
-        out: Tensor = block.feed_forward_chunk(block.attention.output(context, hidden))
-        return out
+        return block.feed_forward_chunk(block.attention.output(context, hidden))
 
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
         norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL
