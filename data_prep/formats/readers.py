@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import jsontext
-from common.errors import InputError
+from common.errors import InputError, reason
 from common.fields import RawRow, named, shorten
 
 Rows = Iterator[tuple[str, RawRow]]
@@ -59,7 +59,7 @@ def parquet(path: Path, columns: Sequence[str] | None = None) -> Rows:
             yield from _batch_rows(path, batch, names, first)
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
+        raise InputError(f"{path}: not a readable Parquet file ({reason(error)}); copy or download it again") from None
 
 
 def arrow(path: Path, columns: Sequence[str]) -> Rows:
@@ -73,7 +73,7 @@ def arrow(path: Path, columns: Sequence[str]) -> Rows:
                 yield from _batch_rows(path, batch.select(list(columns)), names, first)
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Arrow file ({_line(error)}); copy or download it again") from None
+        raise InputError(f"{path}: not a readable Arrow file ({reason(error)}); copy or download it again") from None
 
 
 def _check_columns(path: Path, columns: Sequence[str], there: list[str]) -> None:
@@ -104,7 +104,7 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: the `huggingface` metadata of its schema, which name the labels, cannot be read"
-            f" ({type(error).__name__}: {_line(error)}); download it again"
+            f" ({type(error).__name__}: {reason(error)}); download it again"
         ) from None
     return labels
 
@@ -156,7 +156,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     ) from None
                 yield number, text.rstrip("\n").removesuffix("\r")
     except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable archive ({_line(error)}); copy or download it again") from None
+        raise InputError(f"{path}: not a readable archive ({reason(error)}); copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -327,7 +327,3 @@ def ccgbank_auto(path: Path) -> Rows:
                 found = " ".join(leaf)
                 raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{found}`")
         yield where, {"id": name, "words": [leaf[3] for leaf in leaves], "tags": [leaf[0] for leaf in leaves]}
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

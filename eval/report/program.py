@@ -14,7 +14,7 @@ from typing import Any
 
 import eval.report.render as render
 from common import files
-from common.errors import InputError
+from common.errors import InputError, writing
 from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view
@@ -42,12 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--out {out}: holds the scores.json of one of the runs; give another folder")
     comparison = Comparison(group(runs), everything=True)
     differences = {view[0]: of_view(comparison, view) for view in comparison.views}
-    try:
+    with writing(f"--out {out}"):
         out.mkdir(parents=True, exist_ok=True)
         paths = _write(comparison, out, differences)
         files.write_json(out / FILE, _combined(comparison, differences))
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     for view in comparison.views:
         print(f"{view[0]}\n{overview(comparison, view)}\n")
     for path in [out / FILE, *paths]:

@@ -7,9 +7,9 @@ import psutil
 import torch
 from transformers import PretrainedConfig
 
+from common.errors import loading
 from mtl.model.encoder import new_encoder
 from mtl.model.families import family_of, fresh_head
-from mtl.model.loading import loading
 from mtl.run.setup import Setup, describe_encoder
 
 GIB = 2**30
