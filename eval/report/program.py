@@ -19,7 +19,7 @@ from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view
 from eval.report.load import FILE, Scores, group, read, single_entries
-from eval.report.sections import build, intro
+from eval.report.sections import build
 from eval.report.terminal import overview
 
 
@@ -68,7 +68,7 @@ def terminal_table(scores: Sequence[Scores]) -> str:
 def _write(comparison: Comparison, folder: Path, differences: Mapping[str, Differences]) -> list[Path]:
     """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
     title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
-    text, sections = intro(comparison, differences), build(comparison, differences)
+    text, sections = render.intro(comparison, any(differences.values())), build(comparison, differences)
     paths = render.write(folder, title, text, sections)
     write_board(folder / "tensorboard", comparison, sections)
     return paths
