@@ -1,5 +1,6 @@
 """RoBERTa and what has its layout: XLM-R, XLM-V, XLM-R XL, CamemBERT, multilingual E5 base and large, BGE-M3."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,14 +42,7 @@ class Roberta(Family):
     positions_after_padding = True
 
     def bodies(self, config: PretrainedConfig) -> Bodies:
-        return Bodies(
-            sequence=Classification(),
-            choice=Choice(),
-            span=bodies.Questions(),
-            token=bodies.Tokens(),
-            lm=bodies.RobertaLm(),
-            vector=bodies.Pooler(),
-        )
+        return replace(bodies.pooled(bodies.RobertaLm()), sequence=Classification(), choice=Choice())
 
     def blocks(self, encoder: Any) -> Any:
         return encoder.encoder.layer
