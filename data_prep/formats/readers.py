@@ -175,8 +175,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         with pa.input_stream(str(path), compression="zstd") as stream:
             yield io.BufferedReader(stream)
     else:
-        opening: Callable[..., Any] = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-        with opening(path, "rb") as file:
+        unpackers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+        with unpackers.get(path.suffix, open)(path, "rb") as file:
             yield file
 
 
