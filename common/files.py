@@ -80,10 +80,13 @@ def put_aside(path: Path, name: str = "") -> Path:
 
 
 def lock(path: Path, busy: str, *, wait: bool) -> AbstractContextManager[Any]:
-    """Locks the file `path` among processes of one host until the end of a `with`, or of this process.
+    """Locks the file `path`, whose folder is made, among processes of one host until the end of a `with`, or of this
+
+    process.
 
     Where another process holds it, prints `busy` and waits, or, without `wait`, raises `InputError(busy)`.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(path).acquire(blocking=False)
     except Timeout:

@@ -27,42 +27,30 @@ class TaskEntry(Strict):
     Its dev set is the English one where English is among them, else those of all of them.
     """
 
-    task: str | None = Field(None, description="name of a task of the table")
-    name: str | None = Field(
-        None, description="name of the user's own task; or another name, for a second entry of a task of the table"
-    )
-    kind: str | None = Field(None, description="own task: its task type, one of `tasks/registry.py`")
-    labels: list[str] | None = Field(None, description="own classify or tag task: the label names, in id order")
-    metric: str | None = Field(None, description="own task: the dev metric; by default the kind's first")
-    language: str | None = Field(
-        None, min_length=1, max_length=35, description="of the training data, by default English; own task: its code"
-    )
-    languages: Literal["all"] | list[str] | dict[str, NotNegative] | None = Field(
-        None, description="of a task of the table: a list (equal shares), language -> share, or all that it has"
-    )
-    exponent: float | None = Field(
-        None, ge=0, le=1, description="alpha: shares of the `languages` ~ n^alpha, n training rows of each"
-    )
-    translated: Place | None = Field(
-        None, description="folder of `data_prep translate`, for `language` or `languages` other than English"
-    )
-    train: Place | None = Field(None, description="training file: JSONL (mlm: also plain text); own task, or ccg")
-    dev: Place | None = Field(None, description="dev file; own task, or ccg")
-    cap: Positive | None = Field(None, description="count at most this many examples in the mixture")
-    share: NotNegative | None = Field(
-        None, description="share of the examples; in other mixtures than `fixed` the tasks without divide the rest"
-    )
-    loss_weight: NotNegative = Field(1.0, description="lambda_t of the loss")
-    subset: Place | None = Field(
-        None,
-        description="train on these rows alone: a file with one id a line, as `python -m studies difficulty` writes",
-    )
-    max_length: Positive | None = Field(None, description="tokens per sequence, special ones included")
-    head: Place | None = Field(
-        None,
-        description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at "
-        "random, one of kind mlm from the LM head in the encoder's folder if it has one",
-    )
+    task: str | None = None  # name of a task of the table
+    name: str | None = None  # name of the user's own task; or another name, for a second entry of a task of the table
+    kind: str | None = None  # own task: its task type, one of `tasks/registry.py`
+    labels: list[str] | None = None  # own classify or tag task: the label names, in id order
+    metric: str | None = None  # own task: the dev metric; by default the kind's first
+    # of the training data, by default English; own task: its code
+    language: str | None = Field(None, min_length=1, max_length=35)
+    # of a task of the table: a list (equal shares), language -> share, or all that it has
+    languages: Literal["all"] | list[str] | dict[str, NotNegative] | None = None
+    # alpha: shares of the `languages` ~ n^alpha, n training rows of each
+    exponent: float | None = Field(None, ge=0, le=1)
+    translated: Place | None = None  # folder of `data_prep translate`, for `language` or `languages` other than English
+    train: Place | None = None  # training file: JSONL (mlm: also plain text); own task, or ccg
+    dev: Place | None = None  # dev file; own task, or ccg
+    cap: Positive | None = None  # count at most this many examples in the mixture
+    # share of the examples; in other mixtures than `fixed` the tasks without divide the rest
+    share: NotNegative | None = None
+    loss_weight: NotNegative = 1.0  # lambda_t of the loss
+    # train on these rows alone: a file with one id a line, as `python -m studies difficulty` writes
+    subset: Place | None = None
+    max_length: Positive | None = None  # tokens per sequence, special ones included
+    # start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at random, one of kind
+    # mlm from the LM head in the encoder's folder if it has one
+    head: Place | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "TaskEntry":
@@ -89,11 +77,10 @@ class Mixture(Strict):
     """How examples are drawn; formulas in `mtl/data/sampler.py`."""
 
     kind: Literal["proportional", "capped", "temperature", "uniform", "fixed", "annealed"] = "capped"
-    cap: Positive | None = Field(None, description="K of `capped` (default 131072 = 2^17); also caps `temperature`")
-    temperature: float = Field(1.0, gt=0, description="T of `temperature`: p ~ min(n, K)^(1/T)")
-    batches: Literal["by_task", "mixed"] = Field(
-        "by_task", description="by_task: a step's examples come from one task; mixed: every example is drawn by itself"
-    )
+    cap: Positive | None = None  # K of `capped` (default 131072 = 2^17); also caps `temperature`
+    temperature: float = Field(1.0, gt=0)  # T of `temperature`: p ~ min(n, K)^(1/T)
+    # by_task: a step's examples come from one task; mixed: every example is drawn by itself
+    batches: Literal["by_task", "mixed"] = "by_task"
 
     @model_validator(mode="after")
     def _used(self) -> "Mixture":
@@ -107,8 +94,8 @@ class Mixture(Strict):
 class Batch(Strict):
     """The global batch of one optimizer step, whatever the number of ranks."""
 
-    examples: Positive | None = Field(None, le=2**18, description="examples per step")
-    tokens: Positive | None = Field(None, le=2**24, description="tokens per step, on average over the mixture")
+    examples: Positive | None = Field(None, le=2**18)  # examples per step
+    tokens: Positive | None = Field(None, le=2**24)  # tokens per step, on average over the mixture
 
     @model_validator(mode="after")
     def _one(self) -> "Batch":
@@ -123,53 +110,44 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class Optimizer(Strict):
     """AdamW with linear warm-up and linear decay to zero."""
 
-    lr: float = Field(1e-5, gt=0, le=1000, description="peak learning rate of the encoder")
-    head_lr: float | None = Field(None, gt=0, le=1000, description="peak learning rate of the heads; default: lr")
-    warmup: NotNegative = Field(0.1, description="below 1: share of all steps; from 1 on: steps")
-    weight_decay: NotNegative = Field(0.01, description="not applied to biases and LayerNorm")
-    clip: NotNegative = Field(1.0, description="global gradient norm; 0 switches clipping off")
+    lr: float = Field(1e-5, gt=0, le=1000)  # peak learning rate of the encoder
+    head_lr: float | None = Field(None, gt=0, le=1000)  # peak learning rate of the heads; default: lr
+    warmup: NotNegative = 0.1  # below 1: share of all steps; from 1 on: steps
+    weight_decay: NotNegative = 0.01  # not applied to biases and LayerNorm
+    clip: NotNegative = 1.0  # global gradient norm; 0 switches clipping off
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0, le=1)
-    nonfinite: Literal["stop", "skip"] = Field(
-        "stop",
-        description="a step whose loss or gradient is not finite: end the run, or leave the step out and count it",
-    )
+    # a step whose loss or gradient is not finite: end the run, or leave the step out and count it
+    nonfinite: Literal["stop", "skip"] = "stop"
 
 
 class Evaluate(Strict):
     """Dev evaluation during training."""
 
-    every: Positive = Field(1000, description="steps between evaluations; the last step is always evaluated")
-    examples: Positive | None = Field(500, description="dev examples per task, evenly spaced; null: all")
-    patience: Positive | None = Field(
-        None, description="stop after so many evaluations without a better mean; null: never"
-    )
+    every: Positive = 1000  # steps between evaluations; the last step is always evaluated
+    examples: Positive | None = 500  # dev examples per task, evenly spaced; null: all
+    patience: Positive | None = None  # stop after so many evaluations without a better mean; null: never
 
 
 class Checkpoint(Strict):
-    every: Positive = Field(1000, description="steps between checkpoints; the last step is always saved")
-    keep: Positive = Field(2, description="how many of the newest stay on disk, besides the best")
-    on_failure: Literal["stop", "continue"] = Field(
-        "stop", description="a checkpoint that cannot be written (full disk): end the run, or train on without it"
-    )
+    every: Positive = 1000  # steps between checkpoints; the last step is always saved
+    keep: Positive = 2  # how many of the newest stay on disk, besides the best
+    # a checkpoint that cannot be written (full disk): end the run, or train on without it
+    on_failure: Literal["stop", "continue"] = "stop"
 
 
 class Export(Strict):
-    average: Positive | None = Field(
-        None,
-        description="at the end also encoder_mean/ and heads_mean/: the mean of the float32 master weights of so many "
-        "last checkpoints (every `checkpoint.every` steps, and the last step)",
-    )
+    # at the end also encoder_mean/ and heads_mean/: the mean of the float32 master weights of so many last checkpoints
+    # (every `checkpoint.every` steps, and the last step)
+    average: Positive | None = None
 
 
 class RandomEncoder(Strict):
     """A new encoder with random weights."""
 
-    model_type: str = Field("xlm-roberta", description="family, one of common/families.py")
-    config: dict[str, Any] = Field(
-        description="keys of the family's config class of transformers; the vocabulary follows the tokenizer"
-    )
-    tokenizer: Place = Field(description="Hub id or folder")
+    model_type: str = "xlm-roberta"  # family, one of common/families.py
+    config: dict[str, Any]  # keys of the family's config class of transformers; the vocabulary follows the tokenizer
+    tokenizer: Place  # Hub id or folder
 
     @field_validator("model_type")
     @classmethod
@@ -186,65 +164,47 @@ class RandomEncoder(Strict):
 class RunConfig(Strict):
     """One run. `tasks` entries may be given as a plain name."""
 
-    name: FolderName = Field(description="the run folder is output/name")
+    name: FolderName  # the run folder is output/name
     output: Place = "runs"
-    data: Place = Field("data", description="where python -m data_prep --out wrote")
-    encoder: Place | RandomEncoder = Field(
-        "FacebookAI/xlm-roberta-large", description="Hub id, folder, or random weights"
-    )
+    data: Place = "data"  # where python -m data_prep --out wrote
+    encoder: Place | RandomEncoder = "FacebookAI/xlm-roberta-large"  # Hub id, folder, or random weights
     tasks: list[TaskEntry] = Field(min_length=1)
     mixture: Mixture = Mixture()
-    max_length: Positive = Field(256, description="tokens per sequence, special ones included")
+    max_length: Positive = 256  # tokens per sequence, special ones included
     batch: Batch = Batch(examples=32)
-    micro_tokens: Positive = Field(
-        16384, description="tokens that one rank holds at once; accumulation follows from it"
-    )
-    epochs: float | None = Field(
-        None, gt=0, le=1e6, description="epochs of the mixture: sum over tasks of min(n, cap) examples"
-    )
-    steps: Positive | None = Field(None, le=10**7, description="optimizer steps, instead of epochs")
+    micro_tokens: Positive = 16384  # tokens that one rank holds at once; accumulation follows from it
+    epochs: float | None = Field(None, gt=0, le=1e6)  # epochs of the mixture: sum over tasks of min(n, cap) examples
+    steps: Positive | None = Field(None, le=10**7)  # optimizer steps, instead of epochs
     optimizer: Optimizer = Optimizer()
     evaluate: Evaluate = Evaluate()
     checkpoint: Checkpoint = Checkpoint()
     export: Export = Export()
-    deepspeed: Place = Field("zero2.json", description="a file of ds_configs/ or a path; DeepSpeed's own keys")
-    fast_zero2: bool = Field(
-        True,
-        description="ZeRO-2 gradients and optimizer step, and the gradient norm of ZeRO-1 and 2, by "
-        "mtl/distributed/{zero2_gradients,zero2_step,grad_norm}.py, which are tied to one version of DeepSpeed; false: "
-        "DeepSpeed's own",
-    )
+    deepspeed: Place = "zero2.json"  # a file of ds_configs/ or a path; DeepSpeed's own keys
+    # ZeRO-2 gradients and optimizer step, and the gradient norm of ZeRO-1 and 2, by
+    # mtl/distributed/{zero2_gradients,zero2_step,grad_norm}.py, which are tied to one version of DeepSpeed; false:
+    # DeepSpeed's own
+    fast_zero2: bool = True
     seed: int = Field(1, ge=0, lt=2**32)
-    hidden_dropout_prob: float | None = Field(None, ge=0, lt=1, description="null: as the encoder's config says")
-    attention_probs_dropout_prob: float = Field(
-        0.0, ge=0, lt=1, description="0.0 because the fast kernels have none; XLM-R was trained with 0.1"
-    )
-    attention: Literal["auto", "triton", "varlen", "sdpa", "padded"] = Field(
-        "auto", description="attention back-end; see mtl/model/attention.py"
-    )
+    hidden_dropout_prob: float | None = Field(None, ge=0, lt=1)  # null: as the encoder's config says
+    # 0.0 because the fast kernels have none; XLM-R was trained with 0.1
+    attention_probs_dropout_prob: float = Field(0.0, ge=0, lt=1)
+    # attention back-end; see mtl/model/attention.py
+    attention: Literal["auto", "triton", "varlen", "sdpa", "padded"] = "auto"
     gradient_checkpointing: bool = False
-    compile: bool | None = Field(
-        None,
-        description="what follows attention in each block through torch.compile: one graph for any number of tokens; "
-        "needs a C++ compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/model/compiled.py; "
-        "null: on a GPU, not on CPU",
-    )
-    trim_word_embeddings: bool = Field(
-        True,
-        description="train only the word embeddings of tokens that the prepared data hold: the same export for less "
-        "communication and memory; off by itself with mlm tasks; see mtl/model/trimmed_embeddings.py",
-    )
-    dynamics: bool = Field(
-        False,
-        description="keep for each training row how probable its gold label was at every visit, and write dynamics/ at "
-        "the end; see mtl/run/dynamics.py",
-    )
-    mlm_probability: float = Field(0.15, gt=0, lt=1, description="share of tokens masked in mlm tasks")
-    log_every: Positive = Field(10, description="steps between lines of metrics.jsonl and TensorBoard")
-    silence: float = Field(
-        60.0, ge=5, description="seconds without a sign of life after which a rank counts as hung and all end"
-    )
-    notes: str = Field("", description="free text, shown in the run record")
+    # what follows attention in each block through torch.compile: one graph for any number of tokens; needs a C++
+    # compiler (CPU) or Triton (CUDA), and draws other dropout masks; see mtl/model/compiled.py; null: on a GPU, not on
+    # CPU
+    compile: bool | None = None
+    # train only the word embeddings of tokens that the prepared data hold: the same export for less communication and
+    # memory; off by itself with mlm tasks; see mtl/model/trimmed_embeddings.py
+    trim_word_embeddings: bool = True
+    # keep for each training row how probable its gold label was at every visit, and write dynamics/ at the end; see
+    # mtl/run/dynamics.py
+    dynamics: bool = False
+    mlm_probability: float = Field(0.15, gt=0, lt=1)  # share of tokens masked in mlm tasks
+    log_every: Positive = 10  # steps between lines of metrics.jsonl and TensorBoard
+    silence: float = Field(60.0, ge=5)  # seconds without a sign of life after which a rank counts as hung and all end
+    notes: str = ""  # free text, shown in the run record
 
     @model_validator(mode="before")
     @classmethod

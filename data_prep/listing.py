@@ -45,7 +45,10 @@ def render(data: Path, folders: Sequence[Folder]) -> str:
     for testset in TEST_SETS.values():
         total = len(testset.languages)
         languages = f"{total}: {' '.join(testset.languages)}" if total <= 12 else str(total)
-        tests.append(_row(testset, languages, _of(_languages_there(testset, lock, folders), total)))
+        found = sum(
+            any(_place(testset, split, code, lock, folders) for split in testset.splits) for code in testset.languages
+        )
+        tests.append(_row(testset, languages, _of(found, total)))
     return "\n".join([
         "Training data (rows: train / dev; XQuAD and MLQA train on squad_v1, XCOPA on siqa and copa)",
         table([HEADER, *training]),
@@ -115,13 +118,6 @@ def _locked(dataset: Dataset, split: str, code: str, lock: Lock) -> bool:
             config = hub.config.format(**names(code))
             return all(f"{config}/{name}" in lock.splits(hub.id) for name in hub.splits[split])
     return False
-
-
-def _languages_there(testset: Dataset, lock: Lock, folders: Sequence[Folder]) -> int:
-    """How many languages of test data are there."""
-    return sum(
-        any(_place(testset, split, code, lock, folders) for split in testset.splits) for code in testset.languages
-    )
 
 
 def _of(found: int, total: int) -> str:

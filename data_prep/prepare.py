@@ -5,7 +5,6 @@ files have the same bytes whatever the number of workers. A file lock per datase
 the first; the kernel releases it when its holder dies, so temporary folders found under the lock are leftovers.
 """
 
-import contextlib
 import os
 import shutil
 import sys
@@ -22,7 +21,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from common import files
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.fields import EmptyText
 from data_prep.datasets import SHA256
 from data_prep.datasets.schema import Dropped
@@ -55,7 +54,8 @@ def prepare(
         if not path.isprintable() and any("\ud800" <= character <= "\udfff" for character in path):
             raise InputError(f"{path}: the name is not valid UTF-8, so it cannot be printed or stored; rename it")
     home = out / job.dataset
-    with _locked(home):
+    busy = f"{home}: another data_prep is at work there; waiting for it"
+    with writing(home), files.lock(home / ".lock", busy, wait=True):
         for leftover in home.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         sources = _hashes(job, located)
@@ -243,14 +243,3 @@ def _histogram(lengths: Counter[int]) -> dict[str, int]:
     for length, rows in lengths.items():
         bins[1 << (length - 1).bit_length()] += rows
     return {f"<={edge}": bins[edge] for edge in sorted(bins)}
-
-
-@contextlib.contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Makes the folder, in which one process at a time prepares; `InputError` where it cannot be written."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with files.lock(home / ".lock", f"{home}: another data_prep is at work there; waiting for it", wait=True):
-            yield
-    except OSError as error:
-        raise InputError(f"{home}: cannot be written ({error.strerror or error})") from None

@@ -13,10 +13,9 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from common.errors import InputError
+from common.errors import InputError, loading, writing
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.model.encoder import export_config
-from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead, heads_folder_of
 
 
@@ -35,19 +34,18 @@ def export(encoder: str, task: str, out: Path) -> str:
     with loading(f"--encoder {encoder}: the model with its head"):
         model = assemble(evaluated, head)
     evaluated.tokenizer.model_max_length = head.max_length
-    try:
+    with writing(f"--out {out}"):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-            writing = Path(folder) / out.name
-            model.save_pretrained(writing)
-            evaluated.tokenizer.save_pretrained(writing)
+            whole = Path(folder) / out.name
+            model.save_pretrained(whole)
+            try:
+                evaluated.tokenizer.save_pretrained(whole)
+            except UnicodeError as error:
+                raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
             if out.exists():
                 out.rmdir()
-            writing.rename(out)
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
-    except UnicodeError as error:
-        raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
+            whole.rename(out)
     return type(model).__name__
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from common import files
 from common.columns import Columns
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.table import table
 from data_prep.datasets import DATASETS, TASKS
 from data_prep.sources.folders import Folder
@@ -32,7 +32,6 @@ from mtl.data.task_data import special_of
 from mtl.evaluation.inference import TOTALS, score
 from mtl.model.encoder import load_lm_head
 from mtl.model.families import adapted, fresh_head
-from mtl.model.loading import loading
 from tasks.base import Draw, Example
 from tasks.encoding import Encoding, Special
 from tasks.head import Head

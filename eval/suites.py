@@ -12,6 +12,7 @@ eleven languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021. L
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from common.errors import InputError
@@ -22,18 +23,7 @@ from data_prep.sources.folders import check_folders
 MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
 TOP_K = 20  # candidates of a query that are scored and submitted
 
-# Suite -> target -> languages, in the order of the papers' tables.
-LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
-    suite: {target: TEST_SETS[target].suites[suite] for target in targets}
-    for suite, targets in {
-        "xtreme": ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc", "tatoeba"),
-        "xtreme-r": (
-            "xnli", "xcopa", "udpos", "panx", "xquad", "mlqa", "tydiqa", "tatoeba", "lareqa", "mewslix",
-        ),
-    }.items()
-}  # fmt: skip
-
-# The script calls the second group "tagging".
+# Suite -> group -> targets, in the order of the papers' tables. The script calls the second group "tagging".
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "xtreme": {
         "classification": ("xnli", "pawsx"),
@@ -47,6 +37,11 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "qa": ("xquad", "mlqa", "tydiqa"),
         "retrieval": ("tatoeba", "lareqa", "mewslix"),
     },
+}
+# Suite -> target -> languages.
+LANGUAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    suite: {target: TEST_SETS[target].suites[suite] for target in chain(*groups.values())}
+    for suite, groups in GROUPS.items()
 }
 
 

@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 
 from common.errors import InputError
-from tasks.word_cache import Words
 
 if TYPE_CHECKING:
     import tokenizers
@@ -178,16 +177,9 @@ def make_row(
 
 def tokenize(tokenizer: Pieces, texts: Iterable[str]) -> dict[str, list[int]]:
     """Token ids of every distinct text, without special tokens."""
-    global _words
     distinct = list(dict.fromkeys(texts))
-    backend = _backend(tokenizer)
-    if _words is None or _words[0] is not backend:
-        _words = (backend, Words(backend))
-    return dict(zip(distinct, _words[1].encode(distinct), strict=True))
-
-
-# Of the tokenizer that this process used last.
-_words: tuple[Any, Words] | None = None
+    found = _backend(tokenizer).encode_batch_fast(distinct, add_special_tokens=False)
+    return {text: one.ids for text, one in zip(distinct, found, strict=True)}
 
 
 def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, "tokenizers.Encoding"]]:

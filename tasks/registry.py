@@ -26,5 +26,4 @@ TASK_TYPES: dict[str, TaskType[Any]] = {name: importlib.import_module(f"tasks.{n
 
 def head_class(name: str) -> "type[Head]":
     """The head of a task type. Imported when it is asked for, because data preparation needs no torch."""
-    head: type[Head] = importlib.import_module(f"tasks.{name}.model").Head
-    return head
+    return importlib.import_module(f"tasks.{name}.model").Head

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.families import check_family
 from tasks.encoding import template_of
 
@@ -47,15 +47,10 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
 def _load(name: str, files: tuple[tuple[str, int], ...]) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer  # seconds to import: not before it is needed
 
-    try:
+    hint = "give a folder with a tokenizer.json, as transformers saves it, or a Hub id while the Hub can be reached"
+    with loading(f"tokenizer {name}", hint):
         tokenizer = AutoTokenizer.from_pretrained(name)
         _check(tokenizer, name)
-    except InputError:
-        raise
-    except Exception as error:  # of the tokenizers library for a broken file; settings of a wrong type, in use
-        reason = " ".join(str(error).split())[:160]
-        hint = "give a folder with a tokenizer.json, as transformers saves it, or a Hub id while the Hub can be reached"
-        raise InputError(f"tokenizer {name}: cannot be loaded ({reason}); {hint}") from None
     return cast("PreTrainedTokenizerFast", tokenizer)
 
 

@@ -17,13 +17,13 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, product
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import jsontext
-from common.errors import InputError
+from common.errors import InputError, reason
 from common.fields import RawRow, named, shorten
 
 Rows = Iterator[tuple[str, RawRow]]
@@ -48,35 +48,31 @@ def hub_file(path: Path, columns: Sequence[str]) -> Rows:
 
 def parquet(path: Path, columns: Sequence[str] | None = None) -> Rows:
     """The named columns of a Parquet file, or all; ClassLabel numbers become names where the file records them."""
-    try:
+    with _readable(path, "Parquet file", pa.ArrowException, OSError):
         file = pq.ParquetFile(path)
-        schema = file.schema_arrow
-        columns = schema.names if columns is None else columns
-        _check_columns(path, columns, schema.names)
-        names = _class_names(path, schema)
-        first = 0
-        for batch in file.iter_batches(BATCH, columns=list(columns)):
-            yield from _batch_rows(path, batch, names, first)
-            first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Parquet file ({_line(error)}); copy or download it again") from None
+        columns = file.schema_arrow.names if columns is None else columns
+        yield from _table_rows(path, file.schema_arrow, columns, file.iter_batches(BATCH, columns=list(columns)))
 
 
 def arrow(path: Path, columns: Sequence[str]) -> Rows:
     """As `parquet`, of a file that `datasets` wrote with `save_to_disk` (an Arrow stream)."""
+    with _readable(path, "Arrow file", pa.ArrowException, OSError), pa.memory_map(str(path)) as source:
+        stream = pa.ipc.open_stream(source)
+        yield from _table_rows(path, stream.schema, columns, (batch.select(list(columns)) for batch in stream))
+
+
+@contextlib.contextmanager
+def _readable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turns the library's errors for a file that is damaged into `InputError`."""
     try:
-        with pa.memory_map(str(path)) as source:
-            stream = pa.ipc.open_stream(source)
-            _check_columns(path, columns, stream.schema.names)
-            names, first = _class_names(path, stream.schema), 0
-            for batch in stream:
-                yield from _batch_rows(path, batch.select(list(columns)), names, first)
-                first += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a readable Arrow file ({_line(error)}); copy or download it again") from None
+        yield
+    except errors as error:
+        raise InputError(f"{path}: not a readable {what} ({reason(error)}); copy or download it again") from None
 
 
-def _check_columns(path: Path, columns: Sequence[str], there: list[str]) -> None:
+def _table_rows(path: Path, schema: pa.Schema, columns: Sequence[str], batches: Iterator[pa.RecordBatch]) -> Rows:
+    """The rows of all batches; the columns are checked before the first is read."""
+    there: list[str] = schema.names
     missing = [name for name in columns if name not in there]
     if missing:
         expected = ", ".join(columns)
@@ -84,6 +80,10 @@ def _check_columns(path: Path, columns: Sequence[str], there: list[str]) -> None
     twice = [name for name in columns if there.count(name) > 1]
     if twice:
         raise InputError(f"{path}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
+    names, first = _class_names(path, schema), 0
+    for batch in batches:
+        yield from _batch_rows(path, batch, names, first)
+        first += batch.num_rows
 
 
 def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
@@ -104,7 +104,7 @@ def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: the `huggingface` metadata of its schema, which name the labels, cannot be read"
-            f" ({type(error).__name__}: {_line(error)}); download it again"
+            f" ({type(error).__name__}: {reason(error)}); download it again"
         ) from None
     return labels
 
@@ -156,7 +156,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                     ) from None
                 yield number, text.rstrip("\n").removesuffix("\r")
     except (EOFError, tarfile.TarError, zlib.error, gzip.BadGzipFile, lzma.LZMAError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable archive ({_line(error)}); copy or download it again") from None
+        raise InputError(f"{path}: not a readable archive ({reason(error)}); copy or download it again") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -171,18 +171,13 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
                     yield file
                     return
             raise tarfile.TarError("no file in it")
-    elif path.suffix == ".gz":
-        with gzip.open(path) as unpacked:
-            yield cast(IO[bytes], unpacked)
-    elif path.suffix == ".xz":
-        with lzma.open(path) as unpacked_xz:
-            yield unpacked_xz
     elif path.suffix == ".zst":
         with pa.input_stream(str(path), compression="zstd") as stream:
             yield io.BufferedReader(stream)
     else:
-        with path.open("rb") as plain:
-            yield plain
+        unpackers: dict[str, Any] = {".gz": gzip.open, ".xz": lzma.open}
+        with unpackers.get(path.suffix, open)(path, "rb") as file:
+            yield file
 
 
 def jsonl(path: Path) -> Rows:
@@ -327,7 +322,3 @@ def ccgbank_auto(path: Path) -> Rows:
                 found = " ".join(leaf)
                 raise InputError(f"{where}: expected 5 fields in a leaf (CAT POS POS WORD CAT), found `{found}`")
         yield where, {"id": name, "words": [leaf[3] for leaf in leaves], "tags": [leaf[0] for leaf in leaves]}
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

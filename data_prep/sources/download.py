@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.errors import InputError
+from common.errors import InputError, reason, writing
 from common.files import file_sha256
 from data_prep.datasets.schema import Published
 from data_prep.sources.sources_lock import Lock
@@ -70,7 +70,7 @@ def _fetch(path: Path, file: Published, lock: Lock) -> str:
     part = path.with_name(f".{path.name}.part")
     reasons: dict[str, str] = {}  # of each mirror the last one
     expected = file.sha256 or lock.read().files.get(file.path)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for url in file.urls:
             for attempt in range(ATTEMPTS):
@@ -86,8 +86,6 @@ def _fetch(path: Path, file: Published, lock: Lock) -> str:
                     part.unlink()
                     problem = f"sha256 {digest[:12]}... instead of {str(expected)[:12]}..."
                 reasons[url] = problem
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
     problems = "; ".join(f"{url}: {problem}" for url, problem in reasons.items())
     raise InputError(
         f"{file.path}: could not be downloaded ({problems}; {ATTEMPTS} attempts each); check the connection, or put the"
@@ -149,6 +147,5 @@ def _unpack(archive: Path, digest: str) -> None:
                 if not member.isdir():
                     _unpack_file(tar, member, archive)
     except (tarfile.TarError, EOFError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise InputError(f"{archive}: not a readable archive ({reason}); delete it and start again") from None
+        raise InputError(f"{archive}: not a readable archive ({reason(error)}); delete it and start again") from None
     marker.write_text(digest)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from common.errors import InputError
+from common.errors import InputError, reason
 from common.files import file_sha256
 from data_prep.datasets import REVISIONS
 from data_prep.sources.sources_lock import Lock, Repository
@@ -127,5 +127,5 @@ def _one_line(place: str) -> Iterator[None]:
             raise InputError(
                 f"{place}: not in the cache, and HF_HUB_OFFLINE is set; unset it once to download, or {instead}"
             ) from None
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise InputError(f"{place}: cannot be loaded ({reason}); check the connection, or {instead}") from None
+        problem = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"{place}: cannot be loaded ({problem}); check the connection, or {instead}") from None

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, field_validator
 
 from common import files
-from common.errors import InputError
+from common.errors import InputError, reason, writing
 
 NAME = "sources.lock.json"
 
@@ -68,8 +68,8 @@ class Lock:
         try:
             return Content.model_validate_json(self.path.read_bytes())
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{self.path}: not readable as a lock file ({reason}); delete it to start anew") from None
+            what = f"{self.path}: not readable as a lock file ({reason(error)})"
+            raise InputError(f"{what}; delete it to start anew") from None
 
     def splits(self, name: str) -> dict[str, list[str]]:
         """The splits of a repository that were downloaded, with their files."""
@@ -79,14 +79,11 @@ class Lock:
     @contextlib.contextmanager
     def change(self) -> Iterator[Content]:
         """The content, which is written at the end of the `with`."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with files.lock(self.folder / f".{NAME}.lock", f"{self.path}: waiting for another data_prep", wait=True):
-                content = self.read()
-                yield content
-                files.write_json(self.path, content.model_dump())
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written ({error.strerror or error})") from None
+        busy = f"{self.path}: waiting for another data_prep"
+        with writing(self.path), files.lock(self.folder / f".{NAME}.lock", busy, wait=True):
+            content = self.read()
+            yield content
+            files.write_json(self.path, content.model_dump())
 
     def put_repository(self, name: str, found: Repository) -> Repository:
         """Adds the splits of `found` to those known of the same commit; what was known of another one is forgotten."""

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from common.columns import Columns, Lists, rows_of, spread
-from common.errors import InputError
+from common.errors import InputError, reason
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Split:
                 for field in columns
             }
         except (OSError, ValueError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{path}: not a prepared file ({reason}); delete its folder and prepare again") from None
+            what = f"{path}: not a prepared file ({reason(error)})"
+            raise InputError(f"{what}; delete its folder and prepare again") from None
         self._starts = np.cumsum([0, *(batch.num_rows for batch in batches)])  # the first row of each batch
         self.rows = int(self._starts[-1])
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.files import file_sha256
 from data_prep.storage.store import short_hash
 from data_prep.translation import processes
@@ -27,15 +27,12 @@ class Seq2Seq:
         from transformers import AutoTokenizer
 
         folder, self.beams, commit = Path(model), beams, None
-        try:
+        with loading(f"--model {model}", "expected a folder or Hub id of a translation model"):
             if not folder.is_dir():
                 from huggingface_hub import snapshot_download
 
                 commit = Path(snapshot_download(model, allow_patterns=_SMALL, ignore_patterns=["*/*"])).name
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=commit)
-        except Exception as error:  # transformers and the Hub's client raise many kinds
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"--model {model}: no translation model there, nor of this Hub id ({reason})") from None
         family = next((one for one in FAMILIES if self._known(one.tokens("en"))), None)
         if family is None:
             raise InputError(f"--model {model}: expected M2M100, NLLB or MADLAD; no token of it is English")

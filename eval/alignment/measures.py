@@ -166,8 +166,7 @@ class _Pairs:
 
 def _cosines(x: Tensor, y: Tensor) -> np.ndarray:
     """Of unit vectors, row by row: float64 [n]."""
-    found: np.ndarray = (x * y).sum(1).cpu().numpy()
-    return found
+    return (x * y).sum(1).cpu().numpy()
 
 
 def _above(pool: Tensor, true: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from common import files
-from common.errors import InputError
+from common.errors import writing
 from eval.inference.encoder import EvaluatedEncoder
 from eval.metrics import aggregate, items
 from eval.suites import Target
@@ -23,11 +23,8 @@ LOCK = ".lock"
 def locked(folder: Path) -> AbstractContextManager[Any]:
     """Makes the folder and keeps other drivers out of it, in a `with`; `InputError` if one is at work there."""
     busy = f"{folder}: another evaluation is at work there; wait for it or choose another --out"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "; choose another --out"):
         return files.lock(folder / LOCK, busy, wait=False)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made or written ({error.strerror}); choose another --out") from None
 
 
 def begin(

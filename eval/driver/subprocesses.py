@@ -8,7 +8,6 @@ not forward it, and are killed after `GRACE` seconds.
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import torch
 
 from common.errors import InputError
 from common.run_config import REPOSITORY
+from mtl.distributed.launchers import free_port
 from mtl.distributed.shutdown import alive
 
 GPU = torch.cuda.is_available()
@@ -185,9 +185,3 @@ def _reason(log: Path, began: int, what: str, code: int) -> str:
         return f"{errors[0]} (log: {log})"
     last = next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "nothing was printed")
     return f"{what} ended with exit code {code}: {last.removeprefix('traceback : ')[:200]} (log: {log})"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from eval.driver.plan import Options
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
+_CPU = () if subprocesses.GPU else ("deepspeed=zero2_cpu.json",)
 _FIXED = ("name", "output", "data", "encoder")  # fields of the config of a run that are set here
 _IRRELEVANT = (*_FIXED, "notes", "log_every", "silence")  # fields that do not change the result
 
@@ -71,9 +72,7 @@ class Stage:
         ]
         if self.head is not None:
             values.append(f"tasks.{self.head[0]}.head={self.head[1]}")
-        if not subprocesses.GPU:
-            values.append("deepspeed=zero2_cpu.json")
-        return [argument for value in (*values, *self.options.overrides) for argument in ("--set", value)]
+        return [argument for value in (*values, *_CPU, *self.options.overrides) for argument in ("--set", value)]
 
     def request(self) -> dict[str, Any]:
         """What the run depends on, except the training data."""
@@ -121,10 +120,8 @@ class Stage:
     @cached_property
     def _plan(self) -> Plan:
         """The plan of the run, from the prepared data; its initial encoder need not exist yet."""
-        values = [f"data={self.options.prepared}", f"encoder={self.first}"]
-        if not subprocesses.GPU:
-            values.append("deepspeed=zero2_cpu.json")
-        return setup.read(self.config, [*values, *self.options.overrides]).plan
+        values = [f"data={self.options.prepared}", f"encoder={self.first}", *_CPU, *self.options.overrides]
+        return setup.read(self.config, values).plan
 
     def work(self) -> int:
         """Cost of the run in forward passes of examples: three per example (backward counts twice)."""

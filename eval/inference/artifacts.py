@@ -153,14 +153,12 @@ def ready(job: Job, encoder: EvaluatedEncoder) -> None:
 
 def vectors(job: Job, name: str) -> np.ndarray:
     """The finished vectors of an artifact, float32 [texts, H], memory-mapped copy-on-write."""
-    found: np.ndarray = np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
-    return found
+    return np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
 
 
 def predictions(job: Job, name: str) -> list[Any]:
     """The finished predictions of an artifact, in order of its examples."""
-    found: list[Any] = json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    return json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:

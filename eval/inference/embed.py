@@ -26,6 +26,7 @@ from mtl.evaluation.inference import Shard, packed, passes
 from mtl.model.encoder import encode_each
 from mtl.model.families import adapted, family_of
 from tasks.encoding import Encoding, encode_texts
+from tasks.head import Mean
 
 
 def default_layer(depth: int) -> int:
@@ -111,19 +112,10 @@ def mean(hidden: Tensor, batch: PackedBatch, special: bool) -> Tensor:
 
     `special`: include `<s>` and `</s>`.
     """
-    first = batch.cu_seqlens[:-1].long()
-    lengths = whole = torch.tensor(batch.seq_lengths, device=hidden.device)
-    hidden = hidden.float()
+    lengths = torch.tensor(batch.seq_lengths, device=hidden.device)
     if not special:
-        weights = torch.ones(len(hidden), device=hidden.device)
-        inner = lengths > 2
-        weights[first[inner]] = 0
-        weights[(first + lengths - 1)[inner]] = 0
-        hidden = hidden * weights[:, None]
-        lengths = torch.where(inner, lengths - 2, lengths)
-    if hidden.is_cuda:
-        # On CUDA `index_add_` is not deterministic.
-        return torch.segment_reduce(hidden, "sum", lengths=whole, unsafe=True) / lengths[:, None]
-    owner = torch.repeat_interleave(torch.arange(len(lengths)), whole)
-    sums = hidden.new_zeros(len(lengths), hidden.shape[1]).index_add_(0, owner, hidden)
-    return sums / lengths[:, None]
+        inner, kept = lengths > 2, torch.ones(len(hidden), dtype=torch.bool, device=hidden.device)
+        ends = batch.cu_seqlens[1:].long()[inner]
+        kept[ends - lengths[inner]] = kept[ends - 1] = False
+        hidden, lengths = hidden[kept], torch.where(inner, lengths - 2, lengths)
+    return Mean(lengths)(hidden.float())

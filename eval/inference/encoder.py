@@ -8,12 +8,11 @@ from pathlib import Path
 import torch
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.files import file_sha256
 from data_prep.encoding import tokenizer as tokenizers
 from mtl.model import weight_files
 from mtl.model.encoder import load_config, load_encoder
-from mtl.model.loading import loading
 from mtl.model.saved_heads import LoadedHead, heads_folder_of, load_heads
 
 _HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
@@ -39,17 +38,10 @@ class EvaluatedEncoder:
             raise InputError(f"--encoder {self.spec}: no such folder")
         from huggingface_hub import snapshot_download
 
-        try:
+        with loading(f"--encoder {self.spec}", "expected a folder, or a Hub id while the Hub can be reached"):
             folder = Path(snapshot_download(self.spec, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"]))
             weight_files.require(self.spec, weight_files.download(self.spec, revision=folder.name))
             return folder
-        except InputError as error:
-            raise InputError(f"--encoder: {error}") from None
-        except Exception as error:  # the Hub's client raises many kinds
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(
-                f"--encoder {self.spec}: no such folder, and the Hub does not give it ({reason})"
-            ) from None
 
     @property
     def name(self) -> str:

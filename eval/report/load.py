@@ -52,8 +52,7 @@ class Run:
         beside = [] if self.folder is None else [self.folder.parent, self.folder.parent.parent]
         for folder in (Path(self.scores["encoder"]).parent, *beside):
             if (folder / "run.json").is_file():
-                found: dict[str, Any] = read_json(folder / "run.json").get("overlap", {})
-                return found
+                return read_json(folder / "run.json").get("overlap", {})
         return {}
 
     @cached_property

@@ -14,12 +14,12 @@ from typing import Any
 
 import eval.report.render as render
 from common import files
-from common.errors import InputError
+from common.errors import InputError, writing
 from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view
 from eval.report.load import FILE, Scores, group, read, single_entries
-from eval.report.sections import build, intro
+from eval.report.sections import build
 from eval.report.terminal import overview
 
 
@@ -42,12 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(f"--out {out}: holds the scores.json of one of the runs; give another folder")
     comparison = Comparison(group(runs), everything=True)
     differences = {view[0]: of_view(comparison, view) for view in comparison.views}
-    try:
+    with writing(f"--out {out}"):
         out.mkdir(parents=True, exist_ok=True)
         paths = _write(comparison, out, differences)
         files.write_json(out / FILE, _combined(comparison, differences))
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
     for view in comparison.views:
         print(f"{view[0]}\n{overview(comparison, view)}\n")
     for path in [out / FILE, *paths]:
@@ -70,7 +68,7 @@ def terminal_table(scores: Sequence[Scores]) -> str:
 def _write(comparison: Comparison, folder: Path, differences: Mapping[str, Differences]) -> list[Path]:
     """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
     title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
-    text, sections = intro(comparison, differences), build(comparison, differences)
+    text, sections = render.intro(comparison, any(differences.values())), build(comparison, differences)
     paths = render.write(folder, title, text, sections)
     write_board(folder / "tensorboard", comparison, sections)
     return paths

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jinja2
 
+from eval.report.compare import Comparison
 from eval.report.plots import Plot
 from eval.report.sections import Section
 from eval.report.tables import Table
@@ -21,6 +22,12 @@ _TEMPLATES = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def intro(comparison: Comparison, differences: bool) -> str:
+    """How the numbers are to be read, in one paragraph. differences: whether there are tables of them."""
+    template = _TEMPLATES.overlay(autoescape=False).get_template("intro.txt.jinja")
+    return " ".join(template.render(comparison=comparison, differences=differences).split())
 
 
 def write(folder: Path, title: str, intro: str, sections: Sequence[Section]) -> list[Path]:

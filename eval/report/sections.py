@@ -42,32 +42,6 @@ class Section:
 Block = str | Table | Plot | tuple[Plot, ...] | Section
 
 
-def intro(comparison: Comparison, differences: Mapping[str, Differences]) -> str:
-    """How the numbers are to be read."""
-    text = (
-        "All scores are percentages. A target's score is the unweighted mean over its languages; what is trained on a"
-        " target is trained on English only. Question answering shows F1 / EM and enters averages as (F1 + EM) / 2."
-        " Chance is one guess among all candidates, or always the commonest label; other metrics have none."
-    )
-    if len(comparison.entries) > 1:
-        text += (
-            f" The baseline is {comparison.entries[0].name}; signed numbers are differences from it, taken before"
-            " rounding and over the same languages."
-        )
-    if len(comparison.runs) > len(comparison.entries):
-        text += (
-            " Runs that differ only in their seed are one row: mean ± half of the 95 % interval of the mean for another"
-            " seed on these test items (Student's t over seeds)."
-        )
-    if any(differences.values()):
-        text += (
-            " The tables of differences have the crossed interval, for another seed and other test items, beside"
-            " Student's. Could have seen: the smallest difference that would be found with 80 % power. Equivalent:"
-            " within ± 0.5 points."
-        )
-    return text
-
-
 def build(comparison: Comparison, differences: Mapping[str, Differences]) -> list[Section]:
     """All sections; every target of the views that any entry has gets one of its own. differences: by view."""
     sections = []

@@ -8,7 +8,7 @@ The first cell of a row is its head. No cell is empty: a missing result is named
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -250,6 +250,7 @@ def _records(entry: Entry, target: str) -> list[dict[str, Any]]:
 # What was done
 
 
+# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored
 _MINED = ("threshold", "threshold_from", "scored_on")
 
 
@@ -260,14 +261,12 @@ def protocol_table(comparison: Comparison, target: str) -> Table:
         for run in entry.runs:
             if target in run.targets:
                 record = run.targets[target]
-                cut = ", ".join(f"{count} ({reason})" for reason, count in record["truncated"].items()) or "none"
-                # BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored
-                mined = [(key.replace("_", " "), _in_words(record[key])) for key in _MINED if key in record]
-                for key, value in [*_settings_in_words(record["protocol"]), *mined, ("truncated", cut)]:
-                    whose = run.name if key.startswith("selected") else entry.name
-                    said.setdefault(key, {}).setdefault(value, []).append(whose)
+                mined = {key: record[key] for key in _MINED if key in record}
+                settings = {**record["protocol"], **mined, "truncated": record["truncated"] or "none"}
+                for path, value in _leaves(settings):
+                    whose = run.name if path[-1] in aggregate.DRAWN else entry.name
+                    said.setdefault(" ".join(path).replace("_", " "), {}).setdefault(value, []).append(whose)
     found = comparison.records(target)
-    said["truncated"] = said.pop("truncated")  # last
     table = Table(f"{target}: protocol", row("setting", "value"), style="texts")
     for key, values in said.items():
         everyone = [len(whose) for whose in values.values()] == [len(found)]
@@ -277,31 +276,17 @@ def protocol_table(comparison: Comparison, target: str) -> Table:
     return table
 
 
-def _settings_in_words(protocol: dict[str, Any]) -> list[tuple[str, str]]:
-    """A target's protocol; of its training, stage by stage, first what was set, then the seed and what follows."""
-    rows = []
-    for key, value in aggregate.settings(protocol).items():
-        if key != "training":
-            rows.append((key.replace("_", " "), _in_words(value)))
-            continue
-        for i, (stage, whole) in enumerate(zip(value, protocol[key], strict=True), start=1):
-            which = f" {i}" if len(value) > 1 else ""
-            rows.append((f"training{which}", _in_words(stage)))
-            rows.append((f"selected{which}", _in_words({k: whole[k] for k in aggregate.DRAWN if k in whole})))
-    return rows
-
-
-def _in_words(value: Any) -> str:
-    if value is None or value == []:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Each plain value below `value` in words, with the keys that lead to it; the stages of a training by number."""
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = {str(number): one for number, one in enumerate(value, start=1)}
     if isinstance(value, dict):
-        pairs = [(key.replace("_", " "), one) for key, one in value.items()]
-        return ", ".join(f"{k} ({_in_words(v)})" if isinstance(v, dict) else f"{k}: {_in_words(v)}" for k, v in pairs)
-    if isinstance(value, list):
-        return "; ".join(_in_words(one) for one in value)
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+        for key, one in value.items():
+            yield from _leaves(one, (*path, key))
+    elif isinstance(value, list):
+        yield path, "; ".join(map(str, value)) or "none"
+    else:
+        yield path, f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def runs_table(comparison: Comparison) -> Table:

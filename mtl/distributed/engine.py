@@ -39,7 +39,7 @@ from torch import Tensor
 from common.errors import InputError
 from common.run_config import RunConfig
 from mtl.data.packing import PackedBatch
-from mtl.distributed import grad_norm, reshard, zero2_gradients, zero2_step
+from mtl.distributed import grad_norm, launchers, reshard, zero2_gradients, zero2_step
 from mtl.distributed.optimizer import AdamW, SkipsInactive, fill_state, param_groups, schedule, set_step
 from mtl.model import attention
 from mtl.model.encoder import MultiTaskModel
@@ -54,10 +54,8 @@ copyreg.pickle(ZeroStageEnum, lambda stage: (ZeroStageEnum, (int(stage),)))
 def connect() -> tuple[int, int, torch.device]:
     """Joins the launcher's process group, or makes one of a single process: (rank, number of ranks, device)."""
     if "RANK" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(launchers.free_port())}
+        os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", **address)
     if not {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"} & set(os.environ):
         # Every micro-batch has another number of tokens: cached blocks of fixed sizes rarely fit the next one, and each
         # miss is a cudaMalloc, for which the host waits.
@@ -65,10 +63,8 @@ def connect() -> tuple[int, int, torch.device]:
     accelerator = get_accelerator()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        # Ranks on one host share its cores; torch would give all of them to each. torchrun and deepspeed have different
-        # names for the number of local ranks.
-        ranks = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ["WORLD_SIZE"])))
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // ranks))
+        # Ranks on one host share its cores; torch would give all of them to each.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // launchers.local_ranks()))
     _find_interface()
     # An all-reduce for inference on CPU ranks, unused here: compiled at the first run, and it leaves 69 MB of shared
     # memory a rank behind.
@@ -150,8 +146,7 @@ class Engine:
     @property
     def _inner(self) -> torch.optim.Optimizer:
         """The optimizer over this rank's partitions, one flat tensor a group (stage 0: over all parameters)."""
-        inner: torch.optim.Optimizer = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
-        return inner
+        return self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
 
     @property
     def backend(self) -> str:

@@ -5,6 +5,7 @@ manuals of srun, of Open MPI's and MVAPICH's mpirun, of Hydra (MPICH, Intel MPI)
 """
 
 import os
+import socket
 from collections.abc import Mapping
 
 from common.errors import InputError
@@ -24,6 +25,19 @@ def first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is rank 0, as far as its launcher says; one without a launcher is."""
     names = ("RANK", *(rank for _, rank, _, _ in _VARIABLES), *_NO_SIZE)
     return next((environment[name] for name in names if name in environment), "0") == "0"
+
+
+def local_ranks() -> int:
+    """How many ranks this host has. torchrun and deepspeed have different names for it."""
+    names = ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "WORLD_SIZE")
+    return int(next((os.environ[name] for name in names if name in os.environ), "1"))
+
+
+def free_port() -> int:
+    """A port of this host that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -104,8 +104,7 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
 def self_attention(module: Any, hidden: Tensor, layout: Layout) -> Tensor:
     """The output of `module`, the self-attention of a transformers block, for `hidden`: [1, T, H] -> [1, T, H]."""
     if layout.backend != "triton":
-        out: Tensor = module(hidden, None, layout=layout)[0]
-        return out
+        return module(hidden, None, layout=layout)[0]
     from mtl.model import triton_attention
 
     assert not (module.training and module.dropout.p), (

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
 from transformers.utils import logging
 
-from common.errors import InputError
+from common.errors import InputError, reason
 from common.families import check_family
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
@@ -48,7 +48,7 @@ def load_config(spec: str | Path | RandomEncoder, special: Special | None = None
     try:
         config = AutoConfig.from_pretrained(str(spec))
     except (OSError, ValueError) as error:
-        raise InputError(f"encoder {spec}: no such folder or Hub model ({_first_line(error)})") from None
+        raise InputError(f"encoder {spec}: no such folder or Hub model ({reason(error)})") from None
     check_family(spec, config.model_type)
     return config
 
@@ -70,7 +70,7 @@ def _random_config(spec: RandomEncoder, special: Special | None) -> PretrainedCo
     try:
         return factory(**values)
     except (StrictDataclassError, ValueError) as error:
-        raise InputError(f"encoder.config: {' '.join(str(error).split())}") from None
+        raise InputError(f"encoder.config: {reason(error)}") from None
 
 
 def export_config(config: PretrainedConfig) -> PretrainedConfig:
@@ -152,7 +152,7 @@ def _from_pretrained(
             str(spec), config=config, dtype=torch.float32, output_loading_info=True, **options
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(f"encoder {spec}: its weights do not load ({_first_line(error)})") from None
+        raise InputError(f"encoder {spec}: its weights do not load ({reason(error)})") from None
     return model, info
 
 
@@ -332,7 +332,3 @@ class MultiTaskModel(nn.Module):
         """Hidden states that each head reads, [m, H], in the order of `kinds`."""
         read = [batch.heads[name].tokens for name in self.kinds]
         return encode(self.encoder, batch, tokens=torch.cat(read)).split([len(tokens) for tokens in read])
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PretrainedConfig
 
 from common import jsontext
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.run_config import RandomEncoder, RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import MultiTaskModel, load_lm_head
 from mtl.model.families import family_of, fresh_head
-from mtl.model.loading import loading
 from tasks.head import Head
 
 

@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError
+
 from common import files, jsontext
 from common.errors import InputError
 from common.run_config import RunConfig
@@ -114,7 +116,7 @@ def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], 
     name = name_of(state.step)
     writing = folder / f".writing-{name}"
     try:
-        with _write_errors_on_all(folder):
+        with write_errors_on_all(folder):
             if engine.rank == 0:
                 for old in folder.glob(".writing-*"):
                     shutil.rmtree(old)
@@ -123,13 +125,13 @@ def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], 
                     more(writing)
         collectives.raise_on_all(engine.save(folder, writing.name))
         hashes = {}
-        with _write_errors_on_all(folder):
+        with write_errors_on_all(folder):
             # Each rank flushes and hashes its part of the files.
             for path in sorted(p for p in writing.iterdir() if p.is_file())[engine.rank :: engine.world]:
                 files.fsync(path)
                 hashes[path.name] = files.file_sha256(path)
         all_hashes = collectives.gather(hashes)
-        with _write_errors_on_all(folder):
+        with write_errors_on_all(folder):
             if engine.rank == 0:
                 files.write_json(writing / STATE, asdict(state))
                 write_manifest(writing, dict(item for part in all_hashes for item in part.items()))
@@ -146,13 +148,15 @@ def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], 
 
 
 @contextmanager
-def _write_errors_on_all(folder: Path) -> Iterator[None]:
-    """Raises an `OSError` of any rank as `AgreedError` on all (a collective call)."""
+def write_errors_on_all(folder: Path) -> Iterator[None]:
+    """Raises a failed write of any rank as `AgreedError` on all (a collective call)."""
     with collectives.errors_on_all():
         try:
             yield
         except OSError as error:
             raise InputError(f"{error.filename or folder}: {error.strerror or error}") from None
+        except SafetensorError as error:  # its class for a failed write
+            raise InputError(f"{folder}: {error}") from None
 
 
 def name_of(step: int) -> str:

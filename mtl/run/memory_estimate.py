@@ -1,15 +1,15 @@
 """The memory plan: GiB per GPU under a ZeRO stage, and what to lower when memory runs out."""
 
-import os
 from typing import Any
 
 import psutil
 import torch
 from transformers import PretrainedConfig
 
+from common.errors import loading
+from mtl.distributed.launchers import local_ranks
 from mtl.model.encoder import new_encoder
 from mtl.model.families import family_of, fresh_head
-from mtl.model.loading import loading
 from mtl.run.setup import Setup, describe_encoder
 
 GIB = 2**30
@@ -100,7 +100,4 @@ def available() -> float:
     """GiB of the device that this rank computes on (CPU: its share of the host's)."""
     if torch.cuda.is_available():
         return float(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory) / GIB
-    local_ranks = int(
-        os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", os.environ.get("WORLD_SIZE", "1")))
-    )
-    return float(psutil.virtual_memory().total) / GIB / local_ranks
+    return float(psutil.virtual_memory().total) / GIB / local_ranks()

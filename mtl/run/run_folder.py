@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.errors import InputError
+from common.errors import writing
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.checkpoint import Resumed
@@ -30,7 +30,7 @@ def open_run(
     `Setup.identity`; `accept`: go on though it differs. Raises `InputError` where another run works in the folder, the
     checkpoint belongs to another one, none is whole, or the folder cannot be written.
     """
-    try:
+    with writing(run_folder):
         run_folder.mkdir(parents=True, exist_ok=True)
         lock, notes = RunLock.take(run_folder, me)
         try:
@@ -46,8 +46,6 @@ def open_run(
         except BaseException:
             lock.release_all()
             raise
-    except OSError as error:
-        raise InputError(f"{run_folder}: cannot be made or written ({error.strerror})") from None
     return Opened(lock.token, resumed, [note for note in notes if note] + (resumed.notes if resumed else []))
 
 

@@ -13,7 +13,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from common.deepspeed_config import read_deepspeed
-from common.errors import InputError
+from common.errors import InputError, loading
 from common.files import file_sha256
 from common.run_config import REPOSITORY, RandomEncoder, RunConfig
 from data_prep.run_tasks import load
@@ -24,7 +24,6 @@ from mtl.distributed import zero2_gradients
 from mtl.model import attention, trimmed_embeddings, weight_files
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
 from mtl.model.families import adapted, family_of
-from mtl.model.loading import loading
 from mtl.model.saved_heads import start_heads
 from mtl.model.trimmed_embeddings import Vocabulary
 from mtl.run import dynamics

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from safetensors import SafetensorError
 from torch import Tensor
 
 from mtl.data.plan import Step
@@ -200,18 +199,14 @@ class Trainer:
 
     def _write(self, without: str, write: Callable[[], None]) -> bool:
         """Calls `write` on rank 0; False, or an `AgreedError`, if it failed (a collective call)."""
-        failed: str | None = None
         try:
-            if self.engine.rank == 0:
-                write()
-        except OSError as error:
-            failed = f"{error.filename or self.run.folder}: {error.strerror or error}"
-        except SafetensorError as error:  # its class for a failed write
-            failed = f"{self.run.folder}: {error}"
-        failed = collectives.from_rank0(failed)
-        if failed is not None:
-            self._write_failed(f"{without}: {failed}")
-        return failed is None
+            with checkpoint.write_errors_on_all(self.run.folder):
+                if self.engine.rank == 0:
+                    write()
+        except collectives.AgreedError as error:
+            self._write_failed(f"{without}: {error}")
+            return False
+        return True
 
     def _write_failed(self, what: str) -> None:
         if self.run.checkpoint.on_failure == "continue":

@@ -14,7 +14,7 @@ from tasks import head, intervals
 from tasks.head import Bodies, HeadRows, Scored, mean_loss
 from tasks.intervals import Interval
 from tasks.span.data import Span
-from tasks.span.squad import Answer, best_answers, squad_scores
+from tasks.span.squad import Answer, best_answer, squad_scores
 
 
 class Head(head.Head):
@@ -60,12 +60,5 @@ class Head(head.Head):
 
 
 def _answer(scored: Scored, null_allowed: bool = False) -> Answer:
-    (answer,) = best_answers(
-        [scores[:, 0] for _, scores in scored],
-        [scores[:, 1] for _, scores in scored],
-        [row["offset_start"] for row, _ in scored],
-        [row["offset_end"] for row, _ in scored],
-        [0] * len(scored),
-        null_allowed=null_allowed,
-    ).values()
-    return answer
+    windows = [(scores[:, 0], scores[:, 1], row["offset_start"], row["offset_end"]) for row, scores in scored]
+    return best_answer(windows, null_allowed=null_allowed)

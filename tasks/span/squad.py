@@ -28,11 +28,6 @@ def normalize_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(prediction: str, gold: str) -> float:
-    """1.0 where both are equal after `normalize_answer`, else 0.0."""
-    return float(normalize_answer(prediction) == normalize_answer(gold))
-
-
 def f1(prediction: str, gold: str, v2: bool = False) -> float:
     """Harmonic mean of precision and recall over the bags of normalised words, in [0, 1].
 
@@ -63,21 +58,21 @@ def squad_scores(prediction: str, golds: Sequence[str], v2: bool = False) -> tup
         golds = [gold for gold in golds if normalize_answer(gold)] or [""]
     if not golds:
         raise ValueError("SQuAD v1.1: a question without a gold answer; score it as v2")
-    return max(exact_match(prediction, gold) for gold in golds), max(f1(prediction, gold, v2) for gold in golds)
+    exact = any(normalize_answer(prediction) == normalize_answer(gold) for gold in golds)
+    return float(exact), max(f1(prediction, gold, v2) for gold in golds)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one question: `context[start:end]`, or nothing where `null`.
 
-    `score` is start logit + end logit of the best span, `null_score` that of `<s>` (the lowest over the windows).
-    A question whose windows hold no context token at all has start = end = 0 and score -inf.
+    `score` is start logit + end logit of the best span. A question whose windows hold no context token at all has
+    start = end = 0 and score -inf.
     """
 
     start: int
     end: int
     score: float
-    null_score: float
     null: bool
 
     def text(self, context: str) -> str:
@@ -85,52 +80,39 @@ class Answer:
         return "" if self.null else context[self.start : self.end]
 
 
-def best_answers(
-    start_logits: Sequence[np.ndarray],
-    end_logits: Sequence[np.ndarray],
-    offset_start: Sequence[np.ndarray],
-    offset_end: Sequence[np.ndarray],
-    example: Sequence[int],
+Window = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def best_answer(
+    windows: Sequence[Window],
     *,
     n_best: int | None = N_BEST,
     max_answer_length: int = MAX_ANSWER_LENGTH,
     null_allowed: bool = False,
-    null_threshold: float = 0.0,
-) -> dict[int, Answer]:
-    """The best answer of each question over all of its windows; keys are the values of `example`.
+) -> Answer:
+    """The best answer of a question over all of its windows.
 
-    Every argument has one entry per window: float arrays [tokens] of logits, int arrays [tokens] with the character
-    span of each token in the context (-1: not a context token), the question that the window belongs to.
+    A window: start and end logits, float [tokens] each, and first character and end of each token in the context,
+    int [tokens] each (-1: not a context token).
 
     A span begins at one of the `n_best` highest starts and ends at one of the `n_best` highest ends of its window
     (None: no such limit), holds at most `max_answer_length` tokens, and wins by start logit + end logit. The limit
     counts context tokens only (the scripts in use count all tokens and may then find no span at all); should it leave
-    no span in any window of a question, it is dropped for that question. Equal scores: the earlier window, the
-    earlier start, the shorter span.
-    With `null_allowed`, a question whose null score (token 0) exceeds the best span by more than
-    `null_threshold` is unanswered.
+    no span in any window, it is dropped. Equal scores: the earlier window, the earlier start, the shorter span.
+    With `null_allowed`, a question whose null score (that of token 0, the lowest over the windows) exceeds that of the
+    best span is unanswered.
     """
-    windows: dict[int, list[int]] = {}
-    for window, owner in enumerate(example):
-        windows.setdefault(int(owner), []).append(window)
-    answers: dict[int, Answer] = {}
-    for owner, members in windows.items():
-        best, null_score = (-np.inf, 0, 0), np.inf
-        for limit in (n_best, None):
-            for window in members:
-                begins, ends = np.asarray(offset_start[window]), np.asarray(offset_end[window])
-                starts = np.asarray(start_logits[window], dtype=np.float64)
-                stops = np.asarray(end_logits[window], dtype=np.float64)
-                null_score = min(null_score, starts[0] + stops[0])
-                allowed = (begins >= 0) & (ends > begins)
-                score, first, last = best_span(starts, stops, allowed, limit, max_answer_length)
-                if score > best[0]:
-                    best = (score, int(begins[first]), int(ends[last]))
-            if best[0] > -np.inf:
-                break
-        null = null_allowed and null_score - best[0] > null_threshold
-        answers[owner] = Answer(best[1], best[2], float(best[0]), float(null_score), bool(null))
-    return answers
+    best, null_score = (-np.inf, 0, 0), np.inf
+    for limit in (n_best, None):
+        for start_logits, end_logits, begins, ends in windows:
+            starts, stops = start_logits.astype(np.float64), end_logits.astype(np.float64)
+            null_score = min(null_score, starts[0] + stops[0])
+            score, first, last = best_span(starts, stops, (begins >= 0) & (ends > begins), limit, max_answer_length)
+            if score > best[0]:
+                best = (score, int(begins[first]), int(ends[last]))
+        if best[0] > -np.inf:
+            break
+    return Answer(best[1], best[2], float(best[0]), bool(null_allowed and null_score > best[0]))
 
 
 def best_span(

@@ -17,8 +17,7 @@ from tasks.registry import head_class
 
 def family_of(config: PretrainedConfig) -> Family:
     """The family of an encoder's config, one that `common.families.check_family` accepts."""
-    found: Family = importlib.import_module(f"mtl.model.families.{FAMILIES[config.model_type]}").FAMILY
-    return found
+    return importlib.import_module(f"mtl.model.families.{FAMILIES[config.model_type]}").FAMILY
 
 
 def fresh_head(kind: str, config: PretrainedConfig, labels: int | None) -> Head:

@@ -53,8 +53,7 @@ class Family(ABC):
 
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The input of the first block, [1, T, H], of int64 [1, T]; `token_type_ids` None: all 0."""
-        out: Tensor = encoder.embeddings(input_ids=input_ids, position_ids=position_ids, token_type_ids=token_type_ids)
-        return out
+        return encoder.embeddings(input_ids=input_ids, position_ids=position_ids, token_type_ids=token_type_ids)
 
     def blocks(self, encoder: Any) -> Any:
         """Its blocks, a `ModuleList`."""
@@ -80,5 +79,4 @@ class Family(ABC):
 
     def vector(self, encoder: Any, hidden: Tensor) -> Tensor:
         """The vectors of sequences, [n, H], from their first tokens' hidden states [n, H]."""
-        out: Tensor = encoder.pooler(hidden[:, None]) if self.has_pooler else hidden
-        return out
+        return encoder.pooler(hidden[:, None]) if self.has_pooler else hidden

@@ -25,8 +25,7 @@ class BertLm(bodies.SharedBiasLm):
         super().build(head, config, outputs)
 
     def transformed(self, head: Any, hidden: Tensor) -> Tensor:
-        out: Tensor = head.transform(hidden)
-        return out
+        return head.transform(hidden)
 
 
 class Bert(Roberta):

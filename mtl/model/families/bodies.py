@@ -25,8 +25,7 @@ class Tokens(Body):
         head.classifier = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.classifier(head.dropout(hidden))
-        return out
+        return head.classifier(head.dropout(hidden))
 
 
 class Pooled(Tokens):
@@ -45,8 +44,7 @@ class Questions(Body):
         head.qa_outputs = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.qa_outputs(hidden)
-        return out
+        return head.qa_outputs(hidden)
 
 
 class Pooler(Body):
@@ -55,8 +53,7 @@ class Pooler(Body):
     reads_pooler = True
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = encoder.pooler(hidden[:, None])
-        return out
+        return encoder.pooler(hidden[:, None])
 
 
 class First(Body):
@@ -115,8 +112,7 @@ class RobertaLm(SharedBiasLm):
         super().build(head, config, outputs)
 
     def transformed(self, head: Any, hidden: Tensor) -> Tensor:
-        out: Tensor = head.layer_norm(gelu(head.dense(hidden)))
-        return out
+        return head.layer_norm(gelu(head.dense(hidden)))
 
 
 def pooled(lm: Body) -> Bodies:

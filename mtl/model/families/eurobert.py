@@ -24,8 +24,7 @@ class Classification(Body):
         head.classifier = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.classifier(F.gelu(head.dense(hidden)))
-        return out
+        return head.classifier(F.gelu(head.dense(hidden)))
 
 
 class Tokens(Body):
@@ -35,8 +34,7 @@ class Tokens(Body):
         head.classifier = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.classifier(hidden)
-        return out
+        return head.classifier(hidden)
 
 
 class Lm(Body):
@@ -46,8 +44,7 @@ class Lm(Body):
         head.lm_head = bodies.Output(config, config.mlp_bias)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.lm_head(hidden, encoder)
-        return out
+        return head.lm_head(hidden, encoder)
 
 
 class EuroBert(Family):
@@ -66,23 +63,19 @@ class EuroBert(Family):
         return bool(config.classifier_pooling != "bos")
 
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        out: Tensor = encoder.embed_tokens(input_ids)
-        return out
+        return encoder.embed_tokens(input_ids)
 
     def attend(self, block: Any, hidden: Tensor, rotary: Any, layout: Layout) -> Tensor:
         normed = block.input_layernorm(hidden)
-        out: Tensor = block.self_attn(normed, position_embeddings=rotary, layout=layout)[0]
-        return out
+        return block.self_attn(normed, position_embeddings=rotary, layout=layout)[0]
 
     @staticmethod
     def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
         hidden = hidden + context
-        out: Tensor = hidden + block.mlp(block.post_attention_layernorm(hidden))
-        return out
+        return hidden + block.mlp(block.post_attention_layernorm(hidden))
 
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
-        out: Tensor = encoder.norm(hidden)
-        return out
+        return encoder.norm(hidden)
 
 
 FAMILY = EuroBert()

@@ -29,8 +29,7 @@ class GteLm(Body):
         head.decoder = bodies.Output(config, bias=True)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.decoder(head.layer_norm(gelu(head.dense(hidden))), encoder)
-        return out
+        return head.decoder(head.layer_norm(gelu(head.dense(hidden))), encoder)
 
 
 class Gte(Family):
@@ -43,14 +42,12 @@ class Gte(Family):
         return bodies.pooled(GteLm())
 
     def attend(self, block: Any, hidden: Tensor, rotary: Any, layout: Layout) -> Tensor:
-        out: Tensor = block.self_attn(hidden, position_embeddings=rotary, layout=layout)[0]
-        return out
+        return block.self_attn(hidden, position_embeddings=rotary, layout=layout)[0]
 
     @staticmethod
     def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
         hidden = block.post_attention_layernorm(hidden + block.post_attention_dropout(context))
-        out: Tensor = block.post_mlp_layernorm(hidden + block.post_mlp_dropout(block.mlp(hidden)))
-        return out
+        return block.post_mlp_layernorm(hidden + block.post_mlp_dropout(block.mlp(hidden)))
 
 
 FAMILY = Gte()

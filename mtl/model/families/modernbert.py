@@ -21,8 +21,7 @@ class Classification(Body):
         head.classifier = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.classifier(head.drop(head.head(hidden)))
-        return out
+        return head.classifier(head.drop(head.head(hidden)))
 
 
 class Lm(Body):
@@ -35,8 +34,7 @@ class Lm(Body):
         head.decoder = bodies.Output(config, config.decoder_bias)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.decoder(head.head(hidden), encoder)
-        return out
+        return head.decoder(head.head(hidden), encoder)
 
 
 class ModernBert(Family):
@@ -58,8 +56,7 @@ class ModernBert(Family):
         return bool(config.classifier_pooling == "mean")
 
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
-        out: Tensor = encoder.embeddings(input_ids=input_ids)
-        return out
+        return encoder.embeddings(input_ids=input_ids)
 
     def rotary(self, encoder: Any, hidden: Tensor, position_ids: Tensor) -> Any:
         """By type of layer."""
@@ -68,18 +65,15 @@ class ModernBert(Family):
 
     def attend(self, block: Any, hidden: Tensor, rotary: Any, layout: Layout) -> Tensor:
         normed = block.attn_norm(hidden)
-        out: Tensor = block.attn(normed, position_embeddings=rotary[block.attention_type], layout=layout)[0]
-        return out
+        return block.attn(normed, position_embeddings=rotary[block.attention_type], layout=layout)[0]
 
     @staticmethod
     def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
         hidden = hidden + context
-        out: Tensor = hidden + block.mlp(block.mlp_norm(hidden))
-        return out
+        return hidden + block.mlp(block.mlp_norm(hidden))
 
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
-        out: Tensor = encoder.final_norm(hidden)
-        return out
+        return encoder.final_norm(hidden)
 
 
 FAMILY = ModernBert()

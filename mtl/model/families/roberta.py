@@ -1,5 +1,6 @@
 """RoBERTa and what has its layout: XLM-R, XLM-V, XLM-R XL, CamemBERT, multilingual E5 base and large, BGE-M3."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,8 +25,7 @@ class Classification(Body):
         head.out_proj = nn.Linear(config.hidden_size, outputs)
 
     def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        out: Tensor = head.out_proj(head.dropout(torch.tanh(head.dense(head.dropout(hidden)))))
-        return out
+        return head.out_proj(head.dropout(torch.tanh(head.dense(head.dropout(hidden)))))
 
 
 class Choice(bodies.Pooled):
@@ -42,14 +42,7 @@ class Roberta(Family):
     positions_after_padding = True
 
     def bodies(self, config: PretrainedConfig) -> Bodies:
-        return Bodies(
-            sequence=Classification(),
-            choice=Choice(),
-            span=bodies.Questions(),
-            token=bodies.Tokens(),
-            lm=bodies.RobertaLm(),
-            vector=bodies.Pooler(),
-        )
+        return replace(bodies.pooled(bodies.RobertaLm()), sequence=Classification(), choice=Choice())
 
     def blocks(self, encoder: Any) -> Any:
         return encoder.encoder.layer
@@ -63,8 +56,7 @@ class Roberta(Family):
 
     @staticmethod
     def after_attention(block: Any, context: Tensor, hidden: Tensor) -> Tensor:
-        out: Tensor = block.feed_forward_chunk(block.attention.output(context, hidden))
-        return out
+        return block.feed_forward_chunk(block.attention.output(context, hidden))
 
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
         norm = getattr(encoder.encoder, "LayerNorm", None)  # XLM-R XL

@@ -188,7 +188,7 @@ def test_what_cannot_be_translated_is_said_in_one_line(world, tmp_path) -> None:
         (["--tasks", "mnli", "--to", "zh", "--model", TOY], "--to zh"),
         (["--tasks", "mnli", "--to", "en", "--model", TOY], "--to en"),
         (["--tasks", "mnli", "--to", "de", "--model", TOY, "--limit", "0"], "--limit 0"),
-        (["--tasks", "mnli", "--to", "de", "--model", str(tmp_path)], str(tmp_path), "no translation model"),
+        (["--tasks", "mnli", "--to", "de", "--model", str(tmp_path)], str(tmp_path), "translation model"),
         (["--tasks", "mnli", "--to", "de", "--model", "examples.toyworld.translator:NONE"], "MODULE:ATTRIBUTE"),
     ):
         fails(lambda arguments=arguments: command([*arguments, "--source", str(world)]), *parts)

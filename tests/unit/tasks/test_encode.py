@@ -2,17 +2,15 @@
 
 import shutil
 from collections import Counter
-from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models
 
 from common.errors import InputError
 from data_prep.encoding import tokenizer
-from tasks import word_cache
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.encoding import Encoding
@@ -181,50 +179,6 @@ def test_sentencepiece_alone(xlmr_tokenizer, shared, tmp_path):
     ]
     assert alone(texts)["input_ids"] == xlmr_tokenizer(texts)["input_ids"]
     assert alone(texts[0], texts[1])["input_ids"] == xlmr_tokenizer(texts[0], texts[1])["input_ids"]
-
-
-# --- the memory of words
-
-
-like_text = st.lists(
-    st.sampled_from(["the", "dog", "runs", "<mask>", "<s>", "", "don't", "U.S.", "3,5", "\ufb01ne", "\t"])
-)
-ascii_text = st.text(st.characters(min_codepoint=32, max_codepoint=126))
-
-
-@some
-@given(
-    texts=st.lists(st.one_of(ascii_text, st.text(), like_text.map(" ".join)), max_size=6),
-    most=st.sampled_from((4, word_cache.MOST)),
-)
-@example(texts=["a  b ", " a", "", " ", "a\u0301 b", "a \u0301b", "x\r\ny", "<mask> a", "a<s>b", "\x7f"], most=4)
-def test_ids_from_the_word_cache_are_the_tokenizer_s(tok, texts, most):
-    backend = tok.backend_tokenizer
-    cache = word_cache.Words(backend)
-    assert cache.exact
-    with mock.patch.object(word_cache, "MOST", most):  # a full cache starts anew
-        for _ in range(2):
-            assert cache.encode(texts) == [backend.encode(text, add_special_tokens=False).ids for text in texts]
-
-
-@pytest.mark.parametrize("other", ["white space", "bytes", "normaliser", "model"])
-def test_tokenizers_that_do_not_cut_at_words_are_not_cached(other):
-    pieces = [("<unk>", 0.0), *((f"{mark}{c}", -1.0) for c in "abcd" for mark in ("", "\u2581")), ("b\u2581c", -0.5)]
-    model = models.Unigram(pieces, unk_id=0)
-    if other == "model":
-        model = models.WordLevel({"<unk>": 0, "\u2581a": 1, "\u2581b": 2}, unk_token="<unk>")
-    backend = Tokenizer(model)
-    split = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    backend.pre_tokenizer = {
-        "white space": pre_tokenizers.Metaspace(split=False),  # pieces over the border of two words
-        "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),  # the first word differs from the same one later
-    }.get(other, split)
-    if other == "normaliser":
-        backend.normalizer = normalizers.Prepend("d")
-    texts = ["a b c", "b c a b c", "d"]
-    assert word_cache.Words(backend).encode(texts) == [
-        backend.encode(text, add_special_tokens=False).ids for text in texts
-    ]
 
 
 # --- which tokenizers are taken
