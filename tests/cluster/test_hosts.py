@@ -113,17 +113,6 @@ def test_torchrun(hosts, config, folder, one_host):
     assert not differences(folder, one_host)
 
 
-def test_srun_without_master_addr(monkeypatch):
-    """Two tasks that do not know where rank 0 is must not train two runs."""
-    for name, value in {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}.items():
-        monkeypatch.setenv(name, value)
-    found = program("train.py", "--config", "demo.json", check=False)
-    assert found.returncode == 2
-    (line,) = found.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert "MASTER_ADDR" in line
-
-
 @pytest.fixture
 def short_path():
     """A folder near the root: Slurm's sockets lie in it, and the path of one has at most 108 characters."""
@@ -131,11 +120,46 @@ def short_path():
         yield Path(folder)
 
 
-@pytest.mark.slow
-def test_the_batch_script_of_the_docs(short_path, hosts, config, folder, one_host, tmp_path):
-    """docs/cluster.md's script but for sizes and names, under a real Slurm: stopped by USR1, requeued, resumed."""
+@pytest.fixture
+def slurm(short_path, hosts):
+    """A real Slurm over both hosts: what runs a script that is stopped by USR1 once, and queued again, to its end."""
     need("munged", "slurmctld", "slurmd", "srun")
     setting = start_slurm(hosts, short_path / "slurm")
+
+    def ask(*command):
+        return hosts[0].tell("env", setting, *command)
+
+    def run(script, reached, logs, element="", jobs=1):
+        """`reached`: whether to stop it, or one `element` ("_2") of its array; `logs`: for who reads a failure."""
+        job = ask("sbatch", "--parsable", script).strip()
+
+        def story() -> str:
+            paths = [*logs(), *(short_path / "slurm").glob("slurm*.log")]
+            shown = [f"{path}:\n{path.read_text()[-4000:]}" for path in paths]
+            return "\n".join([ask("scontrol", "show", "job", job), *shown])
+
+        wait_until(reached, LIMIT, story)
+        ask("scancel", "--signal=USR1", job + element)  # as --signal does: to the ranks, not to the script
+        wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job + element), 200, story)
+        again = time.monotonic() + 3
+
+        def completed() -> bool:
+            state = ask("scontrol", "show", "job", job)
+            assert "JobState=FAILED" not in state, story()
+            if "JobState=PENDING" in state and time.monotonic() > again:
+                # Slurm waits two minutes before it starts a job again, and may say so once more while it puts it back.
+                # Some time there must be: nodes refuse a job that starts in the second in which its first round ended.
+                ask("sh", "-c", f"scontrol update JobId={job}{element} StartTime=now || true")
+            return state.count("JobState=COMPLETED") == jobs
+
+        wait_until(completed, LIMIT, story)
+
+    return run
+
+
+@pytest.mark.slow
+def test_the_batch_script_of_the_docs(slurm, config, folder, one_host, tmp_path):
+    """docs/cluster.md's script but for sizes and names, under a real Slurm: stopped by USR1, requeued, resumed."""
     shown = re.search(r"```bash\n(#!/bin/bash\n.*?)```", (REPOSITORY / "docs" / "cluster.md").read_text(), re.DOTALL)
     assert shown is not None
     script = shown[1]
@@ -152,43 +176,15 @@ def test_the_batch_script_of_the_docs(short_path, hosts, config, folder, one_hos
         script = script.replace(old, new)
     path = tmp_path / "job.sh"
     path.write_text(script)
-
-    def ask(*command):
-        return hosts[0].tell("env", setting, *command)
-
-    job, output = ask("sbatch", "--parsable", path).strip(), tmp_path / "job.out"
-
-    def story() -> str:
-        logs = [*filter(Path.exists, [output]), *sorted((short_path / "slurm").glob("slurm*.log"))]
-        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p.name}:\n{p.read_text()[-4000:]}" for p in logs)])
-
-    wait_until((folder / "checkpoints" / "step-00000004").exists, LIMIT, story)
-    ask("scancel", "--signal=USR1", job)  # as --signal does: to the ranks, not to the script
-    wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", job), 60, "not queued again")
-    assert not (folder / "done").exists()
-
-    again = time.monotonic() + 3
-
-    def completed() -> bool:
-        state = ask("scontrol", "show", "job", job)
-        assert "JobState=FAILED" not in state, story()
-        if "JobState=PENDING" in state and time.monotonic() > again:
-            # Slurm waits two minutes before it starts a job again, and may say so once more while it puts it back. Some
-            # time there must be: nodes refuse a job that starts in the second in which its first round was ended.
-            ask("sh", "-c", f"scontrol update JobId={job} StartTime=now || true")
-        return "JobState=COMPLETED" in state
-
-    wait_until(completed, LIMIT, story)
-    assert "resuming" in output.read_text()
+    slurm(path, (folder / "checkpoints" / "step-00000004").exists, lambda: tmp_path.glob("job.out"))
+    assert "resuming" in (tmp_path / "job.out").read_text()
     assert not differences(folder, one_host)
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.slow
-def test_an_array_of_a_study(short_path, hosts, config, tmp_path):
+def test_an_array_of_a_study(slurm, config, tmp_path):
     """`python -m studies slurm`: every element of the array ends; one is stopped by USR1, queued again and goes on."""
-    need("munged", "slurmctld", "slurmd", "srun")
-    setting = start_slurm(hosts, short_path / "slurm")
     pairs = [(f"the river {n}", f"der Fluss {n}") for n in range(9)]
     laser(tmp_path / "tests" / "tatoeba", "deu", pairs)
     study, out = tmp_path / "study.json", tmp_path / "out"
@@ -203,29 +199,11 @@ def test_an_array_of_a_study(short_path, hosts, config, tmp_path):
     script = path.read_text()
     activate = next(line for line in script.splitlines() if line.startswith("source "))
     path.write_text(script.replace(activate, ""))
-
-    def ask(*command):
-        return hosts[0].tell("env", setting, *command)
-
-    job = ask("sbatch", "--parsable", path).strip()
     pool = out / "studies" / "runs"
 
-    def story() -> str:
-        logs = [*path.parent.glob("slurm-*.out"), *pool.glob("*/study.log"), *(short_path / "slurm").glob("slurm*.log")]
-        return "\n".join([ask("scontrol", "show", "job", job), *(f"{p}:\n{p.read_text()[-4000:]}" for p in logs)])
+    def logs() -> list[Path]:
+        return [*path.parent.glob("slurm-*.out"), *pool.glob("*/study.log")]
 
-    wait_until(lambda: any(pool.glob("*/checkpoints/step-00000100")), LIMIT, story)
-    ask("scancel", "--signal=USR1", f"{job}_2")
-    wait_until(lambda: "Restarts=1" in ask("scontrol", "show", "job", f"{job}_2"), 200, story)
-    again = time.monotonic() + 3
-
-    def completed() -> bool:
-        state = ask("scontrol", "show", "job", job)
-        assert "JobState=FAILED" not in state, story()
-        if "JobState=PENDING" in state and time.monotonic() > again:
-            ask("sh", "-c", f"scontrol update JobId={job}_2 StartTime=now || true")
-        return state.count("JobState=COMPLETED") == 2
-
-    wait_until(completed, LIMIT, story)
+    slurm(path, lambda: any(pool.glob("*/checkpoints/step-00000100")), logs, "_2", 2)
     assert len(list(pool.glob("*/done"))) == len(list(pool.glob("*/eval-*/scores.json"))) == 2
     assert any("resuming" in log.read_text() for log in pool.glob("*/study.log"))

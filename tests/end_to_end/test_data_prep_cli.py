@@ -1,18 +1,14 @@
-"""`python -m data_prep` as a process: interrupted, killed, two at once; and the nine tasks on real rows."""
+"""`python -m data_prep` as a process: interrupted, killed, two at once."""
 
 import os
 import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from data_prep.__main__ import main
 from data_prep.storage.store import Prepared
 from tests.support.launch import start
 from tests.support.rows import run_config, write
-
-NINE = ["anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"]
 
 
 class Running:
@@ -66,20 +62,3 @@ def test_interrupted_killed_and_two_at_once(tmp_path, tiny_tokenizer_dir, capfd)
     assert "another data_prep is at work there" in mine.err and mine.out.splitlines()[1].endswith("reused")
     (folder,) = (p for p in home.iterdir() if p.name != ".lock")
     Prepared(folder).verify()
-
-
-@pytest.mark.real
-def test_nine_tasks_on_real_rows(shared, tmp_path, capsys):
-    config = run_config(tmp_path, shared / "data/tokenizer/xlmr", NINE, max_length=256)
-    assert main(["--config", config, "--source", str(shared / "data"), "--jobs", "1"]) == 0
-    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()[1:11]}
-    assert set(rows) == {"mnli", "snli", "anli", *NINE[2:]}
-    assert rows["mnli"][2:4] == ["8,006", "1,815"] and rows["anli"][2:4] == ["5,127", "1,280"]
-    assert rows["commonsenseqa"][2:4] == ["9,741", "1,221"] and rows["ccg"][2:4] == ["7,745", "1,174"]
-    for row in rows.values():
-        prepared = Prepared(Path(row[-2]))
-        for split in (prepared.train, prepared.dev):
-            taken = split.take(range(min(split.rows, 500)))
-            assert all(r["length"] == r["lengths"].sum() == len(r["input_ids"]) for r in taken)
-            assert all(r["lengths"].max() <= 256 and r["input_ids"][0] == 0 and r["input_ids"][-1] == 2 for r in taken)
-            assert split.whole("units").min() >= (0 if row[0] == "ccg" else 1)

@@ -1,7 +1,7 @@
 """Training on real rows of all nine tasks, with XLM-R's own tokenizer and a small random XLM-R.
 
 Prepares the first rows of each task (few enough that a random encoder can learn them in a minute) and trains on them:
-two ranks, ZeRO-2, killed and resumed. Preparing all rows: test_data_prep_cli.py; scores: test_suites.py. Needs
+two ranks, ZeRO-2, killed and resumed. Scores: test_suites.py. Needs
 ../shared; `make test-real` runs it and says so when it is missing.
 """
 

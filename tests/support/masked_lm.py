@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PretrainedConfig
 
 from mtl.data.packing import PackedBatch
+from mtl.run.checkpoint import State
+from mtl.run.export import export_run
+from mtl.run.setup import Setup
 from tests.support import families
 
 
@@ -66,6 +69,15 @@ def checkpoint(folder: Path, tokenizer: Path, **fields: Any) -> Path:
     model = AutoModelForMaskedLM.from_config(shape(tokenizer, **fields))
     scatter(model)
     return write(folder, tokenizer, model)
+
+
+def export(made: Setup) -> nn.Module:
+    """Exports a run, with scattered weights in the place of trained ones; its model."""
+    made.run.folder.mkdir(parents=True)
+    model = made.model()
+    scatter(model)
+    export_run(made, {name: p.detach() for name, p in model.named_parameters()}, State(1, made.identity()), "")
+    return model
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Files are replaced at once or not at all, and put aside without loss."""
+"""Files are replaced at once or not at all; runs that are put aside: tests/end_to_end/test_eval_training.py."""
 
 import os
 from pathlib import Path
@@ -19,15 +19,3 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_else(tmp_path, mo
     with pytest.raises(OSError, match="No space"):
         files.write_json(tmp_path / "x.json", {"a": 2})
     assert os.listdir(tmp_path) == ["x.json"] and (tmp_path / "x.json").read_bytes() == before
-
-
-def test_what_is_put_aside_replaces_nothing(tmp_path):
-    kept = []
-    for number in range(3):
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / str(number)).touch()
-        kept.append(files.put_aside(tmp_path / "run").name)
-        (tmp_path / "step").touch()
-        kept.append(files.put_aside(tmp_path / "step", "damaged-step").name)
-    assert kept == ["run.1", "damaged-step", "run.2", "damaged-step.1", "run.3", "damaged-step.2"]
-    assert [os.listdir(tmp_path / f"run.{n + 1}") for n in range(3)] == [["0"], ["1"], ["2"]]

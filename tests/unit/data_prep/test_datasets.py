@@ -4,14 +4,20 @@ A new dataset adds a row to `FORMS` for each form in which it is read.
 """
 
 import re
+import tempfile
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import datasets
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from common.errors import InputError
 from data_prep.__main__ import main
 from data_prep.datasets import DATASETS
+from tests.support.bad_input import mangled
 from tests.support.rows import examples, fails, find, hub_file, write
 
 NO_GOLD = "no gold label"
@@ -187,11 +193,12 @@ XNLI_DEV = [  # in one file with other languages, or English alone
 ]  # fmt: skip
 
 
-def listed(capsys, folder: Path) -> dict[str, str]:
-    """Training set -> the last column of its line of `python -m data_prep list`."""
-    assert main(["list", "--data", str(folder / "no data"), "--source", str(folder)]) == 0
-    lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
-    return {line.split()[0]: re.split(r"  +", line)[-1] for line in lines[2:]}
+def listed(capsys, folder: Path, *more: str) -> dict[str, str]:
+    """The last column of the lines of `python -m data_prep list`: training data as NAME, test data as test:NAME."""
+    assert main(["list", "--data", str(folder / "data"), *more, "--source", str(folder)]) == 0
+    training, test = capsys.readouterr().out.split("\n\n")[:2]
+    lines = [prefix + line for prefix, text in (("", training), ("test:", test)) for line in text.splitlines()]
+    return {line.split()[0]: re.split(r"  +", line)[-1] for line in lines}
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -204,6 +211,20 @@ def test_every_form_gives_its_examples(form: Form, tmp_path: Path, capsys) -> No
         (tmp_path / path).unlink()
     fails(lambda: find(form.dataset, tmp_path), f"dataset {form.dataset}: ")
     assert listed(capsys, tmp_path)[form.dataset] == "no"
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_any_damage_is_refused_in_one_line_or_read(data: st.DataObject) -> None:
+    form = data.draw(st.sampled_from(FORMS))
+    with tempfile.TemporaryDirectory() as folder:
+        form.write(Path(folder))
+        victim = Path(folder) / data.draw(st.sampled_from(form.train + form.dev))
+        victim.write_bytes(data.draw(mangled(victim.read_bytes())))
+        try:
+            assert all(isinstance(examples(form.dataset, split, Path(folder)), list) for split in ("train", "dev"))
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < 1500
 
 
 @pytest.mark.parametrize("form", XNLI_DEV, ids=str)
@@ -221,7 +242,7 @@ TYDIQA_CONTEXTS = [f"passage {i} dog" for i in range(400)]
 
 @pytest.mark.parametrize("form", ["hub", "tydiqa-goldp-v1.1-train.json", "tydiqa.goldp.en.train.json"])
 def test_tydiqa_is_english_and_its_dev_is_held_out_by_passage(form: str, tmp_path: Path) -> None:
-    """Nine languages share two of the forms; official dev questions are XTREME's test, so dev is a part of train."""
+    """Nine languages share two of the forms, told apart by their ids; XTREME's test are the official dev questions."""
 
     def qas(i: int, language: str) -> dict:
         return {
@@ -231,7 +252,8 @@ def test_tydiqa_is_english_and_its_dev_is_held_out_by_passage(form: str, tmp_pat
         }
 
     english = [(context, qas(i, "english")) for i, context in enumerate(TYDIQA_CONTEXTS)]
-    rows = english + ([] if "en." in form else [("passage sw dog", qas(1, "swahili"))])
+    swahili = [] if "en." in form else [(context, qas(i, "swahili")) for i, context in enumerate(TYDIQA_CONTEXTS)]
+    rows = english + swahili
     if form == "hub":
         answers = {"text": ["dog"], "answer_start": [0]}  # the Hub's copy lost spaces, and its offsets with them
         columns = [{"id": q["id"], "question": "q", "context": context, "answers": answers} for context, q in rows]
@@ -245,12 +267,57 @@ def test_tydiqa_is_english_and_its_dev_is_held_out_by_passage(form: str, tmp_pat
     assert all(context[start:] == "dog" for _, _, context, [(_, start)] in train + dev)
     held_out = {context for context in TYDIQA_CONTEXTS if sha256(context.encode()).digest()[0] % 10 == 0}
     assert {example[2] for example in dev} == held_out and 20 < len(dev) < 60
+    if swahili:
+        assert {example[2] for example in examples("tydiqa.sw", "dev", tmp_path)} == held_out
 
 
 def test_every_dataset_has_a_form_here(tmp_path: Path, capsys) -> None:
     tested = {form.dataset for form in FORMS} | {"xnli", "tydiqa"}
     assert tested == {name for name in DATASETS if "." not in name and not name.startswith("wiki_")}
     assert tested < set(listed(capsys, tmp_path))
+
+
+def test_list_counts_what_is_here(tmp_path: Path, capsys) -> None:
+    write(hub_file(tmp_path / "hub/stanfordnlp/snli/plain_text", "train"), [NLI_ROW])
+    for path in ("hellaswag_train.jsonl", "hellaswag_val.jsonl", "xquad-r/de.json", "xquad-r/th.json"):
+        write(tmp_path / path, [])
+    write(hub_file(tmp_path / "facebook/xnli/de", "test"), [NLI_ROW])
+    write(tmp_path / "xnli.test.jsonl", [])  # all languages, but not read beside the Hub's layout
+    write(tmp_path / "data/qqp/abc-def/manifest.json", "")
+    wanted = {
+        "snli": "no", "hellaswag": f"in {tmp_path.name}/", "qqp": "prepared", "test:lareqa": "2 of 11",
+        "test:xnli": "1 of 15", "test:bucc": "no",
+    }  # fmt: skip
+    assert wanted.items() <= listed(capsys, tmp_path, "--source", "hub").items()
+
+
+CSQA, COMMIT = "tau/commonsense_qa", "0f1e2d3c4b5a69788796a5b4c3d2e1f001122334"
+CACHED = f"datasets--tau--commonsense_qa/snapshots/{COMMIT}/data"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        (f"hub/{CSQA}/data", "{}-00000-of-00001.parquet"),
+        (f"{CSQA}/data", "{}-00000-of-00001.parquet"),  # hf download --local-dir
+        ("commonsense_qa/data", "{}-00000-of-00001.parquet"),  # git clone
+        ("commonsense_qa", "{}-00000-of-00001.parquet"),
+        (CACHED, "{}-00000-of-00001.parquet"),  # HF_HOME
+        (f"{CSQA}/default", "{}/0000.parquet"),  # refs/convert/parquet
+        ("commonsense_qa", "save_to_disk"),
+    ],
+)
+def test_copies_of_the_hub_as_stock_tools_make_them(folder: str, name: str, tmp_path: Path) -> None:
+    if name == "save_to_disk":
+        split = datasets.Dataset.from_list([CSQA_ROW])
+        datasets.DatasetDict({"train": split, "validation": split}).save_to_disk(str(tmp_path / folder))
+    else:
+        for split in ("train", "validation"):
+            write(tmp_path / folder / name.format(split), [CSQA_ROW])
+    assert [examples("commonsenseqa", split, tmp_path) for split in ("train", "dev")] == [[("How?", LETTERS, 4)]] * 2
+    if folder == CACHED:
+        write(tmp_path / CACHED.replace(COMMIT, COMMIT[::-1]) / name.format("train"), [CSQA_ROW])
+        fails(lambda: find("commonsenseqa", tmp_path), "keep the commit that is meant")
 
 
 def test_several_treebanks_and_their_copies(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that their authors publish: resumed, checked against a checksum, mirrored, or refused with a sentence."""
 
 import hashlib
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -11,7 +12,7 @@ from huggingface_hub import constants
 from data_prep.datasets.schema import Published
 from data_prep.sources import download
 from data_prep.sources.download import fetch_published
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import NAME, Lock, Repository
 from tests.support.hub_server import HubServer
 from tests.support.rows import fails
 
@@ -111,3 +112,23 @@ def test_archives_are_unpacked_once_and_only_below_their_folder(server, tmp_path
         shutil.rmtree(tmp_path / "data")
         fails(lambda n=name, m=member: unpack(n, m), f"x.tar.bz2: holds {name!r}", "refused")
         assert not (tmp_path / "escaped").exists()
+
+
+def lock_of(folder: Path, values: object) -> Lock:
+    (folder / NAME).write_text(json.dumps(values))
+    return Lock(folder)
+
+
+def test_commits_of_an_earlier_lock_file_are_kept(tmp_path):
+    split = {"format": "parquet", "files": {"en/test-0.parquet": {"bytes": 1, "sha256": "a" * 64}}}
+    hub = {"a/b": {"revision": "c" * 40, "instead_of": None, "splits": {"en/test": split}}}
+    lock = lock_of(tmp_path, {"hub": hub, "files": {"b/b.zip": {"url": "http://a/b.zip", "bytes": 1, "sha256": "b"}}})
+    lock.put_repository("a/b", Repository(revision="c" * 40, splits={"de/test": ["de/test-0.parquet"]}))
+    kept = json.loads((tmp_path / NAME).read_text())
+    assert kept["hub"]["a/b"]["splits"] == {"en/test": ["en/test-0.parquet"], "de/test": ["de/test-0.parquet"]}
+    assert kept["files"] == {"b/b.zip": "b"}
+
+
+@pytest.mark.parametrize("values", [[], {"hub": []}, {"hub": {"a/b": {"splits": 1}}}, {"files": {"a": {"sha256": 1}}}])
+def test_another_lock_file_is_refused(tmp_path, values):
+    fails(lambda: lock_of(tmp_path, values).read(), "not readable as a lock file", "delete it to start anew")

@@ -1,20 +1,17 @@
 """Training data in other languages: the same examples from the Hub and from upstream files, and what `list` says."""
 
-import json
 import tarfile
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
 
-from data_prep.__main__ import main
 from data_prep.datasets import DATASETS, TASKS
 from data_prep.sources.locate import locate_training
 from data_prep.sources.sources_lock import Lock
 from tests.support.hub_server import HubServer
-from tests.support.rows import examples, fails, find, hub_file, run_config, write
+from tests.support.rows import examples, fails, find, write
 from tests.unit.data_prep.test_datasets import (
     ANSWERED,
     CONLLU,
@@ -135,30 +132,6 @@ def test_xnli_as_published(tmp_path: Path) -> None:
     assert examples("xnli.de", "train", tmp_path) == [NLI_PAIR]
     assert examples("xnli.de", "dev", tmp_path) == [NLI_PAIR, "no gold label"]
     assert TASKS["mnli"].by_language["de"] == TASKS["xnli"].by_language["de"] == ("xnli.de",)
-
-
-def test_tydiqa_by_the_language_of_its_questions(tmp_path: Path) -> None:
-    def row(language: str, number: int) -> dict:
-        context = f"passage {number} dog"
-        answers = {"text": ["dog"], "answer_start": [context.index("dog")]}
-        return {"id": f"{language}-{number}", "question": "q", "context": context, "answers": answers}
-
-    rows = [row(language, number) for number in range(100) for language in ("english", "swahili")]
-    write(hub_file(tmp_path / "google-research-datasets/tydiqa/secondary_task", "train"), rows)
-    found = {split: [example[0] for example in examples("tydiqa.sw", split, tmp_path)] for split in ("train", "dev")}
-    held_out = [n for n in range(100) if sha256(f"passage {n} dog".encode()).digest()[0] % 10 == 0]
-    assert found["dev"] == [f"swahili-{n}" for n in held_out]
-    assert found["train"] == [f"swahili-{n}" for n in range(100) if n not in held_out]
-
-
-def test_the_licence_says_that_it_is_translated(tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    FORMS[0].write(tmp_path)
-    config = run_config(tmp_path, tiny_tokenizer_dir, [{"task": "mnli", "language": "de"}])
-    assert main(["--config", config, "--source", str(tmp_path), "--jobs", "1"]) == 0
-    (path,) = (tmp_path / "data").glob("xnli.de/*/manifest.json")
-    manifest = json.loads(path.read_text())
-    assert manifest["language"] == "de"
-    assert manifest["licence"] == "MultiNLI's and CC BY-NC 4.0, machine-translated (XNLI-MT 1.0, 2018)"
 
 
 @pytest.mark.real

@@ -125,6 +125,16 @@ def test_packed_files(tmp_path: Path) -> None:
         ("choice", "f.jsonl", lines([{"prompt": "p", "choices": ["a", "b"], "label": True}]), ["whole number"]),
         ("tag", "f.jsonl", lines([{"words": ["a"], "tags": ["X", "Y"]}]), ["1 words and 2 tags"]),
         ("span", "f.txt", "x", ["f.txt", "expected JSON lines", "SQuAD's JSON"]),
+        *(
+            ("regress", "f.jsonl", lines([{"text_a": "a", "text_b": "b", "label": label}]), ["`label`", said])
+            for label, said in (
+                ("high", "expected a number, found 'high'"),
+                (True, "expected a number, found True"),
+                (float("nan"), "expected a finite number (float32), found nan"),
+                (1e39, "expected a finite number (float32), found 1e+39"),
+                (-(10**400), "expected a finite number (float32), found -1000"),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_what_could_be_two_things_or_none_is_refused(

@@ -148,10 +148,7 @@ def test_the_table_and_the_manifest(tmp_path, data_prep):
     assert run.out.splitlines()[0].split() == header
     assert run.lines["mine"][:4] == ["mine", "64", "20", "6"] and run.lines["other"][:4] == ["other", "32", "20", "6"]
     manifest = json.loads((run.folder() / "manifest.json").read_text())
-    counted = manifest["splits"]["train"]
-    tokens = int(Prepared(run.folder()).train.length.sum())
-    assert (counted["rows"], counted["examples"], counted["units"], counted["tokens"]) == (20, 20, 20, tokens)
-    assert sum(counted["length_histogram"].values()) == 20
+    assert manifest["splits"]["train"]["tokens"] == int(Prepared(run.folder()).train.length.sum())
     assert manifest["files"]["train.arrow"]["sha256"] == sha256(run.folder() / "train.arrow")
     assert manifest["source"]["files"] == {str(path): sha256(path) for path in (train, dev)}
     # Nothing but the folder and the lock is left.

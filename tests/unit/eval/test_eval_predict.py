@@ -14,7 +14,6 @@ from eval.__main__ import main
 from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import predict
 from tasks.base import Example
-from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tasks.tag.data import Tag
@@ -22,7 +21,6 @@ from tests.support.eval_run import HEADS, error_line, make_run
 from tests.support.tiny_tokenizer import LINES
 
 WORDS = " ".join(LINES).split()
-TASKS = {"classify": "mnli", "span": "squad_v1", "tag": "ccg", "choice": "hellaswag"}
 
 
 def text(rng: random.Random, low: int, high: int) -> str:
@@ -32,9 +30,6 @@ def text(rng: random.Random, low: int, high: int) -> str:
 def example(kind: str, rng: random.Random, longest: int) -> Example:
     if kind == "classify":
         return Classify("", text(rng, 1, longest), text(rng, 1, longest) if rng.random() < 0.8 else None, 0)
-    if kind == "choice":
-        choices = tuple(text(rng, 1, longest // 4 + 1) for _ in range(rng.randint(2, 5)))
-        return Choice("", text(rng, 1, longest), choices, 0)
     if kind == "tag":
         words = tuple(text(rng, 1, longest).split())
         return Tag("", words, ("N",) * len(words))

@@ -3,7 +3,6 @@
 What every layout's readers make of whole test sets: test_submission.py; of the real files: test_eval_samples.py.
 """
 
-import csv
 import json
 import tempfile
 from pathlib import Path
@@ -14,14 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from common.labels import PAWSX
-from common.languages import ISO3
-from data_prep.datasets import TASKS
 from eval.read import Candidate, NotThere, Query, Translation
-from eval.suites import TARGETS, resolve_suite
 from tasks.tag.data import Tag
 from tests.support.bad_input import altered, mangled
-from tests.support.launch import REPOSITORY
 from tests.support.rows import fails, write
 from tests.support.target_files import load, nli, squad, write_parquet
 
@@ -152,20 +146,6 @@ def test_sentences_without_words_are_left_out(tmp_path: Path) -> None:
     assert "1 rows: left out: no words" in loaded.notes[0]
 
 
-FIELD = st.text('a"\t\n ,é\u2028', max_size=6)
-
-
-@given(st.lists(st.tuples(FIELD, FIELD, st.sampled_from("01")), min_size=1, max_size=5))
-def test_quoted_tsv_reads_what_csv_writes(tmp_path_factory, table: list[tuple[str, str, str]]) -> None:
-    path = write(tmp_path_factory.mktemp("tsv") / "pawsx" / "dev-de.tsv", "")
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, delimiter="\t").writerows(table)  # CRLF, as XTREME's scripts leave them
-    rows = load("pawsx", "de", path.parent.parent).rows["de"]
-    assert [(e.text_a, e.text_b, PAWSX[e.label]) for e in rows] == [
-        (a, b, "paraphrase" if label == "1" else "not_paraphrase") for a, b, label in table
-    ]
-
-
 # Which copy and split
 
 
@@ -280,24 +260,18 @@ def test_nothing_to_score_or_to_submit(tmp_path: Path, target: str, name: str, c
 
 
 TATOEBA: dict[str, Any] = {"tatoeba.deu-eng.eng": None, "tatoeba.deu-eng.deu": None}
-ENGLISH = "".join(f"{i:03}\n" for i in range(60))
-TATOEBA |= {"tatoeba/de-en.en": ENGLISH, "tatoeba/de-en.de": "x\n" * 60}  # what XTREME's tatoeba_preprocess writes
+# What XTREME's tatoeba_preprocess writes.
+TATOEBA |= {"tatoeba/de-en.en": "".join(f"{i:03}\n" for i in range(60)), "tatoeba/de-en.de": "x\n" * 60}
 LAREQA = "xquad-r/de.json"
 MEWSLIX = "candidate_set_entities.jsonl"
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("tatoeba", {"tatoeba.deu-eng.deu": "x\n"}, "1 lines, but tatoeba.deu-eng.eng has 2"),
     ("tatoeba", {"tatoeba.deu-eng.eng": None}, "missing"),
     ("tatoeba", {"tatoeba.deu-eng.deu": "x\n \n"}, "line 2: an empty sentence"),
-    ("tatoeba", {"tatoeba.deu-eng.deu": b"\xff\nb\n"}, "line 1: invalid UTF-8"),
     ("tatoeba", {"again/tatoeba.deu-eng.eng": "b\na\n", "again/tatoeba.deu-eng.deu": "x\nz\n"}, "differ"),
     ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "1\n" * 60}, "test-de.tsv: .*each number from 0 to 59 once"),
     ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "one\n" * 60}, "test-de.tsv: line 1: .*number of a sentence"),
     ("xnli", {"xnli/dev-de.tsv": "a\tb\tmaybe\n"}, "dev-de.tsv: line 1: label: expected one of entailment"),
-    (
-        "pawsx",
-        {"x-final/de/test_2k.tsv": PAWSX_HEAD + "7\ta\tb\t2\n"},
-        "line 2: label: expected one of not_paraphrase",
-    ),
     ("pawsx", {"pawsx/dev-de.tsv": PAWSX_HEAD}, "dev-de.tsv: line 1: 4 fields.*XTREME's TSV"),
     ("pawsx", {"pawsx/dev-de.tsv": '"a\tb\t1\n'}, "dev-de.tsv: line 1: .*quoted as csv"),
     ("udpos", {"UD_Spanish-X/es_x-ud-test.conllu": "1\ta\tb\n"}, "es_x-ud-test.conllu: line 1: .*10 columns, found 3"),
@@ -310,13 +284,10 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("bucc", {"de-en.training.gold": "de-9\ten-1\n"}, r"de-en\.training\.gold.*'de-9' is not the id"),
     ("bucc", {"de-en.training.en": "en-1\tone\nen-1\ttwo\n"}, r"de-en\.training\.en.*twice"),
     ("bucc", {"de-en.training.en": "en-1 one\n"}, r"de-en\.training\.en: line 1: .*id<TAB>sentence"),
-    ("bucc", {"de-en.training.en": None}, r"de-en\.training\.en: missing"),
-    ("xquad", {"xquad.de.json": squad({"q": [("dog", 3)]}, "A dog ran.")}, "xquad.de.json.*at character 3"),
     ("lareqa", {LAREQA: squad(ANSWERS, "A.", sentence_breaks=[[0, 99]])}, r"paragraphs\[0\].*outside the paragraph"),
     ("lareqa", {LAREQA: squad(ANSWERS, "A.")}, "`sentence_breaks` is missing.*google-research-datasets/lareqa"),
     ("lareqa", {LAREQA: squad({}, "A.\nB. A.", **BREAKS)}, "de.json: no question whose answer begins in a sentence"),
     ("lareqa", {LAREQA: squad(ANSWERS, "A.", **BREAKS, qas=3)}, "de.json: expected XQuAD-R's JSON"),
-    ("lareqa", {LAREQA: "{"}, "de.json: line 1.*not valid JSON"),
     ("mewslix", {MEWSLIX: None}, "no candidates"),
     ("mewslix", {MEWSLIX: [{**ENTITY, "entity_id": "Q0"}]}, "'Q144'.*is not in it"),
     ("mewslix", {MEWSLIX: [ENTITY, ENTITY]}, "twice"),
@@ -348,13 +319,3 @@ def test_any_damage_is_refused_in_one_line_or_read(target: str, data: st.DataObj
             load(target, "", Path(folder))
         except InputError as error:
             assert "\n" not in str(error) and len(str(error)) < 1500
-
-
-def test_the_table_of_targets() -> None:
-    for target in TARGETS.values():
-        assert all(len(ISO3[code]) == 3 for codes in target.languages.values() for code in codes)
-        assert all((REPOSITORY / "configs" / "targets" / f"{name}.json").is_file() for name in target.training)
-        assert all(task in TASKS for task in target.direct)
-    assert [target.name for target in resolve_suite("xnli,tatoeba,xnli")[1]] == ["xnli", "tatoeba"]
-    for wrong in ("xnil", "", ","):
-        fails(lambda wrong=wrong: resolve_suite(wrong), "xtreme")

@@ -17,8 +17,6 @@ from mtl.data.task_data import special_of
 from mtl.model.encoder import load_config
 from mtl.model.families import adapted
 from mtl.run import setup
-from mtl.run.checkpoint import State
-from mtl.run.export import export_run
 from tasks.encoding import Encoding
 from tasks.mlm.data import Text
 from tasks.registry import TASK_TYPES
@@ -88,10 +86,7 @@ def test_an_encoder_without_lm_head(world: Path, tiny_tokenizer_dir: Path, capsy
 def test_a_run_with_an_mlm_task_has_its_trained_head(world: Path, tiny_tokenizer_dir: Path) -> None:
     tasks = write_tasks(world, kinds=("classify", "mlm"))
     made = setup.read(str(write_run(world, tiny_tokenizer_dir, tasks=tasks)), [])
-    made.run.folder.mkdir(parents=True)
-    model = made.model()
-    masked_lm.scatter(model)
-    export_run(made, {name: p.detach() for name, p in model.named_parameters()}, State(1, made.identity()), "")
+    masked_lm.export(made)
     (found,) = measured(world, made.run.folder / "encoder")
     export(str(made.run.folder / "encoder"), "my_mlm", world / "joined")
     assert found["languages"]["xx"]["loss"] == pytest.approx(expected(world / "joined", texts(2), "xx")[0], rel=1e-5)

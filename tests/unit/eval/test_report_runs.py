@@ -1,13 +1,22 @@
-"""Which runs a report reads, from where, what they are called, whose seed is whose; damaged files are one line."""
+"""Which runs a report reads and what it calls them, whose seed is whose, their differences, alignment and overlap."""
 
+import json
+import random
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+import scipy.stats
+
 from eval.__main__ import main
+from eval.alignment.measures import SCORES
+from eval.metrics import items
 from tests.support.eval_run import error_line
 from tests.support.rows import write
-from tests.support.scores_files import scores, tables, write_run
+from tests.support.scores_files import Table, scores, set_outcomes, tables, write_run
 
 
 def one(name: str, seed: int, target: str = "tatoeba", layer: int = 14) -> dict[str, Any]:
@@ -108,3 +117,155 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
     assert "align.json" in says(good)
     write(align, {})
     assert "align.json" in says(good)
+
+
+# Differences: crossed and Student's intervals
+
+
+CODES = ("de", "nl")
+
+
+def written(folder: Path, name: str, seed: int, y: np.ndarray, with_items: bool = True) -> Path:
+    """A run of Tatoeba with outcomes [languages, items] of the English queries."""
+    result: dict[str, Any] = scores(name, "tatoeba", seed, {"tatoeba": CODES})
+    found = set_outcomes(result, y)
+    place = write_run(folder, result, seed, lr=len(name) * 1e-5)
+    if with_items:
+        items.write(place / "eval", "tatoeba", found, result["targets"]["tatoeba"]["fingerprint"])
+    return place
+
+
+def differences(folder: Path, places: list[Path]) -> tuple[Table, list[dict[str, Any]]]:
+    assert main(["report", *map(str, places), "--out", str(folder / "out")]) == 0
+    found = [one for caption, one in tables(folder / "out/report.md").items() if "differences from" in caption]
+    return found[0], json.loads((folder / "out/scores.json").read_text(encoding="utf-8"))["differences"]
+
+
+def points(*values: float) -> str:
+    """[-0.6, +1.5]"""
+    return f"[{', '.join(f'{value + 0.0:+.1f}' for value in values)}]"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_three_seeds(tmp_path: Path, alone: bool) -> None:
+    """Every item gains the same in a seed, so that only seeds differ: both intervals are Student's, paired by seed.
+
+    alone: the baseline is a single run, from which each seed of the other one differs.
+    """
+    rng = np.random.default_rng(0)
+    base, gains = rng.random((3, 2, 20)), [0.02, 0.05, 0.03]
+    if alone:
+        base[:] = base[0]
+    places = [written(tmp_path, f"base_s{s}", s, base[s]) for s in ((0,) if alone else range(3))]
+    places += [written(tmp_path, f"large_s{s}", s, base[s] + gains[s]) for s in (2, 0, 1)]
+    table, [stored] = differences(tmp_path, places)
+    interval = scipy.stats.ttest_1samp(np.array(gains) * 100, 0).confidence_interval()
+    target = table.cell("large (3 seeds)", "target")
+    assert target.startswith("tatoeba accuracy en→xx") and ("is one run" in table.noted(target)) == alone
+    assert table.cell("large (3 seeds)", "difference") == "+3.3" and table.cell("large (3 seeds)", "seeds") == "3"
+    for name in ("95 % crossed", "95 % Student"):
+        assert table.cell("large (3 seeds)", name) == points(*interval)
+    assert table.cell("large (3 seeds)", "verdict") == ("better" if interval.low > 0 else "indistinguishable")
+    seen = 2.8 * np.std(gains, ddof=1) * 100 / 3**0.5
+    assert table.cell("large (3 seeds)", "could have seen") == f"{seen:.1f}"
+    assert (
+        stored["crossed"] and stored["interval"] == pytest.approx(tuple(interval)) and stored["b"] == "large (3 seeds)"
+    )
+
+
+def test_one_seed_and_runs_without_items(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.random((2, 2, 20))
+    places = [written(tmp_path, name, 1, row) for name, row in zip(("base", "other"), y, strict=True)]
+    places.append(written(tmp_path, "before", 1, y[1], with_items=False))
+    table, _ = differences(tmp_path, places)
+    # Each language's queries are its own: the variances of two means.
+    gains = (y[1] - y[0]) * 100
+    spread = (gains.var(axis=1, ddof=1) / 20).sum() ** 0.5 / 2
+    half = scipy.stats.t.ppf(0.975, 39) * spread
+    crossed = table.cell("other", "95 % crossed")
+    assert crossed.partition(" [1")[0] == points(gains.mean() - half, gains.mean() + half)
+    assert "nothing about training again" in table.noted(crossed) and table.cell("other", "95 % Student") == "one seed"
+    assert "evaluate again" in table.noted(table.cell("before", "95 % crossed"))
+    assert table.cell("before", "difference") == table.cell("other", "difference")
+    assert table.cell("before", "verdict") == table.cell("before", "could have seen") == "none"
+
+
+# Alignment scores by layer, recomputed from align.json
+
+
+def aligned(result: dict[str, Any], seed: int, languages: dict[str, int]) -> dict[str, Any]:
+    """One encoder of align.json as `python -m eval align` writes it: 3 layers, pairs by language."""
+    rng = random.Random(seed)
+    layers = {
+        code: {
+            str(layer): {f"{name}@{n}": {"score": rng.uniform(0, 90), "random": rng.uniform(0, 1)} for name in SCORES}
+            for layer in (0, 1, 2)
+        }
+        for code, n in languages.items()
+    }
+    return {
+        "encoder": result["encoder"], "name": result["name"], "fingerprint": result["fingerprint"], "depth": 2,
+        "layers": [0, 1, 2], "truncated": {},
+        "languages": {code: {"n": languages[code], "layers": layers[code]} for code in languages},
+    }  # fmt: skip
+
+
+def test_alignment_by_layer(tmp_path: Path) -> None:
+    results = [scores(name, "xnli", 1, {"xnli": ("en",)}) for name in "abc"]
+    places = [write_run(tmp_path, result, None) for result in results]
+    a = aligned(results[0], 1, {"de": 1000, "kk": 575})
+    b = aligned(results[1], 2, {"de": 1000, "kk": 575, "sw": 390})
+    b["languages"]["kk"]["layers"]["0"]["cka@575"]["score"] = None
+    # Both in the file of the second run, as one call leaves them.
+    (places[1] / "eval" / "align.json").write_text(json.dumps({"protocol": {}, "encoders": [a, b]}), encoding="utf-8")
+    assert main(["report", *map(str, places), "--out", str(tmp_path / "out")]) == 0
+    found = tables(tmp_path / "out/report.md")
+
+    def mean(encoder: dict[str, Any], layer: int, *names: str, which: str = "score") -> float:
+        """Over the languages that both have."""
+        each = [encoder["languages"][code] for code in ("de", "kk")]
+        return statistics.fmean(
+            one["layers"][str(layer)][f"{name}@{one['n']}"][which] for one in each for name in names
+        )
+
+    (top1,) = (table for caption, table in found.items() if caption.startswith("top-1, mean of both directions"))
+    for layer in (0, 1, 2):
+        means = [mean(encoder, layer, "top1_en->xx", "top1_xx->en") for encoder in (a, b)]
+        control = mean(a, layer, "top1_en->xx", "top1_xx->en", which="random")
+        row = [str(layer), f"{means[0]:.1f}", f"{means[1]:.1f} ({means[1] - means[0]:+.1f})", f"{control:.1f}"]
+        assert top1.rows[layer + 1] == row
+    (cka,) = (table for caption, table in found.items() if caption.startswith("linear CKA"))
+    assert cka.cell("0", "b") == "not defined [1]" and cka.notes["[1]"] == "not defined: no score at layer 0 for kk"
+    assert cka.cell("1", "a") == f"{mean(a, 1, 'cka'):.3f}"
+    text = (tmp_path / "out/report.md").read_text(encoding="utf-8")
+    assert "(n = 390 to 1000)" in text and "Not there for c" in text
+    assert len(list((tmp_path / "out/plots").glob("align_*_[12].png"))) == 2 * 7  # seven scores, two encoders
+
+
+# Training data that hold rows of a test
+
+
+OVERLAPPING = {"xnli": ["de"], "xquad": ["de"], "mlqa": ["de"], "lareqa": ["de"], "tatoeba": ["de"]}
+
+
+def test_unchecked_and_left_out_rows_are_noted(tmp_path, capsys):
+    made = [scores(name, "xtreme-r", seed, OVERLAPPING) for seed, name in enumerate(("base", "nine"))]
+    runs = [write_run(tmp_path, one, seed) for seed, one in enumerate(made)]
+    overlap = {
+        "squad_v1": {"kind": "span", "against": ["mlqa"], "left_out": {"mlqa": 1275}},
+        "squad_v2": {"kind": "span", "against": ["mlqa", "xquad"], "left_out": {}},
+        "mnli": {"kind": "classify", "against": ["xnli"], "left_out": {}},
+    }
+    (runs[1] / "run.json").write_text(json.dumps({"overlap": overlap}))
+    assert main(["report", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "nine: trained" in line]
+    unchecked = "nine: trained on squad_v1, not checked for rows of this test (data_prep --against)"
+    left_out = "nine: trained without 1,275 rows of squad_v1 that this test has too"
+    assert said == [f"xquad, lareqa: {unchecked}", f"mlqa: {left_out}"]
+    (table,) = [
+        table for caption, table in tables(tmp_path / "out" / "report.md").items() if "mean over lang" in caption
+    ]
+    notes = {head.split()[0]: table.noted(head) for head in table.rows[0][1:]}
+    assert unchecked in notes["xquad"] and unchecked in notes["lareqa"] and left_out in notes["mlqa"]
+    assert "trained" not in notes["xnli"] + notes["tatoeba"]

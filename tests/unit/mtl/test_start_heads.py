@@ -1,4 +1,4 @@
-"""Trained weights that fit a head of the run are used, or named with the way to use them."""
+"""Trained weights that fit a head are used, or named with the way to use them; what exports keep of their source."""
 
 import json
 from pathlib import Path
@@ -14,8 +14,6 @@ from data_prep.__main__ import main as prepare
 from eval.export import export
 from mtl.data import loader
 from mtl.run import setup
-from mtl.run.checkpoint import State
-from mtl.run.export import export_run
 from tests.support import masked_lm
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
@@ -108,11 +106,7 @@ def test_an_lm_head_without_an_mlm_task_is_named(config: Path, tmp_path: Path, t
 def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_path: Path) -> None:
     """`encoder/` has no LM head; the sentence names the `head` field, and following it gives the trained head."""
     made = setup.read(str(config), [f"output={tmp_path}"])
-    made.run.folder.mkdir(parents=True)
-    trained = made.model()
-    masked_lm.scatter(trained)
-    weights = {name: p.detach() for name, p in trained.named_parameters()}
-    export_run(made, weights, State(1, made.identity()), "")
+    trained = masked_lm.export(made)
     encoder, heads = made.run.folder / "encoder", made.run.folder / "heads"
 
     sets = [f"--set tasks.{task}.head={heads}:{task}" for task in made.names]
@@ -133,3 +127,57 @@ def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_pa
     assert all(
         torch.equal(w, trained.heads["more"].state_dict()[n]) for n, w in joined.heads["my_mlm"].named_parameters()
     )
+
+
+# What a config.json of the Hub may hold beside the encoder's shape.
+OWN: dict[str, Any] = {
+    "_name_or_path": "/home/somebody/model", "_commit_hash": "0123", "transformers_version": "4.11.0",
+    "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}, "auto_map": {"AutoModel": "m.Model"},
+    "architectures": ["XLMRobertaForSequenceClassification"], "problem_type": "multi_label_classification",
+    "id2label": {"0": "a", "1": "b", "2": "c"}, "label2id": {"a": 0, "b": 1, "c": 2}, "finetuning_task": "mnli",
+    "task_specific_params": {"x": 1}, "output_hidden_states": True, "output_attentions": True, "return_dict": False,
+    "torchscript": True, "adapters": {"x": 1}, "transformers_weights": "pieces.safetensors",
+    "torch_dtype": "bfloat16",  # as older versions of transformers write it
+}  # fmt: skip
+
+
+def test_exports_are_float32_and_keep_nothing_of_their_source(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
+) -> None:
+    """From a folder in half precision: `encoder/`, `heads/`, and both as one."""
+    model = transformers.AutoModelForMaskedLM.from_config(masked_lm.shape(tiny_tokenizer_dir))
+    source = masked_lm.write(tmp_path / "source", tiny_tokenizer_dir, model.bfloat16())
+    (source / WEIGHTS).rename(source / "pieces.safetensors")
+    values = json.loads((source / "config.json").read_text())
+    assert values["dtype"] == "bfloat16"
+    (source / "config.json").write_text(json.dumps({**values, **OWN}))
+    made = setup.read(str(config), [f"encoder={source}", f"output={tmp_path}", "trim_word_embeddings=false"])
+    masked_lm.export(made)
+    folders: dict[str, str | None] = {"encoder": "XLMRobertaModel", "heads": None}
+    for task, name in (("my_classify", "ForSequenceClassification"), ("more", "ForMaskedLM")):
+        folders[task] = export(str(made.run.folder / "encoder"), task, made.run.folder / task)
+        assert folders[task] == f"XLMRoberta{name}"
+    for name, architecture in folders.items():
+        values = json.loads((made.run.folder / name / "config.json").read_text())
+        assert values["dtype"] == "float32" and values["transformers_version"] == transformers.__version__
+        assert values.get("architectures") == ([architecture] if architecture else None)
+        assert not (OWN.keys() - {"architectures", "transformers_version", "id2label", "label2id"}) & values.keys()
+        assert values.get("id2label") == ({"0": "no", "1": "yes"} if name == "my_classify" else None)
+        (path,) = (made.run.folder / name).glob("*.safetensors")
+        weights = load_file(path)
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+        assert any(not torch.equal(w, w.bfloat16().float()) for w in weights.values())
+        if architecture is not None:
+            assert getattr(transformers, architecture).from_pretrained(made.run.folder / name).dtype == torch.float32
+
+
+def test_quantized_weights_are_refused(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    """`quantization_config` over plain weights is passed over (above); over whole numbers it is what it says."""
+    source = masked_lm.checkpoint(tmp_path / "source", tiny_tokenizer_dir)
+    state = load_file(source / WEIGHTS)
+    name = "roberta.encoder.layer.0.output.dense.weight"
+    torch.save({**state, name: (state[name] * 100).to(torch.int8)}, source / "pytorch_model.bin")
+    (source / WEIGHTS).unlink()
+    values = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps({**values, "quantization_config": OWN["quantization_config"]}))
+    fails(setup.read(str(config), [f"encoder={source}"]).model, f"its weights are quantized ({name} is int8")
