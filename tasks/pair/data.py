@@ -19,11 +19,17 @@ PASSAGE = ("passage", "positive", "answer")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A query and the passage that answers it: each becomes a vector of its own."""
+    """A query and the passage that answers it: each becomes a vector of its own.
+
+    negative: a passage that does not answer it, or "". group: the id of its meaning, or "": the texts of one group, in
+    whatever language, are no negatives of one another; without it the key is the passage.
+    """
 
     id: str
     query: str
     passage: str
+    negative: str = ""
+    group: str = ""
 
 
 class Type(TaskType[Pair]):
