@@ -3,9 +3,9 @@
     python -m examples.toyworld --out data/toyworld --seed 1 [--scale 1.0]
 
 The layout is the one `data_prep --source DIR` reads: the Hub's folders as Parquet, ccg/*.tsv, text/*.txt, tatoeba/ in
-LASER's layout, mewsli-x/*.jsonl, pairs/*.jsonl, tokenizer/. The same seed and scale give the same bytes. world.json, written last,
-marks a complete world. Trade-off: everything follows from about 150 hand-written concepts, so scores show that the
-program works, not that a method is good.
+LASER's layout, mewsli-x/*.jsonl, pairs/*.jsonl, tokenizer/. The same seed and scale give the same bytes. world.json,
+written last, marks a complete world. Trade-off: everything follows from about 150 hand-written concepts, so scores show
+that the program works, not that a method is good.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> li
 
 
 def write_contrastive(folder: Path) -> dict[str, Any]:
-    """Pairs of which a third has a hard negative and half a group of two or three; an entry with all fields of pairs."""
+    """Pairs, a third with a hard negative and half in a group of two or three; an entry with all fields of pairs."""
     rng = random.Random(2)
     for split, count in (("train", SIZES["pair"]), ("dev", 11)):
         rows = rows_of("pair", rng, count)
