@@ -20,6 +20,12 @@ from common.families import check_family
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+class Learned(Strict):
+    """A temperature that is trained."""
+
+    learned: float = Field(gt=0, le=100, description="where it starts")
+
+
 class TaskEntry(Strict):
     """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest).
 
@@ -63,6 +69,18 @@ class TaskEntry(Strict):
         description="start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at "
         "random, one of kind mlm from the LM head in the encoder's folder if it has one",
     )
+
+    pooling: Literal["mean", "first", "pooler"] | None = Field(
+        None, description="pair: a text's vector; by default the encoder's pooler or, where it has none, `first`"
+    )
+    temperature: Annotated[float, Field(gt=0, le=100)] | Learned | None = Field(
+        None, description='pair: scores are cosines / temperature; fixed, or {"learned": start}, the default with 0.01'
+    )
+    hybrid: float | None = Field(
+        None, ge=0, le=1,
+        description="alpha, of a pair task in several `languages`: the pairs of a step are of one language (query and "
+        "passage) with probability alpha, else of two, all ordered pairs of different languages alike",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _one_way(self) -> "TaskEntry":

@@ -30,7 +30,13 @@ def resolve(config: RunConfig) -> list[Task]:
 def _resolve(entry: TaskEntry) -> Task:
     if entry.called is None:
         raise InputError("tasks: an entry has a `task` (one of the table) or a `name` (your own)")
-    return _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
+    task = _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
+    for field in ("pooling", "temperature", "hybrid"):
+        if getattr(entry, field) is not None and task.kind != "pair":
+            raise InputError(f"tasks: {task.name}: `{field}` is for tasks of kind pair, and this one is of {task.kind}")
+    if entry.hybrid is not None and len(set(task.codes)) < 2:
+        raise InputError(f"tasks: {task.name}: `hybrid` needs two `languages` or more")
+    return task
 
 
 def _known(entry: TaskEntry, name: str) -> Task:
