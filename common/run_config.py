@@ -20,6 +20,12 @@ from common.families import check_family
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+class Learned(Strict):
+    """A temperature that is trained."""
+
+    learned: float = Field(gt=0, le=100)  # where it starts
+
+
 class TaskEntry(Strict):
     """One entry of `tasks`: a task of the table (`task`) with overrides, or a user's own (`name` and the rest).
 
@@ -34,7 +40,8 @@ class TaskEntry(Strict):
     metric: str | None = None  # own task: the dev metric; by default the kind's first
     # of the training data, by default English; own task: its code
     language: str | None = Field(None, min_length=1, max_length=35)
-    # of a task of the table: a list (equal shares), language -> share, or all that it has
+    # a list (equal shares), language -> share, or all that a task of the table has; the paths of your own files have
+    # {language} in them
     languages: Literal["all"] | list[str] | dict[str, NotNegative] | None = None
     # alpha: shares of the `languages` ~ n^alpha, n training rows of each
     exponent: float | None = Field(None, ge=0, le=1)
@@ -51,6 +58,12 @@ class TaskEntry(Strict):
     # start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at random, one of kind
     # mlm from the LM head in the encoder's folder if it has one
     head: Place | None = None
+    pooling: Literal["mean", "first", "pooler"] | None = None  # pair: a text's vector; default: pooler, if any, or first
+    # pair: scores are cosines / temperature; fixed, or {"learned": start}, the default with 0.01
+    temperature: Annotated[float, Field(gt=0, le=100)] | Learned | None = None
+    # alpha, of a pair task in several `languages`: the pairs of a step are of one language (query and passage) with
+    # probability alpha, else of two, all ordered pairs of different languages alike
+    hybrid: float | None = Field(None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _one_way(self) -> "TaskEntry":

@@ -24,9 +24,19 @@ def load(name: str, overrides: list[str] | None = None) -> tuple[RunConfig, list
 
 def resolve(config: RunConfig) -> list[Task]:
     """The tasks of a run, in the order of the config; `InputError` for an incomplete or contradictory entry."""
-    if any(entry.called is None for entry in config.tasks):
+    return [_resolve(entry) for entry in config.tasks]
+
+
+def _resolve(entry: TaskEntry) -> Task:
+    if entry.called is None:
         raise InputError("tasks: an entry has a `task` (one of the table) or a `name` (your own)")
-    return [_own(one, str(one.name)) if one.task is None else _known(one, one.task) for one in config.tasks]
+    task = _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
+    for field in ("pooling", "temperature", "hybrid"):
+        if getattr(entry, field) is not None and task.kind != "pair":
+            raise InputError(f"tasks: {task.name}: `{field}` is for tasks of kind pair, and this one is of {task.kind}")
+    if entry.hybrid is not None and len(set(task.codes)) < 2:
+        raise InputError(f"tasks: {task.name}: `hybrid` needs two `languages` or more")
+    return task
 
 
 def _known(entry: TaskEntry, name: str) -> Task:
@@ -83,8 +93,6 @@ def _check_name(name: str) -> None:
 
 def _own(entry: TaskEntry, name: str) -> Task:
     _check_name(name)
-    if entry.languages is not None:
-        raise InputError(f"tasks: {name}: `languages` go with a task of the table; give your own files one `language`")
     missing = [field for field in ("kind", "train", "dev") if getattr(entry, field) is None]
     if missing:
         raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
@@ -103,4 +111,21 @@ def _own(entry: TaskEntry, name: str) -> Task:
         known = ", ".join(task_type.metrics)
         raise InputError(f"tasks: {name}: metric {metric!r} is not one of {known} (kind {kind})")
     labels = tuple(entry.labels) if entry.labels else None
-    return Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)
+    task = Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)
+    return task if entry.languages is None else _own_languages(task, entry)
+
+
+def _own_languages(task: Task, entry: TaskEntry) -> Task:
+    """`task` with files of each language, whose code stands for `{language}` in their names."""
+    paths = (str(entry.train), str(entry.dev))
+    if entry.languages == "all" or not all("{language}" in path for path in paths):
+        raise InputError(
+            f"tasks: {task.name}: `languages` of your own files: name them, and write {{language}} for the code in the "
+            "paths of `train` and `dev`"
+        )
+    files = {}
+    for code in entry.languages or ():
+        _check_name(f"{task.name}-{code}")
+        train, dev = (path.replace("{language}", code) for path in paths)
+        files[f"{task.name}.{code}"] = (train, dev)
+    return replace(task, datasets=tuple(files), codes=tuple(entry.languages or ()), files=files)

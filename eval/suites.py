@@ -80,10 +80,10 @@ class Target:
         return self.kind in ("translation", "mining", "answers", "entities")
 
     def of_suite(self, suite: str) -> tuple[str, ...]:
-        """Languages in `suite`; outside the two official suites all that any of them asks for."""
+        """Languages in `suite`; outside the two official suites all that its test data have, () for toy targets."""
         if suite in self.languages:
             return self.languages[suite]
-        return tuple(sorted({code for codes in self.languages.values() for code in codes}))
+        return () if self.data else TEST_SETS[self.name].languages
 
 
 _SAME = {name: name for name in NLI}
@@ -106,6 +106,7 @@ TARGETS: dict[str, Target] = {
         Target("tatoeba", "translation", "accuracy"),
         Target("xcopa", "choice", "accuracy", ("siqa", "copa"), {head: {} for head in _CHOICE_HEADS}),
         Target("lareqa", "answers", "map@20", ("lareqa",)),
+        Target("mlqar", "answers", "map@20", ("lareqa",)),
         Target("mewslix", "entities", "map@20", ("mewslix",)),
         # The same readers and protocols on the folder of `python -m examples.toyworld`.
         Target("toy_tatoeba", "translation", "accuracy", data="tatoeba"),

@@ -40,6 +40,7 @@ class Draw:
     numbers: np.ndarray
     special: Special
     mlm_probability: float
+    pooling: str | None = None  # of the task, see `TaskEntry`
 
 
 @dataclass(frozen=True)

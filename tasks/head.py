@@ -26,9 +26,10 @@ Scored = Sequence[tuple[Row, np.ndarray]]  # the rows of one example, each with 
 
 @dataclass(frozen=True)
 class PairGradients:
-    """Of the loss summed over a whole step, for n pairs of it. vectors: float32 [2n, H], by the vectors of query and
+    """Of the loss summed over a whole step, for n pairs of it. vectors: float32 [m, H], by the vectors of query,
 
-    passage; scale: float32 scalar, these pairs' share of that by the scale; units: float32 [n, 2], loss and right.
+    passage and hard negative; scale: float32 scalar, these pairs' share of that by the scale; units: float32 [n, 2],
+    loss and right.
     """
 
     vectors: Tensor
@@ -63,8 +64,8 @@ class HeadRows:
     width: columns of the table (choice: most choices; span: longest sequence).
     counts: int64 NumPy [n], positions of each row.
     mean: for heads of whole sequences that read all of their tokens: `tokens` are then these, m sequences in turn.
-    pair: tokens [2n], the first of query and passage in turn; labels [n], the slot among the step's pairs of this task;
-    group [n], the key of the passage (equal for equal texts); `pairs`: see `tasks/pair/gradient_caching.py`.
+    pair: tokens [m], the first of query, passage and, where there is one, hard negative in turn; labels [n], the slot
+    among the step's pairs of this task; group [n, 3], the pairs' keys; `pairs`: see `tasks/pair/gradient_caching.py`.
     """
 
     tokens: Tensor
@@ -210,6 +211,10 @@ class Head(nn.Module):
             counts = torch.from_numpy(rows.counts).to(values.device, non_blocking=True)
             values, known = (torch.segment_reduce(v, "sum", lengths=counts, unsafe=True) for v in (values, known))
         return values / known[:, None]
+
+    def set_temperature(self, temperature: float, learned: bool) -> None:
+        """Scores are to be divided by `temperature`, which is the start of a `learned` one; for types that have one."""
+        raise NotImplementedError
 
     def export_state(self) -> dict[str, Tensor]:
         """Its weights under the names of the exported model."""

@@ -7,7 +7,7 @@ from eval.report.load import Run
 from eval.suites import Target
 from tasks.registry import TASK_TYPES
 
-SAME_QUESTIONS = {"lareqa": "xquad"}  # XQuAD-R
+SAME_QUESTIONS = {"lareqa": "xquad", "mlqar": "mlqa"}  # XQuAD-R and MLQA-R
 
 
 def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:

@@ -1,8 +1,9 @@
 """LAReQA and Mewsli-X, the targets in which a query's right answers are ranked within a pool of candidates.
 
-LAReQA (Roy et al. 2020) is XQuAD with sentence boundaries, `xquad-r/{xx}.json`. A candidate is a sentence with its
-paragraph; right is, in every language, the sentence in which the parallel question's answer begins. The pool is that of
-all languages read, so with fewer languages than eleven the task is an easier one, and a note says so.
+LAReQA (Roy et al. 2020) is XQuAD with sentence boundaries, `xquad-r/{xx}.json`; MLQA-R, `mlqa-r/{xx}.json`, is read in
+the same way. A candidate is a sentence with its paragraph; right is, in every language, the sentence in which the
+parallel question's answer begins. The pool is that of all languages read, so with fewer languages than all the task is
+an easier one, and a note says so.
 
 Mewsli-X: mentions in WikiNews sentences, and one pool of entity descriptions in 50 languages.
 """
@@ -65,7 +66,7 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
         raise NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
     missing = [code for code in testset.languages if code not in questions]
     if missing:
-        loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one of 13,014 candidates")
+        loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one ({testset.rows})")
     for code, asked in questions.items():
         loaded.rows[code] = [Query(f"{name}_{code}", text, tuple(right[name])) for name, text in asked]
     return loaded

@@ -11,7 +11,7 @@ from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.items import means
 from eval.metrics.score_target import TargetScores
 from eval.retrieval import mining, neighbors, ranking
-from eval.rows import UNLABELLED, Corpora, Loaded, Translation
+from eval.rows import UNLABELLED, Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import MAX_LENGTH, TOP_K, Target
 
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
@@ -106,24 +106,48 @@ def _mine(
 
 def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
-    index_of = {name: index for index, name in enumerate(ids)}
     pool = _unit_vectors(job, "pool", False, device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
-    distances = []
+    columns: dict[str, dict[str, Any]] = {}
+    settings: dict[str, dict[str, list[float]]] = {}
+    distances: list[float] = []
     for code, rows in loaded.rows.items():
         queries = _unit_vectors(job, code, False, device)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
-        outcomes = ranking.mean_average_precision(ranked, [set(query.gold) for query in rows])
+        columns[code] = {**ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]).columns}
+        scores.submission[code] = {query.id: row for query, row in zip(rows, ranked, strict=True)}
+        if target.kind == "answers":
+            relevant, precisions = _whole_ranking(queries, pool, rows, loaded.pool)
+            columns[code]["map_multi"] = [ranking.precision_of_ranks(places) for places in relevant]
+            settings[code] = ranking.mono_and_cross(code, precisions)
+            distances.append(ranking.rank_distance(relevant))
+    several_languages = bool(settings) and all(settings.values())
+    for code, rows in loaded.rows.items():
         # A question of LAReQA is the same in all languages, a mention of Mewsli-X is in one of them.
         names = [q.id.removesuffix(f"_{code}") if target.kind == "answers" else f"{code}:{q.id}" for q in rows]
-        scores.add(code, outcomes.named(names), n=len(rows))
-        scores.submission[code] = {query.id: row for query, row in zip(rows, ranked, strict=True)}
-        if several and target.kind == "answers":
-            for first in range(0, len(rows), RANKED):
-                block = (queries[first : first + RANKED] @ pool.T).cpu().numpy()
-                for query, cosines in zip(rows[first : first + RANKED], block, strict=True):
-                    distances.append(ranking.ranks(cosines, [index_of[name] for name in query.gold]))
+        more = settings[code] if several_languages else {}
+        scores.add(code, means({**columns[code], **more}).named(names), n=len(rows))
     scores.extra["pool"] = len(ids)
-    if distances:
-        scores.extra["rank_distance"] = ranking.rank_distance(distances)
+    if distances and several:
+        scores.extra["rank_distance"] = float(np.mean(distances))
+
+
+def _whole_ranking(
+    queries: Tensor, pool: Tensor, rows: list[Query], candidates: list[Candidate]
+) -> tuple[list[list[int]], list[dict[str, float]]]:
+    """Of each query the ranks of its right candidates in the pool, and AP among the candidates of each language."""
+    index_of = {candidate.id: index for index, candidate in enumerate(candidates)}
+    languages = np.array([candidate.language for candidate in candidates])
+    pools = {str(code): np.flatnonzero(languages == code) for code in np.unique(languages)}
+    relevant, precisions = [], []
+    for first in range(0, len(rows), RANKED):
+        block = (queries[first : first + RANKED] @ pool.T).cpu().numpy()
+        for query, cosines in zip(rows[first : first + RANKED], block, strict=True):
+            gold = [index_of[name] for name in query.gold]
+            relevant.append(ranking.ranks(cosines, gold))
+            by_language: dict[str, list[int]] = {}
+            for index in gold:
+                by_language.setdefault(candidates[index].language, []).append(index)
+            precisions.append(ranking.precision_by_language(cosines, by_language, pools))
+    return relevant, precisions

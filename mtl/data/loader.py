@@ -19,12 +19,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.columns import Columns, plain
+from common.columns import Columns
 from common.errors import InputError
 from mtl.data.packing import PackedBatch, pack
 from mtl.data.plan import Plan, Step
 from tasks.base import Draw
 from tasks.encoding import Special
+from tasks.pair.data import KEYS, keys_of
 
 PREFETCH = 3  # packed steps in the queue, the next one among them
 DELAY = 0.4  # packing starts after this part of a step
@@ -149,12 +150,12 @@ def _checked_batch(plan: Plan, step: Step, indices: np.ndarray, special: Special
 
 
 def pair_keys(plan: Plan, step: Step) -> dict[str, np.ndarray]:
-    """{task of contrastive pairs: int64 [n], the passage key of each of its pairs in the batch, in order}."""
+    """{task of contrastive pairs: int64 [n, 3], the keys of each of its pairs in the batch, in order}."""
     keys = {}
     for t in np.flatnonzero(step.counts):
         task = plan.tasks[t]
-        if "passage_key" in task.type.stored:
-            keys[task.name] = plain(task.train.gather(step.row[step.task == t], ["passage_key"])["passage_key"])
+        if set(KEYS).issubset(task.type.stored):
+            keys[task.name] = keys_of(task.train.gather(step.row[step.task == t], KEYS))
     return keys
 
 
@@ -179,4 +180,5 @@ def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special
     columns = task.train.gather(step.row[slots], [*special.columns, *task.type.stored])
     numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
     config = plan.config
-    return task.type.complete(columns, Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability))
+    draw = Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability, task.pooling)
+    return task.type.complete(columns, draw)

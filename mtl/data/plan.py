@@ -160,6 +160,7 @@ class Plan:
             temperature=mixture.temperature,
             given=shares,
             within=tuple(tuple(source.share for source in task.sources) for task in tasks),
+            one_source=tuple(t for t, task in enumerate(tasks) if task.hybrid is not None),
         )
         self._task_of, self._first_row = np.array(
             [(t, source.first) for t, task in enumerate(tasks) for source in task.sources]
@@ -216,7 +217,8 @@ class Plan:
                     "loss_weight": task.loss_weight,
                     "data": [p.manifest["files"]["train.arrow"]["sha256"][:12] for p in task.prepared],
                     **({} if task.train.chosen is None else {"subset": short_hash(task.train.chosen.tolist())}),
-                    **({"languages": {s.language: s.share for s in task.sources}} if task.task.codes else {}),
+                    **({"languages": {s.name: s.share for s in task.sources}} if task.task.codes else {}),
+                    **({} if task.hybrid is None else {"hybrid": task.hybrid}),
                 }
                 for task in self.tasks
             },
@@ -229,7 +231,8 @@ class Plan:
     def expected(self) -> list[dict[str, Any]]:
         """The mixture table: per task its size, probability at the start, expected examples and epochs of the run.
 
-        `languages` has the same of each language of a task whose entry names them.
+        `languages` has the same of each language of a task whose entry names them, and of each pair of languages; that
+        of the passages, where it is another, is `passages`.
         """
         probability = mean = self.sampler.probabilities_at(0)
         if self.config.mixture.kind == "annealed":
@@ -251,9 +254,9 @@ class Plan:
                 "capped": self.sampler.capped[t],
                 **line(t, len(task.train), 1.0, task.mean_length),
                 "languages": [
-                    {"language": source.language, **line(t, source.rows, source.share, source.tokens)}
-                    for source in task.sources
-                    if source.language
+                    {"language": s.language, "passages": s.passages, **line(t, s.rows, s.share, s.tokens)}
+                    for s in task.sources
+                    if s.language
                 ],
             }
             for t, task in enumerate(self.tasks)

@@ -30,7 +30,7 @@ ANNEAL_FLOOR = 0.2  # Stickland & Murray 2019 (PALs): alpha = 1 - 0.8 (e - 1) / 
 MOST_STEPS = 10**7
 MOST_DRAWS = 10**10
 
-_TASKS, _ORDER = 1, 2  # keys of independent random streams
+_TASKS, _ORDER, _SOURCES = 1, 2, 3  # keys of independent random streams
 _ROUNDS = 6
 _BLOCK = 1 << 22  # draws times sources recounted at once: 32 MB
 
@@ -88,7 +88,8 @@ class Sampler:
     sizes: rows per source; kind, temperature, given: the mixture, see `task_probabilities`; capped: min(size, cap) per
     task, which determine the probabilities; batch_examples: examples per step; steps: length of the run; by_task: all
     examples of a step come from one source; within: of each task the shares of its sources, which add up to 1; () where
-    every task has one. `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS` examples.
+    every task has one; one_source: tasks whose examples of a step come from one source each, in mixed batches too.
+    `InputError` for a run of more than `MOST_STEPS` steps or `MOST_DRAWS` examples.
     """
 
     sizes: tuple[int, ...]
@@ -101,6 +102,7 @@ class Sampler:
     temperature: float = 1.0
     given: tuple[float | None, ...] | None = None
     within: tuple[tuple[float, ...], ...] = ()
+    one_source: tuple[int, ...] = ()
     # (step, cursors) of the latest recount, so that ascending steps count every draw once.
     _counted: list[tuple[int, np.ndarray]] = field(default_factory=list, compare=False, repr=False)
 
@@ -127,12 +129,18 @@ class Sampler:
         if self.kind == "annealed":
             edges = np.cumsum(self._of_sources(np.arange(first, last)), axis=-1)
             edges[:, -1] = 1.0
-            return (u[:, :, None] >= edges[:, None, :]).sum(axis=-1)
-        p = self._of_sources(0)
-        edges = np.cumsum(p)
-        edges[np.flatnonzero(p)[-1] :] = 1.0
-        # A source of probability 0 has an empty interval, which side="right" never lands in.
-        return np.searchsorted(edges, u, side="right")
+            found = (u[:, :, None] >= edges[:, None, :]).sum(axis=-1)
+        else:
+            found = _drawn(self._of_sources(0), u)
+        if self.one_source and not self.by_task:  # one number of its own for each of these tasks and step
+            of_step = _uniform(self.seed, first, last, len(self.within), _SOURCES)
+            ends = np.cumsum([len(shares) for shares in self.within])
+            for task in self.one_source:
+                shares = np.array(self.within[task])
+                start = ends[task] - len(shares)
+                mine = (found >= start) & (found < ends[task])
+                found = np.where(mine, start + _drawn(shares, of_step[:, task, None]), found)
+        return found
 
     def _of_sources(self, steps: np.ndarray | int) -> np.ndarray:
         """Source probabilities, float64 [..., sources]."""
@@ -178,6 +186,14 @@ class Sampler:
         epochs = np.where(counts > 0, last - first + 1, 0)
         key = (np.cumsum(epochs) - epochs - first)[source] + epoch
         return source, _permute(position, size, np.array(keys), key)
+
+
+def _drawn(p: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Which of the outcomes of probabilities `p` the numbers `u` in [0, 1) stand for."""
+    edges = np.cumsum(p)
+    edges[np.flatnonzero(p)[-1] :] = 1.0
+    # An outcome of probability 0 has an empty interval, which side="right" never lands in.
+    return np.searchsorted(edges, u, side="right")
 
 
 def permute(position: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
@@ -229,9 +245,9 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _uniform(seed: int, first: int, last: int, width: int) -> np.ndarray:
+def _uniform(seed: int, first: int, last: int, width: int, stream: int = _TASKS) -> np.ndarray:
     """float64 [last - first, width] in [0, 1): a pure function of (seed, step) for first <= step < last."""
     blocks = -(-width // 4)  # Philox gives four words a count; each step owns whole counts
-    generator = np.random.Philox(key=[_TASKS, seed], counter=[first * blocks, 0, 0, 0])
+    generator = np.random.Philox(key=[stream, seed], counter=[first * blocks, 0, 0, 0])
     words = generator.random_raw((last - first) * blocks * 4).reshape(last - first, blocks * 4)
     return (words[:, :width] >> np.uint64(11)) * 2.0**-53

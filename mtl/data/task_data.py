@@ -5,7 +5,7 @@ Only manifests are read here; rows are fetched from memory-mapped Arrow when a s
 a step gets slower with more data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,102 +15,25 @@ import numpy as np
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from common.columns import Columns, concatenated, plain, rows_of, selected
+from common.columns import plain
 from common.errors import InputError
-from common.run_config import RandomEncoder, RunConfig, TaskEntry
+from common.run_config import Learned, RandomEncoder, RunConfig, TaskEntry
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
-from data_prep.storage.arrow_file import Split
-from mtl.data import subset
+from mtl.data import hybrid, subset
+from mtl.data.rows import Rows, Source
 from tasks.base import TaskType
 from tasks.encoding import Special, template_of
 from tasks.registry import TASK_TYPES
 from tasks.task import Task
 
 
-class Rows:
-    """The rows of several splits, concatenated. Nothing is read on opening.
-
-    chosen: ascending int64, the numbers of those to have among all (None: all); rows are then counted among these.
-    """
-
-    def __init__(self, splits: Sequence[Split], chosen: np.ndarray | None = None) -> None:
-        self._splits = list(splits)
-        self._ends = np.cumsum([split.rows for split in splits])
-        self.chosen = chosen
-
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if self.chosen is None else len(self.chosen)
-
-    def numbers(self, rows: np.ndarray) -> np.ndarray:
-        """The numbers of these rows among all that were prepared."""
-        return rows if self.chosen is None else self.chosen[rows]
-
-    # Whole columns, copied into memory: for dev sets.
-
-    @cached_property
-    def length(self) -> np.ndarray:
-        """int32 [rows]: tokens of each row."""
-        lengths = np.concatenate([split.length for split in self._splits])
-        return lengths[slice(None) if self.chosen is None else self.chosen]
-
-    @cached_property
-    def example(self) -> np.ndarray:
-        """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""
-        shifted: list[np.ndarray] = []
-        first = 0
-        for split in self._splits:
-            shifted.append(split.example + first)
-            first = int(shifted[-1][-1]) + 1 if split.rows else first
-        return np.concatenate(shifted)[slice(None) if self.chosen is None else self.chosen]
-
-    def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:
-        """Columns `names` of these rows (at least one), in the order given (see `Split.gather`)."""
-        rows = self.numbers(rows)
-        if len(self._splits) == 1:
-            return self._splits[0].gather(rows, names)
-        splits, positions, numbers = zip(*self._by_split(rows), strict=True)
-        parts = [split.gather(mine, names) for split, mine in zip(splits, numbers, strict=True)]
-        order = np.argsort(np.concatenate(positions))
-        return {name: selected(concatenated([part[name] for part in parts]), order) for name in names}
-
-    def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """These encoded rows, in the order given."""
-        return rows_of(self.gather(rows, self._splits[0].columns))
-
-    def _by_split(self, rows: np.ndarray) -> Iterator[tuple[Split, np.ndarray, np.ndarray]]:
-        """(split, positions in `rows` of the rows in it, their numbers in it)."""
-        owner = np.searchsorted(self._ends, rows, side="right")
-        for number in np.unique(owner).tolist():
-            split, positions = self._splits[number], np.flatnonzero(owner == number)
-            yield split, positions, rows[positions] - (int(self._ends[number]) - split.rows)
-
-    def origin(self, row: int) -> str:
-        """File and row number on disk, for a message."""
-        ((split, _, numbers),) = self._by_split(self.numbers(np.array([row])))
-        (example,) = split.gather(numbers, ["example"]).values()
-        return f"{split.path} row {numbers[0]} (example {plain(example)[0]})"
-
-
-@dataclass(frozen=True)
-class Source:
-    """The training rows first <= row < first + rows of a task, all in one language ("": of a task without languages).
-
-    share: of the draws of the task; tokens: of a row, on average.
-    """
-
-    language: str
-    first: int
-    rows: int
-    share: float
-    tokens: float
-
-
 @dataclass(frozen=True)
 class TaskData:
     """A task with its data. `labels`: names in id order, None for span, choice and mlm.
 
-    dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language.
+    dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language
+    and, with `hybrid`, each ordered pair of them; temperature: (value, whether it is learned), see `TaskEntry`.
     """
 
     task: Task
@@ -124,6 +47,9 @@ class TaskData:
     share: float | None
     loss_weight: float
     sources: tuple[Source, ...]
+    pooling: str | None
+    temperature: tuple[float, bool] | None
+    hybrid: float | None
 
     @property
     def name(self) -> str:
@@ -142,7 +68,8 @@ class TaskData:
     def longest(self) -> int:
         """No training row has more tokens; from the manifests, whose histogram rounds it up to a power of two."""
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
-        return max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
+        longest = max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
+        return longest if self.hybrid is None else 2 * longest  # a query and a passage of two rows
 
     def row_changed(self, row: int) -> InputError:
         """The error for a training row that is not what was prepared."""
@@ -200,6 +127,11 @@ def open_tasks(
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         chosen = None if entry.subset is None else subset.chosen_rows(task.name, entry.subset, prepared)
         train = Rows([p.train for p in prepared], chosen)
+        sources = _sources(entry, task, prepared, train)
+        if entry.hybrid is not None:
+            train, sources = hybrid.with_two_languages(task.name, train, sources, entry.hybrid)
+        given = entry.temperature
+        temperature = (given.learned, True) if isinstance(given, Learned) else (given, False) if given else None
         dev = [p for p, code in zip(prepared, task.codes, strict=False) if code == "en"] or prepared
         opened.append(
             TaskData(
@@ -213,7 +145,10 @@ def open_tasks(
                 cap=entry.cap,
                 share=entry.share,
                 loss_weight=entry.loss_weight,
-                sources=_sources(entry, task, prepared, train),
+                sources=sources,
+                pooling=entry.pooling,
+                temperature=temperature,
+                hybrid=entry.hybrid,
             )
         )
     return opened

@@ -43,6 +43,7 @@ from mtl.distributed import grad_norm, launchers, reshard, zero2_gradients, zero
 from mtl.distributed.optimizer import AdamW, SkipsInactive, fill_state, param_groups, schedule, set_step
 from mtl.model import attention
 from mtl.model.encoder import MultiTaskModel
+from tasks.head import HeadRows
 from tasks.pair import gradient_caching
 
 # The only classes in a checkpoint besides tensors and plain values; loading refuses any other.
@@ -167,8 +168,8 @@ class Engine:
     ) -> tuple[Tensor, float, float]:
         """One optimizer step, number `number` from 0: (stats [tasks, 2] of this rank, gradient norm, lr factor).
 
-        `present`: tasks with examples in the global step; `keys`: of pair tasks among them, the passage key of each
-        pair of the global step (`loader.pair_keys`). The norm is the global one, before clipping. If it is not finite,
+        `present`: tasks with examples in the global step; `keys`: of pair tasks among them, the keys of each pair of
+        the global step (`loader.pair_keys`). The norm is the global one, before clipping. If it is not finite,
         neither weights nor moments have changed.
         """
         if not self.model.training:  # after an evaluation; not at each step, since it visits 500 modules
@@ -205,13 +206,13 @@ class Engine:
         self, number: int, micro_batches: list[PackedBatch], keys: Mapping[str, np.ndarray]
     ) -> list[PackedBatch]:
         """The micro-batches with the gradients of their pairs' vectors attached, from a forward pass without graph."""
-        encoded: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in keys}
+        encoded: dict[str, list[tuple[HeadRows, Tensor]]] = {name: [] for name in keys}
         micro_batches = [batch.to(self.device) for batch in micro_batches]
         with torch.no_grad():
             for micro, batch in enumerate(micro_batches):
                 torch.manual_seed(_dropout_seed(self.config.seed, number, micro, self.rank))
                 for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
-                    encoded[name].append((batch.heads[name].labels, vectors))
+                    encoded[name].append((batch.heads[name], vectors))
         for name, local in encoded.items():
             gathered = gradient_caching.gather(local, keys[name], self.model.encoder.config.hidden_size, self.device)
             gradients = gradient_caching.gradients(gathered, self.model.heads[name].logit_scale[0])

@@ -65,7 +65,8 @@ def param_groups(model: MultiTaskModel, settings: Optimizer) -> list[dict[str, A
         ("pooler", pooler, pooled, settings.lr),
     ]
     for name in model.kinds:
-        modules.append((name, dict(model.heads[name].named_parameters()), [name], settings.head_lr or settings.lr))
+        trained = {n: p for n, p in model.heads[name].named_parameters() if p.requires_grad}
+        modules.append((name, trained, [name], settings.head_lr or settings.lr))
     groups = []
     for name, parameters, tasks, lr in modules:
         for decays, decay in ((True, settings.weight_decay), (False, 0.0)):

@@ -124,7 +124,8 @@ class _DevSet:
         """What the head reads of the chosen rows with these numbers."""
         rows, task = self.rows[numbers], self.task
         columns = task.dev.gather(rows, [*self.special.columns, *task.type.stored])
-        return task.type.complete(columns, Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability))
+        draw = Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability, task.pooling)
+        return task.type.complete(columns, draw)
 
     def rows_of(self, numbers: list[int]) -> list[dict[str, Any]]:
         """The chosen rows with these numbers, all of their columns."""

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import torch
@@ -276,9 +277,19 @@ def _block(
 
 
 class MultiTaskModel(nn.Module):
-    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config."""
+    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config; `pooling`: of those
 
-    def __init__(self, encoder: Any, kinds: Mapping[str, str], labels: dict[str, int | None], seed: int) -> None:
+    tasks that have one.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        kinds: Mapping[str, str],
+        labels: dict[str, int | None],
+        seed: int,
+        pooling: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.kinds = dict(kinds)
@@ -290,7 +301,7 @@ class MultiTaskModel(nn.Module):
                 # Seeded by name: adding a task does not change the initial weights of the others.
                 digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
-                self.heads[name] = fresh_head(kind, encoder.config, labels[name])
+                self.heads[name] = fresh_head(kind, encoder.config, labels[name], pooling.get(name))
         replace_dropout(self)
         if not self.reading_pooler() and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported unchanged
@@ -324,9 +335,9 @@ class MultiTaskModel(nn.Module):
         return total, torch.stack(stats)
 
     def pair_vectors(self, batch: PackedBatch, names: Sequence[str]) -> dict[str, Tensor]:
-        """{name: unit vectors [2n, H]} of heads of pairs; draws the same dropout in the encoder as `forward`."""
+        """{name: unit vectors [m, H]} of heads of pairs; draws the same dropout in the encoder as `forward`."""
         hidden = dict(zip(self.kinds, self._read(batch), strict=True))
-        return {name: self.heads[name](hidden[name], self.encoder) for name in names}
+        return {name: self.heads[name](hidden[name], self.encoder, batch.heads[name].mean) for name in names}
 
     def _read(self, batch: PackedBatch) -> tuple[Tensor, ...]:
         """Hidden states that each head reads, [m, H], in the order of `kinds`."""

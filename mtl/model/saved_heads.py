@@ -51,7 +51,7 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     labels, length, prefix = tuple(entry["labels"] or ()) or None, entry["max_length"], f"{name}."
     if type(length) is not int or not all(isinstance(label, str) for label in labels or ()):
         raise ValueError(f"{name}: max_length {length!r}, labels {labels!r}")
-    module = fresh_head(entry["kind"], config, len(labels) if labels else None)
+    module = fresh_head(entry["kind"], config, len(labels) if labels else None, entry.get("pooling"))
     module.load_state_dict({n.removeprefix(prefix): w for n, w in state.items() if n.startswith(prefix)})
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 

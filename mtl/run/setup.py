@@ -78,8 +78,11 @@ class Setup:
             trimmed_embeddings.trim(encoder, self.vocabulary.ids, keep=exports)
         kinds = {task.name: task.task.kind for task in self.tasks}
         labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
-        model = MultiTaskModel(encoder, kinds, labels, self.run.seed)
+        model = MultiTaskModel(encoder, kinds, labels, self.run.seed, {task.name: task.pooling for task in self.tasks})
         start_heads(model, self.run, self.tasks)
+        for task in self.tasks:
+            if task.temperature is not None:
+                model.head(task.name).set_temperature(*task.temperature)
         return model
 
     def identity(self) -> dict[str, Any]:
@@ -89,7 +92,7 @@ class Setup:
             **self.plan.parts(),
             "encoder": encoder_identity(run.encoder),
             "word embeddings": self.vocabulary.identity(run),
-            "heads": [[t.name, t.task.kind, len(t.labels) if t.labels else None] for t in self.tasks],
+            "heads": [_head_shape(task) for task in self.tasks],
             "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
             "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
             "hidden_dropout_prob": run.hidden_dropout_prob,
@@ -139,6 +142,11 @@ def _sha256(path: Path, changed: int) -> str:
     return file_sha256(path)[:12]
 
 
+def _head_shape(task: TaskData) -> list[Any]:
+    given = [*([task.pooling] if task.pooling else []), *(task.temperature or ())]
+    return [task.name, task.task.kind, len(task.labels) if task.labels else None, *given]
+
+
 def _head_identity(source: str | None) -> str | None:
     """The sha256 of the weights that a head starts from; None for a fresh one."""
     if source is None:
@@ -178,6 +186,8 @@ def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
                 f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {positions} positions: "
                 "lower it"
             )
+        if run.tasks[index].pooling == "pooler" and not family.has_pooler:
+            raise InputError(f"{task.name}: pooling `pooler`: the encoder has none; use `first` or `mean`")
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)
     vocabulary = trimmed_embeddings.choose(run, tasks, special, source.vocab_size)
     special = replace(special, known=vocabulary.known)

@@ -14,39 +14,56 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from common.columns import spread
 from tasks.head import HeadRows, PairGradients
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """The pairs of one task in a global step. vectors: float32 [N, 2, H], query and passage; keys: int64 [N]."""
+    """The pairs of one task in a global step. vectors: float32 [N, C, H], query, passage and, if any pair has one, hard
+
+    negative (C = 2 or 3; 0 where a pair has none); keys: int64 [N, 3], as `data.keys_of` has them.
+    """
 
     vectors: Tensor
     keys: Tensor
 
 
-def unit_losses(queries: Tensor, passages: Tensor, scale: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
+def masked_scores(vectors: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
+    """scale * cosine of every query with every passage and, if there are any, every hard negative: [N, N (C - 1)].
+
+    -inf for what is no wrong answer to the query though it is not its own: passages and negatives of the same group,
+    and those with the same text as its own passage. vectors: [N, C, H] of length 1; keys: int64 [N, 3].
+    """
+    queries, *answers = vectors.unbind(1)
+    scores = scale * (queries @ (torch.cat(answers) if len(answers) > 1 else answers[0]).T)
+    group, passage, negative = keys.unbind(1)
+    own = torch.eye(len(keys), dtype=torch.bool, device=keys.device)
+    same = (group[:, None] == group[None]) & ~own
+    masks = [same | ((passage[:, None] == passage[None]) & ~own)]
+    if len(answers) > 1:
+        masks.append(same | (passage[:, None] == negative[None]) | (negative < 0)[None])
+    return scores.masked_fill(torch.cat(masks, 1), float("-inf"))
+
+
+def unit_losses(vectors: Tensor, scale: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     """(loss, 1 where the own passage scores highest) of each of N pairs, float32 [N] each.
 
-    Cross-entropy of the query's own passage among all passages, scores = scale * cosine, in one direction (XTREME-R's
-    `BertForRetrieval`). queries, passages: [N, H] of length 1. Passages with the same key (the same text) are no
-    negatives of one another.
+    Cross-entropy of the query's own passage among all answers, in one direction (XTREME-R's `BertForRetrieval`; with
+    hard negatives sentence-transformers' `MultipleNegativesRankingLoss`). Arguments as in `masked_scores`.
     """
-    scores = scale * (queries @ passages.T)
+    scores = masked_scores(vectors, scale, keys)
     own = torch.arange(len(keys), device=keys.device)
-    twin = keys[:, None] == keys[None]
-    twin[own, own] = False
-    scores = scores.masked_fill(twin, float("-inf"))
     right = (scores.argmax(1) == own).float() if len(keys) else scores.new_zeros(0)
     return F.cross_entropy(scores, own, reduction="none"), right
 
 
 def gradients(found: Gathered, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the summed loss of all pairs: (d/d vectors [N, 2, H], d/d scale [], [N, 2] unit losses and rights)."""
+    """Of the summed loss of all pairs: (d/d vectors [N, C, H], d/d scale [], [N, 2] unit losses and rights)."""
     with torch.enable_grad():
         vectors = found.vectors.detach().requires_grad_()
         factor = scale.detach().float().requires_grad_()
-        losses, right = unit_losses(vectors[:, 0], vectors[:, 1], factor, found.keys)
+        losses, right = unit_losses(vectors, factor, found.keys)
         by_vector, by_scale = torch.autograd.grad(losses.sum(), (vectors, factor))
     return by_vector, by_scale, torch.stack([losses.detach(), right], 1)
 
@@ -56,44 +73,66 @@ def attach(rows: HeadRows, found: tuple[Tensor, Tensor, Tensor]) -> HeadRows:
     by_vector, by_scale, units = found
     slots = rows.labels
     share = len(slots) / max(1, len(units))  # every pair carries its share of the gradient of the scale
-    return replace(rows, pairs=PairGradients(by_vector[slots].flatten(0, 1), by_scale * share, units[slots]))
+    mine = by_vector.flatten(0, 1)[_places(rows, slots, by_vector.shape[1])]
+    return replace(rows, pairs=PairGradients(mine, by_scale * share, units[slots]))
 
 
 def loss(vectors: Tensor, scale: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor, Tensor]:
     """(what to send backward, summed unit losses, number of pairs right), float32 scalars, for one micro-batch.
 
-    vectors: [2n, H], query and passage of each pair in turn. With gradients attached, the first is not the loss itself
-    but has its gradient; without, the micro-batch is taken for the whole.
+    vectors: [m, H], query, passage and, where there is one, hard negative of each pair in turn. With gradients
+    attached, the first is not the loss itself but has its gradient; without, the micro-batch is taken for the whole.
     """
     vectors, scale = vectors.float(), scale.float()
     known = rows.pairs
     if known is None:
-        losses, right = unit_losses(vectors[0::2], vectors[1::2], scale, rows.group)
+        losses, right = unit_losses(stacked(vectors, rows), scale, rows.group)
         return losses.sum(), losses.sum().detach(), right.sum()
     backward = (vectors * known.vectors).sum() + scale * known.scale
     return backward, known.units[:, 0].sum(), known.units[:, 1].sum()
 
 
-def gather(pieces: list[tuple[Tensor, Tensor]], keys: np.ndarray, width: int, device: torch.device) -> Gathered:
-    """The pairs of a step from this rank's `pieces` of (slots [n], vectors [2n, H]) (a collective call).
+def sequences(keys: np.ndarray) -> int:
+    """3 if any of the pairs with these keys has a hard negative, else 2."""
+    return 3 if keys[:, 2].max(initial=-1) >= 0 else 2
 
-    keys: of all pairs of the step, by slot, as every rank knows them from the plan.
+
+def stacked(vectors: Tensor, rows: HeadRows) -> Tensor:
+    """[m, H] -> [n, C, H]: the vectors of n pairs by pair, 0 where a pair has no hard negative."""
+    count, width = len(rows.counts), int(rows.counts.max(initial=2))
+    places = _places(rows, torch.arange(count, device=vectors.device), width)
+    total = vectors.new_zeros(count * width, vectors.shape[-1]).index_copy(0, places, vectors)
+    return total.unflatten(0, (count, width))
+
+
+def _places(rows: HeadRows, slots: Tensor, width: int) -> Tensor:
+    """int64 [m]: the place of each vector of `rows` among `width` of each pair, of which these are at `slots`."""
+    columns = spread(np.zeros(len(rows.counts), np.int64), rows.counts)
+    counts, column = (torch.from_numpy(a).to(slots.device, non_blocking=True) for a in (rows.counts, columns))
+    return slots.repeat_interleave(counts, output_size=len(columns)) * width + column
+
+
+def gather(local: list[tuple[HeadRows, Tensor]], keys: np.ndarray, size: int, device: torch.device) -> Gathered:
+    """The pairs of a step from this rank's vectors [m, size] of the rows of each micro-batch (a collective call).
+
+    keys: int64 [N, 3] of all pairs of the step, by slot, as every rank knows them from the plan.
     """
-    total = torch.zeros(len(keys), 2, width, device=device)
-    for slots, vectors in pieces:
-        total[slots] = vectors.float().unflatten(0, (-1, 2))
+    width = sequences(keys)
+    total = torch.zeros(len(keys) * width, size, device=device)
+    for rows, vectors in local:
+        total[_places(rows, rows.labels, width)] = vectors.float()
     torch.distributed.all_reduce(total)  # every slot is filled on one rank and zero on the others
-    return Gathered(total, torch.from_numpy(keys.astype(np.int64)).to(device))
+    return Gathered(total.unflatten(0, (len(keys), width)), torch.from_numpy(keys.astype(np.int64)).to(device))
 
 
-def average_precision(queries: Tensor, passages: Tensor, keys: Tensor, k: int = 20) -> Tensor:
-    """float64 [N]: AP@k of each query over the different passages; relevant is the one with the query's key.
+def average_precision(vectors: Tensor, keys: Tensor, k: int = 20) -> Tensor:
+    """float64 [N]: AP@k of each query over the different texts; relevant is its own passage.
 
-    With one relevant passage that is 1/rank, 0 beyond rank k. [N, H] each, length 1.
+    That is 1/rank, 0 beyond rank k. What `masked_scores` leaves out is not ranked, nor is a text twice.
     """
-    _, first = np.unique(keys.cpu().numpy(), return_index=True)
-    pool = torch.from_numpy(np.sort(first)).to(queries.device)
-    scores = queries @ passages[pool].T
-    own = (keys[:, None] == keys[pool][None]).to(torch.int64).argmax(1)
-    rank = 1 + (scores > scores.gather(1, own[:, None])).sum(1)
+    scores = masked_scores(vectors, vectors.new_ones(()), keys)
+    texts = torch.cat([keys[:, 1], keys[:, 2]][: vectors.shape[1] - 1])
+    _, first = np.unique(texts.cpu().numpy(), return_index=True)
+    pool = torch.from_numpy(first).to(scores.device)
+    rank = 1 + (scores[:, pool] > scores.diagonal()[:, None]).sum(1)
     return torch.where(rank <= k, 1 / rank.double(), torch.zeros((), dtype=torch.float64, device=rank.device))

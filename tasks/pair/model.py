@@ -8,17 +8,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig
 
-from common.columns import Columns, plain
+from common.columns import Columns
 from tasks import head, intervals
 from tasks.head import Bodies, Body, HeadRows, Mean, Scored
 from tasks.intervals import Interval
-from tasks.pair.gradient_caching import average_precision, loss, unit_losses
+from tasks.pair.data import keys_of
+from tasks.pair.gradient_caching import average_precision, loss, sequences, stacked, unit_losses
 
 
 class Head(head.Head):
     """[m, H] first tokens -> [m, H] of length 1: encoder's pooler, where it has one, normalised.
 
-    `logit_scale`: 100 as in XTREME-R.
+    With `pooling` the first token itself, the mean over all tokens, or the pooler. `logit_scale`, the inverse of the
+    temperature: learned from 100 on, as in XTREME-R, if nothing else is said.
     """
 
     outcome = ("vectors",)
@@ -26,6 +28,10 @@ class Head(head.Head):
     def __init__(self, body: Body, config: PretrainedConfig, outputs: int) -> None:
         super().__init__(body, config, outputs)
         self.logit_scale = nn.Parameter(torch.tensor([100.0]))
+
+    def set_temperature(self, temperature: float, learned: bool) -> None:
+        nn.init.constant_(self.logit_scale, 1.0 / temperature)
+        self.logit_scale.requires_grad_(learned)
 
     @classmethod
     def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
@@ -36,24 +42,25 @@ class Head(head.Head):
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Of the pairs of this batch alone; in a training step those of the whole step count (`loss`)."""
-        return unit_losses(scores[0::2], scores[1::2], self.logit_scale[0].float(), rows.group)
+        return unit_losses(stacked(scores, rows), self.logit_scale[0].float(), rows.group)
 
     def loss(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor, Tensor]:
         return loss(scores, self.logit_scale[0], rows)
 
     def outcome_width(self, hidden_size: int) -> int:
-        return 2 * hidden_size
+        return 3 * hidden_size
 
     def example_outcome(self, scored: Scored, gold: dict[str, Any] | None, metric: str) -> np.ndarray:
-        """The vectors of query and passage."""
-        return scored[0][1].ravel()
+        """The vectors of query, passage and hard negative; 0 where there is none."""
+        vectors = scored[0][1]
+        return np.concatenate([vectors, np.zeros((3 - len(vectors), vectors.shape[1]))]).ravel()
 
     def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
-        """Every query against the passages of all dev pairs."""
-        queries, passages, keys = _dev_pairs(outcomes, columns)
-        losses, right = unit_losses(queries, passages, self.logit_scale.detach()[0].float().cpu(), keys)
+        """Every query against the passages and hard negatives of all dev pairs."""
+        vectors, keys = _dev_pairs(outcomes, columns)
+        losses, right = unit_losses(vectors, self.logit_scale.detach()[0].float().cpu(), keys)
         return {
-            "map@20": float(average_precision(queries, passages, keys).mean()),
+            "map@20": float(average_precision(vectors, keys).mean()),
             "accuracy": float(right.mean()),
             "loss": float(losses.mean()),
         }
@@ -62,7 +69,7 @@ class Head(head.Head):
         return intervals.mean(average_precision(*_dev_pairs(outcomes, columns)).double().numpy())
 
 
-def _dev_pairs(outcomes: np.ndarray, columns: Columns) -> tuple[Tensor, Tensor, Tensor]:
-    """(queries, passages) float32 [n, H] each, and the keys of the passages int64 [n]."""
-    queries, passages = torch.from_numpy(outcomes).float().unflatten(1, (2, -1)).unbind(1)
-    return queries, passages, torch.from_numpy(plain(columns["passage_key"]))
+def _dev_pairs(outcomes: np.ndarray, columns: Columns) -> tuple[Tensor, Tensor]:
+    """(vectors float32 [n, C, H], keys int64 [n, 3]), as in `Gathered`."""
+    keys = keys_of(columns)
+    return torch.from_numpy(outcomes).float().unflatten(1, (3, -1))[:, : sequences(keys)], torch.from_numpy(keys)

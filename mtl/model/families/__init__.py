@@ -9,6 +9,7 @@ from dataclasses import replace
 from transformers import PretrainedConfig
 
 from common.families import FAMILIES
+from mtl.model.families import bodies
 from mtl.model.families.base import Family
 from tasks.encoding import Special
 from tasks.head import Head
@@ -20,9 +21,12 @@ def family_of(config: PretrainedConfig) -> Family:
     return importlib.import_module(f"mtl.model.families.{FAMILIES[config.model_type]}").FAMILY
 
 
-def fresh_head(kind: str, config: PretrainedConfig, labels: int | None) -> Head:
-    """A new head of a task type for an encoder with this config; `labels`: see `Head`."""
-    return head_class(kind).fresh(config, labels, family_of(config).bodies(config))
+def fresh_head(kind: str, config: PretrainedConfig, labels: int | None, pooling: str | None = None) -> Head:
+    """A new head of a task type for an encoder with this config; `labels`: see `Head`, `pooling`: see `TaskEntry`."""
+    found = family_of(config).bodies(config)
+    if pooling is not None:  # the mean is taken before (`tasks.head.Mean`)
+        found = replace(found, vector=bodies.Pooler() if pooling == "pooler" else bodies.First())
+    return head_class(kind).fresh(config, labels, found)
 
 
 def adapted(special: Special, config: PretrainedConfig) -> Special:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
@@ -78,11 +79,53 @@ def test_lareqa_ranks_in_the_pool_of_all_languages(tmp_path: Path) -> None:
     }
     found = scored("lareqa", Loaded("test", rows, {}, [], pool), tmp_path, {"pool": np.eye(30), **vectors})
     first, second = (1 / 1 + 2 / 4) / 2, (1 / 2 + 2 / 3) / 2
-    assert found.details["en"] == {"map@20": pytest.approx(100 * (first + second) / 2), "n": 2}
-    assert found.details["de"] == {"map@20": pytest.approx(100 * (1 / 1) / 2), "n": 1}
+    assert found.details["en"]["map@20"] == pytest.approx(100 * (first + second) / 2) and found.details["en"]["n"] == 2
+    assert found.details["de"]["map@20"] == pytest.approx(100 * (1 / 1) / 2) and found.details["de"]["n"] == 1
     assert found.submission["en"]["q0"][:4] == ["c0", "c1", "c2", "c20"]
     assert [len(ranked) for ranked in found.submission["de"].values()] == [20]
-    assert found.extra == {"pool": 30, "rank_distance": pytest.approx(((4 - 1) + (3 - 2) + (22 - 1)) / 3)}
+    assert found.extra == {"pool": 30, "rank_distance": pytest.approx((((4 - 1) + (3 - 2)) / 2 + (22 - 1)) / 2)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_map_within_across_and_over_all_languages(seed: int, tmp_path: Path) -> None:
+    """As in MLQA-R questions have right candidates in some languages only; AP is scikit-learn's, from all scores."""
+    rng = np.random.default_rng(seed)
+    codes, loaded, vectors = ("de", "en", "sw"), Loaded("validation", {}, {}), {"pool": rng.normal(size=(60, 8))}
+    loaded.pool = [Candidate(f"c{i}", f"text {i}", codes[i // 20]) for i in range(60)]
+    questions = [sorted(rng.choice(3, size=rng.integers(2, 4), replace=False)) for _ in range(20)]
+    gold = [{f"c{20 * code + i}" for code in asked} | {f"c{20 * asked[0] + 19}"} for i, asked in enumerate(questions)]
+    for number, code in enumerate(codes):
+        own = [i for i, asked in enumerate(questions) if number in asked]
+        loaded.rows[code] = [Query(f"q{i}_{code}", "?", tuple(sorted(gold[i]))) for i in own]
+        vectors[code] = vectors["pool"][[20 * number + i for i in own]] + rng.normal(size=(len(own), 8))
+    found = scored("mlqar", loaded, tmp_path, vectors)
+
+    cosine = {code: unit(vectors[code]) @ unit(vectors["pool"]).T for code in codes}
+    spans = []
+    for code, asked in loaded.rows.items():
+        right = np.array([[c.id in query.gold for c in loaded.pool] for query in asked])
+
+        def mean_ap(part: slice, code: str = code, right: np.ndarray = right) -> float:
+            each = zip(right[:, part], cosine[code][:, part], strict=True)
+            return 100 * float(np.mean([average_precision_score(r, x) for r, x in each if r.any()]))
+
+        mono, cross = (
+            mean_ap(language_slice(codes, code)),
+            [mean_ap(language_slice(codes, c)) for c in codes if c != code],
+        )
+        expected = {"map_mono": mono, "map_cross": np.mean(cross), "map_multi": mean_ap(slice(None))}
+        assert {name: found.details[code][name] for name in expected} == pytest.approx(expected, rel=1e-5)
+        places = 1 + np.argsort(np.argsort(-cosine[code], axis=1), axis=1)
+        spans.append(np.mean([one[r].max() - one[r].min() for one, r in zip(places, right, strict=True)]))
+    assert found.extra["rank_distance"] == pytest.approx(np.mean(spans))
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def language_slice(codes: tuple[str, ...], code: str) -> slice:
+    return slice(20 * codes.index(code), 20 * codes.index(code) + 20)
 
 
 def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_clones_of_the_upstream_repositories(tmp_path: Path) -> None:
         "xcopa/data-gmt/et": {"test.et.jsonl": gmt, "val.et.jsonl": gmt},
         "LASER/data/tatoeba/v1": FILES["tatoeba"],
         "xquad": {"README.md": "# XQuAD", **FILES["xquad"]},
-        "lareqa": {**FILES["lareqa"], "mlqa-r/de.json": {"data": []}},
+        "lareqa": {**FILES["lareqa"], "mlqa-r/de.json": FILES["lareqa"]["xquad-r/de.json"]},
         "UD": FILES["udpos"],
     }
     for clone, files in clones.items():
@@ -206,6 +206,7 @@ def test_clones_of_the_upstream_repositories(tmp_path: Path) -> None:
         assert {one: len(rows) for one, rows in load(target, "de es et", tmp_path).rows.items()} == {code: count}
     assert load("xcopa", "et", tmp_path).rows["et"][0].prompt == "p What was the cause?"
     assert sorted(load("lareqa", "de en", tmp_path).rows) == ["de", "en"]
+    assert {code: len(rows) for code, rows in load("mlqar", "de en", tmp_path).rows.items()} == {"de": 2}
 
 
 def test_tatoeba_of_xtreme_on_the_hub(tmp_path: Path) -> None:

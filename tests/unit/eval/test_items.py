@@ -29,7 +29,7 @@ def drawn(target: str, rng: random.Random, noise: np.random.Generator) -> tuple[
     """Rows of three languages and finished artifacts, some right and some wrong."""
     kind, loaded, found = TARGETS[target].kind, Loaded("test", {}, {}), {}
     if kind in ("answers", "entities"):
-        loaded.pool = [Candidate(f"c{i}", f"text {i}", "en") for i in range(N)]
+        loaded.pool = [Candidate(f"c{i}", f"text {i}", LANGUAGES[i % 3]) for i in range(N)]
         found["pool"] = noise.normal(size=(N, 8))
     for code in LANGUAGES:
         rows: list[Any]

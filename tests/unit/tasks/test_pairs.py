@@ -18,7 +18,8 @@ def test_average_precision_is_scikit_learns(count, seed):
     keys = rng.integers(0, count, size=count)
     texts = texts[keys]  # the same key, the same text
     first = np.sort(np.unique(keys, return_index=True)[1])
-    found = gradient_caching.average_precision(*(torch.from_numpy(x) for x in (queries, texts, keys)), k=count)
+    vectors, all_keys = np.stack([queries, texts], 1), np.stack([keys, keys, np.full(count, -1)], 1)
+    found = gradient_caching.average_precision(torch.from_numpy(vectors), torch.from_numpy(all_keys), k=count)
     wanted = [
         label_ranking_average_precision_score((keys[first] == key)[None], (query @ texts[first].T)[None])
         for query, key in zip(queries, keys, strict=True)
