@@ -19,8 +19,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
+from common.command_line import interrupt_on, positive
 from common.errors import InputError
 
 # What the user's disk says, whatever is done with it.
@@ -50,12 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(error.args[0] if error.args else signal.SIGINT)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
-    return int(text)
-
-
 def _layer(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r}: expected a layer number, 0 for the embeddings")
@@ -71,9 +65,9 @@ def _parser(command: str, description: str, examples: str) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(f"python -m eval{command}", description=description)
     add = parser.add_argument
     add("--encoder", action="append", required=True, metavar="DIR", help="encoder folder or Hub id; repeat to compare")
-    add("--examples", type=_positive, metavar="N", help=f"only the first N {examples} of each language")
+    add("--examples", type=positive, metavar="N", help=f"only the first N {examples} of each language")
     add(
-        "--micro-tokens", type=_positive, default=16384, metavar="N",
+        "--micro-tokens", type=positive, default=16384, metavar="N",
         help="tokens of a forward pass (default: 16384; CPU: 2048)",
     )  # fmt: skip
     return parser
@@ -106,7 +100,7 @@ def _evaluate(arguments: list[str]) -> int:
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
     add(
-        "--num-gpus", "--num_gpus", type=_positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
+        "--num-gpus", "--num_gpus", type=positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
         help="GPUs, or CPU processes (default: all GPUs, else 1)",
     )  # fmt: skip
     add(
@@ -124,7 +118,7 @@ def _evaluate(arguments: list[str]) -> int:
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import submission
     from eval.driver import suite
-    from eval.driver.plan import Options
+    from eval.driver.options import Options
 
     results = suite.run(encoders, name, data or ["hub"], out, Options(**given))
     scores = [one for one, _ in results]
@@ -178,7 +172,7 @@ def _mlm_loss(arguments: list[str]) -> int:
     add("--data", action="append", metavar="DIR", help="folder with Wikipedia as the Hub has it, or `hub` (default)")
     add("--text", action="append", default=[], metavar="CODE=FILE", help="a file of your own, one text a line")
     add("--head", metavar="DIR", help="take the LM head of this encoder for those without (default: that of the run)")
-    add("--max-length", type=_positive, default=256, metavar="N", help="tokens of a row (default: 256)")
+    add("--max-length", type=positive, default=256, metavar="N", help="tokens of a row (default: 256)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     given = vars(parser.parse_args(arguments))
     encoders, out, texts, data = (given.pop(key) for key in ("encoder", "out", "text", "data"))
@@ -219,11 +213,6 @@ def _report(arguments: list[str]) -> int:
     return report_main(arguments)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
-
-
 if __name__ == "__main__":
-    # As ctrl-C, so that the programs that the driver has started are ended too.
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupt_on(signal.SIGTERM)
     raise SystemExit(main())

@@ -17,9 +17,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
+from common.command_line import interrupt_on, positive
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -48,12 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130 if number == signal.SIGINT else 75
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
-    return int(text)
-
-
 def _study(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies", description="Variants of a run over seeds, compared.")
     add = parser.add_argument
@@ -62,9 +56,9 @@ def _study(arguments: list[str]) -> int:
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="the folder with studies/ (default: runs)")
     add("--source", action="append", default=[], metavar="DIR", help="of training data: `hub` or a folder; repeat")
     add("--data", action="append", default=[], metavar="DIR", help="of test data: `hub` or a folder; repeat")
-    add("--num-gpus", "--num_gpus", type=_positive, dest="processes", metavar="N", help="of a run (default: all, or 1)")
-    add("--jobs", type=_positive, default=1, metavar="N", help="runs at the same time (default: 1)")
-    add("--only", type=_positive, metavar="K", help="run: number K of the plan alone")
+    add("--num-gpus", "--num_gpus", type=positive, dest="processes", metavar="N", help="of a run (default: all, or 1)")
+    add("--jobs", type=positive, default=1, metavar="N", help="runs at the same time (default: 1)")
+    add("--only", type=positive, metavar="K", help="run: number K of the plan alone")
     add("--stop-on-failure", action="store_true", help="run: end after the first run that fails")
     given = parser.parse_args(arguments)
 
@@ -91,16 +85,19 @@ def _study(arguments: list[str]) -> int:
 
     gpus = torch.cuda.device_count()
     processes = given.processes or max(1, gpus // given.jobs)
-    if gpus and processes * given.jobs > gpus:
-        raise InputError(f"--jobs {given.jobs} with --num-gpus {processes} each: this machine has {gpus} GPUs")
     if given.command == "slurm":
         more = [part for one in given.source for part in ("--source", one)]
         more += [part for one in given.data for part in ("--data", one)]
         words = [given.name, "run", "--out", str(given.out), "--num-gpus", str(processes), *more]
+        on_gpus = gpus > 0 or given.processes is not None
+        if not on_gpus:  # as on a login node
+            print("no GPU here: the script asks for none; --num-gpus N asks for N a run", file=sys.stderr)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "slurm.sh").write_text(slurm.script(study.name, count, words, folder, processes, gpus > 0), "utf-8")
+        (folder / "slurm.sh").write_text(slurm.script(study.name, count, words, folder, processes, on_gpus), "utf-8")
         print(f"sbatch {folder / 'slurm.sh'}")
         return 0
+    if gpus and processes * given.jobs > gpus:
+        raise InputError(f"--jobs {given.jobs} with --num-gpus {processes} each: this machine has {gpus} GPUs")
     from studies.runner import Options, Runner
 
     options = Options(given.out, given.source, given.data, processes, given.jobs, given.only, given.stop_on_failure)
@@ -119,11 +116,6 @@ def _report(study: "Study", runs: "Sequence[Run]", folder: Path) -> None:
         print(path)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(number)
-
-
 if __name__ == "__main__":
-    for one in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(one, _terminate)
+    interrupt_on(signal.SIGTERM, signal.SIGUSR1)
     raise SystemExit(main())

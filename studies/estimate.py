@@ -84,10 +84,11 @@ def _summary(
     if unknown:
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
     primary = (one.found.of for one in gather(study, made.runs).compared if one.primary)
-    visible = max(((one.visible, one.seeds) for one in primary if one.seeds > 1), default=None)
+    planned = len(study.file.seeds)
+    visible = max(((one.visible_with(planned), one.seeds) for one in primary if one.seeds > 1), default=None)
     known = "unknown, until two variants have two seeds with scores"
     if visible is not None:
-        known = f"{visible[0]:.1f} points, with the {visible[1]} seeds that are done"
+        known = f"{visible[0]:.1f} points with {planned} seeds, by the variances of the {visible[1]} that are done"
     lines.append(f"smallest difference it could see: {known}")
     sizes = [_bytes(made.setups[run.variant.name]) for run in made.runs if run.variant.name in made.setups]
     if sizes:

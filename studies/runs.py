@@ -96,17 +96,18 @@ class Run:
     @property
     def failure(self) -> str:
         """Why the last attempt failed."""
-        return str(_json(self.folder / FAILED, {}).get("error", ""))
+        return str(_json(self.folder / FAILED, {}).get("error", "")) if self.identity else ""
 
     @property
     def step(self) -> int:
         """The last step that train.py has logged."""
-        return subprocesses.last_step(self.folder)
+        return subprocesses.last_step(self.folder) if self.identity else 0
 
 
 def evaluation_name(evaluation: Evaluation, take: str) -> str:
     """The folder, within that of a run, of an evaluation with these options."""
-    options = evaluation.model_dump(exclude={"also", "languages"})
+    # align.json and mlm_loss.json of other languages go into another folder.
+    options = evaluation.model_dump(exclude={"also"} if evaluation.languages else {"also", "languages"})
     options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
     return f"eval-{json_sha256([options, take])[:8]}"
 

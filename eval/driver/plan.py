@@ -7,13 +7,13 @@ runs, not_run = plan(encoder, targets, loaded, absent, options, folder)
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from common.errors import InputError
 from common.files import json_sha256
 from eval.driver import results
+from eval.driver.options import Options
+from eval.driver.target_training import Stage, chain
 from eval.inference import artifacts
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
@@ -22,36 +22,7 @@ from eval.rows import Loaded, NotThere, joined
 from eval.suites import Source, Target, groups
 from mtl.model.saved_heads import LoadedHead
 
-if TYPE_CHECKING:
-    from eval.driver.target_training import Stage
-
 VERSION = 3  # of the protocols: increase it with any change to a score or a submission
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of an evaluation; those of `python -m eval`.
-
-    layer None: `default_layer`; examples None: all rows, else the first ones of each language; direct: predict with
-    the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
-    prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
-    processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
-    a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage.
-    """
-
-    layer: int | None = None
-    pooling: str = "mean"
-    centre: bool = False
-    examples: int | None = None
-    micro_tokens: int = 16384
-    direct: bool = False
-    overrides: list[str] = field(default_factory=list)
-    prepared: Path = Path("data")
-    sources: list[str] = field(default_factory=list)
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    processes: int = max(1, torch.cuda.device_count())
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass
@@ -67,7 +38,7 @@ class TargetRun:
     target: Target
     loaded: Loaded
     protocol: dict[str, Any]
-    stages: list["Stage"] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
     head: str | None = None
     names: dict[str, str] = field(default_factory=dict)
     setup: str = ""
@@ -167,8 +138,6 @@ def plan(
             protocol |= {"head": run.head, "training_on_target": "none"}
             protocol |= score_target.protocol(target, head.max_length)
         elif target.training:
-            from eval.driver.target_training import chain
-
             run.stages = chain(target.training, encoder, folder / "targets", options)
             (run.head,) = run.stages[-1].tasks()
             basis.append([stage.request() for stage in run.stages])

@@ -26,7 +26,8 @@ from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
 from eval.driver import results
-from eval.driver.plan import Options, TargetRun, check_head, plan, read_all
+from eval.driver.options import Options
+from eval.driver.plan import TargetRun, check_head, plan, read_all
 from eval.inference import artifacts
 from eval.inference.artifacts import Job
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint

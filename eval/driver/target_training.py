@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,14 +27,12 @@ from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
+from eval.driver.options import Options
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint, setup
 from mtl.run.run_lock import RunLock
-
-if TYPE_CHECKING:
-    from eval.driver.plan import Options
 
 REQUEST = "target.json"  # in the run folder: the request it belongs to
 _CPU = () if subprocesses.GPU else ("deepspeed=zero2_cpu.json",)
@@ -54,7 +52,7 @@ class Stage:
     folder: Path
     encoder: Path
     head: tuple[str, str] | None  # (task here, FOLDER:TASK)
-    options: "Options"
+    options: Options
     first: Path
     fingerprint: str
 
@@ -192,7 +190,7 @@ def _has(source: str, dataset: str) -> bool:
     return True
 
 
-def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: "Options") -> list[Stage]:
+def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: Options) -> list[Stage]:
     """The runs of a target's training, in order; `base` holds the run folders. `InputError` for a wrong `--set`."""
     for override in options.overrides:
         if (field := override.partition("=")[0].partition(".")[0]) in _FIXED:

@@ -31,6 +31,7 @@ from scipy.stats import false_discovery_control, t, ttest_1samp, ttest_ind
 from eval.metrics.items import Outcomes
 
 LEVEL = 0.95
+POWER = 1.96 + 0.84  # a difference of so many standard errors is found at 5 % in 80 % of the cases
 RESAMPLES = 1000  # the standard deviation is then off by 2 %
 _BLOCK = 4_000_000  # weights held at once
 Verdict = Literal["better", "worse", "equivalent", "indistinguishable"]
@@ -53,7 +54,7 @@ class Estimate:
     interval: 95 %, for another seed and other items (crossed); with one seed for other items alone. student: 95 % by
     Student's t over seeds, for another seed on these items; None with one seed. seeds: the smaller number of both
     sides. p: two-sided, of no difference. visible: the smallest difference that is found at 5 % with 80 % power,
-    (1.96 + 0.84) sqrt(v).
+    (1.96 + 0.84) sqrt(v). of_seeds: the part of v that more seeds make smaller, Vs or, where it is larger, Ve.
     """
 
     difference: float
@@ -62,6 +63,12 @@ class Estimate:
     seeds: int
     p: float
     visible: float
+    of_seeds: float = 0.0
+
+    def visible_with(self, seeds: int) -> float:
+        """`visible` with another number of seeds and the same items: Vs S / seeds + Vi - Ve."""
+        v = (self.visible / POWER) ** 2 + self.of_seeds * (self.seeds / seeds - 1)
+        return POWER * math.sqrt(max(0.0, v))
 
     def verdict(self, margin: float = 0.5) -> Verdict:
         """Equivalent: the interval lies within ± margin, also where it leaves out 0. Better, worse: p is below 5 %."""
@@ -160,8 +167,8 @@ def contrast(scores: Scores, sides: Sequence[np.ndarray]) -> Estimate:
     seeds, n = min(map(len, sides)), max(scores.items, 2)
     student: Interval | None = None
     v, terms = between_items, [(between_items, n - 1)]
+    between_seeds = residual = 0.0
     if seeds > 1:
-        between_seeds = residual = 0.0
         for side in sides:
             size, each = len(side), side @ scores.values
             within = side @ scores.covariance @ side.T
@@ -176,7 +183,7 @@ def contrast(scores: Scores, sides: Sequence[np.ndarray]) -> Estimate:
     half = float(t.ppf((1 + LEVEL) / 2, freedom)) * spread
     p = 2 * float(t.sf(abs(difference) / spread, freedom)) if spread else float(abs(difference) < 1e-9)
     interval = (difference - half, difference + half)
-    return Estimate(difference, interval, student, seeds, p, (1.96 + 0.84) * spread)
+    return Estimate(difference, interval, student, seeds, p, POWER * spread, max(between_seeds, residual))
 
 
 def _student(sides: Sequence[np.ndarray]) -> Interval:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from common.errors import InputError
 from common.run_config import REPOSITORY, read_json
 from data_prep import overlap
 from mtl.run.setup import Setup
@@ -49,7 +50,12 @@ def describe(setup: Setup, ranks: int, backend: str) -> dict[str, Any]:
 def _overlap(setup: Setup) -> dict[str, Any]:
     """By dataset `overlap.checked`: of this run, and of the run that its encoder comes from."""
     start = Path(setup.run.encoder).parent / "run.json" if isinstance(setup.run.encoder, str) else None
-    before = read_json(start).get("overlap", {}) if start is not None and start.is_file() else {}
+    before: dict[str, Any] = {}
+    if start is not None and start.is_file():
+        try:
+            before = dict(read_json(start).get("overlap", {}))
+        except (InputError, TypeError, ValueError):
+            print(f"warning: {start}: not of train.py, so what its run was checked for is not known", file=sys.stderr)
     own = {p.manifest["dataset"]: overlap.checked(p.manifest) for task in setup.tasks for p in task.prepared}
     return {**before, **own}
 

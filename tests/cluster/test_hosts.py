@@ -194,7 +194,7 @@ def test_an_array_of_a_study(slurm, config, tmp_path):
         "evaluate": {"suite": "tatoeba", "data": [str(tmp_path / "tests")]}, "compare": {"primary": ["tatoeba"]},
     }  # fmt: skip
     study.write_text(json.dumps(values))
-    assert studies.main([str(study), "slurm", "--out", str(out), "--num-gpus", "1"]) == 0
+    assert studies.main([str(study), "slurm", "--out", str(out)]) == 0
     path = out / "studies" / "array" / "slurm.sh"
     script = path.read_text()
     activate = next(line for line in script.splitlines() if line.startswith("source "))

@@ -141,6 +141,33 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert list(made.unprepared) == ["both", "text"] and not made.runs[0].identity
 
 
+def test_runs_without_a_folder_show_nothing_of_the_current_one(write, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "failed.json").write_text('{"error": "of something else"}')
+    (tmp_path / "metrics.jsonl").write_text('{"step": 77}\n')
+    assert main([str(write(data=str(tmp_path / "nothing"))), "status"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("to be prepared") == 4 and "something else" not in shown and "77" not in shown
+
+
+def test_alignment_in_other_languages_is_another_evaluation(write) -> None:
+    def evaluations(**evaluate: Any) -> set[str]:
+        path = write({"evaluate": {"also": ["align"], **evaluate}})
+        return {run.evaluation.name for run in resolve(read(str(path)), path.parent).runs}
+
+    assert len(evaluations() | evaluations(languages=["de"]) | evaluations(languages=["sw"])) == 3
+
+
+@pytest.mark.parametrize("gpus", [None, 3])
+def test_a_login_node_without_gpus(write, tmp_path, monkeypatch, capsys, gpus) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    asked = [] if gpus is None else ["--num-gpus", str(gpus)]
+    assert main([str(write()), "slurm", "--out", str(tmp_path), *asked]) == 0
+    script = (tmp_path / "studies/small/one/slurm.sh").read_text()
+    assert ("--gpus-per-node=3 " in script) == (gpus == 3) == ("--gpus" in script)
+    assert ("--num-gpus N" in capsys.readouterr().err) == (gpus is None)
+
+
 class Programs:
     """In place of those that train and evaluate: they do nothing for a moment, and write what shows that they ran."""
 

@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     stored = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
     visible = max(one["visible"] for one in stored["comparisons"])
     plan = estimate.render(study, Resolved(runs=runs), folder)
-    assert f"could see: {visible:.1f} points, with the 3 seeds that are done" in plan
+    assert f"could see: {visible:.1f} points with 3 seeds, by the variances of the 3 that are done" in plan
     return folder / "out", y
 
 
