@@ -58,7 +58,8 @@ class TaskEntry(Strict):
     # start from an exported head: FOLDER:TASK, runs/x/heads:siqa say; without it a head starts at random, one of kind
     # mlm from the LM head in the encoder's folder if it has one
     head: Place | None = None
-    pooling: Literal["mean", "first", "pooler"] | None = None  # pair: a text's vector; default: pooler, if any, or first
+    # pair: a text's vector; by default the pooler's or, where the encoder has none, `first`
+    pooling: Literal["mean", "first", "pooler"] | None = None
     # pair: scores are cosines / temperature; fixed, or {"learned": start}, the default with 0.01
     temperature: Annotated[float, Field(gt=0, le=100)] | Learned | None = None
     # alpha, of a pair task in several `languages`: the pairs of a step are of one language (query and passage) with
