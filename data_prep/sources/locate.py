@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from common.errors import InputError
 from common.fields import RawRow
 from data_prep.datasets import DATASETS
-from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
+from data_prep.datasets.schema import Convert, Dataset, Files, Hub, Regroup, code_in, names
 from data_prep.formats import own as own_file
 from data_prep.formats import readers
 from data_prep.formats.readers import Rows
@@ -135,6 +135,8 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
                 parts = [other.train, *parts] if dataset.train_from else [*parts, other.dev]
                 origin = f"{first}; dev: {second}"
                 remarks.append(other.remark)
+            if dataset.regroup is not None:
+                parts = [[_regrouped(split, *dataset.regroup)] for split in parts]
             by = f", machine-translated ({dataset.translated})" if dataset.translated else ""
             return Located(parts[0], parts[1], origin, dataset.licence + by, True, "; ".join(filter(None, remarks)))
         if isinstance(place, Folder):
@@ -210,9 +212,15 @@ def _part(name: str, path: Path, source: Hub | Files, split: str, language: str)
         read: Callable[[], Rows] = partial(readers.hub_file, path, source.columns)
     else:
         read = partial(source.read, path)
-        files += [path.with_suffix(source.beside)] if source.beside else []
+        files += _belonging(path, source)
     selected = None if select is None else lambda row: select(row, split, language)
     return Part(name, read, source.convert, tuple(files), selected, total)
+
+
+def _belonging(path: Path, source: Files) -> list[Path]:
+    """The other files that are read with one."""
+    beside = [path.with_suffix(source.beside)] if source.beside else []
+    return [*beside, *(Path(os.path.normpath(path.parent / name)) for name in source.joined)]
 
 
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
@@ -260,10 +268,21 @@ def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder:
         return
     parts = []
     for path in paths[split]:
-        if files.beside and not path.with_suffix(files.beside).is_file():
-            raise InputError(f"{path.with_suffix(files.beside)}: missing; it belongs to {path.name}")
+        for other in _belonging(path, files):
+            if not other.is_file():
+                raise InputError(f"{other}: missing; it belongs to {path.name}")
         parts.append(_part(path.relative_to(folder.path).as_posix(), path, files, split, language))
     yield Copy(files, parts, str(paths[split][0]), f"upstream files in {folder.path.name}/", remark)
+
+
+def _regrouped(parts: list[Part], regroup: Regroup, convert: Convert) -> Part:
+    """The rows that `regroup` makes of those of a split."""
+
+    def read() -> Rows:
+        return regroup(chain.from_iterable(part.rows() for part in parts), parts[0].convert)
+
+    name = ", ".join(part.name for part in parts)
+    return Part(name, read, convert, tuple(file for part in parts for file in part.files))
 
 
 def _documents(files: list[Part], hub: Hub, split: str) -> list[Part]:
