@@ -6,6 +6,7 @@ premise are a group.
 """
 
 from dataclasses import replace
+from typing import Any
 
 from common import fields
 from common.labels import NLI
@@ -26,7 +27,7 @@ def triplets(rows: Rows, convert: Convert) -> Rows:
     waiting: dict[str, dict[str, list[tuple[str, str]]]] = {}
     for where, row in rows:
         try:
-            example = convert(row, where, NLI)
+            example: Any = convert(row, where, NLI)
         except Dropped as reason:
             yield where, {"dropped": str(reason)}
             continue

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
-from common.fields import RawRow
+from common.fields import Labels, RawRow
 from data_prep.datasets import DATASETS
-from data_prep.datasets.schema import Convert, Dataset, Files, Hub, Regroup, code_in, names
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Hub, Regroup, code_in, names
 from data_prep.formats import own as own_file
 from data_prep.formats import readers
 from data_prep.formats.readers import Rows
@@ -30,6 +30,7 @@ from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split
 from data_prep.sources.hub_copies import configurations, shards
 from data_prep.sources.sources_lock import Lock
+from tasks.base import Example
 from tasks.registry import TASK_TYPES
 
 
@@ -152,10 +153,22 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
     splits = []
     for file in (train, dev):
         path = Path(os.path.expanduser(file))
-        if not os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
-            raise InputError(f"task {name}: {file}: no such file (paths in a config are relative to where you start)")
-        splits.append([Part(file, partial(own_file.own, path, kind), TASK_TYPES[kind].from_row, (path,))])
+        files = own_file.files_of(path, kind)
+        for one in files:
+            if not os.path.isfile(one):  # unlike Path.is_file, False also for a name that is too long
+                missing = file if one == path else one
+                hint = "paths in a config are relative to where you start"
+                raise InputError(f"task {name}: {missing}: no such file ({hint})")
+        convert = TASK_TYPES[kind].from_row if len(files) == 1 else _translated
+        splits.append([Part(file, partial(own_file.own, path, kind), convert, files)])
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
+
+
+def _translated(row: RawRow, where: str, labels: Labels) -> Example:
+    """A row of parallel text, in which an empty line says that a sentence has no translation."""
+    if not (row["query"].strip() and row["passage"].strip()):
+        raise Dropped("an empty line")
+    return TASK_TYPES["pair"].from_row(row, where, labels)
 
 
 def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder:
