@@ -103,7 +103,7 @@ def write_contrastive(folder: Path) -> dict[str, Any]:
             row |= {"group": f"g{number % 11}"} if number % 2 else {}
         (folder / f"contrastive.{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     paths = {split: str(folder / f"contrastive.{split}.jsonl") for split in ("train", "dev")}
-    return {"name": "contrastive", "kind": "pair", "pooling": "mean", "temperature": 0.05, **paths}
+    return {"name": "contrastive", "kind": "pair", "pooling": "mean", "temperature": 0.25, **paths}
 
 
 LANGUAGE_ROWS = {"en": 40, "de": 90, "ja": 10}
