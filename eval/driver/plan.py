@@ -19,7 +19,7 @@ from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read
 from eval.rows import Loaded, NotThere, joined
-from eval.suites import Source, Target, groups
+from eval.suites import PROTOCOLS, Source, Target, groups
 from mtl.model.saved_heads import LoadedHead
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ class Options:
     the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
     prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
     processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
-    a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage.
+    a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage; perturb: noise of the
+    queries, as `--perturb`; lexicons: files by language; protocol: one of `PROTOCOLS`.
     """
 
     layer: int | None = None
@@ -50,6 +51,9 @@ class Options:
     sources: list[str] = field(default_factory=list)
     query_prefix: str = ""
     passage_prefix: str = ""
+    perturb: str = ""
+    lexicons: dict[str, str] = field(default_factory=dict)
+    protocol: str = PROTOCOLS[0]
     processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -60,7 +64,7 @@ class TargetRun:
 
     stages: its training; head: name of the task that predicts, None for vectors; names: head label -> target label;
     setup: digest of encoder, training and protocol; fingerprint: of the data as well, or of an earlier record that
-    includes these data.
+    includes these data; perturb: noise -> digest of what it depends on.
     """
 
     encoder: EvaluatedEncoder
@@ -72,6 +76,7 @@ class TargetRun:
     names: dict[str, str] = field(default_factory=dict)
     setup: str = ""
     fingerprint: str = ""
+    perturb: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -81,7 +86,8 @@ class TargetRun:
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run, or says that there are none."""
         old = result["targets"].get(self.target.name, {"fingerprint": result["unscored"].get(self.target.name)})
-        return bool(old["fingerprint"] == self.fingerprint)
+        noisy = {name: one["setup"] for name, one in old.get("perturbed", {}).items()}
+        return bool(old["fingerprint"] == self.fingerprint) and self.perturb.items() <= noisy.items()
 
 
 def read_all(
@@ -176,9 +182,15 @@ def plan(
         else:
             from eval.retrieval.score_vectors import protocol as protocol_of_vectors
 
-            protocol |= protocol_of_vectors(target, encoder.depth, options.layer, options.pooling, options.centre)
+            layer = encoder.depth if target.protocol else options.layer
+            protocol |= protocol_of_vectors(target, encoder.depth, layer, options.pooling, options.centre)
         run.setup = json_sha256([basis, protocol])
-        earlier = results.wider(folder, target.name, run.setup, rows.files)
+        if options.perturb and target.retrieval and rows.rows:
+            from eval.perturb import queries
+
+            run.perturb = queries.setups(target, rows, options.perturb, options.lexicons)
+        # With noise the target may have to be scored again, over these languages.
+        earlier = None if run.perturb else results.wider(folder, target.name, run.setup, rows.files)
         run.fingerprint = earlier or json_sha256([run.setup, rows.files])
         runs.append(run)
         if not rows.rows:

@@ -172,6 +172,8 @@ FORMS = [
     form("copa", "xcopa/{}-en.jsonl", [COPA], COPA_CHOICE, dev="val"),
     form("lareqa", "rajpurkar/squad/plain_text", LAREQA_ROW, LAREQA_PAIR),
     form("lareqa", "{}-v1.1.json", LAREQA, LAREQA_PAIR),
+    form("lareqa_paragraphs", "rajpurkar/squad/plain_text", LAREQA_ROW, ("who", PARAGRAPH)),
+    form("lareqa_paragraphs", "{}-v1.1.json", LAREQA, ("who", PARAGRAPH)),
     form("mewslix", "izhx/mewsli-x/wikipedia_pairs", {"mention": "a: { a }", "entity": "b"}, ("a: { a }", "b")),
     form("mewslix", "wikipedia_pairs-{}.jsonl", [{"contextual_mention": MENTION, "entity": ENTITY}], MEWSLIX_PAIR),
 ]  # fmt: skip
