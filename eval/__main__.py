@@ -79,7 +79,7 @@ def _add_pooling(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: list[str]) -> int:
-    from eval.suites import LANGUAGES, SUITES, TARGETS
+    from eval.suites import LANGUAGES, PROTOCOLS, SUITES, TARGETS
 
     description = "Zero-shot scores of an encoder; see also `report`, `align`, `mlm-loss` and `export`."
     parser = _parser("", description, "rows")
@@ -99,6 +99,15 @@ def _evaluate(arguments: list[str]) -> int:
     add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
+    add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="nlu-evals: Tatoeba and LAReQA as mGTE and mmBERT")
+    add(
+        "--perturb", default="", metavar="KIND[@RATE],...",
+        help="also score retrieval with noisy queries: typo, case, accents, punctuation, romanise, codeswitch",
+    )  # fmt: skip
+    add(
+        "--lexicon", action="append", default=[], metavar="CODE=FILE",
+        help="for codeswitch: lines `word<TAB>English word`; repeat for other languages",
+    )  # fmt: skip
     add(
         "--num-gpus", "--num_gpus", type=positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
         help="GPUs, or CPU processes (default: all GPUs, else 1)",
@@ -114,13 +123,14 @@ def _evaluate(arguments: list[str]) -> int:
     )  # fmt: skip
     given = vars(parser.parse_args(arguments))
     encoders, name, data, out = (given.pop(key) for key in ("encoder", "suite", "data", "out"))
+    lexicons = _by_code("--lexicon", given.pop("lexicon"))
 
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import submission
     from eval.driver import suite
     from eval.driver.options import Options
 
-    results = suite.run(encoders, name, data or ["hub"], out, Options(**given))
+    results = suite.run(encoders, name, data or ["hub"], out, Options(lexicons=lexicons, **given))
     scores = [one for one, _ in results]
 
     from eval import report
@@ -176,17 +186,23 @@ def _mlm_loss(arguments: list[str]) -> int:
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     given = vars(parser.parse_args(arguments))
     encoders, out, texts, data = (given.pop(key) for key in ("encoder", "out", "text", "data"))
-    if wrong := [text for text in texts if "=" not in text]:
-        raise InputError(f"--text {wrong[0]}: expected CODE=FILE")
+    by_code = _by_code("--text", texts)
 
     from eval import mlm_loss
 
-    by_code = dict(text.split("=", 1) for text in texts)
     options = mlm_loss.Options(data=data or ["hub"], texts=by_code, **given)
     result, folder = mlm_loss.run(encoders, out, options)
     print(mlm_loss.render(result))
     print(folder / mlm_loss.NAME)
     return 0
+
+
+def _by_code(option: str, texts: list[str]) -> dict[str, str]:
+    """CODE=FILE: language -> file."""
+    for text in texts:
+        if "=" not in text or not Path(text.split("=", 1)[1]).is_file():
+            raise InputError(f"{option} {text}: expected CODE=FILE with a file that is there")
+    return dict(text.split("=", 1) for text in texts)
 
 
 def _export(arguments: list[str]) -> int:

@@ -58,6 +58,8 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
         return bitext.read_bucc(testset, place, languages)
     if testset.kind in ("answers", "entities"):
         from eval.retrieval import retrieval_sets
+    if testset.kind == "answers" and target.protocol:
+        return retrieval_sets.read_paragraphs(testset, place, languages)
     if testset.kind == "answers":
         return retrieval_sets.read_lareqa(testset, place, languages)
     if testset.kind == "entities":

@@ -103,6 +103,7 @@ class Loaded:
     dev: languages of which dev is read, since the tests are not there or have no labels: in no average or submission.
     unlabelled: rows of tests whose labels were withheld, by language, their labels or gold meaningless: predicted for
     the submission, never scored.
+    perturbed: (noise, metric) -> artifact -> index -> text that noise changes, see `eval/perturb/queries.py`.
     """
 
     split: str
@@ -115,6 +116,7 @@ class Loaded:
     unsubmitted: str = ""
     dev: tuple[str, ...] = ()
     unlabelled: dict[str, list[Any]] = field(default_factory=dict)
+    perturbed: dict[tuple[str, str], dict[str, dict[int, str]]] = field(default_factory=dict)
 
     def artifacts(self) -> list[tuple[str, str, list[Any]]]:
         """(name, language, rows) of everything that is predicted or embedded."""

@@ -11,7 +11,7 @@ eleven languages of XQuAD-R and belongs to retrieval, as in Ruder et al. 2021. L
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from data_prep.datasets import TEST_SETS
 from data_prep.sources.folders import check_folders
 
 MAX_LENGTH = 512  # tokens of a sentence including special ones: the limit of XTREME and of XLM-R
+PROTOCOLS = ("xtreme", "nlu-evals")  # the second: github.com/izhx/nlu-evals, the scripts of mGTE's and mmBERT's papers
 TOP_K = 20  # candidates of a query that are scored and submitted
 
 # Suite -> group -> targets, in the order of the papers' tables. The script calls the second group "tagging".
@@ -55,6 +56,7 @@ class Target:
     direct: intermediate tasks whose head predicts it without target training (the first one present), and the
     target's name of each of that head's labels.
     data: whose test data it reads, if not its own.
+    protocol: "" for that of XTREME, or the other of `PROTOCOLS`.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Target:
     training: tuple[str, ...] = ()
     direct: dict[str, dict[str, str]] = field(default_factory=dict)
     data: str = ""
+    protocol: str = ""
 
     @property
     def languages(self) -> dict[str, tuple[str, ...]]:
@@ -84,6 +87,15 @@ class Target:
         if suite in self.languages:
             return self.languages[suite]
         return () if self.data else TEST_SETS[self.name].languages
+
+
+def by_protocol(target: Target, protocol: str) -> Target:
+    """The target as one of `PROTOCOLS` trains and scores it; `InputError` if that one does not have it."""
+    if protocol == PROTOCOLS[0]:
+        return target
+    if target.kind not in ("translation", "answers"):
+        raise InputError(f"--protocol {protocol}: defined for tatoeba and lareqa, not for {target.name}")
+    return replace(target, protocol=protocol, training=("lareqa_nlu_evals",) if target.training else ())
 
 
 _SAME = {name: name for name in NLI}

@@ -20,7 +20,7 @@ from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
 from studies.runs import FINISHED, LOG, STRATA, SUITE, Run
-from studies.study import Study
+from studies.study import STEPS, Study
 
 Watch = Callable[[], None]
 
@@ -88,16 +88,21 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
     run.evaluation.mkdir(exist_ok=True)
     # Nothing resumes from them. Here, because a training may end after its runner was killed.
     shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+    # Scored by one call, so that the clean vectors are there.
+    suite = [SUITE, *(step for step in run.variant.evaluation.also if step not in STEPS)]
     for step in run.steps:
+        if step in run.finished:
+            continue
         if step == STRATA:
             command = ["studies", "difficulty", str(run.folder)]
         else:
-            asked = _suite(run, place) if step == SUITE else _beside(step, run, place)
+            asked = _beside(step, run, place) if step in STEPS else _suite(run, place)
             command = ["eval", *asked, "--out", str(run.evaluation)]
         place.start(command, run, f"evaluation ({step})", watch)
-        if step == SUITE:
+        if step in suite:
             _check(study, run)
-        files.write_json(run.evaluation / FINISHED, [*run.finished, step])
+        done = suite if step in suite else [step]
+        files.write_json(run.evaluation / FINISHED, list(dict.fromkeys([*run.finished, *done])))
 
 
 def _suite(run: Run, place: Place) -> list[str]:
@@ -111,6 +116,7 @@ def _suite(run: Run, place: Place) -> list[str]:
     command += [f"--{option}" for option in ("direct", "centre") if getattr(asked, option)]
     for option in ("query_prefix", "passage_prefix"):
         command += [f"--{option.replace('_', '-')}={getattr(asked, option)}"]
+    command += ["--perturb", asked.perturb] if asked.perturb else []
     sets = asked.set if asked.direct or not _trains(run) else [*asked.set, f"seed={run.seed}"]
     for option, values in (("data", place.data), ("source", place.source), ("set", sets)):
         command += [argument for value in values for argument in (f"--{option}", value)]

@@ -20,6 +20,7 @@ from common.config_fields import FolderName, NotNegative, Place, Positive, Stric
 from common.errors import InputError
 from common.files import file_sha256
 from common.run_config import RunConfig
+from eval.perturb.kinds import parse
 from eval.suites import resolve_suite
 from studies.merge import merged
 
@@ -27,6 +28,7 @@ FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
+PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
 
 
 def _study_name(text: str) -> str:
@@ -40,7 +42,7 @@ class Evaluation(Strict):
     """How every run is evaluated: options of `python -m eval`."""
 
     suite: str = Field(description="a suite, or names of targets with commas between")
-    also: list[str] = Field([], description=f"beside the suite: {', '.join(STEPS)}")
+    also: list[str] = Field([], description=f"beside the suite: {', '.join(STEPS)}, {PERTURB}typo@0.1,...")
     data: list[Place] = Field([], description="folders with test data, or `hub`; default: the study's `source`")
     direct: bool = Field(False, description="by the intermediate heads, without target training")
     examples: Positive | None = Field(None, description="only the first rows of each language")
@@ -55,13 +57,20 @@ class Evaluation(Strict):
     @model_validator(mode="after")
     def _known(self) -> "Evaluation":
         for step in self.also:
-            if step not in STEPS:
-                raise ValueError(f"also: unknown step {step!r}; {nearest(step, STEPS)}")
+            if step not in STEPS and not step.startswith(PERTURB):
+                raise ValueError(f"also: unknown step {step!r}; {nearest(step, (*STEPS, PERTURB))}")
         try:
-            resolve_suite(self.suite)
+            targets = resolve_suite(self.suite)[1]
+            if self.perturb and parse(self.perturb) and not any(target.retrieval for target in targets):
+                raise InputError(f"also: {PERTURB}{self.perturb}: suite {self.suite} has no retrieval target")
         except InputError as error:
             raise ValueError(str(error).removeprefix("--")) from None
         return self
+
+    @property
+    def perturb(self) -> str:
+        """The noise of all `perturb:` steps."""
+        return ",".join(step.removeprefix(PERTURB) for step in self.also if step.startswith(PERTURB))
 
     @property
     def targets(self) -> list[str]:

@@ -42,6 +42,13 @@ def passage_text(sentence: str, paragraph: str) -> str:
     return (sentence + paragraph).replace("\n", "")
 
 
+def paragraph_pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
+    """The question and its whole paragraph, as in github.com/izhx/nlu-evals."""
+    span: Any = convert(row, where, labels)
+    TASK_TYPES["span"].validate(span, where)
+    return Pair(span.id, span.question, span.context)
+
+
 def pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
     """The pair of a row that `convert` makes a `Span` of."""
     span: Any = convert(row, where, labels)
@@ -54,13 +61,16 @@ def pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels
     return Pair(span.id, span.question, passage_text(sentence, span.context))
 
 
-TRAINING = replace(
-    squad.V1,
-    name="lareqa",
-    kind="pair",
-    obtain=f"{squad.V1.obtain} (SQuAD v1.1)",
-    hub=(replace(squad.V1.hub[0], convert=partial(pair, squad.hub_squad)),),
-    files=(replace(squad.V1.files[0], convert=partial(pair, squad.upstream_squad)),),
+TRAINING = tuple(
+    replace(
+        squad.V1,
+        name=name,
+        kind="pair",
+        obtain=f"{squad.V1.obtain} (SQuAD v1.1)",
+        hub=(replace(squad.V1.hub[0], convert=partial(to_pair, squad.hub_squad)),),
+        files=(replace(squad.V1.files[0], convert=partial(to_pair, squad.upstream_squad)),),
+    )
+    for name, to_pair in (("lareqa", pair), ("lareqa_paragraphs", paragraph_pair))
 )
 TEST = Dataset(
     "lareqa",
@@ -81,4 +91,4 @@ TEST = Dataset(
     suites={"xtreme-r": tuple(SHA256)},
 )
 # Query and passage of 96 and 256 tokens, as in XTREME-R's train_lareqa.sh.
-TASKS = Task("lareqa", "pair", "map@20", ("lareqa",), query_length=96)
+TASKS = tuple(Task(one.name, "pair", "map@20", (one.name,), query_length=96) for one in TRAINING)

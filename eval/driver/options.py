@@ -5,6 +5,8 @@ from pathlib import Path
 
 import torch
 
+from eval.suites import PROTOCOLS
+
 
 @dataclass(frozen=True)
 class Options:
@@ -14,7 +16,8 @@ class Options:
     the intermediate heads, without target training; overrides: `--set` of every target run; prepared: folder of
     prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
     processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
-    a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage.
+    a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage; perturb: noise of the
+    queries, as `--perturb`; lexicons: files by language; protocol: one of `PROTOCOLS`.
     """
 
     layer: int | None = None
@@ -28,5 +31,8 @@ class Options:
     sources: list[str] = field(default_factory=list)
     query_prefix: str = ""
     passage_prefix: str = ""
+    perturb: str = ""
+    lexicons: dict[str, str] = field(default_factory=dict)
+    protocol: str = PROTOCOLS[0]
     processes: int = max(1, torch.cuda.device_count())
     device: str = "cuda" if torch.cuda.is_available() else "cpu"

@@ -31,7 +31,7 @@ class TargetRun:
 
     stages: its training; head: name of the task that predicts, None for vectors; names: head label -> target label;
     setup: digest of encoder, training and protocol; fingerprint: of the data as well, or of an earlier record that
-    includes these data.
+    includes these data; perturb: noise -> digest of what it depends on.
     """
 
     encoder: EvaluatedEncoder
@@ -43,6 +43,7 @@ class TargetRun:
     names: dict[str, str] = field(default_factory=dict)
     setup: str = ""
     fingerprint: str = ""
+    perturb: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -52,7 +53,8 @@ class TargetRun:
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run, or says that there are none."""
         old = result["targets"].get(self.target.name, {"fingerprint": result["unscored"].get(self.target.name)})
-        return bool(old["fingerprint"] == self.fingerprint)
+        noisy = {name: one["setup"] for name, one in old.get("perturbed", {}).items()}
+        return bool(old["fingerprint"] == self.fingerprint) and self.perturb.items() <= noisy.items()
 
 
 def read_all(
@@ -145,9 +147,15 @@ def plan(
         else:
             from eval.retrieval.score_vectors import protocol as protocol_of_vectors
 
-            protocol |= protocol_of_vectors(target, encoder.depth, options.layer, options.pooling, options.centre)
+            layer = encoder.depth if target.protocol else options.layer
+            protocol |= protocol_of_vectors(target, encoder.depth, layer, options.pooling, options.centre)
         run.setup = json_sha256([basis, protocol])
-        earlier = results.wider(folder, target.name, run.setup, rows.files)
+        if options.perturb and target.retrieval and rows.rows:
+            from eval.perturb import queries
+
+            run.perturb = queries.setups(target, rows, options.perturb, options.lexicons)
+        # With noise the target may have to be scored again, over these languages.
+        earlier = None if run.perturb else results.wider(folder, target.name, run.setup, rows.files)
         run.fingerprint = earlier or json_sha256([run.setup, rows.files])
         runs.append(run)
         if not rows.rows:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import aggregate, items, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
-from eval.suites import Target, parse_data, resolve_suite, shared_places
+from eval.suites import PROTOCOLS, Target, by_protocol, parse_data, resolve_suite, shared_places
 from mtl.model.families import family_of
 
 
@@ -47,10 +48,21 @@ def run(
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
     name, targets = resolve_suite(suite)
+    targets = [by_protocol(target, options.protocol) for target in targets]
+    if other := options.protocol != PROTOCOLS[0]:
+        if options.layer is not None or options.centre or options.pooling != "mean":
+            raise InputError(f"--protocol {options.protocol} sets --layer, --pooling and --centre; leave them out")
+        options = dataclasses.replace(options, pooling="cls")
     sources = [parse_data(text) for text in data]
     options = dataclasses.replace(
         options, sources=options.sources or shared_places(sources), prepared=options.prepared.resolve()
     )
+    if options.perturb:
+        from eval.perturb import kinds
+
+        kinds.parse(options.perturb)
+        if not any(target.retrieval for target in targets):
+            raise InputError(f"--perturb: noise is put into queries, and --suite {suite} has no retrieval target")
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
@@ -59,7 +71,8 @@ def run(
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {encoder.name} has layers 0 (embeddings) to {depth}")
     check_folders("--source", options.sources)
-    folders = [out if out is not None and len(evaluated) == 1 else encoder.eval_folder for encoder in evaluated]
+    places = [encoder.eval_folder / options.protocol if other else encoder.eval_folder for encoder in evaluated]
+    folders = places if out is None or len(evaluated) > 1 else [out]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
@@ -153,11 +166,10 @@ def _run_one(
         check_head(encoder, head, run.target, names)
         protocol = {**protocol, "training": [stage.record() for stage in run.stages]}
         if run.loaded.pool:
-            from eval.retrieval.score_vectors import PROTOCOLS
+            from eval.retrieval.score_vectors import described
 
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            vector = "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
-            protocol |= {**PROTOCOLS[run.target.kind], "pooling": f"{vector}, length 1", **lengths}
+            protocol |= {**described(run.target), "pooling": f"{_vector(encoder)}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -166,6 +178,12 @@ def _run_one(
     for old in work_folder.parent.glob(f"{run.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
+    if run.perturb and not run.loaded.perturbed:
+        from eval.perturb import queries
+
+        before = run.size
+        queries.perturb(run.target, run.loaded, options.perturb, options.lexicons)
+        bar.total += run.size - before
     pooled = bool(run.loaded.pool)
     job = Job(
         target=run.target.name,
@@ -183,11 +201,16 @@ def _run_one(
         passage_prefix=options.passage_prefix,
         micro_tokens=options.micro_tokens,
         folder=str(work_folder),
+        perturb=options.perturb if run.perturb else "",
+        lexicons=options.lexicons,
+        protocol=options.protocol,
     )
     _compute(job, run, encoder, options, bar)
     scores = score_job(run.target, job, run.loaded, names, options.centre, options.device)
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
+        if run.loaded.perturbed:
+            record["perturbed"] = _perturbed(run, job, scores, result, folder, options)
         record["seconds"] = round(time.perf_counter() - start, 2)
         result["targets"][run.target.name] = record
     else:
@@ -195,6 +218,25 @@ def _run_one(
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
     items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
+
+
+def _perturbed(
+    run: TargetRun, job: Job, scores: TargetScores, result: Mapping[str, Any], folder: Path, options: Options
+) -> dict[str, Any]:
+    """The scores with noise, beside those of earlier calls; their items are written."""
+    from eval.perturb.drops import measure
+
+    noises = result["targets"].get(run.target.name, {}).get("perturbed", {})
+    found, outcomes = measure(run.target, job, run.loaded, scores.items, options.centre, options.device)
+    for noise, one in outcomes.items():
+        items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
+        noises = {**noises, noise: {"setup": run.perturb[noise], "metrics": found[noise]}}
+    return dict(noises)
+
+
+def _vector(encoder: EvaluatedEncoder) -> str:
+    """What a dual encoder's vectors are before they get length 1, for the protocol."""
+    return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
 
 
 def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
@@ -226,16 +268,17 @@ def score_job(
     if target.retrieval:
         from eval.retrieval.score_vectors import score_vectors
 
-        scores = score_vectors(target, job, loaded, centre, device)
+        scores = score_vectors(target, partial(artifacts.vectors, job), loaded, centre, device)
     else:
         scores = score_predictions(target, job, loaded, names)
-    submitted = () if loaded.unsubmitted else ({*loaded.rows} - {*loaded.dev}) | {*loaded.unlabelled}
+    submitted = () if loaded.unsubmitted or target.protocol else ({*loaded.rows} - {*loaded.dev}) | {*loaded.unlabelled}
     scores.submission = {code: rows for code, rows in scores.submission.items() if code in submitted}
     return scores
 
 
 def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job: Job, suite: str) -> dict[str, Any]:
-    headline = aggregate.TO_OTHER if run.target.kind == "translation" else run.target.metric
+    own = run.target.kind != "translation" or run.target.protocol
+    headline = run.target.metric if own else aggregate.TO_OTHER
     languages = {code: detail[headline] for code, detail in scores.details.items()}
     missing = [code for code in run.target.of_suite(suite) if code not in run.loaded.rows]
     return {
@@ -245,7 +288,7 @@ def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job:
         "complete": not missing,
         "missing_languages": missing,
         **aggregate.means(scores.details, languages),
-        "suites": aggregate.by_suite(run.target, languages),
+        "suites": {} if run.target.protocol else aggregate.by_suite(run.target, languages),
         "dev": list(run.loaded.dev),
         "details": scores.details,
         **scores.extra,

@@ -24,7 +24,7 @@ from common.errors import InputError
 from eval.inference.artifacts import Job, compute, limit, ready
 from eval.inference.encoder import EvaluatedEncoder
 from eval.read import read
-from eval.suites import TARGETS
+from eval.suites import TARGETS, by_protocol
 from mtl.distributed.shutdown import alive
 
 WAIT = timedelta(hours=2)  # for the slowest process
@@ -76,8 +76,13 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     progress = Progress(path)
     problem: str | None = None
     try:
-        loaded = read(TARGETS[job.target], job.languages, job.data)
+        target = by_protocol(TARGETS[job.target], job.protocol)
+        loaded = read(target, job.languages, job.data)
         limit(loaded, job.examples)
+        if job.perturb:
+            from eval.perturb import queries
+
+            queries.perturb(target, loaded, job.perturb, job.lexicons)
         encoder = EvaluatedEncoder(job.encoder, state.device)
         ready(job, encoder)
     except InputError as error:

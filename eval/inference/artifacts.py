@@ -12,8 +12,8 @@ are overwritten.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import Shard, predict
 from eval.rows import Corpora, Data, Loaded
+from eval.suites import PROTOCOLS
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
 
@@ -36,7 +37,9 @@ class Job:
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
     languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them.
+    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; perturb: noise
+    of queries that are embedded as well, with lexicons: see `eval/perturb/queries.py`; protocol: of
+    `PROTOCOLS`.
     """
 
     target: str
@@ -53,6 +56,9 @@ class Job:
     folder: str
     query_prefix: str = ""
     passage_prefix: str = ""
+    perturb: str = ""
+    lexicons: dict[str, str] = field(default_factory=dict)
+    protocol: str = PROTOCOLS[0]
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,15 @@ class Artifact:
 
 def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Artifact]:
     """All artifacts of a target, in order of computation; `by_head`: predictions instead of vectors."""
+    noisy = [
+        Artifact(f"{name}~{noise}", list(texts.values()), query_length)
+        for (noise, _), sides in loaded.perturbed.items()
+        for name, texts in sides.items()
+        if texts
+    ]
     if loaded.pool:
         queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
-        return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries]
+        return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries, *noisy]
     if by_head:
         return [Artifact(name, rows, None) for name, _, rows in loaded.artifacts()]
     found: list[Artifact] = []
@@ -85,7 +97,7 @@ def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage
         else:
             found.append(Artifact(f"{name}.en", [row.english for row in rows], query_length))
             found.append(Artifact(f"{name}.xx", [row.other for row in rows], query_length))
-    return found
+    return [*found, *noisy]
 
 
 def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
@@ -156,15 +168,23 @@ def vectors(job: Job, name: str) -> np.ndarray:
     return np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
 
 
+def noisy_vectors(job: Job, noise: str, sides: Mapping[str, Mapping[int, str]], name: str) -> np.ndarray:
+    """The same with the rows that noise changes: `sides` of `Loaded.perturbed`."""
+    found = vectors(job, name)
+    if texts := sides.get(name):
+        found[list(texts)] = vectors(job, f"{name}~{noise}")
+    return found
+
+
 def predictions(job: Job, name: str) -> list[Any]:
     """The finished predictions of an artifact, in order of its examples."""
     return json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
-    """Number of truncated texts by reason, over all artifacts."""
+    """Number of truncated texts by reason, over all artifacts without noise."""
     total: Counter[str] = Counter()
-    for artifact in of_job(job, loaded):
+    for artifact in of_job(job, replace(loaded, perturbed={})):
         total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 

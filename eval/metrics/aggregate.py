@@ -82,7 +82,9 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
             continue
         codes = target.of_suite(suite) or tuple(record["languages"])
         absent = [code for code in codes if code not in record["languages"]]
-        if absent:
+        if other := record.get("protocol", {}).get("protocol"):
+            missing[target.name] = f"scored by the protocol of {other}"
+        elif absent:
             missing[target.name] = f"without {' '.join(absent)}"
         elif any(code in record.get("dev", ()) for code in codes):
             missing[target.name] = "scored on dev"

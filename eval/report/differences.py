@@ -80,14 +80,15 @@ def scores_of(runs: Sequence[Run], each: Items, target: str, metric: str, codes:
     return Scores(values, np.zeros((len(runs), len(runs))), 0), False
 
 
-def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str]) -> Items:
-    """By run and language; None if a run has not all of them."""
+def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str], noise: str = "") -> Items:
+    """By run and language, with this noise in the queries; None if a run has not all of them."""
     found = []
     for run in runs:
         if run.folder is None:
             return None
         fingerprint = run.targets[target]["fingerprint"]
-        read = {code: items.read(run.folder, target, code, fingerprint) for code in codes}
+        name = f"{target}~{noise}" if noise else target
+        read = {code: items.read(run.folder, name, code, fingerprint) for code in codes}
         there = {code: one for code, one in read.items() if one is not None}
         if len(there) < len(codes):
             return None

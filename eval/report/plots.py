@@ -127,7 +127,9 @@ def heat(
 
 
 @matplotlib.rc_context(_SETTINGS)
-def forest(name: str, caption: str, rows: dict[str, tuple[float, float, float]], margin: float) -> Plot:
+def forest(
+    name: str, caption: str, rows: dict[str, tuple[float, float, float]], margin: float, unit: str = "points"
+) -> Plot:
     """A point and its interval per row, from the top down; shaded: ± margin, within which nothing is claimed.
 
     rows: (difference, lower end, upper end) by label.
@@ -140,7 +142,17 @@ def forest(name: str, caption: str, rows: dict[str, tuple[float, float, float]],
     style: dict[str, Any] = {"color": _COLOURS[1], "capsize": 2, "markersize": 4, "linewidth": 1.2, "zorder": 3}
     axes.errorbar(points[:, 0], range(len(rows)), xerr=ends, fmt="o", **style)
     axes.set_yticks(range(len(rows)), list(rows))
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel="points")
+    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=unit)
+    return _drawn(name, caption, figure)
+
+
+@matplotlib.rc_context(_SETTINGS)
+def lines(name: str, caption: str, curves: dict[str, dict[float, float]]) -> Plot:
+    """A line per label through its points (x -> y)."""
+    figure, axes = _blank(6.4, 3.6)
+    pd.DataFrame(curves).plot(ax=axes, marker="o", markersize=3, color=_colours(len(curves)), legend=False)
+    axes.set_ylabel("percent")
+    _legend(figure, axes)
     return _drawn(name, caption, figure)
 
 

@@ -11,6 +11,7 @@ from eval.report.alignment import aligned, heat_maps, layer_table
 from eval.report.alignment_tables import MEASURES
 from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.differences import Differences, difference_table
+from eval.report.perturbed import drop_blocks
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
 from eval.suites import GROUPS, Target
@@ -141,6 +142,8 @@ def _target(comparison: Comparison, target: Target) -> Section:
     section.blocks.append(tables.language_table(comparison, name, main))
     if (distances := tables.rank_distance_table(comparison, name)) is not None:
         section.blocks.append(distances)
+    if (drops := drop_blocks(comparison, name)) is not None:
+        section.blocks.append(Section("Noise in the queries", [*drops]))
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
         section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))

@@ -197,6 +197,37 @@ def _student(sides: Sequence[np.ndarray]) -> Interval:
     return float(found.low), float(found.high)
 
 
+@dataclass(frozen=True)
+class Drop:
+    """clean, noisy: a score without and with noise; drop: 100 (1 - noisy / clean); interval: 95 %, None if unknown."""
+
+    clean: float
+    noisy: float
+    drop: float
+    interval: Interval | None
+
+
+def relative_drop(pairs: Sequence[tuple[Mapping[str, Outcomes], Mapping[str, Outcomes]]], metric: str) -> Drop | None:
+    """From the clean to the noisy outcomes, a pair for each seed; None for other items or a clean score of 0.
+
+    The interval is that of `contrast` for the ratio, linearised at the means (delta method).
+    """
+    scores = of_items([side for pair in pairs for side in pair], metric)
+    if scores is None or not (clean := float(scores.values[0::2].mean())):
+        return None
+    noisy = float(scores.values[1::2].mean())
+    slope = 100 * np.array([noisy / clean**2, -1 / clean])
+    low, high = contrast(scores, [np.kron(np.eye(len(pairs)), slope)]).interval
+    drop, half = 100 * (1 - noisy / clean), (high - low) / 2
+    return Drop(clean, noisy, drop, (drop - half, drop + half))
+
+
+def uneven(drops: Mapping[str, float], drop: float) -> tuple[str, float]:
+    """(the language that falls most, percent of the languages that fall more than twice `drop`)."""
+    far = sum(one > 2 * max(drop, 0.0) for one in drops.values())
+    return max(drops, key=lambda code: drops[code]), 100 * far / len(drops)
+
+
 def holm(estimates: Sequence[Estimate]) -> list[Estimate]:
     """With p adjusted for all of them (Holm 1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
     order = sorted(range(len(estimates)), key=lambda i: estimates[i].p)

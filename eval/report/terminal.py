@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from common.table import table
 from eval.report.compare import Comparison, Value, View, headline, title
-from eval.report.tables import column_notes, delta, number
+from eval.report.perturbed import drop_blocks
+from eval.report.tables import Table, column_notes, delta, number
 from eval.suites import OFFICIAL
 
 
@@ -14,7 +15,13 @@ def overview(comparison: Comparison, view: View) -> str:
     columns = [first] + [column for name in others for column in (name, "Δ")]
     header = ["target", "metric", *columns, "chance", "languages"]
     text = table([header, *_rows(comparison, view)], right=range(2, len(header)), rule=True)
-    return "\n".join([text, *_notes(comparison, view)])
+    drops = [found[0] for target in view[1] if (found := drop_blocks(comparison, target.name)) is not None]
+    return "\n".join([text, *_notes(comparison, view), *map(_plain, drops)])
+
+
+def _plain(found: Table) -> str:
+    cells = [[cell.text() for cell in row] for row in (found.header, *found.rows)]
+    return f"\n{found.caption}\n{table(cells, right=range(3, len(found.header)), rule=True)}"
 
 
 def _rows(comparison: Comparison, view: View) -> list[list[str]]:

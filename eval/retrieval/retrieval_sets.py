@@ -72,6 +72,30 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
     return loaded
 
 
+def read_paragraphs(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loaded:
+    """LAReQA as nlu-evals has it: candidates are paragraphs, and right is the one that the question was asked about.
+
+    Its translations count as wrong. No question is left out.
+    """
+    loaded = Loaded("validation", {}, {})
+    names: dict[str, str] = {}  # paragraph -> id of the first with this text
+    for code in languages or testset.languages:
+        if (copy := next(locate(testset, "validation", code, folder), None)) is None:
+            continue
+        loaded.files[code], loaded.rows[code] = folder.sums(copy.parts[0].files), []
+        for number, (where, paragraph) in enumerate(copy.parts[0].rows(), 1):
+            context = fields.text(paragraph, "context", where)
+            if context not in names:
+                names[context] = f"{code}_{number}"
+                loaded.pool.append(Candidate(names[context], context, code))
+            for question in paragraph["qas"]:
+                name, text = (fields.text(question, key, where) for key in ("id", "question"))
+                loaded.rows[code].append(Query(f"{name}_{code}", text, (names[context],)))
+    if not loaded.rows:
+        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
+    return loaded
+
+
 def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
     if "sentence_breaks" not in paragraph:
         raise InputError(

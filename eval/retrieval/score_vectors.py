@@ -1,11 +1,11 @@
 """Metrics of the retrieval targets: Tatoeba (translation), BUCC (mining), LAReQA and Mewsli-X (ranking)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from eval.inference.artifacts import Job, vectors
 from eval.inference.embed import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.items import means
@@ -14,6 +14,7 @@ from eval.retrieval import mining, neighbors, ranking
 from eval.rows import UNLABELLED, Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import MAX_LENGTH, TOP_K, Target
 
+Read = Callable[[str], np.ndarray]  # name of an artifact -> its vectors, float32 [texts, H]
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "mining": mining.PROTOCOL,
@@ -23,6 +24,19 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
         "direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details"
     },
 }
+NLU_EVALS: dict[str, Any] = {
+    "translation": {"protocol": "nlu-evals", "direction": f"{TO_ENGLISH}, an English sentence of equal text is right"},
+    "answers": {
+        "protocol": "nlu-evals",
+        "metric": f"mAP@{TOP_K}; one paragraph is right, so it is MRR@{TOP_K}",
+        "pool": "the paragraphs of all languages together; right is the one in the question's language",
+    },
+}
+
+
+def described(target: Target) -> dict[str, Any]:
+    """What its protocol says beside layer and pooling."""
+    return NLU_EVALS[target.kind] if target.protocol else PROTOCOLS[target.kind]
 
 
 def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre: bool) -> dict[str, Any]:
@@ -36,29 +50,39 @@ def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre
         "similarity": "cosine",
         "max_length": MAX_LENGTH,
         "head": None,
-        **PROTOCOLS[target.kind],
+        **described(target),
     }
 
 
-def score_vectors(target: Target, job: Job, loaded: Loaded, centre: bool, device: str) -> TargetScores:
-    """Scores the finished vectors of `job`. centre: subtract each side's mean vector before retrieval."""
+def score_vectors(target: Target, read: Read, loaded: Loaded, centre: bool, device: str) -> TargetScores:
+    """Scores the vectors that `read` gives. centre: subtract each side's mean vector before retrieval."""
     scores = TargetScores()
     if loaded.pool:
-        _rank(scores, target, job, loaded, device)
+        _rank(scores, target, read, loaded, device)
     if target.kind == "mining":
         for code, corpora in loaded.rows.items():
-            _mine(scores, job, code, corpora, loaded.unlabelled.get(code, []), centre, device)
+            _mine(scores, read, code, corpora, loaded.unlabelled.get(code, []), centre, device)
+    elif target.kind == "translation" and target.protocol:
+        for code, rows in loaded.rows.items():
+            _to_english(scores, read, code, rows, centre, device)
     elif target.kind == "translation":
         for name, code, rows in loaded.artifacts():
-            _translate(scores, job, name, code, rows, rows is loaded.rows.get(code), centre, device)
+            _translate(scores, read, name, code, rows, rows is loaded.rows.get(code), centre, device)
     return scores
 
 
 def _translate(
-    scores: TargetScores, job: Job, name: str, code: str, rows: list[Translation], gold: bool, centre: bool, device: str
+    scores: TargetScores,
+    read: Read,
+    name: str,
+    code: str,
+    rows: list[Translation],
+    gold: bool,
+    centre: bool,
+    device: str,
 ) -> None:
     """gold: whether the sentences of a row are each other's translations."""
-    english, other = (_unit_vectors(job, f"{name}.{side}", centre, device) for side in ("en", "xx"))
+    english, other = (_unit_vectors(read, f"{name}.{side}", centre, device) for side in ("en", "xx"))
     to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1))
     if gold:
         gold_rows = np.arange(len(rows))
@@ -68,15 +92,26 @@ def _translate(
     scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
 
 
-def _unit_vectors(job: Job, name: str, centre: bool, device: str) -> Tensor:
+def _to_english(
+    scores: TargetScores, read: Read, code: str, rows: list[Translation], centre: bool, device: str
+) -> None:
+    """As nlu-evals: queries are not in English, and every English sentence of the right text is right."""
+    english, other = (_unit_vectors(read, f"{code}.{side}", centre, device) for side in ("en", "xx"))
+    _, indices = neighbors.top_k(other, english, 1)
+    right = [rows[index].english == row.english for index, row in zip(indices[:, 0], rows, strict=True)]
+    outcomes = means({"accuracy": right}).named([row.english for row in rows])
+    scores.add(code, outcomes, n=len(rows), chance=100 / len({row.english for row in rows}))
+
+
+def _unit_vectors(read: Read, name: str, centre: bool, device: str) -> Tensor:
     """float32 [texts, H] on `device`, of length 1."""
-    found = vectors(job, name)
+    found = read(name)
     return neighbors.normalise(neighbors.centre(found) if centre else found).to(device)
 
 
 def _mine(
     scores: TargetScores,
-    job: Job,
+    read: Read,
     code: str,
     corpora: list[Corpora],
     unlabelled: list[Corpora],
@@ -90,7 +125,7 @@ def _mine(
     mined = {}
     for name, one in [*((code, one) for one in corpora), *((f"{code}.{UNLABELLED}", one) for one in unlabelled)]:
         sides = one.sides()
-        x, y = (_unit_vectors(job, f"{name}.{one.split}.{side}", centre, device) for side in sides)
+        x, y = (_unit_vectors(read, f"{name}.{one.split}.{side}", centre, device) for side in sides)
         k = min(mining.NEIGHBOURS, len(x), len(y))
         mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *sides.values())
     dev, test = corpora[0], corpora[-1]
@@ -104,15 +139,15 @@ def _mine(
     scores.extra.setdefault("scored_on", {})[code] = test.split
 
 
-def _rank(scores: TargetScores, target: Target, job: Job, loaded: Loaded, device: str) -> None:
+def _rank(scores: TargetScores, target: Target, read: Read, loaded: Loaded, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
-    pool = _unit_vectors(job, "pool", False, device)
+    pool = _unit_vectors(read, "pool", False, device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
     for code, rows in loaded.rows.items():
-        queries = _unit_vectors(job, code, False, device)
+        queries = _unit_vectors(read, code, False, device)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         columns[code] = {**ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]).columns}

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 import eval.report.render as render
+import studies.report.noise as noise
 import studies.report.tables as tables
 from common import files
 from eval.report.alignment import aligned
@@ -61,6 +62,7 @@ def sections(results: Results) -> list[Section]:
         found.append(_groups(results, baseline))
     robust = [tables.robustness_table(results, target) for target in results.targets]
     found.append(Section("Robustness", [table for table in robust if table.rows]))
+    found.append(noise.section(results))
     absent, settings = tables.not_run_table(results), tables.settings_table(results)
     found.append(Section("Not run", [absent if absent.rows else "Every run has scores of every target."]))
     found.append(Section("Settings", [settings if settings.rows else "No setting of the configs differs."]))

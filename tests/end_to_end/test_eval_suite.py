@@ -21,8 +21,8 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from eval.__main__ import main
-from eval.metrics import items
-from eval.suites import LANGUAGES
+from eval.metrics import aggregate, items
+from eval.suites import LANGUAGES, TARGETS
 from tests.support.eval_run import (
     error_line,
     make_run,
@@ -120,6 +120,31 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     order = sorted(range(len(pairs)), key=lambda i: pairs[i][0])
     said = (tmp_path / "out/submission/xtreme/tatoeba/test-de.tsv").read_text().split()
     assert said == [str(found["en->xx"][i]) for i in order]
+
+
+def test_nlu_evals_is_another_protocol(
+    encoder: Path, world: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    """Last layer, first token, in a folder of its own, in no average and no submission."""
+    skip_reports(monkeypatch)
+    shutil.copytree(encoder.parent, tmp_path / "run")
+    asked = ["--encoder", str(tmp_path / "run/encoder"), "--data", str(world), "--protocol", "nlu-evals"]
+    assert main([*asked, "--suite", "tatoeba"]) == 0
+    folder = tmp_path / "run/eval/nlu-evals"
+    scores = scores_in(folder)
+    record = scores["targets"]["tatoeba"]
+    protocol = record["protocol"]
+    assert [protocol[key] for key in ("protocol", "layer", "pooling", "split")] == ["nlu-evals", 4, "cls", "test"]
+    x, y = (padded_vectors(encoder, side, 4, "cls") for side in (GERMAN, ENGLISH))
+    nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
+    assert record["languages"]["ru"] == pytest.approx(100 * (nearest[:, 0] == np.arange(5)).mean())
+    assert record["languages"]["de"] == 100.0 and record["suites"] == {} and not (folder / "submission/xtreme").exists()
+    assert aggregate.average(scores, "xtreme", [TARGETS["tatoeba"]])["missing"]["tatoeba"].endswith("of nlu-evals")
+    for more, words in (
+        (["tatoeba", "--layer", "3"], "sets --layer"),
+        (["toy_xnli"], "defined for tatoeba and lareqa"),
+    ):
+        assert words in error_line(capsys, *asked, "--suite", *more)
 
 
 def test_a_finished_target_is_reused_and_only_then(

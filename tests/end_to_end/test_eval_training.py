@@ -246,12 +246,14 @@ def test_a_chain_with_the_real_trainer(chain: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_direct_scores_are_the_same_on_two_processes(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors, labels and answers; there is a log of each target's processes."""
+    """Vectors, also of noisy queries, labels and answers; there is a log of each target's processes."""
     fork_programs(monkeypatch)
-    one = without_seconds(evaluate(world, "toy", "--direct", "--micro-tokens", "20"))
+    options = ("--direct", "--micro-tokens", "20", "--perturb", "typo@0.3")
+    one = without_seconds(evaluate(world, "toy", *options))
+    assert "typo@0.3" in one["toy_tatoeba"]["perturbed"]
     assert one.keys() == {"toy_tatoeba", "toy_xnli", "toy_xquad"}
     shutil.rmtree(world / "run" / "eval")
-    two = evaluate(world, "toy", "--direct", "--micro-tokens", "20", "--num_gpus", "2")
+    two = evaluate(world, "toy", *options, "--num_gpus", "2")
     assert without_seconds(two) == one and len(list((world / "run" / "eval" / "work").glob("*.log"))) == 3
 
 

@@ -189,6 +189,8 @@ FORMS = [
         [{"uid": "u", "context": 'a "b', "hypothesis": text, "label": label} for label, text in ("ed", "cc")], TRIPLET,
         train="R1/train R2/train R3/train", dev="R1/dev R2/dev R3/dev",
     ),
+    form("lareqa_paragraphs", "rajpurkar/squad/plain_text", LAREQA_ROW, ("who", PARAGRAPH)),
+    form("lareqa_paragraphs", "{}-v1.1.json", LAREQA, ("who", PARAGRAPH)),
     form("mewslix", "izhx/mewsli-x/wikipedia_pairs", {"mention": "a: { a }", "entity": "b"}, ("a: { a }", "b")),
     form("mewslix", "wikipedia_pairs-{}.jsonl", [{"contextual_mention": MENTION, "entity": ENTITY}], MEWSLIX_PAIR),
 ]  # fmt: skip

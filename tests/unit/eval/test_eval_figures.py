@@ -13,8 +13,8 @@ from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
-from eval.rows import Candidate, Corpora, Corpus, Loaded, Query
-from eval.suites import TARGETS
+from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
+from eval.suites import TARGETS, by_protocol
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tasks.tag.data import Tag
@@ -31,6 +31,30 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
     found = score_job(TARGETS[target], job, loaded, names or {}, False, "cpu")
     assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
     return found
+
+
+def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
+    """Query in the other language, index the distinct English sentences; no submission."""
+    rng = np.random.default_rng(0)
+    rows = [Translation(f"english {i % 30}", f"other {i}") for i in range(40)]
+    distinct = rng.normal(size=(30, 8))
+    english = distinct[[i % 30 for i in range(40)]]
+    other = english + rng.normal(size=(40, 8))
+    for name, vectors in (("en", english), ("xx", other)):
+        np.save(tmp_path / f"de.{name}.npy", vectors.astype(np.float32))
+    job = Job("tatoeba", "", None, "", (), None, 2, "cls", 24, 40, 120, str(tmp_path))
+    target = by_protocol(TARGETS["tatoeba"], "nlu-evals")
+    found = score_job(target, job, Loaded("test", {"de": rows}, {}), {}, False, "cpu")
+    cosines = (other / np.linalg.norm(other, axis=1, keepdims=True)) @ (
+        distinct / np.linalg.norm(distinct, axis=1, keepdims=True)
+    ).T
+    expected = 100 * (cosines.argmax(axis=1) == np.arange(40) % 30).mean()
+    assert 0 < expected < 100 and found.details["de"] == {
+        "accuracy": pytest.approx(expected),
+        "n": 40,
+        "chance": 100 / 30,
+    }
+    assert not found.submission
 
 
 def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from eval.read import Candidate, NotThere, Query, Translation
+from eval.read import Candidate, NotThere, Query, Translation, read
+from eval.suites import TARGETS, by_protocol
 from tasks.tag.data import Tag
 from tests.support.bad_input import altered, mangled
 from tests.support.rows import fails, write
@@ -135,6 +136,14 @@ def test_lareqa_gold_and_pool(tmp_path: Path) -> None:
     assert loaded.pool[1] == Candidate("de_1_1", "B.A.B. A.", "de")
     assert any("1 questions left out: their answer begins in no sentence" in note for note in loaded.notes)
     assert load("lareqa", "en", tmp_path).rows["en"][0].gold == ("en_1_1",)
+
+
+def test_lareqa_by_paragraphs(tmp_path: Path) -> None:
+    """One candidate for equal texts, right for the question's own language alone; no question is left out."""
+    put(tmp_path, "lareqa", **{"xquad-r/de.json": json.loads(squad(ANSWERS, "A.\nB. A!", **BREAKS))})
+    loaded = read(by_protocol(TARGETS["lareqa"], "nlu-evals"), ("de", "en", "zh"), str(tmp_path))
+    assert loaded.pool == [Candidate("de_1", "A.\nB. A!", "de"), Candidate("en_1", "A.\nB. A.", "en")]
+    assert [query.gold for query in loaded.rows["en"]] == [("en_1",)] * len(ANSWERS)
 
 
 def test_sentences_without_words_are_left_out(tmp_path: Path) -> None:

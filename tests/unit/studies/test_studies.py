@@ -85,7 +85,7 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"baseline": "bth"}, ["'bth'", "`both`"]),
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
         ({"evaluate": {"suite": "xtrem"}}, ["suite xtrem"]),
-        ({"evaluate": {"also": ["perturb:typo@0.1"]}}, ["perturb:typo@0.1"]),
+        ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),
         ({"hold": "task_steps", "variants": {"text": {"steps": 8}}}, ["both has 8", "text 6", "10 steps"]),
         ({"hold": "epochs", "variants": {"text": {"epochs": 2}}}, ["both has steps 8", "text epochs 2"]),

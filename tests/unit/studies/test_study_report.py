@@ -17,6 +17,7 @@ from tests.support.scores_files import Table, scores, set_outcomes, tables
 
 CODES = ("de", "nl", "sw")
 SEEDS = (1, 2, 3)
+NOISE = {"typo@0.2": 0.7, "typo@0.05": 0.9}  # what it leaves of every outcome
 STUDY = {
     "name": "small", "asks": "Do more steps help <b>retrieval</b>?", "base": "demo.json", "baseline": "short",
     "variants": {
@@ -35,7 +36,12 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
     place, evaluation = folder / identity, folder / identity / "eval-0"
     result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
     found = set_outcomes(result, y)
-    evaluation.mkdir(parents=True)
+    about = result["targets"]["tatoeba"]
+    for noise, share in NOISE.items():
+        noisy = set_outcomes(json.loads(json.dumps(result)), y * share)
+        figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
+        about.setdefault("perturbed", {})[noise] = {"setup": "", "metrics": {"en->xx": figures}}
+        items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
     for path, content in ((evaluation / "scores.json", result), (place / "run.json", {"commit": commit})):
         path.write_text(json.dumps(content), encoding="utf-8")
     for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
@@ -110,10 +116,16 @@ def test_what_the_page_says(world: tuple[Path, np.ndarray], shown: dict[str, Tab
     assert robust.cell("hot", "mean") == f"{each.mean():.1f}"
     assert robust.cell("hot", "worst") == f"{each.min():.1f} ({CODES[each.argmin()]})"
     assert robust.cell("hot", "spread") == f"{each.std(ddof=1):.1f}"
+    curve = shown["tatoeba, en→xx: score by share of units with noise (typo)"]
+    clean = 100 * y[2].mean()
+    expected = [f"{share * clean:.1f}" for share in (1, 0.9, 0.7)]
+    # All items lose the same share, so that the ratio is known exactly.
+    assert curve.rows[0][2:4] == ["0.05", "0.20"] and curve.rows[-1] == ["hot", *expected, "30.0", "[+30.0, +30.0]"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
     assert {path.stem for path in (folder / "plots").iterdir()} == {
         "primaries",
+        "tatoeba_typo_en_xx",
         "tatoeba_differences",
         "tatoeba_scores",
     }

@@ -1,0 +1,1 @@
+"""Queries with noise, and what they cost."""

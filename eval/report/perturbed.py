@@ -1,0 +1,57 @@
+"""Scores with noise in the queries (`python -m eval --perturb`), beside the clean ones of the same items."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from eval.report.compare import Comparison, label
+from eval.report.differences import outcomes_of, spoken
+from eval.report.load import Run
+from eval.report.plots import Plot, forest
+from eval.report.statistics import Drop, relative_drop, uneven
+from eval.report.tables import Table, head, number, row
+
+
+def noises(runs: Sequence[Run], target: str) -> list[tuple[str, str]]:
+    """(noise, metric) of all that every one of these runs has."""
+    records = [run.targets.get(target, {}).get("perturbed", {}) for run in runs]
+    every = [[(noise, metric) for noise, one in record.items() for metric in one["metrics"]] for record in records]
+    return [key for key in every[0] if all(key in some for some in every)]
+
+
+def drop_of(runs: Sequence[Run], target: str, noise: str, metric: str) -> Drop:
+    """Of all these seeds together, from their items; without these no interval but that of a single run."""
+    records = [run.targets[target]["perturbed"][noise]["metrics"][metric] for run in runs]
+    if len(runs) == 1:
+        return Drop(*(records[0][key] for key in ("clean", "noisy", "drop", "interval")))
+    codes = list(runs[0].targets[target]["languages"])
+    clean, noisy = outcomes_of(runs, target, codes), outcomes_of(runs, target, codes, noise)
+    found = relative_drop(list(zip(clean, noisy, strict=True)), metric) if clean and noisy else None
+    if found is None:
+        clean_mean, noisy_mean = (float(np.mean([record[key] for record in records])) for key in ("clean", "noisy"))
+        found = Drop(clean_mean, noisy_mean, 100 * (1 - noisy_mean / clean_mean), None)
+    return found
+
+
+def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | None:
+    """A row and a point with its interval for every run, noise and metric; None where nothing was scored with noise."""
+    columns = ("clean", "noisy", "relative drop, %", "95 %", "falls most", "fall more than twice that, %", "touched, %")
+    table = Table(f"{target}: noise in the queries", row("run", "noise", "metric", *columns), style="long")
+    points = {}
+    for entry in comparison.entries:
+        for noise, metric in noises(entry.runs, target):
+            found = drop_of(entry.runs, target, noise, metric)
+            each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in entry.runs]
+            codes = [code for code in each[0] if all(code in one for one in each)]
+            drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}
+            worst, beyond = uneven(drops, found.drop)
+            figures = [number(value) for value in (found.clean, found.noisy, found.drop)]
+            interval = "no items" if found.interval is None else spoken(found.interval)
+            touched = float(np.mean([one["touched"] for one in each[0].values()]))
+            more = (f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0))
+            table.rows.append(row(head(entry), noise, label(metric), *figures, interval, *more))
+            points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *(found.interval or (found.drop,) * 2))
+    if not points:
+        return None
+    caption = f"{target}: relative drop by noise in the queries"
+    return table, forest(f"{target}_noise", caption, points, 0.0, "percent of the score")

@@ -1,0 +1,34 @@
+"""Robustness curves: each variant's score over the rate of noise in the queries, from none on."""
+
+from eval.report.compare import label
+from eval.report.differences import spoken
+from eval.report.perturbed import drop_of, noises
+from eval.report.plots import lines
+from eval.report.sections import Section
+from eval.report.tables import Table, number, row
+from studies.report.results import Results
+
+
+def section(results: Results) -> Section:
+    """For each target, kind of noise and metric a curve and a table; no blocks where nothing was scored with noise."""
+    section = Section("Noise in the queries")
+    for target in results.targets:
+        found = {name: noises(entry.runs, target) for name, entry in results.entries.items()}
+        every = dict.fromkeys(key for some in found.values() for key in some)
+        for kind, metric in dict.fromkeys((noise.partition("@")[0], metric) for noise, metric in every):
+            same = [noise for noise, m in every if m == metric and noise.partition("@")[0] == kind]
+            rates = dict(sorted((float(noise.partition("@")[2] or 1), noise) for noise in same))
+            caption = f"{target}, {label(metric)}: score by share of units with noise ({kind})"
+            columns = (*(number(rate, 2) for rate in rates), "relative drop at the last, %", "95 % crossed")
+            table, curves = Table(caption, row("variant", "clean", *columns)), {}
+            for name, entry in results.entries.items():
+                if any((noise, metric) not in found[name] for noise in same):
+                    continue
+                drops = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in rates.items()}
+                last = drops[max(drops)]
+                curves[name] = {0.0: last.clean, **{rate: one.noisy for rate, one in drops.items()}}
+                interval = "no items" if last.interval is None else spoken(last.interval)
+                table.rows.append(row(name, *map(number, curves[name].values()), number(last.drop), interval))
+            if curves:
+                section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
+    return section

@@ -1,0 +1,131 @@
+"""`python -m eval --perturb`: noisy scores beside the clean ones, which stay as they are; what is embedded for them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.neighbors import NearestNeighbors
+
+from eval.__main__ import main
+from eval.inference import embed
+from eval.metrics import items
+from eval.perturb.kinds import Perturbation
+from tests.support.eval_run import error_line, make_run, padded_vectors, scores_in
+from tests.support.scores_files import tables
+from tests.support.target_files import laser
+
+TEXT = "the small dog runs to an old house near river and reads long letter in garden every morning"
+WORDS = TEXT.split()
+ENGLISH = [" ".join(WORDS[i % 7 : i % 7 + 3] + WORDS[i // 7 : i // 7 + 4]) for i in range(40)]
+PAIRS = [(text, f"{text[2:]} é{i % 3}") for i, text in enumerate(ENGLISH)]
+NOISE = "typo@0.3,typo@0,romanise,accents"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> Path:
+    """run/encoder, data/: Tatoeba, of which German translates itself, and scores without noise in clean/."""
+    folder = tmp_path_factory.mktemp("noise")
+    make_run(folder / "run", tiny_tokenizer_dir)
+    laser(folder / "data", "deu", [(text, text) for text, _ in PAIRS])
+    laser(folder / "data", "fra", PAIRS)
+    assert evaluate(folder, "clean") == 0
+    return folder
+
+
+def evaluate(world: Path, out: str, *more: str) -> int:
+    places = ("--encoder", str(world / "run/encoder"), "--data", str(world / "data"), "--out", str(world / out))
+    return main([*places, "--suite", "tatoeba", "--layer", "3", *more])
+
+
+def test_noisy_scores_beside_the_clean_ones(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    embedded: list[str] = []
+    original = embed.embed_batches
+
+    def spy(encoder: Any, tokenizer: Any, texts: list[str], *more: Any, **options: Any) -> Any:
+        embedded.extend(texts)
+        return original(encoder, tokenizer, texts, *more, **options)
+
+    monkeypatch.setattr(embed, "embed_batches", spy)
+    assert evaluate(world, "noisy", "--perturb", NOISE) == 0
+    printed = capsys.readouterr().out
+    clean, noisy = (scores_in(world / name) for name in ("clean", "noisy"))
+    record = noisy["targets"]["tatoeba"]
+    found = record.pop("perturbed")
+    for one in (clean, noisy):
+        one["targets"]["tatoeba"].pop("seconds")
+    assert clean == noisy
+    for path in (world / "clean/submission").rglob("*.tsv"):
+        assert path.read_text() == (world / "noisy" / path.relative_to(world / "clean")).read_text()
+
+    # Each direction with its own noisy side against the other one as it was; by a padded loop and scikit-learn.
+    changed = 0
+    for code in ("de", "fr"):
+        pairs = [(a, a if code == "de" else b) for a, b in PAIRS]
+        english, other = zip(*pairs, strict=True)
+        for metric, queries, index, language in (("en->xx", english, other, "en"), ("xx->en", other, english, code)):
+            texts = [Perturbation("typo", 0.3).apply(q, e, language) for q, e in zip(queries, english, strict=True)]
+            x, y = (padded_vectors(world / "run/encoder", side, 3) for side in (texts, index))
+            nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
+            right = nearest[:, 0] == np.arange(len(pairs))
+            one = found["typo@0.3"]["metrics"][metric]["languages"][code]
+            assert one["noisy"] == pytest.approx(100 * right.mean())
+            assert one["clean"] == pytest.approx(record["details"][code][metric])
+            assert one["drop"] == pytest.approx(100 * (1 - one["noisy"] / one["clean"]))
+            assert one["touched"] == pytest.approx(100 * np.mean([a != b for a, b in zip(texts, queries, strict=True)]))
+            changed += sum(a != b for a, b in zip(texts, queries, strict=True))
+            # The ratio of two means over the same items, linearised.
+            before = items.read(world / "noisy", "tatoeba", code, record["fingerprint"])
+            after = items.read(world / "noisy", "tatoeba~typo@0.3", code, record["fingerprint"])
+            assert before and after and (after.columns[metric] == right).all()
+            each = 100 * (right - one["noisy"] / one["clean"] * before.columns[metric]) / (one["clean"] / 100)
+            half = scipy.stats.t.ppf(0.975, len(each) - 1) * scipy.stats.sem(each)
+            assert one["interval"] == pytest.approx([one["drop"] - half, one["drop"] + half])
+    accents = found["accents"]["metrics"]["xx->en"]
+    assert (accents["languages"]["de"]["touched"], accents["languages"]["fr"]["touched"]) == (0, 100)
+    # Candidates, and queries that noise leaves alone, are embedded once.
+    assert len(embedded) == 4 * len(PAIRS) + changed + len(PAIRS)
+    for name in ("typo@0", "romanise"):
+        for one in found[name]["metrics"].values():
+            assert (one["drop"], one["interval"], one["noisy"]) == (0, [0, 0], one["clean"])
+
+    table = tables(world / "noisy/report.md")["tatoeba: noise in the queries"]
+    whole = found["typo@0.3"]["metrics"]["xx->en"]
+    (cells,) = (row for row in table.rows if row[1:3] == ["typo@0.3", "xx→en"])
+    assert cells[3:6] == [f"{whole[key]:.1f}" for key in ("clean", "noisy", "drop")]
+    assert "tatoeba: noise in the queries" in printed and (world / "noisy/plots/tatoeba_noise.png").is_file()
+
+
+def test_what_is_there_is_kept_and_more_is_added(world: Path, capsys: Any) -> None:
+    assert evaluate(world, "more", "--perturb", "case@0.5") == 0
+    first = scores_in(world / "more")["targets"]["tatoeba"]
+    for noise in ("case@0.50", ""):
+        capsys.readouterr()
+        assert evaluate(world, "more", *(["--perturb", noise] if noise else [])) == 0
+        assert "taken from" in capsys.readouterr().err
+    (world / "de.tsv").write_text("dog\tHund\n")
+    lexicons = ["--lexicon", f"de={world / 'de.tsv'}", "--lexicon", f"fr={world / 'de.tsv'}"]
+    for _ in range(2):
+        assert evaluate(world, "more", "--perturb", "codeswitch", *lexicons) == 0
+        both = scores_in(world / "more")["targets"]["tatoeba"]["perturbed"]
+        assert both["case@0.5"] == first["perturbed"]["case@0.5"] and len(both) == 2
+    assert "taken from" in capsys.readouterr().err
+    touched = both["codeswitch"]["metrics"]["xx->en"]["languages"]["de"]["touched"]
+    assert touched == pytest.approx(100 * np.mean(["dog" in text.split() for text, _ in PAIRS]))
+    (world / "de.tsv").write_text("dog\tKatze\n")  # another lexicon is another noise
+    assert evaluate(world, "more", "--perturb", "codeswitch", *lexicons) == 0
+    assert "taken from" not in capsys.readouterr().err
+
+
+def test_errors_name_what_is_missing(world: Path, capsys: Any) -> None:
+    places = ("--encoder", world / "run/encoder", "--data", world / "data", "--out", world / "wrong")
+    for suite, more, words in (
+        ("tatoeba", ("--perturb", "codeswitch@0.2"), "no lexicon of de fr; give --lexicon de=FILE"),
+        ("tatoeba", ("--perturb", "type@0.2"), "did you mean `typo`"),
+        ("tatoeba", ("--lexicon", "de=nowhere.tsv"), "--lexicon de=nowhere.tsv: expected CODE=FILE"),
+        ("toy_xnli", ("--perturb", "typo"), "no retrieval target"),
+    ):
+        assert words in error_line(capsys, *places, "--suite", suite, *more)
+    assert not (world / "wrong").exists() or not json.loads((world / "wrong/scores.json").read_text())["targets"]
