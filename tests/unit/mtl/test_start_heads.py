@@ -141,15 +141,16 @@ OWN: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_exports_are_float32_and_keep_nothing_of_their_source(
-    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, dtype: torch.dtype
 ) -> None:
     """From a folder in half precision: `encoder/`, `heads/`, and both as one."""
     model = transformers.AutoModelForMaskedLM.from_config(masked_lm.shape(tiny_tokenizer_dir))
-    source = masked_lm.write(tmp_path / "source", tiny_tokenizer_dir, model.bfloat16())
+    source = masked_lm.write(tmp_path / "source", tiny_tokenizer_dir, model.to(dtype))
     (source / WEIGHTS).rename(source / "pieces.safetensors")
     values = json.loads((source / "config.json").read_text())
-    assert values["dtype"] == "bfloat16"
+    assert f"torch.{values['dtype']}" == str(dtype)
     (source / "config.json").write_text(json.dumps({**values, **OWN}))
     made = setup.read(str(config), [f"encoder={source}", f"output={tmp_path}", "trim_word_embeddings=false"])
     masked_lm.export(made)
@@ -166,7 +167,7 @@ def test_exports_are_float32_and_keep_nothing_of_their_source(
         (path,) = (made.run.folder / name).glob("*.safetensors")
         weights = load_file(path)
         assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
-        assert any(not torch.equal(w, w.bfloat16().float()) for w in weights.values())
+        assert any(not torch.equal(w, w.to(dtype).float()) for w in weights.values())
         if architecture is not None:
             assert getattr(transformers, architecture).from_pretrained(made.run.folder / name).dtype == torch.float32
 
