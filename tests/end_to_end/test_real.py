@@ -6,7 +6,6 @@ two ranks, ZeRO-2, killed and resumed. Scores: test_suites.py. Needs
 """
 
 import json
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.launch import deepspeed, run
+from data_prep.__main__ import main
+from tests.support.launch import program
 from tests.support.live import train_and_kill
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
@@ -56,9 +56,9 @@ def trained(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = folder / "nine.json"
     config.write_text(json.dumps(values))
     first_rows(shared / "data", folder / "few")
-    run(sys.executable, "-m", "data_prep", "--config", config, "--source", folder / "few")
+    assert main(["--config", str(config), "--source", str(folder / "few")]) == 0
     train_and_kill(config, folder / "runs" / "nine", step=40, timeout=300)
-    again = deepspeed(2, "train.py", "--config", config, timeout=600)
+    again = program("train.py", "--config", config, ranks=2, timeout=600)
     assert "resuming" in again.stdout + again.stderr
     return folder / "runs" / "nine"
 

@@ -90,12 +90,8 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
         assert f"{bad}" in (line := says(good, bad)) and message in line.lower()
     assert "cannot be written" in says(good, "--out", bad)
     result = one("bad", 1, "xnli")
-    unknown = {**result, "targets": {"xnil": result["targets"]["xnli"]}}
-    for message, content in (
-        ("targets", {}),
-        ("unknown target", unknown),
-        ("no target was", {**result, "targets": {}}),
-    ):
+    unknown, none = ({**result, "targets": targets} for targets in ({"xnil": result["targets"]["xnli"]}, {}))
+    for message, content in (("targets", {}), ("unknown target", unknown), ("no target was scored", none)):
         write(bad, content)
         assert f"{bad}" in (line := says(good, bad)) and message in line
     assert "combined scores of a report" in says(write(tmp_path / "all.json", {"baseline": "a", "runs": {}}))

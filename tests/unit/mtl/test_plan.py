@@ -30,17 +30,6 @@ def test_every_example_goes_to_one_rank_and_fits(lengths, ranks, capacity):
     assert all(step.length[p].sum() <= capacity for row in shares for p in row)
 
 
-@given(lengths=st.lists(st.integers(2, 300), min_size=1, max_size=300), ranks=st.integers(1, 64))
-def test_the_longest_go_first_each_to_the_emptiest_rank(lengths, ranks):
-    """Graham's rule written out, for few ranks and for more than are filled by whole rounds."""
-    step, loads = step_of(lengths), [0] * ranks
-    for length in sorted(lengths, reverse=True):
-        loads[loads.index(min(loads))] += length
-    divided = step.divide(ranks, 10**6)
-    assert step.loads(divided).tolist() == [sorted(loads, reverse=True)]
-    assert step.loads(divided).tolist() == [[int(step.length[p].sum()) for p in divided[0]]]
-
-
 def test_batch_in_tokens_and_epochs(small_run):
     made = setup.read(small_run, ["batch.tokens=2000", "epochs=2"])
     expected = sum(row["probability"] * row["mean_length"] for row in made.plan.expected())
