@@ -84,6 +84,7 @@ def test_errors_are_one_line(runs: tuple[Path, Path], pairs: Path, tmp_path: Pat
         (["--languages", "de", "xx"], "--languages xx: no sentence pairs"),
         (["--layers", "5"], "--layers 5: a has layers 0 (embeddings) to 4"),
         (["--data", "nowhere"], "nowhere: no such folder"),
+        (["--encoder", "nowhere"], "nowhere: no such folder"),
         (["--out", f"{__file__}/out"], "/out: cannot be made or written (Not a directory); choose another --out"),
     ):
         assert said in error_line(capsys, *base, *more) and not out.exists()

@@ -2,17 +2,15 @@
 
 import shutil
 from collections import Counter
-from unittest import mock
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models
 
 from common.errors import InputError
 from data_prep.encoding import tokenizer
-from tasks import word_cache
 from tasks.choice.data import Choice
 from tasks.encoding import Encoding
 from tasks.mlm.data import Text
@@ -85,8 +83,7 @@ def ids(tok, text: str) -> list[int]:
 @some
 @given(prompt=any_text, choices=st.lists(any_text, min_size=2, max_size=5), max_length=lengths)
 def test_choice_keeps_the_choice_and_the_end_of_the_prompt(tok, prompt, choices, max_length):
-    with mock.patch.object(word_cache, "MOST", 4):  # a full cache starts anew
-        (row,) = rows_of(tok, Choice("", prompt, tuple(choices), 1), max_length)
+    (row,) = rows_of(tok, Choice("", prompt, tuple(choices), 1), max_length)
     assert row["label"] == 1 and row["units"] == 1
     for sequence, choice in zip(sequences(row), choices, strict=True):
         whole = tok(prompt, choice)["input_ids"]
@@ -179,27 +176,6 @@ def test_sentencepiece_alone(xlmr_tokenizer, shared, tmp_path):
     ]
     assert alone(texts)["input_ids"] == xlmr_tokenizer(texts)["input_ids"]
     assert alone(texts[0], texts[1])["input_ids"] == xlmr_tokenizer(texts[0], texts[1])["input_ids"]
-
-
-@pytest.mark.parametrize("other", ["white space", "bytes", "normaliser", "model"])
-def test_tokenizers_that_do_not_cut_at_words_are_not_cached(tiny, other):
-    assert word_cache.Words(tiny.backend_tokenizer).exact  # so that it is tested by the others here
-    pieces = [("<unk>", 0.0), *((f"{mark}{c}", -1.0) for c in "abcd" for mark in ("", "\u2581")), ("b\u2581c", -0.5)]
-    model = models.Unigram(pieces, unk_id=0)
-    if other == "model":
-        model = models.WordLevel({"<unk>": 0, "\u2581a": 1, "\u2581b": 2}, unk_token="<unk>")
-    backend = Tokenizer(model)
-    split = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    backend.pre_tokenizer = {
-        "white space": pre_tokenizers.Metaspace(split=False),  # pieces over the border of two words
-        "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),  # the first word differs from the same one later
-    }.get(other, split)
-    if other == "normaliser":
-        backend.normalizer = normalizers.Prepend("d")
-    texts = ["a b c", "b c a b c", "d"]
-    assert word_cache.Words(backend).encode(texts) == [
-        backend.encode(text, add_special_tokens=False).ids for text in texts
-    ]
 
 
 # --- which tokenizers are taken
