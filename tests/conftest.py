@@ -41,6 +41,14 @@ def tiny_tokenizer_dir(tmp_path_factory) -> Path:
     return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory, tiny_tokenizer_dir: Path) -> str:
+    """The config of a prepared run over a task of every type, see `write_run`; for tests that only read it."""
+    from tests.support.small import write_run
+
+    return str(write_run(tmp_path_factory.mktemp("small"), tiny_tokenizer_dir))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long modules come first, so that workers end together; GPU tests are skipped, and said to be, without a GPU."""
     import torch

@@ -3,8 +3,6 @@
 The scores themselves: tests/unit/eval/test_align.py.
 """
 
-import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +44,29 @@ def align(pairs: Path, out: Path, *more: object) -> list[dict[str, Any]]:
     return encoders
 
 
-def test_two_encoders(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any) -> None:
-    encoders = align(pairs, tmp_path, "--encoder", runs[0], "--encoder", runs[1])
+@pytest.mark.parametrize(
+    ("options", "layers", "sizes"),
+    [
+        ((), [0, 1, 2, 3, 4], {"de": 24, "fr": 24, "ru": 10}),
+        (
+            ("--layers", "2,3", "--languages", "ru,de", "--examples", 12, "--pooling", "cls"),
+            [2, 3],
+            {"de": 12, "ru": 10},
+        ),
+    ],
+)
+def test_two_encoders(
+    runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any, options: Any, layers: Any, sizes: dict[str, int]
+) -> None:
+    encoders = align(pairs, tmp_path, "--encoder", runs[0], "--encoder", runs[1], *options)
     assert [one["name"] for one in encoders] == ["a", "b"]
+    pooling = "cls" if options else "mean"
     for folder, one in zip(runs, encoders, strict=True):
-        assert one["layers"] == [0, 1, 2, 3, 4] and list(one["languages"]) == ["de", "fr", "ru"]
-        for code, n in (("de", 24), ("ru", 10)):
-            scores = one["languages"][code]["layers"]["3"]
-            assert one["languages"][code]["n"] == n and set(scores) == {f"{name}@{n}" for name in SCORES}
-            expected = measures.align(*(padded_vectors(folder, texts[:n], 3) for texts in (ENGLISH, OTHER)))
+        assert one["layers"] == layers and {code: found["n"] for code, found in one["languages"].items()} == sizes
+        for code in ("de", "ru"):
+            n, scores = sizes[code], one["languages"][code]["layers"]["3"]
+            assert set(scores) == {f"{name}@{n}" for name in SCORES}
+            expected = measures.align(*(padded_vectors(folder, texts[:n], 3, pooling) for texts in (ENGLISH, OTHER)))
             assert all(scores[key]["score"] == pytest.approx(expected[key].score, abs=1e-3) for key in scores)
     printed = capsys.readouterr().out
     cka = [
@@ -63,25 +75,6 @@ def test_two_encoders(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, caps
     ]
     assert "b less a" in printed and "random, highest" in printed and f"{cka[1] - cka[0]:+.3f}" in printed
     assert f"{cka[0]:.3f}" in printed and len(list(tmp_path.glob("align_*_[12].png"))) == 2 * 7
-
-
-def test_what_is_asked_for(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any) -> None:
-    """Layers, languages, the first n pairs, another pooling: `<s>` at layer 0 is the same for every sentence."""
-    options = ("--encoder", runs[0], "--layers", "0,4", "--examples", 8, "--pooling", "cls")
-    twin = tmp_path / "elsewhere" / "a" / "encoder"
-    shutil.copytree(runs[0], twin)
-    one, same = align(pairs, tmp_path, "--encoder", twin, *options, "--languages", "fr,de")
-    assert one["languages"] == same["languages"]
-    # Encoders of one name keep their pictures apart.
-    printed = capsys.readouterr().out
-    assert len(list(tmp_path.glob("*.png"))) == 2 * 7 == len(set(re.findall(r"[.]png: .+", printed))) and "–" in printed
-    assert set(one["languages"]) == {"de", "fr"} and one["layers"] == [0, 4]
-    collapsed = one["languages"]["de"]["layers"]["0"]
-    assert collapsed["top1_en->xx@8"]["score"] == 12.5 and collapsed["cka@8"]["score"] is None
-    assert one["languages"]["de"]["layers"]["4"]["cka@8"]["score"] is not None
-    # With the English side that it shares with German, French is scored as by itself.
-    (alone,) = align(pairs, tmp_path, *options, "--languages", "fr")
-    assert alone["languages"]["fr"] == one["languages"]["fr"]
 
 
 def test_errors_are_one_line(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any) -> None:

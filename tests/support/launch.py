@@ -1,6 +1,6 @@
 """Starts real programs in tests: own extension folder, free port, a time limit, everything ended at the end.
 
-`run` and `deepspeed` start interpreters. `start` and `program` fork them from a process that has imported the trainer
+`run` starts interpreters. `start` and `program` fork them from a process that has imported the trainer
 with torch, transformers and DeepSpeed, which is most of what a small run takes (10 s of a slow core for every rank).
 Environment, output, process group and arguments are the program's own; what the imports read from the environment and
 the seed of string hashes are shared. CPU only: a process that has initialized CUDA must not be forked.
@@ -70,14 +70,6 @@ def run(*command: object, timeout: float = 240, check: bool = True) -> subproces
     if check and process.returncode != 0:
         raise AssertionError(f"{command} ended with {process.returncode}\n{out[-3000:]}\n{err[-5000:]}")
     return subprocess.CompletedProcess(command, process.returncode, out, err)
-
-
-def deepspeed(
-    ranks: int, *command: object, timeout: float = 240, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """`deepspeed --num_gpus RANKS COMMAND`."""
-    launcher = Path(sys.executable).with_name("deepspeed")
-    return run(launcher, "--num_gpus", ranks, "--master_port", free_port(), *command, timeout=timeout, check=check)
 
 
 def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:

@@ -1,5 +1,6 @@
 """bench.gpu runs from end to end, here on CPU ranks; contestants compute the same; FLOPs are those of torch."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,24 +9,25 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import flops, gpu, train
+from bench import evaluation, flops, gpu, train
 from bench.contestants import baselines
 from bench.contestants.padded_model import Batches, Padded, padded_losses
 from bench.contestants.reference_losses import packed_losses
-from bench.workload import training
+from bench.evaluation import Workload
+from bench.workload import texts, training
 from bench.workload.row_lengths import FILES
 from data_prep.encoding import tokenizer
 from mtl.model.encoder import encode, new_encoder
 from mtl.run import setup
 from tests.support import families
 from tests.support.packing import pack_rows
-from tests.support.small import items_of, write_run
+from tests.support.small import items_of
 from tests.support.tokenizers_by_style import wordpiece
 
 
-def test_flops_are_those_that_torch_counts(tmp_path, tiny_tokenizer_dir):
+def test_flops_are_those_that_torch_counts(small_run):
     """Forward and backward, on packed rows of every task type."""
-    run = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
+    run = setup.read(small_run, [])
     encoder = run.model().encoder.train()
     batch = pack_rows(items_of(run, 4), [(task.name, task.task.kind) for task in run.tasks], run.special)
     read = torch.cat([rows.tokens for rows in batch.heads.values()])
@@ -89,3 +91,23 @@ def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert all(abs(row["losses"][task] / loss - 1) < 1e-3 for task, loss in rows["default"]["losses"].items())
     assert rows["checkpointing"]["against"] == "default" and len(rows["checkpointing"]["ratios"]) == 1
     assert "| checkpointing | " in capsys.readouterr().out
+
+
+# bench.evaluation ends where the results of the two sides differ
+
+
+def test_results_are_compared(tmp_path: Path) -> None:
+    evaluation.write_model(tmp_path, "tiny", None)
+    work = Workload(tmp_path, texts.synthetic_sentences(2, 12), texts.synthetic_pairs(2, 12), layer=2)
+    ours, theirs = evaluation.our_vectors(work)(), evaluation.padded_vectors(work)()
+    assert ours.result.shape == (24, 32) and theirs.computed > theirs.tokens == ours.tokens
+    assert evaluation.check(ours, theirs).startswith("within")
+    assert evaluation.check(ours, evaluation.truncated_vectors(work)()).startswith("within")
+    other = evaluation.our_vectors(dataclasses.replace(work, layer=3))()
+    with pytest.raises(SystemExit, match="vectors differ"):
+        evaluation.check(other, theirs)
+    labels = evaluation.our_labels(work)()
+    assert evaluation.check(labels, evaluation.padded_labels(work)()) == "equal"
+    wrong = [*labels.result[:-1], (labels.result[-1] + 1) % 3]
+    with pytest.raises(SystemExit, match="1 of 24 labels differ"):
+        evaluation.check(dataclasses.replace(labels, result=wrong), labels)

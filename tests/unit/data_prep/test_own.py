@@ -47,6 +47,7 @@ def lines(rows: list[Any]) -> str:
 FORMS: list[tuple[str, str, str, Any, list[Any]]] = [
     ("JSON lines", "classify", "f.jsonl", lines(LINES), PAIRED),
     ("JSON lines", "classify", "f.NDJSON", lines(LINES), PAIRED),
+    ("JSON lines", "classify", "my rows #1 [ä], 100%.jsonl", lines(LINES), PAIRED),
     ("JSON lines", "classify", "f.data", "\n" + lines(LINES), PAIRED),
     ("JSON lines", "classify", "f.jsonl", '\ufeff{"text_a": "a", "label": "yes"}', [Classify("", "a", None, 1)]),
     ("JSON lines", "mlm", "f.txt", lines([{"text": "a b"}]), [Text("", "a b")]),

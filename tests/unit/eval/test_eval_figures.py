@@ -17,7 +17,6 @@ from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
 from eval.suites import TARGETS, by_protocol
 from tasks.classify.data import Classify
 from tasks.span.data import Span
-from tasks.tag.data import Tag
 
 
 def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any], names: Any = None) -> Any:
@@ -162,12 +161,7 @@ def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
         assert found.submission["de"] == [1, 0, 1]
 
 
-def test_tags_and_answers_by_language(tmp_path: Path) -> None:
-    tags = [Tag("", ("a", "b", "c"), ("B-PER", "I-PER", "O")), Tag("", ("d",), ("B-LOC",))]
-    found = scored("panx", Loaded("test", {"de": tags}, {}), tmp_path, {"de": [["B-PER", "I-PER", "O"], ["O"]]})
-    assert found.details["de"]["f1"] == pytest.approx(100 * 2 / 3) and found.details["de"]["n"] == 2
-    words = Loaded("test", {"de": [Tag("", ("a", "b"), ("NOUN", "VERB"))]}, {})
-    assert scored("udpos", words, tmp_path, {"de": [["NOUN", "ADJ"]]}).details["de"]["accuracy"] == 50.0
+def test_answers_by_language(tmp_path: Path) -> None:
     # MLQA knows the articles of the language, SQuAD's script those of English only.
     spans = [Span("q1", "?", "der Hund", (("der Hund", 0),)), Span("q2", "?", "the dog", (("the dog", 0),))]
     for target, em in (("mlqa", (1, 0)), ("xquad", (0, 1))):

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from pyarrow import feather
 
-from eval.driver.suite import score_job
-from eval.inference.artifacts import Job
 from eval.metrics import items, score_target
 from eval.rows import Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import TARGETS
@@ -18,6 +16,7 @@ from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.span.data import Span
 from tasks.tag.data import Tag
+from tests.unit.eval.test_eval_figures import scored
 
 LANGUAGES, N = ("de", "en", "sw"), 30
 TAGS = {"udpos": ("NOUN", "VERB", "SCONJ", "SYM"), "panx": ("O", "B-PER", "I-PER", "B-LOC")}
@@ -73,14 +72,8 @@ def drawn(target: str, rng: random.Random, noise: np.random.Generator) -> tuple[
 def test_scores_are_those_of_the_files(target: str, tmp_path: Path) -> None:
     """Means of a column, and F1, precision, recall and shares from sums of counts; ids of translations are the same."""
     loaded, found = drawn(target, random.Random(target), np.random.default_rng(0))
-    for name, one in found.items():
-        if isinstance(one, np.ndarray):
-            np.save(tmp_path / f"{name}.npy", one.astype(np.float32))
-        else:
-            (tmp_path / f"{name}.json").write_text(json.dumps(one), encoding="utf-8")
-    job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(tmp_path))
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
-    scores = score_job(TARGETS[target], job, loaded, names, False, "cpu")
+    scores = scored(target, loaded, tmp_path, found, names)
     items.write(tmp_path / "out", target, {"xx": scores.items["de"]}, "of an earlier run")
     items.write(tmp_path / "out", target, scores.items, "f")
     folder = tmp_path / "out/items" / target

@@ -71,15 +71,6 @@ def test_a_target_counts_over_the_languages_of_the_suite() -> None:
     assert average(result, "xtreme-r")["missing"]["tatoeba"] == "without az lt pl ro uk"
 
 
-def test_other_suites_have_no_average() -> None:
-    result = scores("a", "xnli,xquad", 4, {"xnli": LANGUAGES["xtreme"]["xnli"], "xquad": LANGUAGES["xtreme"]["xquad"]})
-    found = average(result, "xnli,xquad")
-    assert found["score"] is None and found["groups"] == {}
-    # Outside the official suites all languages of both are asked for: Romanian is XTREME-R's.
-    assert found["missing"] == {"xquad": "without ro"}
-    assert found["targets"] == {"xnli": pytest.approx(float(official(result)["xnli"]))}
-
-
 def test_the_official_languages() -> None:
     for suite, lists in LANGUAGES.items():
         for target, codes in lists.items():

@@ -15,8 +15,8 @@ from tests.support.small import write_run
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory, tiny_tokenizer_dir):
-    return setup.read(str(write_run(tmp_path_factory.mktemp("ahead"), tiny_tokenizer_dir)), [])
+def made(small_run):
+    return setup.read(small_run, [])
 
 
 def ahead(made, first=0, rank=0, world=2):

@@ -1,11 +1,10 @@
 """Run configs: every shipped one loads; wrong ones are answered in one line that helps."""
 
 import json
-import sys
+from typing import Any
 
 import pytest
 
-import train
 from common import run_config
 from common.deepspeed_config import read_deepspeed
 from common.errors import InputError
@@ -14,7 +13,7 @@ from mtl.distributed import zero2_gradients
 from mtl.distributed.collectives import differences
 from mtl.run import setup
 from tests.support.launch import REPOSITORY
-from tests.support.small import write_run
+from tests.support.small import dry_run
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
 
@@ -100,20 +99,56 @@ def test_overrides(tmp_path):
             load(tmp_path, GOOD, wrong)
 
 
-def test_fast_zero2_is_tied_to_one_deepspeed_and_part_of_the_identity(
-    tmp_path, tiny_tokenizer_dir, monkeypatch, capsys
-):
-    path = str(write_run(tmp_path, tiny_tokenizer_dir))
-    on, off = (setup.read(path, [f"fast_zero2={value}"]).identity() for value in ("true", "false"))
+def test_fast_zero2_is_tied_to_one_deepspeed_and_part_of_the_identity(small_run, monkeypatch, capsys):
+    on, off = (setup.read(small_run, [f"fast_zero2={value}"]).identity() for value in ("true", "false"))
     assert differences(on, off) == [("fast_zero2", True, False)]
     monkeypatch.setattr(zero2_gradients, "version", lambda package: {"deepspeed": "0.20.0"}[package])
     for more, code in (([], 2), (["--set", "fast_zero2=false"], 0)):
         capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["train.py", "--config", path, "--dry-run", *more])
-        assert train.main() == code
+        assert dry_run(["--config", small_run, *more]) == code
         found = capsys.readouterr()
         if code:
             assert found.err.count("\n") == 1 and "0.20.0 is installed" in found.err, found.err
             assert "--set fast_zero2=false" in found.err
         else:
             assert "fast_zero2 off" in found.out
+
+
+# DeepSpeed configs as users bring them from the Hugging Face Trainer, accelerate and older versions of DeepSpeed
+
+
+OFF = {"enabled": False, "loss_scale": 0, "initial_scale_power": 16, "hysteresis": 2, "min_loss_scale": 1}
+STAGE = {"zero_optimization": {"stage": 2}}
+TRAINER = {
+    "train_batch_size": "auto", "gradient_clipping": "auto", "fp16": OFF, "amp": {"enabled": False, "opt_level": "O1"},
+    "zero_optimization": {"stage": 2, "reduce_bucket_size": "auto", "stage3_prefetch_bucket_size": "auto"},
+}  # fmt: skip
+
+
+def read(tmp_path: Any, values: dict[str, Any]) -> dict[str, Any]:
+    path = tmp_path / "ds.json"
+    path.write_text(json.dumps(values))
+    return read_deepspeed(run_config.load("mtl_all.json", [f"deepspeed={path}"]))
+
+
+def test_what_changes_nothing_is_left_out(tmp_path: Any) -> None:
+    assert read(tmp_path, TRAINER) == read(tmp_path, {"fp16": {"enabled": False}, **STAGE})
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"fp16": {**OFF, "enabled": True}, "scheduler": {}}, ["fp16 skips steps", "use bf16"]),
+        (
+            {"zero_optimization": {"stage": 2, "cpu_offload": True}, "scheduler": {}},
+            ["`scheduler` is decided by `optimizer.warmup`", "zero_optimization: unknown key `cpu_offload`"],
+        ),
+        ({"zero_optimisation": {}, "fp17": {}}, ["unknown key `zero_optimisation`", "unknown key `fp17`"]),
+        ({"bf16": {"enabled": "auto"}}, ["bf16.enabled", "boolean"]),
+        ({"zero_optimization": {"stage": "auto"}}, ["zero_optimization.stage"]),
+    ],
+)
+def test_every_reason_is_in_one_line(tmp_path: Any, values: dict[str, Any], parts: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        read(tmp_path, values)
+    assert all(part in str(error.value) for part in parts) and "\n" not in str(error.value)

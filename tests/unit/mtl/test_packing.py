@@ -3,6 +3,9 @@
 Scores and losses of every task type: test_families.py; gradients: tests/distributed/test_exact.py.
 """
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -14,8 +17,8 @@ from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
 from tasks.encoding import Special
 from tests.support import families
-from tests.support.packing import mask_row, pack_sequences
-from tests.support.small import KINDS, write_run
+from tests.support.packing import mask_row, pack_rows, pack_sequences
+from tests.support.small import KINDS, items_of
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "padded"])
@@ -52,9 +55,9 @@ def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backe
                 assert not layers or rows[-1] == len(read)
 
 
-def test_masking(tmp_path, tiny_tokenizer_dir):
+def test_masking(small_run):
     """The count depends on the length alone, the positions on the key; <s> and </s> are never touched."""
-    made = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
+    made = setup.read(small_run, [])
     for row in made.tasks[KINDS.index("mlm")].train.take(np.arange(10)):
         masked, again, other = (mask_row(row, made.special, 0.15, (1, step, 3)) for step in (5, 5, 6))
         ids, before = np.asarray(masked["input_ids"]), np.asarray(row["input_ids"])
@@ -97,3 +100,40 @@ def test_kernels_equal_sdpa(dtype, family, backend):
         encoder.packed_backend = "sdpa"
         reference = encode(encoder.float(), batch)
     assert (ours - reference).abs().max().item() < (0.1 if dtype == torch.bfloat16 else 0.02)
+
+
+# Nothing in a micro-step reads a value from the device: on a GPU the host would wait for it
+#
+# On torch's `meta` device tensors have shapes and no values, so whatever needs one (item(), a truth value, a boolean
+# mask, a size that depends on data) is an error.
+
+
+@pytest.mark.parametrize(
+    ("trimmed", "settings"),
+    [
+        (False, ["attention=sdpa"]),
+        (True, ["attention=sdpa", "gradient_checkpointing=true"]),
+        (False, ["attention=padded", "hidden_dropout_prob=0.1"]),
+    ],
+)
+def test_a_micro_step_reads_nothing(small_run, trimmed, settings):
+    """Forwards and backwards, with every kind of head; embeddings are trimmed where there is no mlm."""
+    if trimmed:
+        tasks = json.loads(Path(small_run).read_text())["tasks"]
+        settings = [*settings, "tasks=" + json.dumps([task for task in tasks if task["kind"] != "mlm"])]
+    made = setup.read(small_run, settings)
+    assert (made.vocabulary.ids is not None) == trimmed
+    model = made.model().train()
+    if "gradient_checkpointing=true" in settings:
+        model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    items = items_of(made, 3)
+    heads = list(model.kinds.items())
+    model.to("meta")
+    model.visits = []  # with training dynamics
+    for some in (items, items[:1], []):
+        loss, stats = model(pack_rows(some, heads, made.special).to("meta"))
+        loss.backward()
+        assert stats.shape == (len(heads), 2) and not stats.requires_grad
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+    with pytest.raises(RuntimeError):  # a read would be seen
+        loss.item()

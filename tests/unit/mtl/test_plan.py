@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from common.errors import InputError
 from mtl.data.plan import Step
 from mtl.run import setup
-from tests.support.small import write_run
 
 
 def step_of(lengths):
@@ -31,30 +30,14 @@ def test_every_example_goes_to_one_rank_and_fits(lengths, ranks, capacity):
     assert all(step.length[p].sum() <= capacity for row in shares for p in row)
 
 
-@given(lengths=st.lists(st.integers(2, 300), min_size=1, max_size=300), ranks=st.integers(1, 64))
-def test_the_longest_go_first_each_to_the_emptiest_rank(lengths, ranks):
-    """Graham's rule written out, for few ranks and for more than are filled by whole rounds."""
-    step, loads = step_of(lengths), [0] * ranks
-    for length in sorted(lengths, reverse=True):
-        loads[loads.index(min(loads))] += length
-    divided = step.divide(ranks, 10**6)
-    assert step.loads(divided).tolist() == [sorted(loads, reverse=True)]
-    assert step.loads(divided).tolist() == [[int(step.length[p].sum()) for p in divided[0]]]
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory, tiny_tokenizer_dir):
-    return str(write_run(tmp_path_factory.mktemp("plan"), tiny_tokenizer_dir))
-
-
-def test_batch_in_tokens_and_epochs(small):
-    made = setup.read(small, ["batch.tokens=2000", "epochs=2"])
+def test_batch_in_tokens_and_epochs(small_run):
+    made = setup.read(small_run, ["batch.tokens=2000", "epochs=2"])
     expected = sum(row["probability"] * row["mean_length"] for row in made.plan.expected())
     assert made.plan.batch_examples == round(2000 / expected)
     assert made.plan.epoch_examples == sum(min(len(t.train), 50) for t in made.tasks)
     assert made.plan.steps == -(-2 * made.plan.epoch_examples // made.plan.batch_examples)
 
 
-def test_an_example_that_does_not_fit_is_named(small):
+def test_an_example_that_does_not_fit_is_named(small_run):
     with pytest.raises(InputError, match="micro_tokens 100 is less than the longest example of my_choice"):
-        setup.read(small, ["micro_tokens=100"])
+        setup.read(small_run, ["micro_tokens=100"])
