@@ -99,6 +99,7 @@ def _evaluate(arguments: list[str]) -> int:
     add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
     add("--direct", action="store_true", help="by the intermediate heads, without target training")
+    add("--dev", action="store_true", help="score dev data in all languages, in OUT/dev, by the target training of OUT")
     add(
         "--num-gpus", "--num_gpus", type=positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
         help="GPUs, or CPU processes (default: all GPUs, else 1)",
@@ -125,7 +126,7 @@ def _evaluate(arguments: list[str]) -> int:
 
     from eval import report
 
-    reports = report.write(scores, out or results[-1][1])
+    reports = report.write(scores, results[-1][1] if given["dev"] or out is None else out)
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)

@@ -76,7 +76,7 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     progress = Progress(path)
     problem: str | None = None
     try:
-        loaded = read(TARGETS[job.target], job.languages, job.data)
+        loaded = read(TARGETS[job.target], job.languages, job.data, dev=job.dev)
         limit(loaded, job.examples)
         encoder = EvaluatedEncoder(job.encoder, state.device)
         ready(job, encoder)

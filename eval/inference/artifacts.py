@@ -36,7 +36,7 @@ class Job:
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
     languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them.
+    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; dev: not the tests.
     """
 
     target: str
@@ -53,6 +53,7 @@ class Job:
     folder: str
     query_prefix: str = ""
     passage_prefix: str = ""
+    dev: bool = False
 
 
 @dataclass(frozen=True)
