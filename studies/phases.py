@@ -134,8 +134,9 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
     command += ["--languages", *asked.languages] if asked.languages else []
     if step == "mlm_loss":
         command += [f"--text={code}={file}" for code, file in asked.texts.items()]
-        forgets = run.variant.trained and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config))
-        command += ["--head", str(run.config.encoder)] if forgets else []  # else the run, or the encoder, has its own
+        start = run.config.encoder if run.variant.trained else None
+        if isinstance(start, str) and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config)):
+            command += ["--head", start]  # any other run or encoder has its own
     return [*command, *([] if subprocesses.GPU else ["--micro-tokens", "2048"])]
 
 

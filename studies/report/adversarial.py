@@ -20,6 +20,7 @@ from eval.report.statistics import Scores, estimate
 from eval.report.tables import Table, number, row
 from studies.report.results import Compared, Results
 
+_LOW = "low alignment"
 _MEXA = next(measure for measure in MEASURES if measure.key == "mexa")
 _REGRESSION = (
     "chosen by the baseline's alignment of Tatoeba's sentences: on Tatoeba a baseline that was unlucky there gains by"
@@ -31,7 +32,8 @@ Part = tuple[str, str, Sequence[str]]  # (name, metric, languages)
 def adversarial_table(results: Results) -> Table:
     """Primary targets: each variant against its baseline, on the hard part and on the rest."""
     columns = ("target", "pairs", "baseline", "variant", "difference", "rest: baseline", "variant", "difference")
-    table = Table("Adversarial language pairs (our name), without English", row("variant", *columns), style="long")
+    header = row("variant", *columns, "languages")
+    table = Table("Adversarial language pairs (our name), without English", header, style="long listed")
     for one in results.compared:
         if not one.primary:
             continue
@@ -43,8 +45,8 @@ def adversarial_table(results: Results) -> Table:
             for _, metric, some in (hard, rest):
                 scores, crossed = scores_of(runs, outcomes, one.target, metric, some)
                 cells += _cells(scores, crossed)
-            table.rows.append(row(one.b, one.target, hard[0], *cells))
-            if hard[0].startswith("low alignment"):
+            table.rows.append(row(one.b, one.target, hard[0], *cells, " ".join(hard[2])))
+            if hard[0] == _LOW:
                 table.note(_REGRESSION)
     return table
 
@@ -63,11 +65,11 @@ def _parts(target: str, runs: Sequence[Run], codes: Sequence[str]) -> list[tuple
     metric = headline(records[0])
     found: list[tuple[Part, Part]] = []
     distances = {code: language(code).syntax for code in codes if not math.isnan(language(code).syntax)}
-    for name, hardness in (("low alignment", _misalignment(runs[: len(runs) // 2])), ("distant", distances)):
+    for name, hardness in ((_LOW, _misalignment(runs[: len(runs) // 2])), ("distant", distances)):
         order = sorted((code for code in codes if code in hardness), key=lambda code: -hardness[code])
         if third := len(order) // 3:
             hard, rest = sorted(order[:third]), sorted(order[third:])
-            found.append(((f"{name}: {' '.join(hard)}", metric, hard), ("", metric, rest)))
+            found.append(((name, metric, hard), ("", metric, rest)))
     if codes and all("distractor_accuracy" in record["details"][code] for record in records for code in codes):
         found.append((("distractors", "distractor_accuracy", codes), ("", "other_accuracy", codes)))
     return found

@@ -172,6 +172,15 @@ def test_alignment_in_other_languages_is_another_evaluation(write) -> None:
     assert len(evaluations() | evaluations(languages=["de"]) | evaluations(languages=["sw"])) == 3
 
 
+def test_the_lm_head_of_a_run_without_text_is_that_of_its_start(write) -> None:
+    path, asked = write({"evaluate": {"also": ["mlm_loss"], "texts": {"de": "de.txt"}}}), {}
+    for run in resolve(read(str(path)), path.parent).runs:
+        run = replace(run, config=run.config.model_copy(update={"encoder": "some/encoder"}))
+        asked[run.variant.name] = phases._beside("mlm_loss", run, phases.Place(["hub"], ["hub"], 1))
+    assert all("--text=de=de.txt" in command for command in asked.values()) and "--head" not in asked["text"]
+    assert asked["both"][asked["both"].index("--head") + 1] == "some/encoder"
+
+
 @pytest.mark.parametrize("gpus", [None, 3])
 def test_a_login_node_without_gpus(write, tmp_path, monkeypatch, capsys, gpus) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
