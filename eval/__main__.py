@@ -108,6 +108,7 @@ def _evaluate(arguments: list[str]) -> int:
         "--lexicon", action="append", default=[], metavar="CODE=FILE",
         help="for codeswitch: lines `word<TAB>English word`; repeat for other languages",
     )  # fmt: skip
+    add("--dev", action="store_true", help="score dev data in all languages, in OUT/dev, by the target training of OUT")
     add(
         "--num-gpus", "--num_gpus", type=positive, dest="processes", default=argparse.SUPPRESS, metavar="N",
         help="GPUs, or CPU processes (default: all GPUs, else 1)",
@@ -135,7 +136,7 @@ def _evaluate(arguments: list[str]) -> int:
 
     from eval import report
 
-    reports = report.write(scores, out or results[-1][1])
+    reports = report.write(scores, results[-1][1] if given["dev"] or out is None else out)
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)

@@ -89,6 +89,8 @@ def run(encoders: Sequence[str], out: Path | None, options: Options) -> tuple[di
 def lm_head(encoder: EvaluatedEncoder, other: str | None) -> tuple[Head, str]:
     """An encoder's LM head and where it is from: its own files, else the encoder `other`, else the heads of its run.
 
+    Of `other` too the files come first, then the heads of its run.
+
     Raises `InputError` where there is none.
     """
     for place, origin in ((str(encoder.folder), "its own"), (other, f"that of {other}")):
@@ -98,7 +100,8 @@ def lm_head(encoder: EvaluatedEncoder, other: str | None) -> tuple[Head, str]:
             with loading(f"--encoder {encoder.spec}: the LM head of {place}"):
                 head.load_state_dict(state)
             return head.eval(), origin
-    for trained in encoder.heads.values():
+    others = {} if other is None else EvaluatedEncoder(other, encoder.device).heads
+    for trained in (*others.values(), *encoder.heads.values()):
         if trained.kind == KIND:
             return trained.module, f"trained as {trained.task}"
     hint = "give --head with the encoder that it was trained from"

@@ -33,25 +33,28 @@ from tasks.tag.data import Tag
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
 
-def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None = None) -> Loaded:
+def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None = None, dev: bool = False) -> Loaded:
     """Test data of `target` in those of `languages` that `data` ("hub" or a folder) holds; () means all it holds.
 
     `data` may also name several places with the languages to read from each; `languages` is not looked at then.
     What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
-    `Loaded.dev` says where that is not the test.
+    `Loaded.dev` says where that is not the test. `dev`: never the test.
     Tests without labels are in `Loaded.unlabelled`, those of the same form of copy.
     Raises `NotThere` if there is nothing, `InputError` if a file or a row is wrong.
     """
     if not isinstance(data, str):
-        parts = {place: read(target, codes, place, lock) for place, codes in data.items()}
+        parts = {place: read(target, codes, place, lock, dev) for place, codes in data.items()}
         return joined([replace(part, data=place) for place, part in parts.items()])
+    if dev and not target.dev:
+        raise NotThere(f"{target.name} has no dev data in its languages")
     testset = TEST_SETS[target.data or target.name]
+    splits = testset.splits[dev:]
     if data == "hub" and not languages:
         raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
     place = _open(testset, data, lock or Lock(Path("data")))
     if isinstance(place, Lock):
-        return _read(testset, languages, place, testset.splits[:1], data)
+        return _read(testset, languages, place, splits[:1], data)
     if testset.kind == "mining":
         from eval.retrieval import bitext
 
@@ -64,7 +67,7 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
         return retrieval_sets.read_lareqa(testset, place, languages)
     if testset.kind == "entities":
         return retrieval_sets.read_mewslix(testset, place, languages)
-    return _read(testset, languages or languages_in(testset, place), place, testset.splits, data)
+    return _read(testset, languages or languages_in(testset, place), place, splits, data)
 
 
 def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
@@ -121,6 +124,8 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
     notes: list[str] = []
     found: dict[object, Usable] = {}
     withheld: dict[object, Usable] = {}
+    # The Hub calls Tatoeba's only split test or validation.
+    tests = splits if testset.kind == "translation" else testset.splits[:1]
     for split, code in product(splits, codes):
         for copy in _located(testset, split, code, place, notes):
             rows, hidden = _rows(copy, code, folder, whole)
@@ -129,12 +134,10 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
             # The repositories of a target are one form: each has languages of its own.
             form = getattr(copy.source, "path", "hub")
             for known in (found, withheld):
-                known.setdefault(form, {split: {} for split in splits})
+                known.setdefault(form, {split: {} for split in (*tests, *splits)})
             labelled = not hidden and _labelled(testset.kind, copy.source.label, rows)
             (found if labelled else withheld)[form][split][code] = copy, rows
 
-    # The Hub calls Tatoeba's only split test or validation.
-    tests = splits if testset.kind == "translation" else testset.splits[:1]
     form = max(
         found,
         key=lambda form: (

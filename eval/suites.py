@@ -82,6 +82,11 @@ class Target:
         """Whether it is scored by vectors, not by the predictions of a head."""
         return self.kind in ("translation", "mining", "answers", "entities")
 
+    @property
+    def dev(self) -> bool:
+        """Whether it has dev data in its languages."""
+        return not self.retrieval and len(TEST_SETS[self.data or self.name].splits) > 1
+
     def of_suite(self, suite: str) -> tuple[str, ...]:
         """Languages in `suite`; outside the two official suites all that its test data have, () for toy targets."""
         if suite in self.languages:

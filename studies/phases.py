@@ -13,13 +13,14 @@ import torch
 from common import files
 from common.errors import InputError
 from common.run_config import RunConfig
+from data_prep import run_tasks
 from eval.driver import subprocesses
 from eval.inference.encoder import EvaluatedEncoder
 from eval.suites import TARGETS, resolve_suite
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
-from studies.runs import FINISHED, LOG, STRATA, SUITE, Run
+from studies.runs import FINISHED, LOG, ORACLE, STRATA, SUITE, Run
 from studies.study import STEPS, Study
 
 Watch = Callable[[], None]
@@ -93,12 +94,17 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
     for step in run.steps:
         if step in run.finished:
             continue
-        if step == STRATA:
-            command = ["studies", "difficulty", str(run.folder)]
+        what = f"evaluation ({step})"
+        if step == ORACLE:
+            for export in run.exports:
+                if SUITE not in export.finished:
+                    place.start(_suite(export, place), run, what, watch)
+                    files.write_json(export.evaluation / FINISHED, [*export.finished, SUITE])
+                place.start([*_suite(export, place), "--dev"], run, what, watch)
+        elif step == STRATA:
+            place.start(["studies", "difficulty", str(run.folder)], run, what, watch)
         else:
-            asked = _beside(step, run, place) if step in STEPS else _suite(run, place)
-            command = ["eval", *asked, "--out", str(run.evaluation)]
-        place.start(command, run, f"evaluation ({step})", watch)
+            place.start(_beside(step, run, place) if step in STEPS else _suite(run, place), run, what, watch)
         if step in suite:
             _check(study, run)
         done = suite if step in suite else [step]
@@ -107,8 +113,8 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
 
 def _suite(run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
-    command = ["--encoder", run.encoder, "--suite", asked.suite, "--pooling", asked.pooling]
-    command += ["--prepared", run.config.data, "--num-gpus", str(place.processes)]
+    command = ["eval", "--encoder", run.encoder, "--out", str(run.evaluation), "--suite", asked.suite]
+    command += ["--pooling", asked.pooling, "--prepared", run.config.data, "--num-gpus", str(place.processes)]
     command += [] if subprocesses.GPU else ["--micro-tokens", "2048"]
     for option in ("examples", "layer"):
         value = getattr(asked, option)
@@ -129,8 +135,14 @@ def _trains(run: Run) -> bool:
 
 def _beside(step: str, run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
-    command = [step.replace("_", "-"), "--encoder", run.encoder, "--data", place.data[0]]
+    command = ["eval", step.replace("_", "-"), "--encoder", run.encoder, "--out", str(run.evaluation)]
+    command += ["--data", place.data[0]]
     command += ["--languages", *asked.languages] if asked.languages else []
+    if step == "mlm_loss":
+        command += [f"--text={code}={file}" for code, file in asked.texts.items()]
+        start = run.config.encoder if run.variant.trained else None
+        if isinstance(start, str) and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config)):
+            command += ["--head", start]  # any other run or encoder has its own
     return [*command, *([] if subprocesses.GPU else ["--micro-tokens", "2048"])]
 
 

@@ -15,19 +15,20 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from common.files import json_sha256
 from common.run_config import RunConfig
 from eval.driver import subprocesses
+from eval.driver.results import NAME as SCORES
 from eval.suites import resolve_suite
-from studies.study import Evaluation, Variant
+from studies.study import Evaluation, Export, Variant
 
 State = Literal["missing", "resumable", "running", "failed", "done"]
 LOG, FAILED, LOCK, FINISHED = "study.log", "failed.json", ".study.lock", "finished.json"
-SUITE, STRATA = "suite", "strata"  # steps beside those of `also`
+SUITE, STRATA, ORACLE = "suite", "strata", "oracle"  # steps beside those of `also`
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,23 @@ class Run:
         """Steps after the training that are not finished: of the evaluation, or the strata of a run before."""
         before = [STRATA] if self.config.dynamics else []
         wanted = [SUITE, *self.variant.evaluation.also] if self.measured else before
+        if self.measured and self.variant.trained and self.variant.evaluation.oracle:
+            wanted.append(ORACLE)
         return [step for step in wanted if step not in self.finished]
+
+    @property
+    def exports(self) -> list["Run"]:
+        """The run itself, then as each of its other exports is evaluated."""
+        others = (take for take in get_args(Export) if take != self.variant.take and (self.folder / take).is_dir())
+        return [self, *(replace(
+            self, variant=replace(self.variant, take=take),
+            evaluation=self.folder / evaluation_name(self.variant.evaluation, take),
+        ) for take in others)]  # fmt: skip
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether there are scores."""
+        return bool(self.identity) and (self.evaluation / SCORES).is_file()
 
     @property
     def state(self) -> State:
@@ -106,8 +123,9 @@ class Run:
 
 def evaluation_name(evaluation: Evaluation, take: str) -> str:
     """The folder, within that of a run, of an evaluation with these options."""
-    # align.json and mlm_loss.json of other languages go into another folder.
-    options = evaluation.model_dump(exclude={"also"} if evaluation.languages else {"also", "languages"})
+    # align.json and mlm_loss.json of other languages or texts go into another folder.
+    absent = {name for name in ("languages", "texts") if not getattr(evaluation, name)}
+    options = evaluation.model_dump(exclude={"also", "oracle"} | absent)
     options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
     return f"eval-{json_sha256([options, take])[:8]}"
 

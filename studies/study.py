@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_v
 from common import run_config
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, nearest
 from common.errors import InputError
-from common.files import file_sha256
+from common.files import file_sha256, json_sha256
 from common.run_config import RunConfig
 from eval.perturb.kinds import parse
 from eval.suites import resolve_suite
@@ -26,6 +26,7 @@ from studies.merge import merged
 
 FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
+Export = Literal["encoder", "encoder_last", "encoder_mean"]
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
 PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
@@ -52,19 +53,25 @@ class Evaluation(Strict):
     query_prefix: str = Field("", description="'query: ' for E5")
     passage_prefix: str = ""
     set: list[str] = Field([], description="KEY=VALUE: fields of every target run")
-    languages: list[str] = Field([], description="of align and mlm_loss; default: all that the data hold")
+    oracle: bool = Field(False, description="evaluate every export, on dev data of the targets too; see the report")
+    languages: list[str] = Field([], description="of align (default: all that the data hold) and mlm_loss")
+    texts: dict[str, Place] = Field({}, description="of mlm_loss: a file of your own by language, one text a line")
 
     @model_validator(mode="after")
     def _known(self) -> "Evaluation":
         for step in self.also:
             if step not in STEPS and not step.startswith(PERTURB):
                 raise ValueError(f"also: unknown step {step!r}; {nearest(step, (*STEPS, PERTURB))}")
+        if "mlm_loss" in self.also and not self.languages and not self.texts:
+            raise ValueError("also: mlm_loss needs `languages` or `texts`")
         try:
             targets = resolve_suite(self.suite)[1]
             if self.perturb and parse(self.perturb) and not any(target.retrieval for target in targets):
                 raise InputError(f"also: {PERTURB}{self.perturb}: suite {self.suite} has no retrieval target")
         except InputError as error:
             raise ValueError(str(error).removeprefix("--")) from None
+        if self.oracle and not any(target.dev for target in targets):
+            raise ValueError(f"oracle: no target of {self.suite} has dev data in its languages")
         return self
 
     @property
@@ -84,6 +91,7 @@ class Comparison(Strict):
     primary: list[str] = Field(min_length=1, description="targets of the suite whose differences are the answer")
     equivalence: NotNegative = Field(0.5, description="points within which two variants count as the same")
     axis: str = Field("", description="what the variants' `at` counts; the report adds the slope over it")
+    adversarial: bool = Field(False, description="show adversarial language pairs beside the rest")
 
 
 class Published(Strict):
@@ -99,7 +107,7 @@ class Change(Strict):
     model_config = ConfigDict(extra="allow")
 
     train: bool = Field(True, description="false: the encoder as it is, without training")
-    take: Literal["encoder", "encoder_last", "encoder_mean"] = Field(
+    take: Export = Field(
         "encoder", description="which export is evaluated: of the best dev score, the last step, or `export.average`"
     )
     at: float | None = Field(None, description="where it stands on the axis of the study: a number of tasks, a share")
@@ -172,7 +180,7 @@ class Variant:
     config: RunConfig
     trained: bool
     evaluation: Evaluation
-    take: str = "encoder"
+    take: Export = "encoder"
     own_length: bool = False
     at: float | None = None
     group: str = ""
@@ -181,7 +189,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Study:
-    """A study file, checked. `sha256`: of its bytes; `before`: the run configs of `StudyFile.before`."""
+    """A study file, checked.
+
+    sha256: of its bytes, or of those of it and its base; before: the run configs of `StudyFile.before`.
+    """
 
     path: Path
     sha256: str
@@ -205,10 +216,17 @@ class Study:
 
 
 def read(name: str) -> Study:
-    """The study `name`: a path, or the name of a file of configs/studies. `InputError` names file, field, variant."""
+    """The study `name`: a path, or the name of a file of configs/studies. `InputError` names file, field, variant.
+
+    A file with `base_study` has the fields of that study where it gives none of its own.
+    """
     path = run_config.find_file("study", name, FOLDER)
+    values, sha256 = run_config.read_json(path), file_sha256(path)
+    if "base_study" in values:
+        other_path = run_config.find_file("study", str(values.pop("base_study")), FOLDER)
+        values, sha256 = {**run_config.read_json(other_path), **values}, json_sha256([file_sha256(other_path), sha256])
     try:
-        file = StudyFile.model_validate(run_config.read_json(path))
+        file = StudyFile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error)}") from None
     base = run_config.read_json(run_config.find_config(file.base))
@@ -222,7 +240,7 @@ def read(name: str) -> Study:
         with _named(path, f"before.{name}"):
             values = run_config.read_json(run_config.find_config(change.base))
             before[name] = RunConfig.model_validate(merged(values, dict(change.model_extra or {})))
-    return Study(path, file_sha256(path), file, variants, before)
+    return Study(path, sha256, file, variants, before)
 
 
 @contextmanager

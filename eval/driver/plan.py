@@ -71,7 +71,7 @@ def read_all(
         parts = [
             some
             for codes, places in groups(data, target, target.of_suite(suite))
-            if (some := _first_test(target, codes, places, options.examples, reasons)) is not None
+            if (some := _first_test(target, codes, places, options, reasons)) is not None
         ]
         if parts:
             loaded[target.name] = joined(parts)
@@ -81,23 +81,26 @@ def read_all(
 
 
 def _first_test(
-    target: Target, codes: Sequence[str], places: Sequence[str], examples: int | None, reasons: list[str]
+    target: Target, codes: Sequence[str], places: Sequence[str], options: Options, reasons: list[str]
 ) -> Loaded | None:
-    """The first of `places` with a labelled test set, else the first with dev, else None; appends to `reasons`."""
+    """The first of `places` with a labelled test set, else the first with dev, else None; appends to `reasons`.
+
+    The first with dev, if that is asked for.
+    """
     fallback: Loaded | None = None
     for place in places:
         try:
-            some = read(target, codes, place)
+            some = read(target, codes, place, dev=options.dev)
         except NotThere as error:
             reasons.append(str(error))
             continue
-        artifacts.limit(some, examples)
+        artifacts.limit(some, options.examples)
         some.data = place
         if place != places[0]:
             some.supplied.append(f"test data of {place}, as {places[0]} lacks them")
         if some.unsubmitted:
             some.supplied.append(f"no submission: {some.unsubmitted}")
-        if some.rows and not some.dev:
+        if some.rows and (options.dev or not some.dev):
             return some
         fallback = fallback or some
     if fallback is not None and fallback.dev:
@@ -118,6 +121,7 @@ def plan(
 ) -> tuple[list[TargetRun], dict[str, str]]:
     """(runs of the targets that `encoder` can do, reasons for the others); `InputError` for an unsuitable head."""
     runs, not_run = [], dict(absent)
+    trained = (folder.parent if options.dev else folder) / "targets"
     for target in targets:
         if target.name not in loaded:
             continue
@@ -140,7 +144,7 @@ def plan(
             protocol |= {"head": run.head, "training_on_target": "none"}
             protocol |= score_target.protocol(target, head.max_length)
         elif target.training:
-            run.stages = chain(target.training, encoder, folder / "targets", options)
+            run.stages = chain(target.training, encoder, trained, options)
             (run.head,) = run.stages[-1].tasks()
             basis.append([stage.request() for stage in run.stages])
             protocol |= {"head": run.head, "training_on_target": "English"}

@@ -44,6 +44,8 @@ def run(
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder of their scores.json) of every encoder; `out` is that folder for a single encoder.
 
+    Scores of dev data are in dev/ of the folder that has, or would have, those of the tests.
+
     `data`: "hub" or folders, as `eval/suites.py` parses them; a target's test data come from the first that has them.
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
     """
@@ -73,6 +75,7 @@ def run(
     check_folders("--source", options.sources)
     places = [encoder.eval_folder / options.protocol if other else encoder.eval_folder for encoder in evaluated]
     folders = places if out is None or len(evaluated) > 1 else [out]
+    folders = [folder / "dev" if options.dev else folder for folder in folders]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
@@ -199,6 +202,7 @@ def _run_one(
         passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
         query_prefix=options.query_prefix,
         passage_prefix=options.passage_prefix,
+        dev=options.dev,
         micro_tokens=options.micro_tokens,
         folder=str(work_folder),
         perturb=options.perturb if run.perturb else "",

@@ -77,7 +77,7 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     problem: str | None = None
     try:
         target = by_protocol(TARGETS[job.target], job.protocol)
-        loaded = read(target, job.languages, job.data)
+        loaded = read(target, job.languages, job.data, dev=job.dev)
         limit(loaded, job.examples)
         if job.perturb:
             from eval.perturb import queries

@@ -37,8 +37,8 @@ class Job:
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
     languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; perturb: noise
-    of queries that are embedded as well, with lexicons: see `eval/perturb/queries.py`; protocol: of
+    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; dev: not the tests;
+    perturb: noise of queries that are embedded as well, with lexicons: see `eval/perturb/queries.py`; protocol: of
     `PROTOCOLS`.
     """
 
@@ -59,6 +59,7 @@ class Job:
     perturb: str = ""
     lexicons: dict[str, str] = field(default_factory=dict)
     protocol: str = PROTOCOLS[0]
+    dev: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions
-from eval.metrics import score
+from eval.metrics import distractors, score
 from eval.metrics.items import Outcomes
 from eval.rows import Loaded
 from eval.suites import Target
@@ -66,7 +66,8 @@ def _ids(target: Target, code: str, rows: Sequence[Any]) -> list[str]:
 
 def _outcomes(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> Outcomes:
     if target.kind in ("classify", "choice"):
-        return score.accuracy(predicted, [row.label for row in rows])
+        outcomes = score.accuracy(predicted, [row.label for row in rows])
+        return distractors.with_distractors(outcomes, rows) if target.name == "pawsx" else outcomes
     if target.kind == "tag":
         from eval.metrics import tagging
 
@@ -95,4 +96,4 @@ def protocol(target: Target, head_length: int) -> dict[str, Any]:
             "null": "never: every question has an answer",
             "max_length": head_length,
         }
-    return {"max_length": head_length}
+    return {"max_length": head_length, **(distractors.PROTOCOL if target.name == "pawsx" else {})}

@@ -134,7 +134,7 @@ def forest(
 
     rows: (difference, lower end, upper end) by label.
     """
-    figure, axes = _blank(1.6 + 0.075 * max(map(len, rows)) + 4.2, 0.9 + 0.24 * len(rows))
+    figure, axes = _blank(0.5 + 0.075 * max(map(len, rows)) + 3.6, 0.9 + 0.24 * len(rows))
     axes.axvspan(-margin, margin, color=_GRID, zorder=0)
     axes.axvline(0, color=_INK, linewidth=0.8, zorder=1)
     points = np.array(list(rows.values()))

@@ -302,5 +302,5 @@ def runs_table(comparison: Comparison) -> Table:
 def languages_table(comparison: Comparison) -> Table:
     """Code, name, family and script of every language of the report."""
     codes = {code for run in comparison.runs for record in run.targets.values() for code in record["languages"]}
-    rows = [row(code, *language(code)[1:]) for code in sorted(codes)]
+    rows = [row(code, *language(code)[1:4]) for code in sorted(codes)]
     return Table("Languages", row("code", "name", "family", "script"), rows, style="texts")

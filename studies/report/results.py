@@ -16,6 +16,7 @@ from eval.report.differences import Difference, difference, outcomes_of, scores_
 from eval.report.load import Entry
 from eval.report.statistics import Estimate, Verdict, contrast, holm
 from eval.suites import resolve_suite
+from studies.report.oracle import oracle
 from studies.runs import Run
 from studies.study import Study
 
@@ -98,6 +99,8 @@ class Results:
                 codes = _codes(records)
                 means = {code: sum(one["languages"][code] for one in records) / len(records) for code in codes}
                 targets[target] = {"score": sum(means.values()) / len(means) if means else None, "languages": means}
+                best = oracle([run for run in self.runs if run.variant.name == name and run.evaluated], target)
+                targets[target] |= {} if best is None else {"oracle": best}
         return {"runs": list(dict.fromkeys(folders)), "targets": targets}
 
 
@@ -123,7 +126,7 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
     """Reads what there is; `InputError` for a damaged scores.json."""
     scored: dict[str, dict[int, load.Run]] = {}
     for run in runs:
-        if run.identity and (run.evaluation / load.FILE).is_file():
+        if run.evaluated:
             [read] = load.read([str(run.evaluation)])
             config = run.config.model_dump(mode="json")
             scored.setdefault(run.variant.name, {})[run.seed] = replace(read, config=config)

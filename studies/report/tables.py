@@ -1,6 +1,7 @@
 """The tables of a study's page that the report of runs has not: robustness, settings, what was not run, provenance."""
 
 import json
+import statistics
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,10 @@ from studies.report.results import Results
 from studies.runs import Run
 from studies.study import Study
 
+_ORACLE = (
+    "mean of the export that is best by dev data of each language, out of encoder/, encoder_last/ and encoder_mean/: in"
+    " no comparison, since who transfers has no such data"
+)
 _OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that are no setting
 
 
@@ -23,26 +28,32 @@ def difference_table(results: Results) -> Table:
     table = Table("Differences in points", row("variant", "baseline", "target", *columns), style="long")
     for one in results.compared:
         note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
-        p = f"{one.found.of.p:.3f}" if one.verdict else "none"
+        p = "none" if not one.verdict else f"{one.found.of.p:.3f}" if one.found.of.p >= 0.001 else "< 0.001"
         cells = estimate_cells(table, one.found, one.margin)
-        table.rows.append(row(one.b, one.a, Cell((one.target,), notes=note), *cells, p))
+        table.rows.append(row(Cell((one.b,), notes=note), one.a, one.target, *cells, p))
     return table
 
 
 def robustness_table(results: Results, target: str) -> Table:
-    """Over languages without English, of each one's mean over seeds."""
-    table = Table(
-        f"{target}: over languages without English", row("variant", "mean", "worst", "10th percentile", "spread (sd)")
-    )
-    for name, variant in results.variants.items():
-        found = variant["targets"].get(target, {"languages": {}})["languages"]
+    """Over languages without English, of each one's mean over seeds; the oracle's mean where there is any."""
+    records = {name: variant["targets"].get(target, {"languages": {}}) for name, variant in results.variants.items()}
+    best = {name: one["oracle"] for name, one in records.items() if "oracle" in one}
+    columns = ["mean", "worst", "10th percentile", "spread (sd)", *["oracle"] * bool(best)]
+    table = Table(f"{target}: over languages without English", row("variant", *columns))
+    for name, record in records.items():
+        found = record["languages"]
         languages = {code: score for code, score in found.items() if code != "en"}
         if languages:
             values = np.array(list(languages.values()))
             worst = min(languages, key=lambda code: languages[code])
             spread = number(values.std(ddof=1)) if len(values) > 1 else "one language"
             tenth = number(float(np.percentile(values, 10)))
-            table.rows.append(row(name, number(values.mean()), f"{number(values.min())} ({worst})", tenth, spread))
+            cells = row(name, number(values.mean()), f"{number(values.min())} ({worst})", tenth, spread)
+            if best:
+                known = [best[name][code] for code in languages] if name in best else []
+                note = table.note(_ORACLE if known else "not trained, or not evaluated so")
+                cells.append(Cell((number(statistics.fmean(known)) if known else "none",), notes=(note,)))
+            table.rows.append(cells)
     return table
 
 
@@ -93,7 +104,7 @@ def not_run_table(results: Results) -> Table:
     seeds: dict[tuple[str, str, str], list[str]] = {}
     for run in results.runs:
         path = run.evaluation / FILE
-        if run.identity and path.is_file():
+        if run.evaluated:
             reasons = {target: str(why) for target, why in read_json(path)["not_run"].items()}
         else:
             reasons = {"the run": run.failure or run.state}

@@ -254,6 +254,12 @@ def test_dev_is_a_last_resort(evaluate: Any, tmp_path: Path) -> None:
     xnli, average, written = scored("--data", tmp_path / "test")
     assert xnli["protocol"]["split"] == "test" and "xnli" in average["targets"] and len(written) == 15
     assert [said[:9] for said in xnli["supplied"]] == ["test data"]
+    # Asked for, it is scored wherever there are tests, in a folder of its own.
+    evaluate("xtreme", "--direct", "--dev", "--data", tmp_path / "validation", data=tmp_path / "test")
+    assert scores_in(tmp_path / "out")["targets"]["xnli"] == xnli
+    dev = scores_in(tmp_path / "out" / "dev")
+    assert list(dev["targets"]) == ["xnli"] and "no dev data" in dev["not_run"]["tatoeba"]
+    assert dev["targets"]["xnli"]["protocol"]["split"] == "validation" and len(dev["targets"]["xnli"]["dev"]) == 15
 
 
 def test_two_encoders_side_by_side(

@@ -25,7 +25,7 @@ from tests.support.eval_live import fork_programs, prepare_here
 from tests.support.eval_run import QUESTIONS, make_run, scores_in, skip_reports, without_seconds, write_tests
 from tests.support.launch import program
 from tests.support.small import WORDS
-from tests.support.target_files import laser, write_parquet
+from tests.support.target_files import laser, nli, write_parquet
 
 
 def stop() -> None:
@@ -106,6 +106,13 @@ def evaluate(world: Path, suite: str, *more: str, run: str = "run", code: int = 
     assert main([*arguments, "--set", "steps=3", *more]) == code
     folder = world / run / "eval"
     return scores_in(folder) if (folder / "scores.json").exists() else {}
+
+
+def test_dev_is_scored_after_the_training_for_the_tests(trainer: Trainer, world: Path) -> None:
+    tests = evaluate(world, "toy_xnli")
+    write_parquet(world / "data" / "facebook" / "xnli" / "de", "validation", nli([0, 1]))
+    assert evaluate(world, "toy_xnli", "--dev") == tests and len(trainer.runs) == 1
+    assert scores_in(world / "run/eval/dev")["targets"]["toy_xnli"]["languages"].keys() == {"de"}
 
 
 def test_what_is_done_is_not_done_again(world: Path, trainer: Trainer, capfd: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from eval.alignment.measures import SCORES
 from eval.metrics import aggregate
 from eval.metrics.items import Outcomes, means
 from eval.suites import TARGETS, resolve_suite
@@ -117,6 +118,23 @@ def scores(
     }
     result["average"] = aggregate.average(result, suite, targets)
     return result
+
+
+def aligned(result: dict[str, Any], seed: int, languages: dict[str, int]) -> dict[str, Any]:
+    """One encoder of align.json as `python -m eval align` writes it: 3 layers, pairs by language."""
+    rng = random.Random(seed)
+    layers = {
+        code: {
+            str(layer): {f"{name}@{n}": {"score": rng.uniform(0, 90), "random": rng.uniform(0, 1)} for name in SCORES}
+            for layer in (0, 1, 2)
+        }
+        for code, n in languages.items()
+    }
+    return {
+        "encoder": result["encoder"], "name": result["name"], "fingerprint": result["fingerprint"], "depth": 2,
+        "layers": [0, 1, 2], "truncated": {},
+        "languages": {code: {"n": languages[code], "layers": layers[code]} for code in languages},
+    }  # fmt: skip
 
 
 def write_run(folder: Path, result: dict[str, Any], seed: int | None, **config: Any) -> Path:

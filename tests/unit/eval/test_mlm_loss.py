@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -91,6 +92,10 @@ def test_a_run_with_an_mlm_task_has_its_trained_head(world: Path, tiny_tokenizer
     export(str(made.run.folder / "encoder"), "my_mlm", world / "joined")
     assert found["languages"]["xx"]["loss"] == pytest.approx(expected(world / "joined", texts(2), "xx")[0], rel=1e-5)
     assert found["head"] == "trained as my_mlm"
+    # One that was trained from it, without text.
+    bare = shutil.copytree(made.run.folder / "encoder", world / "after" / "encoder")
+    (after,) = measured(world, bare, more=("--head", made.run.folder / "encoder"))
+    assert after["languages"] == found["languages"]
 
 
 def test_wrong_languages_are_one_line(

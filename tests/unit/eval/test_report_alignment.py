@@ -1,31 +1,12 @@
 """Alignment scores in a report: tables by layer recomputed from align.json, heat maps, and who has none."""
 
 import json
-import random
 import statistics
 from pathlib import Path
 from typing import Any
 
 from eval.__main__ import main
-from eval.alignment.measures import SCORES
-from tests.support.scores_files import scores, tables, write_run
-
-
-def aligned(result: dict[str, Any], seed: int, languages: dict[str, int]) -> dict[str, Any]:
-    """One encoder of align.json as `python -m eval align` writes it: 3 layers, pairs by language."""
-    rng = random.Random(seed)
-    layers = {
-        code: {
-            str(layer): {f"{name}@{n}": {"score": rng.uniform(0, 90), "random": rng.uniform(0, 1)} for name in SCORES}
-            for layer in (0, 1, 2)
-        }
-        for code, n in languages.items()
-    }
-    return {
-        "encoder": result["encoder"], "name": result["name"], "fingerprint": result["fingerprint"], "depth": 2,
-        "layers": [0, 1, 2], "truncated": {},
-        "languages": {code: {"n": languages[code], "layers": layers[code]} for code in languages},
-    }  # fmt: skip
+from tests.support.scores_files import aligned, scores, tables, write_run
 
 
 def test_alignment_by_layer(tmp_path: Path) -> None:

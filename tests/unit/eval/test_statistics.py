@@ -36,7 +36,8 @@ def test_two_seeds_and_three_items_by_hand() -> None:
     half = scipy.stats.t.ppf(0.975, df) * v**0.5
     assert found.difference == pytest.approx(50) and found.seeds == 2
     assert found.interval == pytest.approx((50 - half, 50 + half))
-    assert found.visible == pytest.approx(2.8 * v**0.5)
+    assert found.visible == pytest.approx(2.8 * v**0.5) == found.visible_with(2)
+    assert found.visible_with(6) == pytest.approx(2.8 * (vs / 3 + vi - ve) ** 0.5)
     assert found.student == pytest.approx((50 - 12.7062047 * 10, 50 + 12.7062047 * 10))
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(50 / v**0.5, df))
 

@@ -5,11 +5,13 @@ Damaged files: tests/end_to_end/test_bad_input.py, by the same loader.
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
-from mtl.run import setup
+from mtl.run import provenance, setup
 from tests.support.eval_run import make_run
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
@@ -60,3 +62,11 @@ def test_another_config(load, run: Path, key: str, value: object, said: str) -> 
     path = run / "encoder" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
     fails(load, str(run / "encoder"), said)
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"overlap": 3}'])
+def test_a_run_json_of_something_else_is_named_and_stops_nothing(tmp_path: Path, capsys, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    started: Any = SimpleNamespace(run=SimpleNamespace(encoder=str(tmp_path / "encoder")), tasks=[])
+    assert provenance._overlap(started) == {}
+    assert capsys.readouterr().err.startswith(f"warning: {tmp_path / 'run.json'}: ")

@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from common import files
 from common.errors import InputError
 from studies import phases
 from studies.__main__ import main
+from studies.report.oracle import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
 from studies.runs import FINISHED, Run, locked
@@ -65,6 +67,16 @@ def test_every_study_of_this_project_is_valid() -> None:
     assert [read(name).name for name in names] == names and "toy/task_count" in names
 
 
+def test_a_study_on_another_has_its_fields_and_another_hash(write, tmp_path) -> None:
+    first = read(str(write()))
+    (tmp_path / "other.json").write_text(
+        json.dumps({"name": "other", "base_study": str(first.path), "hold": "task_steps"})
+    )
+    other = read(str(tmp_path / "other.json"))
+    assert other.file == first.file.model_copy(update={"name": "other", "hold": "task_steps"})
+    assert other.variants == first.variants and other.sha256 not in (first.sha256, files.file_sha256(other.path))
+
+
 def test_variants_are_merged_and_crossed_with_factors(write) -> None:
     levels = {"lr": {"high": {"optimizer": {"lr": 0.5}}, "low": {"batch": {"tokens": 99}, "epochs": 3}}}
     study = read(str(write({"hold": None, "factors": levels}, optimizer={"warmup": 3})))
@@ -86,6 +98,8 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
         ({"evaluate": {"suite": "xtrem"}}, ["suite xtrem"]),
         ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
+        ({"evaluate": {"also": ["mlm_loss"]}}, ["mlm_loss", "`languages`"]),
+        ({"evaluate": {"oracle": True}}, ["oracle", "toy_tatoeba"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),
         ({"hold": "task_steps", "variants": {"text": {"steps": 8}}}, ["both has 8", "text 6", "10 steps"]),
         ({"hold": "epochs", "variants": {"text": {"epochs": 2}}}, ["both has steps 8", "text epochs 2"]),
@@ -158,6 +172,15 @@ def test_alignment_in_other_languages_is_another_evaluation(write) -> None:
     assert len(evaluations() | evaluations(languages=["de"]) | evaluations(languages=["sw"])) == 3
 
 
+def test_the_lm_head_of_a_run_without_text_is_that_of_its_start(write) -> None:
+    path, asked = write({"evaluate": {"also": ["mlm_loss"], "texts": {"de": "de.txt"}}}), {}
+    for run in resolve(read(str(path)), path.parent).runs:
+        run = replace(run, config=run.config.model_copy(update={"encoder": "some/encoder"}))
+        asked[run.variant.name] = phases._beside("mlm_loss", run, phases.Place(["hub"], ["hub"], 1))
+    assert all("--text=de=de.txt" in command for command in asked.values()) and "--head" not in asked["text"]
+    assert asked["both"][asked["both"].index("--head") + 1] == "some/encoder"
+
+
 @pytest.mark.parametrize("gpus", [None, 3])
 def test_a_login_node_without_gpus(write, tmp_path, monkeypatch, capsys, gpus) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
@@ -166,6 +189,33 @@ def test_a_login_node_without_gpus(write, tmp_path, monkeypatch, capsys, gpus) -
     script = (tmp_path / "studies/small/one/slurm.sh").read_text()
     assert ("--gpus-per-node=3 " in script) == (gpus == 3) == ("--gpus" in script)
     assert ("--num-gpus N" in capsys.readouterr().err) == (gpus is None)
+
+
+def test_the_oracle_chooses_an_export_by_dev_for_each_language(write, monkeypatch) -> None:
+    asked = {"suite": "toy_xnli", "direct": True, "oracle": True}
+    path = write({"evaluate": asked, "compare": {"primary": ["toy_xnli"]}})
+    run = resolve(read(str(path)), path.parent).runs[0]
+    for name in ("encoder", "encoder_mean"):
+        (run.folder / name).mkdir(parents=True)
+    (run.folder / "done").touch()
+    found = {  # (export, dev) -> score by language
+        ("encoder", True): {"de": 50.0, "sw": 70.0}, ("encoder", False): {"de": 51.0, "sw": 71.0, "xx": 1.0},
+        ("encoder_mean", True): {"de": 60.0, "sw": 60.0}, ("encoder_mean", False): {"de": 41.0, "sw": 61.0, "xx": 9.0},
+    }  # fmt: skip
+    began = []
+
+    def program(command: list[str], *_: Any) -> None:
+        named = Path(command[command.index("--encoder") + 1]).name, "--dev" in command
+        began.append(named)
+        place = Path(command[command.index("--out") + 1], "dev" if named[1] else "")
+        place.mkdir(parents=True, exist_ok=True)
+        files.write_json(place / "scores.json", {"targets": {"toy_xnli": {"languages": found[named]}}})
+
+    monkeypatch.setattr(phases.subprocesses, "run", program)
+    phases.evaluate(read(str(path)), run, phases.Place([], [], 1), lambda: None)
+    assert began == [("encoder", False), ("encoder", True), ("encoder_mean", False), ("encoder_mean", True)]
+    assert run.state == "done" and oracle([run], "toy_xnli") == {"de": 41.0, "sw": 71.0, "xx": 1.0}
+    assert oracle([run, replace(run, evaluation=path.parent)], "toy_xnli") is None
 
 
 class Programs:

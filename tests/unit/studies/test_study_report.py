@@ -1,8 +1,9 @@
 """The page of a study: verdicts, intervals and what stands beside them, from runs made of drawn outcomes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ import scipy.stats
 
 from eval.metrics import items
 from studies import estimate, report
+from studies.report.adversarial import adversarial_table
+from studies.report.results import gather
 from studies.resolve import Resolved
 from studies.runs import Run
-from studies.study import Study, read
-from tests.support.scores_files import Table, scores, set_outcomes, tables
+from studies.study import Comparison, Evaluation, Study, read
+from tests.support.scores_files import Table, aligned, record, scores, set_outcomes, tables
 
 CODES = ("de", "nl", "sw")
 SEEDS = (1, 2, 3)
@@ -42,18 +45,32 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
         figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
         about.setdefault("perturbed", {})[noise] = {"setup": "", "metrics": {"en->xx": figures}}
         items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
-    for path, content in ((evaluation / "scores.json", result), (place / "run.json", {"commit": commit})):
+    evaluation.mkdir(parents=True, exist_ok=True)
+    loss = {"head": "its own", "languages": {code: {"loss": 1.0 + seed + i} for i, code in enumerate(CODES)}}
+    loss["languages"]["de"]["loss"] += variant == "hot"
+    for path, content in (
+        (evaluation / "scores.json", result), (place / "run.json", {"commit": commit}),
+        (evaluation / "mlm_loss.json", {"encoders": [loss]}),
+    ):  # fmt: skip
         path.write_text(json.dumps(content), encoding="utf-8")
     for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
         (place / name).write_text(written, encoding="utf-8")
     items.write(evaluation, "tatoeba", found, result["targets"]["tatoeba"]["fingerprint"])
     about = study.variants[variant]
-    return Run(about, seed, about.config, identity, place, evaluation)
+    return Run(about, seed, about.config.model_copy(update={"seed": seed}), identity, place, evaluation)
+
+
+class World(NamedTuple):
+    """The written report, outcomes [variants, seeds, languages, items] of short, long and hot, and what it is from."""
+
+    folder: Path
+    y: np.ndarray
+    study: Study
+    runs: list[Run]
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
-    """The written report, and outcomes [variants, seeds, languages, items] of short, long and hot."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("study")
     (folder / "small.json").write_text(json.dumps(STUDY), encoding="utf-8")
     study, rng = read(str(folder / "small.json")), np.random.default_rng(0)
@@ -73,16 +90,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
     visible = max(one["visible"] for one in stored["comparisons"])
     plan = estimate.render(study, Resolved(runs=runs), folder)
     assert f"could see: {visible:.1f} points with 3 seeds, by the variances of the 3 that are done" in plan
-    return folder / "out", y
+    return World(folder / "out", y, study, runs)
 
 
 @pytest.fixture(scope="module")
-def shown(world: tuple[Path, np.ndarray]) -> dict[str, Table]:
+def shown(world: World) -> dict[str, Table]:
     return tables(world[0] / "report.md")
 
 
-def test_study_json(world: tuple[Path, np.ndarray]) -> None:
-    folder, y = world
+def test_study_json(world: World) -> None:
+    folder, y, *_ = world
     stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     assert stored["study"] == "small" and set(stored["variants"]) == {"short", "long", "hot", "never"}
     hot, never = stored["variants"]["hot"], stored["variants"]["never"]
@@ -105,8 +122,8 @@ def test_study_json(world: tuple[Path, np.ndarray]) -> None:
     assert stored["slopes"][0]["slope"] == pytest.approx(slope) and stored["slopes"][0]["axis"] == "steps"
 
 
-def test_what_the_page_says(world: tuple[Path, np.ndarray], shown: dict[str, Table]) -> None:
-    folder, y = world
+def test_what_the_page_says(world: World, shown: dict[str, Table]) -> None:
+    folder, y, *_ = world
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line
@@ -140,3 +157,40 @@ def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
     dirty = [cells for cells in runs.rows if cells[3].startswith("abc-dirty")]
     assert [cells[:3] for cells in dirty] == [["hot", "2", "done"]] and "in no commit" in runs.noted(dirty[0][3])
     assert any("2 versions" in note for note in runs.notes.values())
+
+
+def test_forgetting(shown: dict[str, Table]) -> None:
+    (found,) = (table for caption, table in shown.items() if caption.startswith("MLM loss"))
+    assert found.rows[0] == ["language", "short", "long", "hot"]
+    assert found.cell("de", "hot").endswith("(+1.000)") and found.cell("sw", "hot").startswith("5.000 ")
+    assert found.cell("mean of 3", "hot").endswith("(+0.333)") and "its own" in " ".join(found.notes.values())
+
+
+def test_hard_pairs_beside_the_rest(world: World) -> None:
+    """Low alignment: nl. Distant: sw, where `hot` has what `short` has. PAWS-X's distractors."""
+    _, y, study, runs = world
+    for run in runs:
+        if run.evaluated:
+            scores = json.loads((run.evaluation / "scores.json").read_text())
+            pawsx = scores["targets"]["pawsx"] = record("pawsx", ("de", "en"), "pawsx", 1)
+            pawsx["details"]["de"] |= {"distractor_accuracy": 30.0 + run.seed, "other_accuracy": 90.0}
+            (run.evaluation / "scores.json").write_text(json.dumps(scores))
+            encoder = aligned(scores, run.seed, dict.fromkeys(CODES, 200))
+            for code, score in zip(CODES, (50.0, 10.0, 80.0), strict=True):
+                for layer in encoder["languages"][code]["layers"].values():
+                    layer["mexa@200"]["score"] = score + run.seed
+            (run.evaluation / "align.json").write_text(json.dumps({"encoders": [encoder]}))
+    asked = {
+        "evaluate": Evaluation(suite="tatoeba,pawsx"), "compare": Comparison(primary=["tatoeba", "pawsx"])
+    }  # fmt: skip
+    table = adversarial_table(gather(replace(study, file=study.file.model_copy(update=asked)), runs))
+    found = {}
+    for cells in table.rows:
+        variant, _, pairs, *figures, codes = (cell.text() for cell in cells)
+        found[variant, pairs, codes] = [text.partition(" ")[0] for text in figures]
+    mean = 100 * y.mean(axis=(1, 3))  # [variants, languages]
+    for name, hard, rest in (("low alignment", [1], [0, 2]), ("distant", [2], [0, 1])):
+        a, b, c, d = (mean[v, some].mean() for some in (hard, rest) for v in (0, 2))
+        figures = [f"{a:.1f}", f"{b:.1f}", f"{b - a:+.1f}", f"{c:.1f}", f"{d:.1f}", f"{d - c:+.1f}"]
+        assert found["hot", name, CODES[hard[0]]] == figures
+    assert found["hot", "distractors", "de"] == ["32.0", "32.0", "+0.0", "90.0", "90.0", "+0.0"]
