@@ -21,7 +21,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from common.errors import InputError, reason
-from eval.inference.artifacts import Job, compute, limit, ready
+from eval.inference.artifacts import Job, Process, limit, ready
 from eval.inference.encoder import EvaluatedEncoder
 from eval.read import read
 from eval.suites import TARGETS
@@ -81,10 +81,8 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     for one in gather_object([problem]):
         if one is not None:
             raise InputError(one)
-    compute(
-        job, loaded, encoder,
-        shard=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
-    )  # fmt: skip
+    shard = state.process_index, state.num_processes
+    Process(job, encoder, shard, state.wait_for_everyone, progress.add).compute(loaded)
     progress.write()
 
 
