@@ -114,7 +114,17 @@ def label(name: str, where: str, labels: Labels) -> int:
 
 
 def answers(row: RawRow, start: str, where: str) -> tuple[tuple[str, int], ...]:
-    found = get(row, "answers", where)
+    """`answers` as (text, first character): a list of {text, `start` or answer_start}, or the Hub's
+
+    {"text": [...], "answer_start": [...]}.
+    """
+    found, inside = get(row, "answers", where), f"{where}: field `answers`"
+    if isinstance(found, dict):
+        given, starts = texts(found, "text", inside), get(found, "answer_start", inside)
+        if not isinstance(starts, list) or len(starts) != len(given):
+            raise InputError(f"{inside}: expected as many `answer_start` as `text`")
+        found = [{"text": one, "answer_start": at} for one, at in zip(given, starts, strict=True)]
     if not isinstance(found, list) or not all(isinstance(answer, dict) for answer in found):
         raise wrong(where, "answers", f"a list of {{text, {start}}}", found)
-    return tuple((text(a, "text", where), number(get(a, start, where), start, where)) for a in found)
+    key = "answer_start" if found and "answer_start" in found[0] else start
+    return tuple((text(a, "text", where), number(get(a, key, where), key, where)) for a in found)

@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from common import fields
 from common.errors import InputError
 from common.fields import EmptyText, shorten
 from common.files import file_sha256
@@ -244,10 +245,11 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labell
             counted["an empty text, kept"] += 1
         if labelled:
             _check(example, where, testset)
-        if labelled and isinstance(example, Span) and _starts(row)[:1] != [example.answers[0][1]]:
-            counted["answer moved: this copy has lost the spaces before the context"] += 1
+        if labelled and isinstance(example, Span):
+            moved = fields.answers(row, "answer_start", where)[0][1] != example.answers[0][1]
+            counted["answer moved: this copy has lost the spaces before the context"] += moved
         examples.append(example)
-    notes += [f"{copy.where}: {count} rows: {what}" for what, count in counted.items()]
+    notes += [f"{copy.where}: {count} rows: {what}" for what, count in counted.items() if count]
     return examples
 
 
@@ -271,9 +273,3 @@ def _translation(row: dict[str, Any], where: str) -> Translation:
 
 
 _SIDES = (("sentence1", "source_sentence"), ("sentence2", "target_sentence"))
-
-
-def _starts(row: dict[str, Any]) -> list[int]:
-    """Where the row says that its answers begin."""
-    answers = row["answers"]
-    return list(answers["answer_start"]) if isinstance(answers, dict) else [a["answer_start"] for a in answers]

@@ -150,12 +150,13 @@ class TaskType(ABC, Generic[E]):
         """Rows as they are packed: `columns` with what depends on the step."""
         return columns
 
-    @abstractmethod
     def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-        """What the head reads. starts: where each sequence begins in the packed row; first: first sequence of each row.
+        """What the head reads: here the first token of each sequence, with the row's `label`.
 
-        `ValueError` for rows that do not add up.
+        starts: where each sequence begins in the packed row; first: first sequence of each row. `ValueError` for rows
+        that do not add up.
         """
+        return Positions(starts, plain(columns["label"]), lists(columns["lengths"]).counts)
 
     def no_positions(self) -> Positions:
         """What the head reads where a batch has no rows of its task."""

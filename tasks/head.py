@@ -135,6 +135,8 @@ class Bodies:
 class Head(nn.Module):
     """Scores, loss, decoding and dev metrics of one task; its modules are those of `body`.
 
+    reads: the field of `Bodies` with its body; outputs: scores of a position, None: one for each label name.
+
     auto_class: the transformers class that encoder and head export to; export_config: fields of its config, where the
     task has no label names. outcome: what dev evaluation keeps of an example besides loss, units and units right, by
     name.
@@ -143,6 +145,8 @@ class Head(nn.Module):
     auto_class: ClassVar[str | None] = None
     export_config: ClassVar[Mapping[str, Any]] = {}
     outcome: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[str]
+    outputs: ClassVar[int | None] = None
 
     def __init__(self, body: Body, config: PretrainedConfig, outputs: int) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class Head(nn.Module):
     @classmethod
     def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
         """A head for an encoder of this config. labels: how many label names the task has, None: its type has none."""
-        raise NotImplementedError
+        return cls(getattr(bodies, cls.reads), config, cls.outputs or labels or 0)
 
     @classmethod
     def fresh(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:

@@ -20,22 +20,16 @@ SHA256 = {
 
 
 def hub_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
-    answers = fields.get(row, "answers", where)
-    try:
-        texts, starts = answers["text"], answers["answer_start"]
-        pairs = tuple((str(text), int(start)) for text, start in zip(texts, starts, strict=True))
-    except (TypeError, KeyError, ValueError):
-        raise fields.wrong(where, "answers", "equal lists `text` and `answer_start`", answers) from None
-    return _span(row, where, pairs)
+    name, question, context = (fields.text(row, field, where) for field in ("id", "question", "context"))
+    return Span(name, question, context, fields.answers(row, "answer_start", where))
 
 
 def upstream_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     """SQuAD 1.1 and 2.0; in 2.0 `is_impossible` goes with an empty list of answers."""
-    pairs = fields.answers(row, "answer_start", where)
-    impossible = row.get("is_impossible")
-    if impossible is not None and bool(impossible) != (not pairs):
-        raise InputError(f"{where}: field `is_impossible` is {impossible}, but there are {len(pairs)} answers")
-    return _span(row, where, pairs)
+    span, impossible = hub_squad(row, where, labels), row.get("is_impossible")
+    if impossible is not None and bool(impossible) != (not span.answers):
+        raise InputError(f"{where}: field `is_impossible` is {impossible}, but there are {len(span.answers)} answers")
+    return span
 
 
 def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
@@ -65,11 +59,6 @@ def _searched(span: Span) -> Span:
             start = min(starts, key=lambda found: abs(found - start), default=start)
         answers.append((answer, start))
     return replace(span, answers=tuple(answers))
-
-
-def _span(row: fields.RawRow, where: str, answers: tuple[tuple[str, int], ...]) -> Span:
-    name, question, context = (fields.text(row, field, where) for field in ("id", "question", "context"))
-    return Span(name, question, context, answers)
 
 
 V1 = Dataset(

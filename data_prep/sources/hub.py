@@ -11,14 +11,14 @@ at the Hub's own conversion, `refs/convert/parquet`, whose commit is kept in the
 15 languages), and offline it takes the newest commit in its cache, whichever that is.
 """
 
-import contextlib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from common.errors import InputError, reason
+from common.errors import InputError, loading
 from common.files import file_sha256
 from data_prep.datasets import REVISIONS
 from data_prep.sources.sources_lock import Lock, Repository
@@ -112,20 +112,12 @@ def _git_sha1(path: Path) -> str:
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
 
 
-@contextlib.contextmanager
-def _one_line(place: str) -> Iterator[None]:
-    """Turns whatever the client raises into one sentence; it has a dozen unrelated classes for no connection."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        from huggingface_hub import is_offline_mode
+def _one_line(place: str) -> AbstractContextManager[None]:
+    """`loading` for whatever the client raises; it has a dozen unrelated classes for no connection."""
+    from huggingface_hub import is_offline_mode
 
-        instead = "give --source DIR with the Hub's Parquet files or the upstream files (see docs/data.md)"
-        if is_offline_mode():
-            raise InputError(
-                f"{place}: not in the cache, and HF_HUB_OFFLINE is set; unset it once to download, or {instead}"
-            ) from None
-        problem = f"{type(error).__name__}: {reason(error)}"
-        raise InputError(f"{place}: cannot be loaded ({problem}); check the connection, or {instead}") from None
+    cause = "check the connection"
+    if is_offline_mode():
+        cause = "not in the cache, and HF_HUB_OFFLINE is set; unset it once to download"
+    instead = "give --source DIR with the Hub's Parquet files or the upstream files (see docs/data.md)"
+    return loading(place, f"{cause}, or {instead}")

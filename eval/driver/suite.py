@@ -246,7 +246,7 @@ def _vector(encoder: EvaluatedEncoder) -> str:
 def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
     """All artifacts of the job: in this process, or in several by `accelerate launch`."""
     if options.processes == 1:
-        artifacts.compute(job, run.loaded, encoder, progress=bar.update)
+        artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
         return
     from eval.driver import subprocesses
 

@@ -20,8 +20,8 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from common.errors import InputError
-from eval.inference.artifacts import Job, compute, limit, ready
+from common.errors import InputError, reason
+from eval.inference.artifacts import Job, Process, limit, ready
 from eval.inference.encoder import EvaluatedEncoder
 from eval.read import read
 from eval.suites import TARGETS, by_protocol
@@ -55,21 +55,17 @@ def main(path: str) -> int:
     try:
         _work(job, state, Path(f"{path}.done{state.process_index}"))
     except InputError as error:
-        _print_error(str(error))
-        return 2
+        problem, code = str(error), 2
     except Exception as error:
         traceback.print_exc()
-        first = (str(error).strip().splitlines() or [""])[0]
-        _print_error(f"{job.target}: {type(error).__name__}: {first}")
-        return 1
-    state.destroy_process_group()
-    return 0
-
-
-def _print_error(reason: str) -> None:
+        problem, code = f"{job.target}: {type(error).__name__}: {reason(error)}", 1
+    else:
+        state.destroy_process_group()
+        return 0
     # One write, newline included: all processes write to one log.
-    sys.stderr.write(f"error: {reason}\n")
+    sys.stderr.write(f"error: {problem}\n")
     sys.stderr.flush()
+    return code
 
 
 def _work(job: Job, state: PartialState, path: Path) -> None:
@@ -90,10 +86,8 @@ def _work(job: Job, state: PartialState, path: Path) -> None:
     for one in gather_object([problem]):
         if one is not None:
             raise InputError(one)
-    compute(
-        job, loaded, encoder,
-        shard=(state.process_index, state.num_processes), wait=state.wait_for_everyone, progress=progress.add,
-    )  # fmt: skip
+    shard = state.process_index, state.num_processes
+    Process(job, encoder, shard, state.wait_for_everyone, progress.add).compute(loaded)
     progress.write()
 
 

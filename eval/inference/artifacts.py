@@ -1,7 +1,7 @@
 """Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
     job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
-    compute(job, loaded, encoder, shard=(0, 1), ...)        # what job.folder lacks
+    Process(job, encoder).compute(loaded)                   # what job.folder lacks
 
 An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
 examples (`NAME.json`). Finished ones are reused, so an interrupted target resumes at the language it had reached.
@@ -122,39 +122,68 @@ def limit(loaded: Loaded, examples: int | None) -> None:
             del rows[examples:]
 
 
-def compute(
-    job: Job,
-    loaded: Loaded,
-    encoder: EvaluatedEncoder,
-    *,
-    shard: Shard = (0, 1),
-    wait: Callable[[], Any] = lambda: None,
-    progress: Callable[[int], Any] = lambda n: None,
-) -> None:
-    """Computes this shard of the artifacts that `job.folder` lacks; `wait` is a barrier of all processes."""
-    folder = Path(job.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    every = of_job(job, loaded)
-    missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
-    if shard[0] == 0:
-        progress(sum(len(artifact.items) for artifact in every if artifact not in missing))
-    wait()  # all have listed the folder before rank 0 changes it
-    for artifact in missing:
-        truncated: Counter[str] = Counter()
-        try:
-            if artifact.length is None:
-                _predict(job, artifact, encoder, folder, shard, truncated, progress)
-            else:
-                _embed(job, artifact, encoder, folder, shard, wait, truncated, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not memory_estimate.ran_out(error):
-                raise
-            advice = f"lower --micro-tokens (now {at_once(job.micro_tokens, encoder.device)})"
-            raise InputError(f"{job.target}, {artifact.name}: out of memory: {advice}") from None
-        wait()
-        if shard[0] == 0:
-            _join(folder, artifact, shard[1], truncated)
-        wait()
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that share the artifacts of a job. wait: a barrier of all; progress: takes items done."""
+
+    job: Job
+    encoder: EvaluatedEncoder
+    shard: Shard = (0, 1)
+    wait: Callable[[], Any] = lambda: None
+    progress: Callable[[int], Any] = lambda n: None
+
+    def compute(self, loaded: Loaded) -> None:
+        """Computes this shard of the artifacts that `job.folder` lacks."""
+        folder = Path(self.job.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        every = of_job(self.job, loaded)
+        missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
+        if self.shard[0] == 0:
+            self.progress(sum(len(artifact.items) for artifact in every if artifact not in missing))
+        self.wait()  # all have listed the folder before rank 0 changes it
+        for artifact in missing:
+            truncated: Counter[str] = Counter()
+            try:
+                (self._predict if artifact.length is None else self._embed)(artifact, folder, truncated)
+            except (RuntimeError, MemoryError) as error:
+                if not memory_estimate.ran_out(error):
+                    raise
+                advice = f"lower --micro-tokens (now {at_once(self.job.micro_tokens, self.encoder.device)})"
+                raise InputError(f"{self.job.target}, {artifact.name}: out of memory: {advice}") from None
+            self.wait()
+            if self.shard[0] == 0:
+                _join(folder, artifact, self.shard[1], truncated)
+            self.wait()
+
+    def _predict(self, artifact: Artifact, folder: Path, truncated: Counter[str]) -> None:
+        encoder = self.encoder
+        found = predict(
+            encoder.model, encoder.tokenizer, encoder.heads[str(self.job.head)], artifact.items,
+            shard=self.shard, micro_tokens=self.job.micro_tokens, truncated=truncated, progress=self.progress,
+        )  # fmt: skip
+        part = folder / f"{artifact.name}.part{self.shard[0]}"
+        part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
+
+    def _embed(self, artifact: Artifact, folder: Path, truncated: Counter[str]) -> None:
+        from eval.inference.embed import embed_batches
+
+        assert artifact.length is not None
+        job, encoder, part = self.job, self.encoder, folder / f"{artifact.name}.part"
+        if self.shard[0] == 0:
+            shape = (len(artifact.items), encoder.config.hidden_size)
+            np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
+            _reserve(part)
+        self.wait()
+        whole = np.load(part, mmap_mode="r+")
+        layers = [encoder.config.num_hidden_layers if job.layer is None else job.layer]
+        for indices, (pooled,) in embed_batches(
+            encoder.model, encoder.tokenizer, artifact.items, layers,
+            pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=self.shard,
+            truncated=truncated,
+        ):  # fmt: skip
+            whole[indices] = pooled
+            self.progress(len(indices))
+        whole.flush()
 
 
 def ready(job: Job, encoder: EvaluatedEncoder) -> None:
@@ -188,55 +217,6 @@ def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
     for artifact in of_job(job, replace(loaded, perturbed={})):
         total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
-
-
-def _predict(
-    job: Job,
-    artifact: Artifact,
-    encoder: EvaluatedEncoder,
-    folder: Path,
-    shard: Shard,
-    truncated: Counter[str],
-    progress: Any,
-) -> None:
-    head = encoder.heads[str(job.head)]
-    found = predict(
-        encoder.model, encoder.tokenizer, head, artifact.items,
-        shard=shard, micro_tokens=job.micro_tokens, truncated=truncated, progress=progress,
-    )  # fmt: skip
-    part = folder / f"{artifact.name}.part{shard[0]}"
-    part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
-
-
-def _embed(
-    job: Job,
-    artifact: Artifact,
-    encoder: EvaluatedEncoder,
-    folder: Path,
-    shard: Shard,
-    wait: Any,
-    truncated: Any,
-    progress: Any,
-) -> None:
-    from eval.inference.embed import embed_batches
-
-    assert artifact.length is not None
-    part = folder / f"{artifact.name}.part"
-    if shard[0] == 0:
-        shape = (len(artifact.items), encoder.config.hidden_size)
-        np.lib.format.open_memmap(part, mode="w+", dtype=np.float32, shape=shape).flush()
-        _reserve(part)
-    wait()
-    whole = np.load(part, mmap_mode="r+")
-    layers = [encoder.config.num_hidden_layers if job.layer is None else job.layer]
-    for indices, (pooled,) in embed_batches(
-        encoder.model, encoder.tokenizer, artifact.items, layers,
-        pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=shard,
-        truncated=truncated,
-    ):  # fmt: skip
-        whole[indices] = pooled
-        progress(len(indices))
-    whole.flush()
 
 
 def _reserve(path: Path) -> None:

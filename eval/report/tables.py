@@ -231,7 +231,7 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
     """LAReQA's rank distance; None for a target without one."""
     caption = "Rank distance: places between the first and the last translation of an answer; lower is better"
     table = Table(caption, row("run", "places", "sentences in the pool"), low=True)
-    ranked = [(entry, _records(entry, target)) for entry in comparison.entries]
+    ranked = [(e, [run.targets[target] for run in e.runs if target in run.targets]) for e in comparison.entries]
     ranked = [(e, some) for e, some in ranked if some and all("rank_distance" in record for record in some)]
     if not ranked:
         return None
@@ -241,10 +241,6 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
     cells = table.cells(values) if comparable else [table.cells([value])[0] for value in values]
     table.rows = [row(head(e), cell, pool) for (e, _), cell, pool in zip(ranked, cells, pools, strict=True)]
     return table
-
-
-def _records(entry: Entry, target: str) -> list[dict[str, Any]]:
-    return [run.targets[target] for run in entry.runs if target in run.targets]
 
 
 # What was done

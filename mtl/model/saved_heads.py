@@ -14,7 +14,7 @@ from common.errors import InputError, loading
 from common.run_config import RandomEncoder, RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import MultiTaskModel, load_lm_head
-from mtl.model.families import family_of, fresh_head
+from mtl.model.families import fresh_head
 from tasks.head import Head
 
 
@@ -116,16 +116,11 @@ def _module(name: str) -> str:
 
 def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
     """A message about trained weights in the encoder's files that no head of the run uses."""
-    modules = sorted({_module(name) for name in unused})
-    lm = _module(family_of(config).bodies(config).lm.prefix)
+    modules = ", ".join(f"{module}.*" for module in sorted({_module(name) for name in unused}))
     classes = ", ".join(config.architectures or ()) or "no class named in its config.json"
-    hint = ""
-    if lm in modules:
-        hint = "; a task of kind mlm without `head` starts from its LM head"
-    if modules != [lm]:
-        hint += "; `head` takes heads exported by this program only, so heads of the run start at random"
     return (
-        f"{encoder} ({classes}) holds trained weights that are not used: {', '.join(f'{m}.*' for m in modules)}{hint}"
+        f"{encoder} ({classes}) holds trained weights that are not used: {modules}; a task of kind mlm without `head` "
+        "starts from its LM head, if it has one; `head` takes heads exported by this program only"
     )
 
 

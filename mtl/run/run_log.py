@@ -40,14 +40,8 @@ class RunLog:
         """Metrics of the steps since the last call."""
         if not self.active:
             return
-        self._write({"step": step, "kind": "train", "task": "all", **overall})
-        for name, value in overall.items():
-            self._add_scalar(f"train/{name}", value, step)
-        for task in tasks:
-            self._write({"step": step, "kind": "train", **task})
-            for name, value in task.items():
-                if name != "task":
-                    self._add_scalar(f"train_{name}/{task['task']}", value, step)
+        for values in ({"task": "all", **overall}, *tasks):
+            self._record(step, "train", values)
         shown = f"loss {overall['loss']:.3f}, {overall['tokens_per_second']:,.0f} tokens/s"
         self.bar.set_postfix_str(shown, refresh=False)
 
@@ -56,12 +50,8 @@ class RunLog:
         if not self.active:
             return
         for task, metrics in scores.items():
-            self._write({"step": step, "kind": "dev", "task": task, **metrics})
-            for name, value in metrics.items():
-                if name not in ("majority", "examples", "score", "low", "high"):
-                    self._add_scalar(f"dev_{name}/{task}", value, step)
-        self._write({"step": step, "kind": "dev", "task": "all", "mean": mean})
-        self._add_scalar("dev/mean", mean, step)
+            self._record(step, "dev", {"task": task, **metrics})
+        self._record(step, "dev", {"task": "all", "mean": mean})
         width = max(map(len, scores))
         rows = [f"{'dev at step ' + str(step):<{width}}     score          95 %  majority    loss"]
         for task, metrics in scores.items():
@@ -86,6 +76,14 @@ class RunLog:
         """Prints a message above the progress bar."""
         if self.active:
             tqdm.write(text)
+
+    def _record(self, step: int, kind: str, values: dict[str, Any]) -> None:
+        """A line of metrics.jsonl, and points of KIND/NAME, or of a task's own KIND_NAME/TASK."""
+        self._write({"step": step, "kind": kind, **values})
+        task = values["task"]
+        for name, value in values.items():
+            if name not in ("task", "majority", "examples", "score", "low", "high"):
+                self._add_scalar(f"{kind}/{name}" if task == "all" else f"{kind}_{name}/{task}", value, step)
 
     def _add_scalar(self, name: str, value: float, step: int) -> None:
         """A point of a curve. After a full disk TensorBoard's writer is dead; metrics.jsonl has the values."""

@@ -1,23 +1,19 @@
 """The multiple-choice head."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
-from transformers import PretrainedConfig
 
 from tasks import head
-from tasks.head import Bodies, HeadRows, Mean, Scored
+from tasks.head import HeadRows, Mean, Scored
 
 
 class Head(head.Head):
     """[m, H] first tokens of every choice -> [m]."""
 
     auto_class = "AutoModelForMultipleChoice"
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        return cls(bodies.choice, config, 1)
+    reads, outputs = "choice", 1
 
     def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
         return super().forward(hidden, encoder, mean)[:, 0]

@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from common import fields
-from common.columns import Columns, lists, plain
-from tasks.base import Positions, TaskType
+from tasks.base import TaskType
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
 from tasks.translation import Translation
 
@@ -60,6 +57,3 @@ class Type(TaskType[Classify]):
         """Adds `label`, an int. Texts are cut at their ends, the longer one first."""
         rows = encode_pairs(tokenizer, [(e.text_a, e.text_b) for e in examples], to)
         return [{**row, "label": example.label} for row, example in zip(rows, examples, strict=True)]
-
-    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-        return Positions(starts, plain(columns["label"]), lists(columns["lengths"]).counts)

@@ -1,23 +1,17 @@
 """The classification head."""
 
 from collections.abc import Sequence
-from typing import Any, Self
-
-from transformers import PretrainedConfig
+from typing import Any
 
 from tasks import head
-from tasks.head import Bodies, Scored
+from tasks.head import Scored
 
 
 class Head(head.Head):
     """[n, H] first tokens -> [n, labels]."""
 
     auto_class = "AutoModelForSequenceClassification"
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        assert labels is not None
-        return cls(bodies.sequence, config, labels)
+    reads = "sequence"
 
     def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> str | float:
         """A label name."""

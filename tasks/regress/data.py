@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from common import fields
-from common.columns import Columns, lists, plain
-from tasks.base import Positions, TaskType
+from common.columns import Columns
+from tasks.base import TaskType
 from tasks.encoding import FLOAT, Encoding, Pieces, Row, encode_pairs
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -58,9 +58,6 @@ class Type(TaskType[Regress]):
         """Adds `label`, a float. Texts are cut at their ends, the longer one first."""
         rows = encode_pairs(tokenizer, [(e.text_a, e.text_b) for e in examples], to)
         return [{**row, "label": float(example.label)} for row, example in zip(rows, examples, strict=True)]
-
-    def positions(self, columns: Columns, starts: np.ndarray, first: np.ndarray) -> Positions:
-        return Positions(starts, plain(columns["label"]), lists(columns["lengths"]).counts)
 
     def majority(self, columns: Columns, gold: Sequence[dict[str, Any]]) -> float:
         """0: a constant correlates with nothing."""

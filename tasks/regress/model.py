@@ -1,16 +1,15 @@
 """The regression head: `problem_type="regression"` of transformers, scored by correlation."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from torch import Tensor
-from transformers import PretrainedConfig
 
 from common.columns import Columns
 from tasks.classify import model as classify
-from tasks.head import Bodies, HeadRows, Scored, mean_loss
+from tasks.head import HeadRows, Scored, mean_loss
 from tasks.intervals import LEVEL, Interval
 
 
@@ -18,11 +17,8 @@ class Head(classify.Head):
     """[n, H] first tokens -> [n, 1]: the classification head with one output, trained by squared error."""
 
     export_config: ClassVar[dict[str, Any]] = {"num_labels": 1, "problem_type": "regression"}
+    outputs = 1
     outcome = ("prediction", "label")
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        return super().of(config, 1, bodies)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Squared error of each pair; none counts as right."""

@@ -51,7 +51,7 @@ class Type(TaskType[Span]):
         # Predictions are kept by id, so a row without one is named by its position in the file.
         name = str(row["id"]) if row.get("id") is not None else where.rsplit(": ", 1)[-1]
         question, context = fields.text(row, "question", where), fields.text(row, "context", where)
-        return Span(name, question, context, _answers(row, where))
+        return Span(name, question, context, fields.answers(row, "start", where))
 
     def validate(self, example: Span, where: str, labels: Sequence[str] | None = None) -> None:
         fields.check_text(example.question, "question", where)
@@ -167,19 +167,6 @@ def _answer_tokens(example: Span, starts: np.ndarray, ends: np.ndarray, bare: np
     text, first = example.answers[0]
     covering = np.flatnonzero((ends > first) & (starts < first + len(text)) & (ends > starts) & ~bare)
     return (int(covering[0]), int(covering[-1])) if len(covering) else None
-
-
-def _answers(row: dict[str, Any], where: str) -> tuple[tuple[str, int], ...]:
-    """`answers` as a list of {text, start or answer_start}, or as the Hub's {"text": [...], "answer_start": [...]}."""
-    given = fields.get(row, "answers", where)
-    if isinstance(given, dict):
-        texts = fields.texts(given, "text", f"{where}: field `answers`")
-        starts = fields.get(given, "answer_start", f"{where}: field `answers`")
-        if not isinstance(starts, list) or len(starts) != len(texts):
-            raise InputError(f"{where}: field `answers`: expected as many `answer_start` as `text`")
-        given = [{"text": text, "start": start} for text, start in zip(texts, starts, strict=True)]
-    key = "answer_start" if given and isinstance(given, list) and "answer_start" in given[0] else "start"
-    return fields.answers({"answers": given}, key, where)
 
 
 def _check_answer(context: str, text: str, start: int, where: str) -> None:

@@ -1,17 +1,16 @@
 """The head of extractive question answering."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PretrainedConfig
 
 from common.columns import Columns
 from tasks import head, intervals
-from tasks.head import Bodies, HeadRows, Scored, mean_loss
+from tasks.head import HeadRows, Scored, mean_loss
 from tasks.intervals import Interval
 from tasks.span.data import Span
 from tasks.span.squad import Answer, best_answer, squad_scores
@@ -21,12 +20,9 @@ class Head(head.Head):
     """[m, H] -> [m, 2] start and end scores by token."""
 
     auto_class = "AutoModelForQuestionAnswering"
+    reads, outputs = "span", 2
     export_config: ClassVar[dict[str, Any]] = {"num_labels": 2}
     outcome = ("exact match", "F1")
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        return cls(bodies.span, config, 2)
 
     def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
         """Mean of the start and the end cross-entropy over all tokens of the window (Devlin et al. 2019, section 4.2);

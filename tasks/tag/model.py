@@ -1,24 +1,19 @@
 """The token classification head."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
-from transformers import PretrainedConfig
 
 from tasks import head
-from tasks.head import Bodies, HeadRows, Scored
+from tasks.head import HeadRows, Scored
 
 
 class Head(head.Head):
     """[m, H] first tokens of words -> [m, labels]."""
 
     auto_class = "AutoModelForTokenClassification"
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        assert labels is not None
-        return cls(bodies.token, config, labels)
+    reads = "token"
 
     def known(self, rows: HeadRows) -> Tensor:
         return rows.labels >= 0
