@@ -44,7 +44,9 @@ class TaskEntry(Strict):
         None, min_length=1, max_length=35, description="of the training data, by default English; own task: its code"
     )
     languages: Literal["all"] | list[str] | dict[str, NotNegative] | None = Field(
-        None, description="of a task of the table: a list (equal shares), language -> share, or all that it has"
+        None,
+        description="a list (equal shares), language -> share, or all that a task of the table has; the paths of your "
+        "own files have {language} in them",
     )
     exponent: float | None = Field(
         None, ge=0, le=1, description="alpha: shares of the `languages` ~ n^alpha, n training rows of each"

@@ -92,8 +92,6 @@ def _check_name(name: str) -> None:
 
 def _own(entry: TaskEntry, name: str) -> Task:
     _check_name(name)
-    if entry.languages is not None:
-        raise InputError(f"tasks: {name}: `languages` go with a task of the table; give your own files one `language`")
     missing = [field for field in ("kind", "train", "dev") if getattr(entry, field) is None]
     if missing:
         raise InputError(f"tasks: {name}: an own task needs {', '.join('`' + m + '`' for m in missing)}")
@@ -112,4 +110,21 @@ def _own(entry: TaskEntry, name: str) -> Task:
         known = ", ".join(task_type.metrics)
         raise InputError(f"tasks: {name}: metric {metric!r} is not one of {known} (kind {kind})")
     labels = tuple(entry.labels) if entry.labels else None
-    return Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)
+    task = Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)
+    return task if entry.languages is None else _own_languages(task, entry)
+
+
+def _own_languages(task: Task, entry: TaskEntry) -> Task:
+    """`task` with files of each language, whose code stands for `{language}` in their names."""
+    paths = (str(entry.train), str(entry.dev))
+    if entry.languages == "all" or not all("{language}" in path for path in paths):
+        raise InputError(
+            f"tasks: {task.name}: `languages` of your own files: name them, and write {{language}} for the code in the "
+            "paths of `train` and `dev`"
+        )
+    files = {}
+    for code in entry.languages or ():
+        _check_name(f"{task.name}-{code}")
+        train, dev = (path.replace("{language}", code) for path in paths)
+        files[f"{task.name}.{code}"] = (train, dev)
+    return replace(task, datasets=tuple(files), codes=tuple(entry.languages or ()), files=files)

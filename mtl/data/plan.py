@@ -231,7 +231,8 @@ class Plan:
     def expected(self) -> list[dict[str, Any]]:
         """The mixture table: per task its size, probability at the start, expected examples and epochs of the run.
 
-        `languages` has the same of each language of a task whose entry names them, and of each pair of languages.
+        `languages` has the same of each language of a task whose entry names them, and of each pair of languages; that
+        of the passages, where it is another, is `passages`.
         """
         probability = mean = self.sampler.probabilities_at(0)
         if self.config.mixture.kind == "annealed":
@@ -253,9 +254,9 @@ class Plan:
                 "capped": self.sampler.capped[t],
                 **line(t, len(task.train), 1.0, task.mean_length),
                 "languages": [
-                    {"language": source.name, **line(t, source.rows, source.share, source.tokens)}
-                    for source in task.sources
-                    if source.language
+                    {"language": s.language, "passages": s.passages, **line(t, s.rows, s.share, s.tokens)}
+                    for s in task.sources
+                    if s.language
                 ],
             }
             for t, task in enumerate(self.tasks)

@@ -4,6 +4,8 @@ Sizes, the mixture with expected examples and epochs, steps, tokens, parameters,
 ZeRO stage. Needs prepared data, the tokenizer and the encoder's config, no weights and no GPU.
 """
 
+from typing import Any
+
 from mtl.run.memory_estimate import memory, parameters
 from mtl.run.setup import Setup
 
@@ -21,12 +23,16 @@ def report(setup: Setup, ranks: int) -> str:
         f"{'task':<{width}}      rows    capped  probability   examples  epochs  tokens/example",
     ]
     for row in rows:
-        named = [(row["task"], row), *((f"  {part['language']}", {"capped": "", **part}) for part in row["languages"])]
+        parts = [part for part in row["languages"] if not part["passages"]]
+        named = [(row["task"], row), *((f"  {part['language']}", {"capped": "", **part}) for part in parts)]
         lines += [
             f"{name:<{width}} {part['rows']:>9} {part['capped']:>9} {part['probability']:>12.4f} "
             f"{part['examples']:>10.0f} {part['epochs']:>7.2f} {part['mean_length']:>15.1f}"
             for name, part in named
         ]
+    for row, task in zip(rows, setup.tasks, strict=True):
+        if task.hybrid is not None:
+            lines += ["", *_hybrid(row, task.hybrid)]
     count = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
     sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // count))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)
@@ -58,3 +64,19 @@ def report(setup: Setup, ranks: int) -> str:
             f"({config.micro_tokens}): fewer ranks or a larger batch would use the hardware better",
         ]
     return "\n".join(lines)
+
+
+def _hybrid(row: dict[str, Any], alpha: float) -> list[str]:
+    """What hybrid batches draw, as shares of the steps that have pairs of the task."""
+    one = {part["language"]: part for part in row["languages"] if not part["passages"]}
+    two = [part for part in row["languages"] if part["passages"]]
+    shares = ", ".join(f"{name} {part['probability'] / row['probability']:.3f}" for name, part in one.items())
+    lines = [f"{row['task']}: steps with pairs of one language {alpha:.3f} ({shares})"]
+    if two:
+        each = f"{len(two)} of query and passage, {(1 - alpha) / len(two):.4f} each"
+        lines.append(f"{row['task']}: steps with pairs of two languages {1 - alpha:.3f} ({each})")
+    missing = {f"{p['language']} > {p['passages']}": one[p["language"]]["rows"] - p["rows"] for p in two}
+    if any(missing.values()):
+        pairs = ", ".join(f"{name} {count:,}" for name, count in missing.items() if count)
+        lines.append(f"{row['task']}: rows not drawn, as their group has none in the passage's language: {pairs}")
+    return lines

@@ -2,8 +2,8 @@
 
 `encoder/` loads with `AutoModel.from_pretrained` and `AutoTokenizer.from_pretrained`: float32 safetensors from the
 master weights including the pooler, tokenizer, config and a model card; and with `SentenceTransformer`, which takes the
-mean of the last layer. `heads/` has all heads in one safetensors
-file, and `heads.json`. Folders are written under a temporary name and renamed.
+mean of the last layer, or its first token where that is the `pooling` that was trained. `heads/` has all heads in one
+safetensors file, and `heads.json`. Folders are written under a temporary name and renamed.
 """
 
 from collections.abc import Sequence
@@ -38,14 +38,25 @@ def export_run(
     steps, which no dev score was measured of.
     """
     card = model_card(setup.run, setup.tasks, state.step, {} if averaged else state.dev, averaged)
-    export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card)
+    poolings = {task.pooling for task in setup.tasks if task.pooling}
+    # Where tasks disagree, none says anything, or the pooler is read (a dense layer of its own there), it is the mean.
+    first = poolings == {"first"}
+    export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card, first)
     export_heads(setup.run.folder / f"heads{suffix}", weights, setup.source, setup.tasks)
 
 
 def export_encoder(
-    folder: Path, weights: dict[str, Tensor], config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, card: str
+    folder: Path,
+    weights: dict[str, Tensor],
+    config: PretrainedConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    card: str,
+    first: bool = False,
 ) -> None:
-    """Writes `folder` from the weights named `encoder.*` (float32); `config` is the source's own."""
+    """Writes `folder` from the weights named `encoder.*` (float32); `config` is the source's own.
+
+    first: whether sentence-transformers is to read the first token, not the mean.
+    """
     with torch.device("meta"):
         encoder = new_encoder(export_config(config))
     state = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
@@ -54,19 +65,23 @@ def export_encoder(
     with files.replacing(folder) as writing:
         encoder.save_pretrained(writing, state_dict={name: w.float().contiguous() for name, w in state.items()})
         tokenizer.save_pretrained(writing)
-        _sentence_transformers(writing, config.hidden_size)
+        _sentence_transformers(writing, config.hidden_size, first)
         (writing / "README.md").write_text(card, encoding="utf-8")
 
 
-def _sentence_transformers(folder: Path, width: int) -> None:
-    """The files by which sentence-transformers loads the folder: the encoder, then the mean over all tokens."""
+def _sentence_transformers(folder: Path, width: int, first: bool) -> None:
+    """The files by which sentence-transformers loads the folder: the encoder, then the mean over all tokens, or the
+
+    first one.
+    """
     parts = (("Transformer", ""), ("Pooling", "1_Pooling"))
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
         for index, (name, path) in enumerate(parts)
     ]
     (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": width, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    modes = {"pooling_mode_cls_token": first, "pooling_mode_mean_tokens": not first}
+    pooling = {"word_embedding_dimension": width, **modes}
     files.write_json(folder / "1_Pooling" / "config.json", pooling)
     files.write_json(folder / "modules.json", modules)
 
@@ -80,6 +95,7 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
             "labels": list(task.labels) if task.labels else None,
             "metric": task.task.metric,
             "max_length": task.max_length,
+            **({"pooling": task.pooling} if task.pooling else {}),
         }
         for task in tasks
     }

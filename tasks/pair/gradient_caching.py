@@ -128,11 +128,11 @@ def gather(local: list[tuple[HeadRows, Tensor]], keys: np.ndarray, size: int, de
 def average_precision(vectors: Tensor, keys: Tensor, k: int = 20) -> Tensor:
     """float64 [N]: AP@k of each query over the different texts; relevant is its own passage.
 
-    That is 1/rank, 0 beyond rank k. What `masked_scores` leaves out is not ranked, nor is a text twice.
+    That is 1/rank, 0 beyond rank k. Texts that `masked_scores` leaves out are not ranked, nor is one twice.
     """
     scores = masked_scores(vectors, vectors.new_ones(()), keys)
     texts = torch.cat([keys[:, 1], keys[:, 2]][: vectors.shape[1] - 1])
-    _, first = np.unique(texts.cpu().numpy(), return_index=True)
-    pool = torch.from_numpy(first).to(scores.device)
-    rank = 1 + (scores[:, pool] > scores.diagonal()[:, None]).sum(1)
+    _, first, text = (torch.from_numpy(a).to(scores.device) for a in np.unique(texts.cpu().numpy(), True, True))
+    left_out = scores.new_zeros(len(scores), len(first)).index_add_(1, text, scores.isinf().to(scores.dtype)) > 0
+    rank = 1 + ((scores[:, first] > scores.diagonal()[:, None]) & ~left_out).sum(1)
     return torch.where(rank <= k, 1 / rank.double(), torch.zeros((), dtype=torch.float64, device=rank.device))

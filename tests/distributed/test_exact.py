@@ -24,6 +24,7 @@ from tests.support.exact_cases import (
     OFFLOAD,
     ONE_RANK,
     PAIRS,
+    PAIRS_ON_ONE_AND_FOUR,
     PARTS,
     World,
 )
@@ -42,9 +43,9 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
 @pytest.mark.parametrize(
     ("launch", "cases"),
     [
-        ("1 rank", [*ONE_RANK, "pairs-stage2-mixed-micro2"]),
+        ("1 rank", [*ONE_RANK, *PAIRS_ON_ONE_AND_FOUR]),
         ("2 ranks", [*EXACT, *PAIRS, *LANGUAGES, *FAMILIES]),
-        pytest.param("4 ranks", FOUR_RANKS, marks=SLOW),
+        pytest.param("4 ranks", [*FOUR_RANKS, *PAIRS_ON_ONE_AND_FOUR], marks=SLOW),
         pytest.param("2 ranks, compiled", list(COMPILED), marks=SLOW),
     ],
     ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",

@@ -16,7 +16,7 @@ import torch
 from tests.support import exact_reference as ref
 from tests.support import families
 from tests.support.launch import REPOSITORY, program, run
-from tests.support.small import KINDS, SHAPE, write_pawsx, write_run, write_tasks
+from tests.support.small import KINDS, SHAPE, write_contrastive, write_pawsx, write_run, write_tasks
 
 SMALL, LARGE = 50, 500_000_000  # elements of DeepSpeed's reduce and allgather buckets
 LAST_NORM_BIAS = f"encoder.encoder.layer.{SHAPE['num_hidden_layers'] - 1}.output.LayerNorm.bias"
@@ -52,7 +52,10 @@ FOUR_RANKS = [
 PAIRS = {
     "pairs-stage0-by_task-micro3": _case(0, "by_task", SMALL, 3, config="pairs", moments=[]),
     "pairs-stage2-mixed-micro2": _case(2, "mixed", LARGE, 2, config="pairs", moments=[]),
+    # Hard negatives, groups, the mean over tokens, a fixed temperature.
+    "contrastive-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="contrastive", moments=[]),
 }
+PAIRS_ON_ONE_AND_FOUR = ["pairs-stage2-mixed-micro2", "contrastive-stage2-by_task-micro3"]
 LANGUAGES = {"languages-stage2-mixed-micro2": _case(2, "mixed", SMALL, 2, config="languages", moments=[])}
 # `bos`: the reference computes heads of whole sequences from their first token.
 FAMILY = {"bert": {}, "modernbert": {}, "eurobert": {"classifier_pooling": "bos"}, "gte": {}}
@@ -120,13 +123,13 @@ LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
         1,
         {
             **{name: EXACT[name] for name in ONE_RANK},
-            "pairs-stage2-mixed-micro2": PAIRS["pairs-stage2-mixed-micro2"],
+            **{name: PAIRS[name] for name in PAIRS_ON_ONE_AND_FOUR},
             **{name: SIDES[name] for name in ("bf16-buckets-ours", "bf16-buckets-theirs")},
         },
     ),
     "2 ranks": (2, {**EXACT, **PAIRS, **LANGUAGES, **FAMILIES, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
-    "4 ranks": (4, {name: EXACT[name] for name in FOUR_RANKS}),
+    "4 ranks": (4, {**{n: EXACT[n] for n in FOUR_RANKS}, **{n: PAIRS[n] for n in PAIRS_ON_ONE_AND_FOUR}}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
     "GPU": (1, GPU),
 }
@@ -137,8 +140,9 @@ def write_config(
 ) -> Path:
     """A run config of the cases, with its data. `seed`: heads have no rows in some steps, after they were trained."""
     folder.mkdir(exist_ok=True)
-    tasks = write_tasks(folder, kinds=[kind for kind in kinds if kind != "languages"])
-    tasks += [write_pawsx(folder)] if "languages" in kinds else []
+    more = {"languages": write_pawsx, "contrastive": write_contrastive}
+    tasks = write_tasks(folder, kinds=[kind for kind in kinds if kind not in more])
+    tasks += [more[kind](folder) for kind in kinds if kind in more]
     for task in tasks:
         if task.get("kind") == "choice":
             task["max_length"] = 20  # else one example is longer than a quarter of a batch, and cannot be divided
@@ -191,6 +195,7 @@ class World:
         self.configs = {
             "tasks": write_config(folder / "tasks", tokenizer),
             "pairs": write_config(folder / "pairs", tokenizer, ("classify", "pair"), seed=3),
+            "contrastive": write_config(folder / "contrastive", tokenizer, ("classify", "contrastive"), seed=3),
             "languages": write_config(folder / "languages", tokenizer, ("choice", "mlm", "languages")),
         }
         self._tokenizer = tokenizer

@@ -5,6 +5,7 @@ head without rows. Of the project only the plan (which examples make a step), th
 weights at the start are used.
 """
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +89,7 @@ class Reference:
     def _loss(self, number: int) -> Tensor:
         step, plan = self.steps[number], self.made.plan
         unit_losses: dict[int, list[Tensor]] = {t: [] for t in range(len(plan.tasks))}
-        pairs: dict[int, list[tuple[Tensor, Tensor, bytes]]] = {}
+        pairs: dict[int, list[_Pair]] = {}
         for slot, (t, row) in enumerate(zip(step.task, step.row, strict=True)):
             task = plan.tasks[t]
             encoded = task.train.take(np.array([row]))[0]
@@ -96,7 +97,9 @@ class Reference:
                 place = (plan.config.seed, number, slot)
                 encoded = mask_row(encoded, self.made.special, plan.config.mlm_probability, place)
             if task.task.kind == "pair":
-                pairs.setdefault(int(t), []).append(_pair(self.model, encoded))
+                source = json.loads(Path(str(task.task.train)).read_text().splitlines()[encoded["example"]])
+                entry = plan.config.tasks[t]
+                pairs.setdefault(int(t), []).append(_pair(self.model, encoded, source, entry.pooling))
                 continue
             unit_losses[int(t)] += _units(self.model, task.name, task.task.kind, encoded)
         for t, found in pairs.items():
@@ -135,18 +138,39 @@ def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[Tenso
     return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
 
 
-def _pair(model: MultiTaskModel, row: dict) -> tuple[Tensor, Tensor, bytes]:
-    """(vector of the query, of the passage, the passage's tokens): pooler of the first token, at length 1."""
-    query, passage = np.split(np.asarray(row["input_ids"], dtype=np.int64), np.cumsum(row["lengths"])[:-1])
-    vectors = [model.encoder(torch.from_numpy(piece)[None]).pooler_output[0] for piece in (query, passage)]
-    return vectors[0] / vectors[0].norm(), vectors[1] / vectors[1].norm(), passage.tobytes()
+@dataclass
+class _Pair:
+    """Vectors of query, passage and hard negative at length 1, their tokens, and the group of the source row."""
+
+    vectors: list[Tensor]
+    texts: list[bytes]
+    group: str | None
 
 
-def _among_all(found: list[tuple[Tensor, Tensor, bytes]], scale: Tensor) -> list[Tensor]:
-    """-log of the own passage's share among all that are not the same text, for every query of the step."""
+def _pair(model: MultiTaskModel, row: dict, source: dict, pooling: str | None) -> _Pair:
+    """Pooler of the first token, or the mean of all; `source`: the row of the user's file."""
+    pieces = np.split(np.asarray(row["input_ids"], dtype=np.int64), np.cumsum(row["lengths"])[:-1])
+    outputs = [model.encoder(torch.from_numpy(piece)[None]) for piece in pieces]
+    vectors = [out.last_hidden_state[0].mean(0) if pooling == "mean" else out.pooler_output[0] for out in outputs]
+    assert len(vectors) == 2 + ("negative" in source)
+    return _Pair([v / v.norm() for v in vectors], [piece.tobytes() for piece in pieces], source.get("group"))
+
+
+def _among_all(found: list[_Pair], scale: Tensor) -> list[Tensor]:
+    """-log of the own passage's share among all that are wrong for the query, for every query of the step.
+
+    Wrong are passages and hard negatives of the other pairs, but for those of its group, and its own hard negative;
+    never a text that is its own passage.
+    """
     losses = []
-    for i, (query, own, text) in enumerate(found):
-        others = [passage for j, (_, passage, other) in enumerate(found) if j != i and other != text]
-        scores = torch.stack([scale * (query @ passage) for passage in (own, *others)])
+    for i, pair in enumerate(found):
+        query, own, *_ = pair.vectors
+        wrong = []
+        for j, other in enumerate(found):
+            same = pair.group is not None and pair.group == other.group
+            answers = range(1, len(other.vectors)) if not same else []
+            for k in range(2, len(pair.vectors)) if i == j else answers:
+                wrong += [other.vectors[k]] if other.texts[k] != pair.texts[1] else []
+        scores = torch.stack([scale * (query @ passage) for passage in (own, *wrong)])
         losses.append(torch.logsumexp(scores, 0) - scores[0])
     return losses

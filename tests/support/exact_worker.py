@@ -123,9 +123,9 @@ def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = F
     def step() -> None:
         grads = {}
         with one_message():
-            for name, parameter in runner.model.named_parameters():
+            for name, parameter in trained(runner):
                 grads[name] = parameter.grad if runner.stage == 0 else safe_get_full_grad(parameter)
-        for name, parameter in runner.model.named_parameters():
+        for name, parameter in trained(runner):
             full = grads[name]
             grads[name] = full.detach().float().clone()
             mapping = getattr(parameter, "_hp_mapping", None)  # None where another rank owns the parameter
@@ -139,6 +139,11 @@ def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = F
         inner()
 
     runner.ds.step = step
+
+
+def trained(runner: engine.Engine) -> list[tuple[str, torch.nn.Parameter]]:
+    """The model's parameters without those that are frozen, by name."""
+    return [(name, parameter) for name, parameter in runner.model.named_parameters() if parameter.requires_grad]
 
 
 @contextlib.contextmanager
@@ -160,7 +165,8 @@ def one_message() -> Iterator[None]:
 def weights(runner: engine.Engine) -> dict[str, torch.Tensor]:
     """As `Engine.full_weights`, in one message and on every rank."""
     with one_message():
-        found = {n: safe_get_full_fp32_param(p) if runner.stage else p for n, p in runner.model.named_parameters()}
+        found = {n: safe_get_full_fp32_param(p) if runner.stage else p for n, p in trained(runner)}
+    found |= {n: p for n, p in runner.model.named_parameters() if not p.requires_grad}
     return {name: weight.detach().float().clone() for name, weight in found.items()}
 
 

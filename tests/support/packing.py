@@ -26,7 +26,8 @@ def pack_rows(
         places = np.array([place for place, (owner, _) in enumerate(items) if owner == head])
         stored = TASK_TYPES[heads[head][1]].stored
         rows = [dict(items[place][1]) for place in places]
-        extra = [name for name in ("positions", "labels", "slot") if name in rows[0] and name not in stored]
+        made = ("positions", "labels", "slot", "slot_of_whole")
+        extra = [name for name in made if name in rows[0] and name not in stored]
         groups.append((head, places, columns_of(rows, (*special.columns[2:], *stored, *extra))))
     return pack(groups, heads, special, weights)
 

@@ -93,6 +93,19 @@ def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> li
     return entries
 
 
+def write_contrastive(folder: Path) -> dict[str, Any]:
+    """Pairs, a third with a hard negative and half in a group of two or three; an entry with all fields of pairs."""
+    rng = random.Random(2)
+    for split, count in (("train", SIZES["pair"]), ("dev", 11)):
+        rows = rows_of("pair", rng, count)
+        for number, row in enumerate(rows):
+            row |= {"negative": rng.choice(rows)["passage"] if number % 2 else sentence(rng)} if number % 3 == 0 else {}
+            row |= {"group": f"g{number % 11}"} if number % 2 else {}
+        (folder / f"contrastive.{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    paths = {split: str(folder / f"contrastive.{split}.jsonl") for split in ("train", "dev")}
+    return {"name": "contrastive", "kind": "pair", "pooling": "mean", "temperature": 0.25, **paths}
+
+
 LANGUAGE_ROWS = {"en": 40, "de": 90, "ja": 10}
 
 

@@ -69,7 +69,10 @@ FORMS: list[tuple[str, str, str, Any, list[Any]]] = [
     ), CHOICES),
     ("Hub columns", "choice", "f.csv", "ctx,ending0,ending1,ending2,label\np,x,y,z,2\n", CHOICES),
     ("Hub columns", "choice", "f.jsonl", lines([{"premise": "p", "endings": ["x", "y", "z"], "label": 2}]), CHOICES),
-    ("Hub columns", "pair", "f.jsonl", lines([{"anchor": "a", "positive": "b"}]), [Pair("", "a", "b")]),
+    ("Hub columns", "pair", "f.jsonl", lines([
+        {"anchor": "a", "positive": "b", "negative": "c", "group": 7},
+        {"query": "a", "passage": "b", "negative": None, "group": "x"},
+    ]), [Pair("", "a", "b", "c", "7"), Pair("", "a", "b", "", "x")]),
     ("CoNLL columns", "tag", "f.conll", "-DOCSTART- -X- O\n\nPort NN B-LOC\nAlder NN I-LOC\n\nold JJ O\n", TAGGED),
     ("CoNLL columns", "tag", "f.txt", "Port B-LOC\r\nAlder I-LOC\r\n\r\nold O", TAGGED),
     ("CoNLL-U", "tag", "en_x-ud-train.conllu", CONLLU, [Tag("", ("Port", "old"), ("NOUN", "ADJ"))]),

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from common.errors import InputError
 from common.families import FAMILIES, WITHOUT_INTERFACE, check_family
 from eval.export import export
-from mtl.model.encoder import MultiTaskModel
+from mtl.model.encoder import MultiTaskModel, encode
+from mtl.model.families import fresh_head
 from mtl.run import export as exports
 from mtl.run import setup
 from tests.support import families
@@ -148,17 +149,30 @@ def test_a_label_unknown_to_training_costs_nothing_and_is_never_right(world: Wor
 
 
 def test_vectors_of_pairs_and_the_reloaded_encoder(world: World) -> None:
-    """By the pooler where there is one, else by the first token; from the encoder that `AutoModel` loads."""
+    """By the pooler where there is one, else by the first token; or as `pooling` says. The encoder is `AutoModel`'s."""
     options = world.model.encoder.family.options
     stock = transformers.AutoModel.from_pretrained(world.folder / "encoder", **options).eval()
     rows = rows_of(world, "pair")
-    rows = [{**row, "slot": number} for number, row in enumerate(rows)]
-    batch = pack_rows([(ALL.index("pair"), row) for row in rows], list(world.model.kinds.items()), world.made.special)
     with torch.no_grad():
-        ours = world.model.pair_vectors(batch, ["my_pair"])["my_pair"]
         outs = [stock(**part) for row in rows for part in pieces(row)]
-    pooled = [out.pooler_output if "pooler_output" in out else out.last_hidden_state[:, 0] for out in outs]
-    assert (ours - F.normalize(torch.cat(pooled))).abs().max().item() < 1e-5
+    wanted = {
+        "first": [out.last_hidden_state[:, 0] for out in outs],
+        "mean": [o.last_hidden_state.mean(1) for o in outs],
+    }
+    if "pooler_output" in outs[0]:
+        wanted["pooler"] = [out.pooler_output for out in outs]
+    else:
+        with pytest.raises(InputError, match="my_pair: pooling `pooler`: the encoder has none"):
+            setup.read(str(world.config), ["tasks.my_pair.pooling=pooler"])
+    default = wanted.get("pooler", wanted["first"])
+    for pooling, vectors in {None: default, **wanted}.items():
+        slot = "slot_of_whole" if pooling == "mean" else "slot"
+        items = [(ALL.index("pair"), {**row, slot: number}) for number, row in enumerate(rows)]
+        read = (batch := pack_rows(items, list(world.model.kinds.items()), world.made.special)).heads["my_pair"]
+        head = fresh_head("pair", world.model.encoder.config, None, pooling)
+        with torch.no_grad():
+            ours = head(encode(world.model.encoder, batch, tokens=read.tokens), world.model.encoder, read.mean)
+        assert (ours - F.normalize(torch.cat(vectors))).abs().max().item() < 1e-5, pooling
 
 
 def test_trimmed_embeddings_change_nothing(world: World, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.encoding import Encoding
 from tasks.mlm.data import Text
-from tasks.pair.data import Pair
+from tasks.pair.data import KEYS, Pair
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
 from tasks.tag.data import Tag
@@ -110,7 +110,18 @@ def test_pair(tok, query, passages, max_length):
     for one in rows:
         for other in rows:
             assert (one["passage_key"] == other["passage_key"]) == (sequences(one)[1] == sequences(other)[1])
-        assert 0 <= one["passage_key"] < 2**63
+        assert 0 <= one["passage_key"] < 2**63 and one["group_key"] == one["passage_key"] and one["negative_key"] == -1
+
+
+def test_negatives_and_groups_of_pairs(tiny):
+    texts = [("a dog", "dog", "a", "7"), ("dog", "a", "dog", "7"), ("dog", "a", "", "8"), ("dog", "dog", "a " * 40, "")]
+    truncated = Counter()
+    rows = rows_of(tiny, [Pair("", *part) for part in texts], 16, truncated)
+    assert [len(row["lengths"]) for row in rows] == [3, 3, 2, 3] and truncated == {"negative": 1}
+    assert sequences(rows[0])[2] == tiny("a")["input_ids"]
+    groups, passages, negatives = ([row[name] for row in rows] for name in KEYS)
+    assert groups[0] == groups[1] and len({*groups, *passages}) == 4 and groups[3] == passages[3]
+    assert negatives[0] == passages[1] and negatives[1] == passages[0] == passages[3] and negatives[2] == -1
 
 
 @some
