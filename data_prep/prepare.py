@@ -225,6 +225,7 @@ def _hashes(job: Job, located: Located) -> dict[str, str]:
     """Part name -> sha256 of its file, of both splits."""
     hashes = {}
     parts = [*located.train, *located.dev]
+    parts = list({part.name: part for part in parts}.values())  # both splits may be of one file
     for part in tqdm(parts, desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
         found = [files.file_sha256(file) for file in part.files]
         hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)

@@ -7,11 +7,13 @@ from typing import Any
 
 from common import fields
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
-from data_prep.formats.readers import Reader
+from data_prep.formats.readers import Reader, Rows
 from tasks.base import Example
 
 # convert(row, where, labels) -> example. `where`: file and row, for messages; `labels`: the label names in id order.
 Convert = Callable[[dict[str, Any], str, fields.Labels], Example]
+# regroup(rows, convert) -> rows made of several: rows of a split as they are in the files, and what converts one.
+Regroup = Callable[[Rows, Convert], Rows]
 # select(row, split, language): whether a row belongs to them; others are passed over, not counted as dropped.
 Select = Callable[[dict[str, Any], str, str], bool]
 # Split -> its names in a repository or in file names. "train" and "dev" are for training (a model is selected on
@@ -71,7 +73,8 @@ class Files:
 
     `*` in a name stands for any characters. within: the beginning of the name of a folder that must be on the way (for
     names as plain as train.csv). outside: the name of a folder that must not be (of something else under these names).
-    beside: suffix of a file of the same name that belongs to it.
+    beside: suffix of a file of the same name that belongs to it. joined: paths, from its folder, of other files that
+    its reader reads as well.
     several: every file that matches is read, one after the other, byte-identical copies once.
     sections: the names of a split are folders of which some may be missing; then a remark names them.
     always: looked for also where the folder holds the dataset in the Hub's layout.
@@ -86,6 +89,7 @@ class Files:
     within: str = ""
     outside: str = ""
     beside: str = ""
+    joined: tuple[str, ...] = ()
     several: bool = False
     sections: bool = False
     always: bool = False
@@ -129,6 +133,8 @@ class Dataset:
     configurations, its commit, and files in it.
     train_from, dev_from: the dataset whose training (dev) split is used. translated: of machine-translated data, by
     whom. hint: what to add to the message where nothing was found.
+    regroup: what makes rows of a split from several rows in its files, and what makes examples of these; then `convert`
+    of the copies gives what is regrouped.
     layout: the upstream files in words. languages: of test data, by suite. Splits of test data: in order of preference.
     """
 
@@ -148,6 +154,7 @@ class Dataset:
     dev_from: str = ""
     translated: str = ""
     hint: str = ""
+    regroup: tuple[Regroup, Convert] | None = None
     layout: str = ""
     suites: dict[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -1,12 +1,13 @@
 """A user's own file, in the forms that people have. Its first lines say which one it is; its name alone does not.
 
 Tables (Parquet, CSV, TSV with a header), JSON lines, a JSON list, SQuAD's JSON, for `tag` also CoNLL columns, a word a
-line and `words<TAB>tags`, for `mlm` also plain text; each of them also packed (.gz, .xz, .zst). A file that can be read
-in two ways is refused.
+line and `words<TAB>tags`, for `mlm` also plain text, for `pair` parallel text in two files; each of them also packed
+(.gz, .xz, .zst). A file that can be read in two ways is refused.
 """
 
 import itertools
 import json
+import os
 import re
 from pathlib import Path
 
@@ -21,8 +22,21 @@ _LOOK = 500  # lines that are looked at
 _MARKUP = (".xml", ".html", ".htm")
 
 
+def files_of(path: Path, kind: str) -> tuple[Path, ...]:
+    """The file that is read, or the two of parallel text: of a `pair` task `x.{de,en}` is x.de and x.en."""
+    named = re.fullmatch(r"(.*)\{([^{},]+),([^{},]+)\}(.*)", str(path)) if kind == "pair" else None
+    if named is None or os.path.exists(path):
+        return (path,)
+    before, one, other, after = named.groups()
+    return Path(f"{before}{one}{after}"), Path(f"{before}{other}{after}")
+
+
 def own(path: Path, kind: str) -> Rows:
     """The rows of a file for a task of type `kind`; `InputError` if it has none of the forms, or could have two."""
+    files = files_of(path, kind)
+    if len(files) == 2:
+        yield from readers.parallel(*files)
+        return
     suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() not in _PACKED), "")
     if suffix == ".parquet":
         yield from readers.parquet(path)
@@ -47,6 +61,7 @@ def own(path: Path, kind: str) -> Rows:
 
 def _forms(kind: str) -> str:
     more = {"tag": ", CoNLL columns, a word a line, or words<TAB>tags", "mlm": ", or plain text (.txt)"}
+    more["pair"] = ", or two files of parallel text named as x.{de,en}"
     squad = ", SQuAD's JSON" if kind == "span" else ""
     return f"JSON lines, a JSON list{squad}, Parquet, .csv or .tsv with a header{more.get(kind, '')}"
 

@@ -287,6 +287,21 @@ def squad_paragraphs(path: Path, name: str = "XQuAD-R") -> Rows:
         raise InputError(f"{path}: {expected}") from None
 
 
+def parallel(queries: Path, passages: Path) -> Rows:
+    """Two files whose lines translate each other: {"query", "passage", "group"}; a passage's group is its text.
+
+    So in files of several languages with one, English say, equal passages have one group. `InputError` where the files
+    have different numbers of lines, before the first row.
+    """
+    first, second = (sum(1 for _ in lines(path)) for path in (queries, passages))
+    if first != second:
+        raise InputError(
+            f"{queries}: {first:,} lines, {passages}: {second:,}; expected as many, line by line translated"
+        )
+    for (number, query), (_, passage) in zip(lines(queries), lines(passages), strict=True):
+        yield f"{queries}: line {number}", {"query": query, "passage": passage, "group": passage}
+
+
 def words_tags(path: Path) -> Rows:
     """CCG in two columns: `words<TAB>tags`, both separated by spaces, one sentence a line."""
     for number, line in lines(path):

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common.errors import InputError
-from common.fields import RawRow
+from common.fields import Labels, RawRow
 from data_prep.datasets import DATASETS
-from data_prep.datasets.schema import Convert, Dataset, Files, Hub, code_in, names
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Hub, Regroup, code_in, names
 from data_prep.formats import own as own_file
 from data_prep.formats import readers
 from data_prep.formats.readers import Rows
@@ -30,6 +30,7 @@ from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split
 from data_prep.sources.hub_copies import configurations, shards
 from data_prep.sources.sources_lock import Lock
+from tasks.base import Example
 from tasks.registry import TASK_TYPES
 
 
@@ -135,6 +136,8 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
                 parts = [other.train, *parts] if dataset.train_from else [*parts, other.dev]
                 origin = f"{first}; dev: {second}"
                 remarks.append(other.remark)
+            if dataset.regroup is not None:
+                parts = [[_regrouped(split, *dataset.regroup)] for split in parts]
             by = f", machine-translated ({dataset.translated})" if dataset.translated else ""
             return Located(parts[0], parts[1], origin, dataset.licence + by, True, "; ".join(filter(None, remarks)))
         if isinstance(place, Folder):
@@ -150,10 +153,22 @@ def own(kind: str, train: str, dev: str, name: str) -> Located:
     splits = []
     for file in (train, dev):
         path = Path(os.path.expanduser(file))
-        if not os.path.isfile(path):  # unlike Path.is_file, False also for a name that is too long
-            raise InputError(f"task {name}: {file}: no such file (paths in a config are relative to where you start)")
-        splits.append([Part(file, partial(own_file.own, path, kind), TASK_TYPES[kind].from_row, (path,))])
+        files = own_file.files_of(path, kind)
+        for one in files:
+            if not os.path.isfile(one):  # unlike Path.is_file, False also for a name that is too long
+                missing = file if one == path else one
+                hint = "paths in a config are relative to where you start"
+                raise InputError(f"task {name}: {missing}: no such file ({hint})")
+        convert = TASK_TYPES[kind].from_row if len(files) == 1 else _translated
+        splits.append([Part(file, partial(own_file.own, path, kind), convert, files)])
     return Located(splits[0], splits[1], f"{train}, {dev}", "the user's own", False)
+
+
+def _translated(row: RawRow, where: str, labels: Labels) -> Example:
+    """A row of parallel text, in which an empty line says that a sentence has no translation."""
+    if not (row["query"].strip() and row["passage"].strip()):
+        raise Dropped("an empty line")
+    return TASK_TYPES["pair"].from_row(row, where, labels)
 
 
 def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder:
@@ -210,9 +225,15 @@ def _part(name: str, path: Path, source: Hub | Files, split: str, language: str)
         read: Callable[[], Rows] = partial(readers.hub_file, path, source.columns)
     else:
         read = partial(source.read, path)
-        files += [path.with_suffix(source.beside)] if source.beside else []
+        files += _belonging(path, source)
     selected = None if select is None else lambda row: select(row, split, language)
     return Part(name, read, source.convert, tuple(files), selected, total)
+
+
+def _belonging(path: Path, source: Files) -> list[Path]:
+    """The other files that are read with one."""
+    beside = [path.with_suffix(source.beside)] if source.beside else []
+    return [*beside, *(Path(os.path.normpath(path.parent / name)) for name in source.joined)]
 
 
 def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
@@ -260,10 +281,21 @@ def _upstream(dataset: Dataset, files: Files, split: str, language: str, folder:
         return
     parts = []
     for path in paths[split]:
-        if files.beside and not path.with_suffix(files.beside).is_file():
-            raise InputError(f"{path.with_suffix(files.beside)}: missing; it belongs to {path.name}")
+        for other in _belonging(path, files):
+            if not other.is_file():
+                raise InputError(f"{other}: missing; it belongs to {path.name}")
         parts.append(_part(path.relative_to(folder.path).as_posix(), path, files, split, language))
     yield Copy(files, parts, str(paths[split][0]), f"upstream files in {folder.path.name}/", remark)
+
+
+def _regrouped(parts: list[Part], regroup: Regroup, convert: Convert) -> Part:
+    """The rows that `regroup` makes of those of a split."""
+
+    def read() -> Rows:
+        return regroup(chain.from_iterable(part.rows() for part in parts), parts[0].convert)
+
+    name = ", ".join(part.name for part in parts)
+    return Part(name, read, convert, tuple(file for part in parts for file in part.files))
 
 
 def _documents(files: list[Part], hub: Hub, split: str) -> list[Part]:

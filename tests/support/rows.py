@@ -98,8 +98,8 @@ def plain(example, labels: tuple[str, ...] = ()):
             return (prompt, list(choices), label)
         case Tag(_, words, tags):
             return (list(words), list(tags))
-        case Pair(_, query, passage):
-            return (query, passage)
+        case Pair(_, query, passage, negative, group):
+            return (query, passage, negative, group) if negative else (query, passage)
     return example.text
 
 

@@ -3,7 +3,9 @@
 A new dataset adds a row to `FORMS` for each form in which it is read.
 """
 
+import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.__main__ import main
-from data_prep.datasets import DATASETS
+from data_prep.datasets import DATASETS, mmarco
 from tests.support.rows import examples, fails, find, hub_file, write
 
 NO_GOLD = "no gold label"
@@ -67,6 +69,8 @@ NLI_LINES = [
     {"gold_label": "-", "sentence1": "a", "sentence2": "b"},
 ]
 NLI_PAIR = ('a "b', "c", "contradiction")
+TRIPLET_LINES = [{"gold_label": "entailment", "sentence1": 'a "b', "sentence2": "d"}, *NLI_LINES]
+TRIPLET = ('a "b', "d", "c", 'a "b')
 GLUE_NLI = [["index", "sentence1", "sentence2", "label1", "gold_label"], ["0", *NLI_PAIR[:2], "neutral", NLI_PAIR[2]]]
 QQP_ROW, QQP_PAIR = {"question1": 'say "x"?', "question2": "y?", "label": 1}, ('say "x"?', "y?", "duplicate")
 GLUE_QQP = 'id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\r\n1\t2\t3\tsay "x"?\ty?\t1\r\n'
@@ -172,6 +176,13 @@ FORMS = [
     form("copa", "xcopa/{}-en.jsonl", [COPA], COPA_CHOICE, dev="val"),
     form("lareqa", "rajpurkar/squad/plain_text", LAREQA_ROW, LAREQA_PAIR),
     form("lareqa", "{}-v1.1.json", LAREQA, LAREQA_PAIR),
+    form("mnli_triplets", "m/multinli_1.0_{}.jsonl", TRIPLET_LINES, TRIPLET, NO_GOLD, dev="dev_matched"),
+    form("snli_triplets", "snli_1.0_{}.jsonl", TRIPLET_LINES, TRIPLET, NO_GOLD),
+    form(
+        "anli_triplets", "anli_v1.0/{}.jsonl",
+        [{"uid": "u", "context": 'a "b', "hypothesis": text, "label": label} for label, text in ("ed", "cc")], TRIPLET,
+        train="R1/train R2/train R3/train", dev="R1/dev R2/dev R3/dev",
+    ),
     form("mewslix", "izhx/mewsli-x/wikipedia_pairs", {"mention": "a: { a }", "entity": "b"}, ("a: { a }", "b")),
     form("mewslix", "wikipedia_pairs-{}.jsonl", [{"contextual_mention": MENTION, "entity": ENTITY}], MEWSLIX_PAIR),
 ]  # fmt: skip
@@ -216,6 +227,68 @@ def test_xnli_trains_on_mnli_and_is_selected_on_its_own_english(form: Form, tmp_
     assert listed(capsys, tmp_path)["xnli"] == f"in {tmp_path.name}/"
 
 
+def test_triplets_pair_the_hypotheses_of_a_premise_in_order(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    rows = [{"premise": rng.choice("pqr"), "hypothesis": f"h{i}", "label": rng.randrange(3)} for i in range(60)]
+    folder = tmp_path / "stanfordnlp/snli/plain_text"
+    for split in ("train", "validation"):  # of two shards, which are regrouped together
+        for shard in range(2):
+            write(hub_file(folder, split, shard, 2), rows[30 * shard : 30 * shard + 30])
+    expected = []
+    for premise in "pqr":
+        said = [[r["hypothesis"] for r in rows if r["premise"] == premise and r["label"] == label] for label in (0, 2)]
+        expected += [(premise, a, b, premise) for a, b in zip(*said, strict=False)]
+    found = examples("snli_triplets", "train", tmp_path)
+    assert sorted(one for one in found if isinstance(one, tuple)) == sorted(expected)
+    dropped = Counter(one for one in found if isinstance(one, str))
+    assert dropped["neutral"] == sum(row["label"] == 1 for row in rows)
+    assert dropped.total() + 2 * len(expected) == len(rows) and len(dropped) == 2
+
+
+def write_mmarco(folder: Path, language: str, **changes: str) -> None:
+    """2,000 triples of 500 queries and 300 passages, of which a `TRIPLES` of 1,000 is read."""
+    lines = "".join(f"{i % 500}\t{1000 + i % 200}\t{1200 + i % 100}\n" for i in range(2000))
+    for name, content in {
+        "triples.train.ids.small.tsv": lines,
+        f"google/queries/train/{language}_queries.train.tsv": "".join(f"{i}\t{language} q{i}\n" for i in range(600)),
+        f"google/collections/{language}_collection.tsv": "".join(
+            f"{i}\t{language} p{i}\tx\n" for i in range(900, 1300)
+        ),
+    }.items():
+        write(folder / "data" / name, changes.get(name.rpartition("/")[2], content))
+
+
+def test_mmarco_is_joined_by_ids_and_parallel(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(mmarco, "TRIPLES", 1000)
+    for language in ("english", "german"):
+        write_mmarco(tmp_path, language)
+    rows = {name: [examples(name, split, tmp_path) for split in ("train", "dev")] for name in ("mmarco", "mmarco.de")}
+    train, dev = rows["mmarco"]
+    ids = [(i % 500, 1000 + i % 200, 1200 + i % 100) for i in range(1000)]
+    whole = {(f"english q{q}", f"english p{p}\tx", f"english p{n}\tx", f"{q}-{p}") for q, p, n in ids}
+    assert set(train) | set(dev) == whole and len(train) + len(dev) == 1000 and dev
+    assert not {one[0] for one in train} & {one[0] for one in dev}
+    german = [[tuple(text.replace("english", "german") for text in one) for one in split] for split in (train, dev)]
+    assert rows["mmarco.de"] == german
+    assert listed(capsys, tmp_path)["mmarco"].startswith(f"in {tmp_path.name}/, 1 of 13 other languages")
+    (tmp_path / "data/google/collections/german_collection.tsv").unlink()
+    fails(lambda: find("mmarco.de", tmp_path), "german_collection.tsv: missing; it belongs to german_queries.train.tsv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("english_queries.train.tsv", "0\tq0\n", ["line 2: query 1 is not in", "english_queries.train.tsv"]),
+        ("english_collection.tsv", "1000\tp\n1200\tp\n", ["line 2: positive 1001 is not in", "english_collection"]),
+        ("english_collection.tsv", "1000 p\n", ["english_collection.tsv: line 1: expected `id<TAB>text`", "1000 p"]),
+        ("triples.train.ids.small.tsv", "0\t1000\n", ["ids.small.tsv: line 1: expected the ids of query, positive"]),
+    ],
+)
+def test_mmarco_that_does_not_fit_together(tmp_path: Path, name: str, content: str, parts: list[str]) -> None:
+    write_mmarco(tmp_path, "english", **{name: content})
+    fails(lambda: examples("mmarco", "train", tmp_path), *parts)
+
+
 TYDIQA_CONTEXTS = [f"passage {i} dog" for i in range(400)]
 
 
@@ -248,7 +321,7 @@ def test_tydiqa_is_english_and_its_dev_is_held_out_by_passage(form: str, tmp_pat
 
 
 def test_every_dataset_has_a_form_here(tmp_path: Path, capsys) -> None:
-    tested = {form.dataset for form in FORMS} | {"xnli", "tydiqa"}
+    tested = {form.dataset for form in FORMS} | {"xnli", "tydiqa", "mmarco"}
     assert tested == {name for name in DATASETS if "." not in name and not name.startswith("wiki_")}
     assert tested < set(listed(capsys, tmp_path))
 

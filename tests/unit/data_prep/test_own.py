@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pyarrow as pa
 import pytest
 
 from data_prep.formats.own import own
+from data_prep.prepare import read_examples
+from data_prep.sources import locate
+from data_prep.workers import Job
 from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify
@@ -92,7 +96,30 @@ def test_every_form_is_read(tmp_path: Path, form: str, kind: str, name: str, con
 
 def test_the_table_of_the_docs_has_these_forms() -> None:
     text = (REPOSITORY / "docs" / "data.md").read_text(encoding="utf-8").partition("| form |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| ([^|-][^|]*?) \|", text, re.MULTILINE)) == {form for form, *_ in FORMS} | {"packed"}
+    assert set(re.findall(r"^\| ([^|-][^|]*?) \|", text, re.MULTILINE)) == {form for form, *_ in FORMS} | {
+        "packed",
+        "parallel text",
+    }
+
+
+def test_parallel_text_of_two_files(tmp_path: Path) -> None:
+    """Every line pair in order but for those with an empty line, which are counted; different lengths are refused."""
+    write(tmp_path / "x.de", "eins\n \nzwei\nnochmal\n")
+    write(tmp_path / "x.en.gz", gzip.compress(b"one\ntwo\n\none\n"))
+    located = locate.own("pair", f"{tmp_path}/x.{{de,en.gz}}", f"{{{tmp_path}/x.en.gz,{tmp_path}/x.de}}", "opus")
+    found, dropped = [], Counter[str]()
+    for split in ("train", "dev"):
+        found.append(list(read_examples(Job("opus", "pair", None, "en", 16), located, split, dropped)))
+    assert found[0] == [Pair("", "eins", "one", "", "one"), Pair("", "nochmal", "one", "", "one")]
+    assert [(pair.query, pair.passage) for pair in found[1]] == [("one", "eins"), ("one", "nochmal")]
+    assert dropped == {"an empty line": 4} and [file.name for file in located.train[0].files] == ["x.de", "x.en.gz"]
+    write(tmp_path / "y.de", "eins\n")
+    fails(lambda: examples(tmp_path / "y.{de,en}", "pair"), "y.en", "No such file")
+    write(tmp_path / "y.en", "one\ntwo\n")
+    fails(lambda: examples(tmp_path / "y.{de,en}", "pair"), "y.de: 1 lines", "y.en: 2; expected as many")
+    fails(lambda: locate.own("pair", f"{tmp_path}/y.{{de,fr}}", f"{tmp_path}/x.de", "t"), "task t: ", "y.fr: no such")
+    write(tmp_path / "odd.{a,b}.jsonl", lines([{"anchor": "a", "positive": "b"}]))  # a file that is called so
+    assert examples(tmp_path / "odd.{a,b}.jsonl", "pair") == [Pair("", "a", "b")]
 
 
 def test_packed_files(tmp_path: Path) -> None:
