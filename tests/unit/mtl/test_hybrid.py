@@ -1,4 +1,7 @@
-"""Hybrid batches: the pairs of a step are of one language or of two, by groups, whatever else is in the step."""
+"""Hybrid batches: the pairs of a step are of one language or of two, by groups, whatever else is in the step; and the
+
+other fields of a task of pairs.
+"""
 
 import json
 import random
@@ -10,8 +13,10 @@ import pytest
 
 from common.errors import InputError
 from mtl.data import loader
+from mtl.model.saved_heads import load_heads
 from mtl.run import setup
-from mtl.run.export import model_card
+from mtl.run.checkpoint import State
+from mtl.run.export import export_run, model_card
 from tests.support.small import dry_run, sentence, write_run, write_tasks
 
 CODES, GROUPS = ("en", "de", "ja"), 40
@@ -43,7 +48,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -
     folder = tmp_path_factory.mktemp("hybrid")
     tasks = [write_pairs(folder), *write_tasks(folder, kinds=("classify",))]
     mixture = {"kind": "uniform", "batches": "mixed"}
-    return str(write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture=mixture, steps=400, batch={"examples": 8}))
+    return str(write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture=mixture, steps=300, batch={"examples": 8}))
 
 
 def texts(made: setup.Setup) -> dict[int, list[list[str]]]:
@@ -92,7 +97,7 @@ def test_the_pairs_of_a_step_are_of_one_language_or_of_two(config: str, batches:
 def test_a_step_is_found_again_and_packed_on_any_number_of_ranks(config: str) -> None:
     made = setup.read(config, [])
     steps = list(loader.steps_from(made.plan, 0))
-    for number in (17, 311):
+    for number in (17, 211):
         alone = made.plan.step(number)
         assert np.array_equal(alone.row, steps[number].row) and np.array_equal(alone.length, steps[number].length)
         for ranks in (1, 3):
@@ -134,3 +139,18 @@ def test_what_is_printed_and_written_of_it(config: str, capsys: pytest.CaptureFi
 def test_what_cannot_be_hybrid(config: str, sets: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         setup.read(config, sets)
+
+
+def test_pooling_and_temperature_reach_the_head_and_the_export(config: str, tmp_path: Path) -> None:
+    sets = [f"output={tmp_path}", "trim_word_embeddings=false", "tasks.pairs.pooling=first"]
+    for given, learned in (({"learned": 0.05}, True), (0.05, False)):
+        made = setup.read(config, [*sets, f"tasks.pairs.temperature={json.dumps(given)}"])
+        model = made.model()
+        scale = model.head("pairs").logit_scale
+        assert scale.tolist() == [20] and scale.requires_grad == learned
+    export_run(made, {n: p.detach() for n, p in model.named_parameters()}, State(1, made.identity()), "")
+    pooling = json.loads((tmp_path / "small/encoder/1_Pooling/config.json").read_text())
+    assert pooling["pooling_mode_cls_token"] and not pooling["pooling_mode_mean_tokens"]
+    assert "trained by `pairs` as the first token" in (tmp_path / "small/encoder/README.md").read_text()
+    head = load_heads(tmp_path / "small/heads")["pairs"].module
+    assert head.logit_scale.tolist() == [20] and not head.body.reads_pooler
