@@ -286,3 +286,22 @@ def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
     assert states(path) == ["done"] * 6 and states(other) == ["done"] * 4
     with locked(resolve(read(str(other)), path.parent).runs[0].folder):
         assert states(other) == ["running", "done", "running", "done"]
+
+
+def test_noise_is_scored_with_the_suite(write, monkeypatch) -> None:
+    """By one call; a run whose suite was scored before the noise was asked for is scored again with it."""
+    path = write({"evaluate": {"also": ["perturb:typo@0.1,case"]}})
+    study, calls = read(str(path)), []
+    run = resolve(study, path.parent).runs[0]
+
+    def start(place: phases.Place, command: list[str], *_: Any) -> None:
+        calls.append(command)
+        files.write_json(run.evaluation / "scores.json", {"targets": {"toy_tatoeba": {}}})
+
+    monkeypatch.setattr(phases.Place, "start", start)
+    run.evaluation.mkdir(parents=True)
+    for number, before in enumerate(([], ["suite"]), 1):
+        files.write_json(run.evaluation / FINISHED, before)
+        phases.evaluate(study, run, phases.Place([], ["hub"], 1), lambda: None)
+        assert run.finished == ["suite", "perturb:typo@0.1,case"] and not run.steps
+        assert len(calls) == number and calls[-1][calls[-1].index("--perturb") + 1] == "typo@0.1,case"
