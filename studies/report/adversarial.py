@@ -18,7 +18,7 @@ from eval.report.differences import outcomes_of, scores_of, signed, spoken
 from eval.report.load import Run
 from eval.report.statistics import Scores, estimate
 from eval.report.tables import Table, number, row
-from studies.report.results import Compared, Results
+from studies.report.results import Results
 
 _LOW = "low alignment"
 _MEXA = next(measure for measure in MEASURES if measure.key == "mexa")
@@ -34,10 +34,8 @@ def adversarial_table(results: Results) -> Table:
     columns = ("target", "pairs", "baseline", "variant", "difference", "rest: baseline", "variant", "difference")
     header = row("variant", *columns, "languages")
     table = Table("Adversarial language pairs (our name), without English", header, style="long listed")
-    for one in results.compared:
-        if not one.primary:
-            continue
-        runs = _runs(one, results)
+    for one in (compared for compared in results.compared if compared.primary):
+        runs = one.runs
         codes = [code for code in one.found.languages if code != "en"]
         outcomes = outcomes_of(runs, one.target, codes)
         for hard, rest in _parts(one.target, runs, codes):
@@ -49,15 +47,6 @@ def adversarial_table(results: Results) -> Table:
             if hard[0] == _LOW:
                 table.note(_REGRESSION)
     return table
-
-
-def _runs(one: Compared, results: Results) -> list[Run]:
-    """Those of the baseline, then those of the variant, with the seeds that both have."""
-    a, b = (
-        {run.config["seed"]: run for run in results.entries[name].runs if run.config and one.target in run.targets}
-        for name in (one.a, one.b)
-    )
-    return [side[seed] for side in (a, b) for seed in a if seed in b]
 
 
 def _parts(target: str, runs: Sequence[Run], codes: Sequence[str]) -> list[tuple[Part, Part]]:

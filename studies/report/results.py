@@ -25,7 +25,10 @@ _NOTHING = load.Run({"targets": {}})
 
 @dataclass(frozen=True)
 class Compared:
-    """The variant `b` less its baseline `a` in a target's headline metric; of primary targets p is Holm's."""
+    """The variant `b` less its baseline `a` in a target's headline metric; of primary targets p is Holm's.
+
+    runs: those of `a`, then those of `b`, with the same seeds.
+    """
 
     a: str
     b: str
@@ -33,6 +36,7 @@ class Compared:
     primary: bool
     found: Difference
     margin: float
+    runs: Sequence[load.Run]
 
     @property
     def verdict(self) -> Verdict | None:
@@ -186,4 +190,4 @@ def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: st
         return None
     metric = headline(records[0])
     found = difference(first, second, target, metric, codes)
-    return Compared(a, b, target, target in study.primaries, found, study.file.compare.equivalence)
+    return Compared(a, b, target, target in study.primaries, found, study.file.compare.equivalence, [*first, *second])

@@ -157,7 +157,8 @@ def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
     said = {"de": ["duplicate", "not_duplicate", "duplicate"]}
     for names in (dict(zip(QQP, PAWSX, strict=True)), dict(zip(QQP[::-1], PAWSX[::-1], strict=True))):
         found = scored("pawsx", loaded, tmp_path, said, names)
-        assert found.details["de"] == {"accuracy": pytest.approx(200 / 3), "n": 3, "chance": pytest.approx(200 / 3)}
+        parts = {"distractor_accuracy": 50.0, "other_accuracy": 100.0, "n": 3}
+        assert found.details["de"] == {**parts, "accuracy": pytest.approx(200 / 3), "chance": pytest.approx(200 / 3)}
         assert found.submission["de"] == [1, 0, 1]
 
 
