@@ -24,9 +24,13 @@ def load(name: str, overrides: list[str] | None = None) -> tuple[RunConfig, list
 
 def resolve(config: RunConfig) -> list[Task]:
     """The tasks of a run, in the order of the config; `InputError` for an incomplete or contradictory entry."""
-    if any(entry.called is None for entry in config.tasks):
+    return [_resolve(entry) for entry in config.tasks]
+
+
+def _resolve(entry: TaskEntry) -> Task:
+    if entry.called is None:
         raise InputError("tasks: an entry has a `task` (one of the table) or a `name` (your own)")
-    return [_own(one, str(one.name)) if one.task is None else _known(one, one.task) for one in config.tasks]
+    return _own(entry, str(entry.name)) if entry.task is None else _known(entry, entry.task)
 
 
 def _known(entry: TaskEntry, name: str) -> Task:

@@ -155,8 +155,7 @@ def _run_one(
             from eval.retrieval.score_vectors import PROTOCOLS
 
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            vector = "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
-            protocol |= {**PROTOCOLS[run.target.kind], "pooling": f"{vector}, length 1", **lengths}
+            protocol |= {**PROTOCOLS[run.target.kind], "pooling": f"{_vector(encoder)}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -194,6 +193,11 @@ def _run_one(
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
     items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
+
+
+def _vector(encoder: EvaluatedEncoder) -> str:
+    """What a dual encoder's vectors are before they get length 1, for the protocol."""
+    return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
 
 
 def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
