@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score
 from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
+from eval.perturb import drops, queries
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
 from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
@@ -54,6 +55,41 @@ def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
         "chance": 100 / 30,
     }
     assert not found.submission
+
+
+@pytest.mark.parametrize("target", ["bucc", "lareqa"])
+def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
+    """Noisy scores are those of a job whose query vectors are the noisy ones; BUCC's threshold is that of clean dev."""
+    rng = np.random.default_rng(1)
+    ids, words = [f"i{k}" for k in range(40)], [f"word {k} x" for k in range(40)]
+    gold = tuple(zip(ids, ids, strict=True))
+    loaded = Loaded(
+        "test", {"de": [Corpora(split, ids, words, ids, words, gold) for split in ("validation", "test")]}, {}
+    )
+    names = [f"de.{split}.{side}" for split in ("validation", "test") for side in ("xx", "en")]
+    query = "de.test.xx"
+    if target == "lareqa":
+        rows = [Query(f"{one}_de", text, (one,)) for one, text in zip(ids, words, strict=True)]
+        loaded = Loaded("validation", {"de": rows}, {}, pool=[Candidate(one, "", "de") for one in ids])
+        names, query = ["pool", "de"], "de"
+    meaning = rng.normal(size=(40, 8))
+    vectors = {name: meaning + 0.5 * rng.normal(size=(40, 8)) for name in names}
+    clean = scored(target, loaded, tmp_path, vectors)
+    queries.perturb(TARGETS[target], loaded, "typo@0.3", {})
+    (((noise, metric), sides),) = loaded.perturbed.items()
+    assert list(sides) == [query] and 0 < len(sides[query]) < 40
+    noisy = vectors[query].copy()
+    noisy[list(sides[query])] = rng.normal(size=(len(sides[query]), 8))
+    np.save(tmp_path / f"{query}~typo@0.3.npy", noisy[list(sides[query])].astype(np.float32))
+    job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(tmp_path))
+    records, outcomes = drops.measure(TARGETS[target], job, loaded, clean.items, False, "cpu")
+    (tmp_path / "other").mkdir()
+    expected = scored(target, loaded, tmp_path / "other", {**vectors, query: noisy})
+    found = records[noise][metric]
+    assert found["noisy"] == pytest.approx(expected.details["de"][metric]) and found["noisy"] < found["clean"]
+    assert found["clean"] == pytest.approx(clean.details["de"][metric])
+    assert outcomes[noise]["de"].scores() == expected.items["de"].scores()
+    assert found["interval"][0] < found["drop"] < found["interval"][1] and found["worst"] == "de"
 
 
 def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None:
