@@ -98,7 +98,7 @@ def _evaluate(arguments: list[str]) -> int:
     add("--query-prefix", default="", metavar="TEXT", help="before each sentence or query to embed: 'query: ' for E5")
     add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
-    add("--direct", action="store_true", help="by the intermediate heads, without target training")
+    add("--direct", action="store_true", help="without target training: by the intermediate heads, by sentence vectors")
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="nlu-evals: Tatoeba and LAReQA as mGTE and mmBERT")
     add(
         "--perturb", default="", metavar="KIND[@RATE],...",

@@ -64,7 +64,7 @@ def read_all(
     loaded: dict[str, Loaded] = {}
     absent: dict[str, str] = {}
     for target in targets:
-        if options.direct and target.training and not target.direct:
+        if options.direct and target.training and not target.direct and not target.retrieval:
             absent[target.name] = "--direct: no intermediate task predicts it; it needs target training"
             continue
         reasons: list[str] = []
@@ -133,7 +133,7 @@ def plan(
             protocol |= {name: prefix for name, prefix in prefixes.items() if prefix}
         run = TargetRun(encoder, target, rows, protocol)
         basis: list[Any] = [VERSION, encoder.fingerprint]
-        if target.training and options.direct:
+        if target.training and options.direct and not target.retrieval:
             run.head = next((task for task in target.direct if task in encoder.heads), None)
             if run.head is None:
                 not_run[target.name] = f"no head of {' or '.join(target.direct)} beside the encoder (heads/)"
@@ -143,7 +143,7 @@ def plan(
             basis.append(head_fingerprint(head))
             protocol |= {"head": run.head, "training_on_target": "none"}
             protocol |= score_target.protocol(target, head.max_length)
-        elif target.training:
+        elif target.training and not options.direct:
             run.stages = chain(target.training, encoder, trained, options)
             (run.head,) = run.stages[-1].tasks()
             basis.append([stage.request() for stage in run.stages])
@@ -151,6 +151,7 @@ def plan(
         else:
             from eval.retrieval.score_vectors import protocol as protocol_of_vectors
 
+            protocol |= {"training_on_target": "none"} if target.training else {}
             layer = encoder.depth if target.protocol else options.layer
             protocol |= protocol_of_vectors(target, encoder.depth, layer, options.pooling, options.centre)
         run.setup = json_sha256([basis, protocol])

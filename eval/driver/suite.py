@@ -35,7 +35,7 @@ from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import aggregate, items, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions
 from eval.rows import Loaded
-from eval.suites import PROTOCOLS, Target, by_protocol, parse_data, resolve_suite, shared_places
+from eval.suites import MAX_LENGTH, PROTOCOLS, Target, by_protocol, parse_data, resolve_suite, shared_places
 from mtl.model.families import family_of
 
 
@@ -187,7 +187,7 @@ def _run_one(
         before = run.size
         queries.perturb(run.target, run.loaded, options.perturb, options.lexicons)
         bar.total += run.size - before
-    pooled = bool(run.loaded.pool)
+    dual = bool(run.loaded.pool and run.stages)  # scored by the vectors that target training has made
     job = Job(
         target=run.target.name,
         encoder=str(encoder.folder),
@@ -196,10 +196,10 @@ def _run_one(
         # The requested languages, not those found, so that other processes read the same data.
         languages=run.target.of_suite(result["suite"]),
         examples=options.examples,
-        layer=None if pooled else run.protocol.get("layer"),
-        pooling=options.pooling if not pooled else "pooler" if family_of(encoder.config).has_pooler else "cls",
+        layer=None if dual else run.protocol.get("layer"),
+        pooling=options.pooling if not dual else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
-        passage_length=encoder.heads[str(run.head)].max_length if pooled else 0,
+        passage_length=encoder.heads[str(run.head)].max_length if dual else MAX_LENGTH,
         query_prefix=options.query_prefix,
         passage_prefix=options.passage_prefix,
         dev=options.dev,

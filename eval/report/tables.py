@@ -170,7 +170,8 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
     untrained = [record for record in found if record["protocol"].get("training_on_target") == "none"]
     if untrained:
         some = "" if len(untrained) == len(found) else "some runs "
-        notes.append(f"{some}by an intermediate head, without target training")
+        by = "by an intermediate head, " if untrained[0]["protocol"]["head"] else ""
+        notes.append(f"{some}{by}without target training")
     notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
     notes += overlap_notes(comparison.runs, target)
     differing = aggregate.differing(found)

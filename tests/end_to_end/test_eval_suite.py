@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.metrics import average_precision_score
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
@@ -32,7 +34,8 @@ from tests.support.eval_run import (
     without_seconds,
     write_tests,
 )
-from tests.support.target_files import laser, nli, write_parquet
+from tests.support.rows import write
+from tests.support.target_files import laser, load, nli, squad, write_parquet
 
 ENGLISH = ["the small dog runs", "a teacher reads a long letter", "stone bread music", "winter summer", "never always"]
 GERMAN = ["der kleine Hund", "zum alten Haus", "am Fluss", "Hund Haus", "läuft"]
@@ -120,6 +123,27 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     order = sorted(range(len(pairs)), key=lambda i: pairs[i][0])
     said = (tmp_path / "out/submission/xtreme/tatoeba/test-de.tsv").read_text().split()
     assert said == [str(found["en->xx"][i]) for i in order]
+
+
+def test_directly_lareqa_is_ranked_by_sentence_vectors(evaluate: Any, encoder: Path, tmp_path: Path) -> None:
+    """As Tatoeba is: mean of a layer, without target training; every sentence has a question, the same in both."""
+    for code, texts in (("en", ENGLISH), ("de", GERMAN)):
+        context, ends = ". ".join(texts), np.cumsum([len(text) + 2 for text in texts])
+        breaks = [[int(end) - len(text) - 2, int(end) - 2] for text, end in zip(texts, ends, strict=True)]
+        asked = {f"q{i}": [(text, breaks[i][0])] for i, text in enumerate(texts)}
+        content = json.loads(squad(asked, context, sentences=texts, sentence_breaks=breaks))
+        for row, text in zip(content["data"][0]["paragraphs"][0]["qas"], reversed(texts), strict=True):
+            row["question"] = f"{text}?"
+        write(tmp_path / f"data/xquad-r/{code}.json", content)
+    scores, _ = evaluate("lareqa", "--direct", "--layer", 3, data=tmp_path / "data")
+    record, loaded = scores["targets"]["lareqa"], load("lareqa", "de en", tmp_path / "data")
+    assert {"layer": 3, "pooling": "mean", "training_on_target": "none"}.items() <= record["protocol"].items()
+    pool = padded_vectors(encoder, [candidate.text for candidate in loaded.pool], 3)
+    for code, rows in loaded.rows.items():
+        similar = cosine_similarity(padded_vectors(encoder, [row.text for row in rows], 3), pool)
+        gold = [[candidate.id in row.gold for candidate in loaded.pool] for row in rows]
+        expected = np.mean([average_precision_score(*one) for one in zip(gold, similar, strict=True)])
+        assert record["languages"][code] == pytest.approx(100 * expected)
 
 
 def test_nlu_evals_is_another_protocol(

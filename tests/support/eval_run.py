@@ -45,7 +45,7 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
         module = fresh_head(kind, config, len(labels) if labels else None)
         weights |= {f"heads.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
         task = SimpleNamespace(kind=kind, metric="accuracy")
-        tasks.append(SimpleNamespace(name=name, task=task, labels=labels, max_length=max_length))
+        tasks.append(SimpleNamespace(name=name, task=task, labels=labels, max_length=max_length, pooling=None))
     export_encoder(folder / "encoder", weights, config, tokenizer, "# test\n")
     if heads:
         export_heads(folder / "heads", weights, config, tasks)
