@@ -198,6 +198,7 @@ def test_a_finished_target_is_reused_and_only_then(
     assert again("toy", "--centre")[1] == {"toy_xnli", "toy_xquad"}  # which have no vectors
     scores, taken = again("toy", "--examples", 2)
     assert not taken and scores["targets"]["toy_tatoeba"]["details"]["de"]["n"] == 2
+    assert not again("toy")[1]
     laser(data / "tatoeba", "deu", [(text, text) for text in ENGLISH[1:]])
     scores, taken = again("toy")
     assert taken == {"toy_xnli", "toy_xquad"} and scores["targets"]["toy_tatoeba"]["details"]["de"]["n"] == 4
