@@ -16,12 +16,13 @@ from common.run_config import RunConfig
 from data_prep import run_tasks
 from eval.driver import subprocesses
 from eval.inference.encoder import EvaluatedEncoder
+from eval.perturb.kinds import parse
 from eval.suites import TARGETS, resolve_suite
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
 from studies.runs import FINISHED, LOG, ORACLE, STRATA, SUITE, Run
-from studies.study import STEPS, Study
+from studies.study import PERTURB, STEPS, Study
 
 Watch = Callable[[], None]
 
@@ -99,6 +100,7 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
             for export in run.exports:
                 if SUITE not in export.finished:
                     place.start(_suite(export, place), run, what, watch)
+                    _check(study, export)
                     files.write_json(export.evaluation / FINISHED, [*export.finished, SUITE])
                 place.start([*_suite(export, place), "--dev"], run, what, watch)
         elif step == STRATA:
@@ -107,8 +109,16 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
             place.start(_beside(step, run, place) if step in STEPS else _suite(run, place), run, what, watch)
         if step in suite:
             _check(study, run)
-        done = suite if step in suite else [step]
-        files.write_json(run.evaluation / FINISHED, list(dict.fromkeys([*run.finished, *done])))
+        done = [*_valid(run), *suite] if step in suite else [*run.finished, step]
+        files.write_json(run.evaluation / FINISHED, list(dict.fromkeys(done)))
+
+
+def _valid(run: Run) -> list[str]:
+    """Finished steps whose scores are still there: new data, say, replace those with the noise of another study."""
+    targets = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))["targets"].values()
+    there = {noise for target in targets for noise in target.get("perturbed", {})}
+    noises = {step: map(str, parse(step.removeprefix(PERTURB))) for step in run.finished if step.startswith(PERTURB)}
+    return [step for step in run.finished if there.issuperset(noises.get(step, ()))]
 
 
 def _suite(run: Run, place: Place) -> list[str]:
@@ -150,5 +160,6 @@ def _check(study: Study, run: Run) -> None:
     scores = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))
     headless = run.variant.evaluation.direct and not run.variant.trained  # it has no intermediate head to predict by
     for target in study.primaries:
-        if target not in scores["targets"] and not (headless and TARGETS[target].training):
+        predicted = TARGETS[target].training and not TARGETS[target].retrieval
+        if target not in scores["targets"] and not (headless and predicted):
             raise InputError(f"primary target {target}: {scores['not_run'].get(target, 'no scores')}")

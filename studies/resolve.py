@@ -112,9 +112,9 @@ def _open(study: Study, name: str, config: RunConfig) -> Setup | None:
         return None
     except InputError as error:
         raise InputError(f"{study.path}: {name}: {error}") from None
-    against = set(study.file.against)
-    complete = all(against.issubset(p.manifest.get("against", ())) for task in setup.tasks for p in task.prepared)
-    return setup if complete else None
+    # Those of another study, with more or fewer rows left out, are prepared again, which is to find them again.
+    same = (set(p.manifest.get("against", ())) == set(study.file.against) for t in setup.tasks for p in t.prepared)
+    return setup if all(same) else None
 
 
 def _run(variant: Variant, seed: int, setup: Setup | None, config: RunConfig, pool: Path, measured: bool = True) -> Run:

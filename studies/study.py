@@ -21,7 +21,7 @@ from common.errors import InputError
 from common.files import file_sha256, json_sha256
 from common.run_config import RunConfig
 from eval.perturb.kinds import parse
-from eval.suites import resolve_suite
+from eval.suites import TARGETS, resolve_suite
 from studies.merge import merged
 
 FOLDER = "configs/studies"
@@ -66,8 +66,10 @@ class Evaluation(Strict):
             raise ValueError("also: mlm_loss needs `languages` or `texts`")
         try:
             targets = resolve_suite(self.suite)[1]
-            if self.perturb and parse(self.perturb) and not any(target.retrieval for target in targets):
+            if self.noises and not any(target.retrieval for target in targets):
                 raise InputError(f"also: {PERTURB}{self.perturb}: suite {self.suite} has no retrieval target")
+            if "codeswitch" in self.perturb:
+                raise InputError("also: codeswitch needs lexicons; use `python -m eval --perturb codeswitch --lexicon`")
         except InputError as error:
             raise ValueError(str(error).removeprefix("--")) from None
         if self.oracle and not any(target.dev for target in targets):
@@ -78,6 +80,11 @@ class Evaluation(Strict):
     def perturb(self) -> str:
         """The noise of all `perturb:` steps."""
         return ",".join(step.removeprefix(PERTURB) for step in self.also if step.startswith(PERTURB))
+
+    @property
+    def noises(self) -> list[str]:
+        """The same, each by its name in scores.json."""
+        return list(map(str, parse(self.perturb))) if self.perturb else []
 
     @property
     def targets(self) -> list[str]:
@@ -159,7 +166,8 @@ class StudyFile(Strict):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: one stands there twice")
         for name in self.against:
-            resolve_suite(name)
+            if name not in TARGETS:
+                raise ValueError(f"against: no target {name!r}; {nearest(name, TARGETS)}")
         for name in self.compare.primary:
             if name not in self.evaluate.targets:
                 known = nearest(name, self.evaluate.targets)
@@ -223,6 +231,8 @@ def read(name: str) -> Study:
     path = run_config.find_file("study", name, FOLDER)
     values, sha256 = run_config.read_json(path), file_sha256(path)
     if "base_study" in values:
+        if "name" not in values:
+            raise InputError(f"{path}: with `base_study` give a `name` of its own: the results of two studies go there")
         other_path = run_config.find_file("study", str(values.pop("base_study")), FOLDER)
         values, sha256 = {**run_config.read_json(other_path), **values}, json_sha256([file_sha256(other_path), sha256])
     try:

@@ -13,7 +13,12 @@ def section(results: Results) -> Section:
     """For each target, kind of noise and metric a curve and a table; no blocks where nothing was scored with noise."""
     section = Section("Noise in the queries")
     for target in results.targets:
-        found = {name: noises(entry.runs, target) for name, entry in results.entries.items()}
+        # The folders of a run may hold the noise of other studies as well.
+        asked = {name: results.study.variants[name].evaluation.noises for name in results.entries}
+        found = {
+            name: [(noise, metric) for noise, metric in noises(entry.runs, target) if noise in asked[name]]
+            for name, entry in results.entries.items()
+        }
         every = dict.fromkeys(key for some in found.values() for key in some)
         for kind, metric in dict.fromkeys((noise.partition("@")[0], metric) for noise, metric in every):
             same = [noise for noise, m in every if m == metric and noise.partition("@")[0] == kind]

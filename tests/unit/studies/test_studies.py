@@ -98,6 +98,8 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
         ({"evaluate": {"suite": "xtrem"}}, ["suite xtrem"]),
         ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
+        ({"evaluate": {"also": ["perturb:codeswitch@0.1"]}}, ["codeswitch", "lexicons"]),
+        ({"against": ["xtreme"]}, ["against", "'xtreme'"]),
         ({"evaluate": {"also": ["mlm_loss"]}}, ["mlm_loss", "`languages`"]),
         ({"evaluate": {"oracle": True}}, ["oracle", "toy_tatoeba"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),

@@ -27,7 +27,7 @@ STUDY = {
         "short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2},
         "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}, "never": {"steps": 40},
     },
-    "seeds": SEEDS, "evaluate": {"suite": "tatoeba"},
+    "seeds": SEEDS, "evaluate": {"suite": "tatoeba", "also": [f"perturb:{noise}" for noise in NOISE]},
     "compare": {"primary": ["tatoeba"], "equivalence": 0.5, "axis": "steps"},
     "published": [{"text": "neither consistently outperforms", "source": "arXiv:2005.13013, abstract"}],
 }  # fmt: skip
@@ -40,7 +40,7 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
     result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
     found = set_outcomes(result, y)
     about = result["targets"]["tatoeba"]
-    for noise, share in NOISE.items():
+    for noise, share in {**NOISE, **({"typo@0.5": 0.5} if variant == "hot" else {})}.items():  # of another study
         noisy = set_outcomes(json.loads(json.dumps(result)), y * share)
         figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
         about.setdefault("perturbed", {})[noise] = {"setup": "", "metrics": {"en->xx": figures}}
@@ -53,7 +53,7 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
         (evaluation / "mlm_loss.json", {"encoders": [loss]}),
     ):  # fmt: skip
         path.write_text(json.dumps(content), encoding="utf-8")
-    for name, written in (("done", ""), ("eval-0/finished.json", '["suite"]')):
+    for name, written in (("done", ""), ("eval-0/finished.json", json.dumps(["suite", *study.file.evaluate.also]))):
         (place / name).write_text(written, encoding="utf-8")
     items.write(evaluation, "tatoeba", found, result["targets"]["tatoeba"]["fingerprint"])
     about = study.variants[variant]
