@@ -127,5 +127,10 @@ def _own_languages(task: Task, entry: TaskEntry) -> Task:
     for code in entry.languages or ():
         _check_name(f"{task.name}-{code}")
         train, dev = (path.replace("{language}", code) for path in paths)
+        if entry.hybrid is not None and "{" in train:
+            raise InputError(
+                f"tasks: {task.name}: `hybrid` needs rows whose query and passage are of one language, with a `group`; "
+                f"{train} is text in two languages"
+            )
         files[f"{task.name}.{code}"] = (train, dev)
     return replace(task, datasets=tuple(files), codes=tuple(entry.languages or ()), files=files)

@@ -51,7 +51,7 @@ class Target:
     """One target.
 
     kind: `translation`, `mining` (sentence vectors of the encoder as it is), `classify`, `span`, `choice`, `tag` (a
-    head), `answers`, `entities` (vectors of a dual encoder).
+    head), `answers`, `entities` (vectors of a dual encoder, with `--direct` of the encoder as it is).
     training: configs of configs/targets, each going on from the one before; () for none.
     direct: intermediate tasks whose head predicts it without target training (the first one present), and the
     target's name of each of that head's labels.
@@ -98,7 +98,7 @@ def by_protocol(target: Target, protocol: str) -> Target:
     """The target as one of `PROTOCOLS` trains and scores it; `InputError` if that one does not have it."""
     if protocol == PROTOCOLS[0]:
         return target
-    if target.kind not in ("translation", "answers"):
+    if target.kind not in ("translation", "answers") or target.name == "mlqar":
         raise InputError(f"--protocol {protocol}: defined for tatoeba and lareqa, not for {target.name}")
     return replace(target, protocol=protocol, training=("lareqa_nlu_evals",) if target.training else ())
 

@@ -54,12 +54,20 @@ class HybridRows(Rows):
         queries = np.concatenate([part.values[part.starts] for part in lengths])
         tokens = np.concatenate([np.add.reduceat(part.values, part.starts) for part in lengths])
         self.pairs: list[Source] = []
+        self._longest = int(tokens.max())
         end = len(self)
         for language, other in permutations(self._of, 2):
             query, passage = self._partners(language, other)
-            mean = float((queries[query] + tokens[passage] - queries[passage]).mean()) if len(query) else 0.0
+            both = queries[query] + tokens[passage] - queries[passage]
+            mean = float(both.mean()) if len(query) else 0.0
+            self._longest = max(self._longest, int(both.max(initial=0)))
             self.pairs.append(Source(language, end, len(query), 0.0, mean, other))
             end += len(query)
+
+    @property
+    def longest(self) -> int:
+        """Of pairs of two languages as well."""
+        return self._longest
 
     def _partners(self, language: str, other: str) -> tuple[np.ndarray, np.ndarray]:
         """(rows of `language`, for each the first row of its group in `other`), without rows that have none there."""

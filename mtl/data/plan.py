@@ -168,10 +168,10 @@ class Plan:
         self._loss_weights = np.array([task.loss_weight for task in tasks])
         for task in tasks:
             # The lengths are read only where the manifest's bound does not settle it.
-            if task.longest > config.micro_tokens and int(task.train.length.max()) > config.micro_tokens:
+            if task.longest > config.micro_tokens and task.train.longest > config.micro_tokens:
                 raise InputError(
                     f"micro_tokens {config.micro_tokens} is less than the longest example of {task.name} "
-                    f"({int(task.train.length.max())} tokens): raise micro_tokens or lower its max_length"
+                    f"({task.train.longest} tokens): raise micro_tokens or lower its max_length"
                 )
 
     @property

@@ -37,6 +37,11 @@ class Rows:
         lengths = np.concatenate([split.length for split in self.splits])
         return lengths[slice(None) if self.chosen is None else self.chosen]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return int(self.length.max())
+
     @cached_property
     def example(self) -> np.ndarray:
         """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""

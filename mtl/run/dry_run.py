@@ -70,7 +70,7 @@ def _hybrid(row: dict[str, Any], alpha: float) -> list[str]:
     """What hybrid batches draw, as shares of the steps that have pairs of the task."""
     one = {part["language"]: part for part in row["languages"] if not part["passages"]}
     two = [part for part in row["languages"] if part["passages"]]
-    shares = ", ".join(f"{name} {part['probability'] / row['probability']:.3f}" for name, part in one.items())
+    shares = ", ".join(f"{name} {part['probability'] / (row['probability'] or 1):.3f}" for name, part in one.items())
     lines = [f"{row['task']}: steps with pairs of one language {alpha:.3f} ({shares})"]
     if two:
         each = f"{len(two)} of query and passage, {(1 - alpha) / len(two):.4f} each"

@@ -60,7 +60,8 @@ class Type(TaskType[Pair]):
             fields.check_text(example.negative, "negative", where)
 
     def identity(self, example: Pair) -> dict[str, str]:
-        return {"text": "\n".join(filter(None, (example.query, example.passage, example.negative)))}
+        found = {"text": f"{example.query}\n{example.passage}"}
+        return {**found, "text (negative)": f"{example.query}\n{example.negative}"} if example.negative else found
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Pair], to: Encoding) -> list[Row]:
         """Adds `KEYS`, integers from 0 to 2^63 - 1; a row without a hard negative has -1 as its `negative_key`.

@@ -128,11 +128,19 @@ def gather(local: list[tuple[HeadRows, Tensor]], keys: np.ndarray, size: int, de
 def average_precision(vectors: Tensor, keys: Tensor, k: int = 20) -> Tensor:
     """float64 [N]: AP@k of each query over the different texts; relevant is its own passage.
 
-    That is 1/rank, 0 beyond rank k. Texts that `masked_scores` leaves out are not ranked, nor is one twice.
+    That is 1/rank, 0 beyond rank k. Texts that `masked_scores` leaves out are not ranked, but for the query's own hard
+    negative, which another row of its group may have too; nor is one twice.
     """
     scores = masked_scores(vectors, vectors.new_ones(()), keys)
     texts = torch.cat([keys[:, 1], keys[:, 2]][: vectors.shape[1] - 1])
-    _, first, text = (torch.from_numpy(a).to(scores.device) for a in np.unique(texts.cpu().numpy(), True, True))
-    left_out = scores.new_zeros(len(scores), len(first)).index_add_(1, text, scores.isinf().to(scores.dtype)) > 0
-    rank = 1 + ((scores[:, first] > scores.diagonal()[:, None]) & ~left_out).sum(1)
+    different, text = torch.unique(texts, return_inverse=True)
+    best = scores.new_full((len(scores), len(different)), float("-inf"))
+    best.scatter_reduce_(1, text.expand(len(scores), -1), scores, "amax")
+    left_out = best.new_zeros(best.shape).index_add_(1, text, scores.isinf().to(scores.dtype)) > 0
+    row = torch.arange(len(scores), device=scores.device)
+    if vectors.shape[1] > 2:
+        known = row[keys[:, 2] >= 0]
+        left_out[known, text[len(row) :][known]] = False
+    left_out[row, text[: len(row)]] = True  # its own passage, whose copies may round
+    rank = 1 + ((best > scores.diagonal()[:, None]) & ~left_out).sum(1)
     return torch.where(rank <= k, 1 / rank.double(), torch.zeros((), dtype=torch.float64, device=rank.device))
