@@ -122,7 +122,7 @@ def test_what_is_there_is_kept_and_more_is_added(world: Path, monkeypatch: pytes
     with monkeypatch.context() as patch:
         patch.setattr(suite, "score_job", Mock(side_effect=KeyboardInterrupt))
         assert evaluate(world, "more", "--perturb", "codeswitch", *lexicons) == 130
-    (world / "de.tsv").write_text("river\tKatze\n")  # so the vectors that are there are of no use
+    (world / "de.tsv").write_text("small\tKatze\n")  # so the vectors that are there are of no use
     for name in ("more", "fresh"):
         assert evaluate(world, name, "--perturb", "codeswitch", *lexicons) == 0
     assert "taken from" not in capsys.readouterr().err
