@@ -80,9 +80,7 @@ def put_aside(path: Path, name: str = "") -> Path:
 
 
 def lock(path: Path, busy: str, *, wait: bool) -> AbstractContextManager[Any]:
-    """Locks the file `path`, whose folder is made, among processes of one host until the end of a `with`, or of this
-
-    process.
+    """Locks the file `path`, whose folder is made, among processes of one host; held until its `with` or process ends.
 
     Where another process holds it, prints `busy` and waits, or, without `wait`, raises `InputError(busy)`.
     """

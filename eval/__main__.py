@@ -136,7 +136,7 @@ def _evaluate(arguments: list[str]) -> int:
 
     from eval import report
 
-    reports = report.write(scores, results[-1][1] if given["dev"] or out is None else out)
+    reports = report.write(scores, out if out is not None and len(results) > 1 and not given["dev"] else results[-1][1])
     print(report.terminal_table(scores))
     for path in [*(folder / "scores.json" for _, folder in results), *reports]:
         print(path)
@@ -200,10 +200,15 @@ def _mlm_loss(arguments: list[str]) -> int:
 
 def _by_code(option: str, texts: list[str]) -> dict[str, str]:
     """CODE=FILE: language -> file."""
+    found: dict[str, str] = {}
     for text in texts:
-        if "=" not in text or not Path(text.split("=", 1)[1]).is_file():
+        code, _, path = text.partition("=")
+        if not Path(path).is_file():
             raise InputError(f"{option} {text}: expected CODE=FILE with a file that is there")
-    return dict(text.split("=", 1) for text in texts)
+        if code in found:
+            raise InputError(f"{option} {text}: {code} has {found[code]} already; give one file a language")
+        found[code] = path
+    return found
 
 
 def _export(arguments: list[str]) -> int:

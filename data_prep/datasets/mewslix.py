@@ -23,6 +23,7 @@ LANGUAGES = ("ar", "de", "en", "es", "fa", "ja", "pl", "ro", "ta", "tr", "uk")
 REVISION = "7e3723faa15c6d84cfd56d66cf6cd347be8ad00e"
 OBTAIN = "https://github.com/google-research/google-research/tree/master/dense_representations_for_entity_retrieval/mel"
 _BRACES = re.compile(r"\{(.*?)\}")
+_TEMPLATE = re.compile(r"(?P<span>.+?)(:) (?:.* )?(\{) (?P=span) (\})(?: |$)", re.DOTALL)
 
 
 def mewslix(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
@@ -60,6 +61,12 @@ def mention_text(context: dict[str, Any], mention: dict[str, Any], where: str) -
     last = max(end, *(s[1] for s in touched)) if touched else end
     left, right = (_BRACES.sub(r"(\1)", part) for part in (text[first:start], text[end:last]))
     return _line(f"{marked}: {left} {{ {marked} }} {right}")
+
+
+def template_marks(text: str) -> set[int]:
+    """Where the colon and the braces of the template are in a text of `mention_text`; none in another text."""
+    found = _TEMPLATE.match(text)
+    return {found.start(group) for group in (2, 3, 4)} if found else set()
 
 
 def entity_text(entity: dict[str, Any], where: str) -> str:

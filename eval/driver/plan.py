@@ -4,16 +4,18 @@ loaded, absent = read_all("xtreme", targets, sources, options)
 runs, not_run = plan(encoder, targets, loaded, absent, options, folder)
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from common.errors import InputError
 from common.files import json_sha256
 from eval.driver import results
 from eval.driver.options import Options
-from eval.driver.target_training import Stage, chain
 from eval.inference import artifacts
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
@@ -22,7 +24,10 @@ from eval.rows import Loaded, NotThere, joined
 from eval.suites import Source, Target, groups
 from mtl.model.saved_heads import LoadedHead
 
-VERSION = 3  # of the protocols: increase it with any change to a score or a submission
+if TYPE_CHECKING:
+    from eval.driver.target_training import Stage
+
+VERSION = 4  # of the protocols: increase it with any change to a score or a submission
 
 
 @dataclass
@@ -38,7 +43,7 @@ class TargetRun:
     target: Target
     loaded: Loaded
     protocol: dict[str, Any]
-    stages: list[Stage] = field(default_factory=list)
+    stages: "list[Stage]" = field(default_factory=list)
     head: str | None = None
     names: dict[str, str] = field(default_factory=dict)
     setup: str = ""
@@ -144,6 +149,8 @@ def plan(
             protocol |= {"head": run.head, "training_on_target": "none"}
             protocol |= score_target.protocol(target, head.max_length)
         elif target.training and not options.direct:
+            from eval.driver.target_training import chain
+
             run.stages = chain(target.training, encoder, trained, options)
             (run.head,) = run.stages[-1].tasks()
             basis.append([stage.request() for stage in run.stages])
@@ -159,9 +166,14 @@ def plan(
             from eval.perturb import queries
 
             run.perturb = queries.setups(target, rows, options.perturb, options.lexicons)
-        # With noise the target may have to be scored again, over these languages.
-        earlier = None if run.perturb else results.wider(folder, target.name, run.setup, rows.files)
-        run.fingerprint = earlier or json_sha256([run.setup, rows.files])
+        own = json_sha256([run.setup, rows.files])
+        earlier = results.wider(folder, target.name, run.setup, rows.files)
+        run.fingerprint = own if earlier is None else earlier["fingerprint"]
+        if earlier and run.fingerprint != own and not run.finished({"targets": {target.name: earlier}, "unscored": {}}):
+            fewer = f"{len(rows.files)} languages, not {len(earlier['languages'])}"
+            text = f"{target.name}: scored again for --perturb, over {fewer}; the earlier --suite keeps them"
+            tqdm.write(f"{encoder.name}: {text}", file=sys.stderr)
+            run.fingerprint = own
         runs.append(run)
         if not rows.rows:
             not_run[target.name] = f"the tests of {rows.data} have no labels: predicted for the submission only"

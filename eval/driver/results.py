@@ -67,8 +67,8 @@ def begin(
     }
 
 
-def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> str | None:
-    """The fingerprint of an earlier record of the target with at least these languages; else None.
+def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str, str]]) -> dict[str, Any] | None:
+    """An earlier record of the target with at least these languages; else None.
 
     Keeps the languages that XTREME-R has beyond XTREME when one suite is run after the other. `setup`: digest of
     encoder, training and protocol; `files`: {language: {file name: sha256}}.
@@ -77,7 +77,7 @@ def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str
         old = json.loads((folder / NAME).read_text(encoding="utf-8"))["targets"][target]
         same = old["setup"] == setup and old["languages"].keys() >= files.keys()
         known = all(old["files"].get(name) == digest for some in files.values() for name, digest in some.items())
-        return str(old["fingerprint"]) if same and known else None
+        return dict(old) if same and known and old["fingerprint"] else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -44,7 +44,8 @@ def run(
 ) -> list[tuple[dict[str, Any], Path]]:
     """(scores, folder of their scores.json) of every encoder; `out` is that folder for a single encoder.
 
-    Scores of dev data are in dev/ of the folder that has, or would have, those of the tests.
+    Scores of dev data are in dev/ of the folder that has, or would have, those of the tests; those of another protocol
+    are in a folder of its name.
 
     `data`: "hub" or folders, as `eval/suites.py` parses them; a target's test data come from the first that has them.
     Raises `InputError` for an invalid encoder, data or options, and if no target can run.
@@ -65,6 +66,10 @@ def run(
         kinds.parse(options.perturb)
         if not any(target.retrieval for target in targets):
             raise InputError(f"--perturb: noise is put into queries, and --suite {suite} has no retrieval target")
+    if options.lexicons:
+        from eval.perturb import queries
+
+        queries.check(options.lexicons, options.perturb)
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
     evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
@@ -74,7 +79,7 @@ def run(
             raise InputError(f"--layer {options.layer}: {encoder.name} has layers 0 (embeddings) to {depth}")
     check_folders("--source", options.sources)
     places = [encoder.eval_folder / options.protocol if other else encoder.eval_folder for encoder in evaluated]
-    folders = places if out is None or len(evaluated) > 1 else [out]
+    folders = places if out is None or len(evaluated) > 1 else [out / options.protocol if other else out]
     folders = [folder / "dev" if options.dev else folder for folder in folders]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
@@ -176,8 +181,9 @@ def _run_one(
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
-    # Artifacts of an interrupted attempt are valid for these weights and this request only.
-    work_folder = folder / "work" / f"{run.target.name}-{files.json_sha256([run.fingerprint, weights])[:12]}"
+    # Artifacts of an interrupted attempt are valid for these weights, this request and these lexicons only.
+    request = [run.fingerprint, weights, run.perturb]
+    work_folder = folder / "work" / f"{run.target.name}-{files.json_sha256(request)[:12]}"
     for old in work_folder.parent.glob(f"{run.target.name}-*"):
         if old.is_dir() and old != work_folder:
             shutil.rmtree(old)
@@ -210,11 +216,12 @@ def _run_one(
         protocol=options.protocol,
     )
     _compute(job, run, encoder, options, bar)
-    scores = score_job(run.target, job, run.loaded, names, options.centre, options.device)
+    centre = bool(protocol.get("centred"))  # never what target training has made
+    scores = score_job(run.target, job, run.loaded, names, centre, options.device)
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
         if run.loaded.perturbed:
-            record["perturbed"] = _perturbed(run, job, scores, result, folder, options)
+            record["perturbed"] = _perturbed(run, job, scores, result, folder, centre, options.device)
         record["seconds"] = round(time.perf_counter() - start, 2)
         result["targets"][run.target.name] = record
     else:
@@ -225,13 +232,19 @@ def _run_one(
 
 
 def _perturbed(
-    run: TargetRun, job: Job, scores: TargetScores, result: Mapping[str, Any], folder: Path, options: Options
+    run: TargetRun,
+    job: Job,
+    scores: TargetScores,
+    result: Mapping[str, Any],
+    folder: Path,
+    centre: bool,
+    device: str,
 ) -> dict[str, Any]:
     """The scores with noise, beside those of earlier calls; their items are written."""
     from eval.perturb.drops import measure
 
     noises = result["targets"].get(run.target.name, {}).get("perturbed", {})
-    found, outcomes = measure(run.target, job, run.loaded, scores.items, options.centre, options.device)
+    found, outcomes = measure(run.target, job, run.loaded, scores.items, centre, device)
     for noise, one in outcomes.items():
         items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
         noises = {**noises, noise: {"setup": run.perturb[noise], "metrics": found[noise]}}

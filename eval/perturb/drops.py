@@ -20,7 +20,8 @@ def measure(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Outcomes]]]:
     """(noise -> metric -> what scores.json records, noise -> outcomes by language) of `loaded.perturbed`.
 
-    A metric whose clean score is 0 is left out, and so is such a language: there is nothing to lose.
+    Over the languages in which noise changes a query; the others are named as not applicable. A metric without any of
+    the former, or whose clean score is 0, is left out, and so is a language with 0: there is nothing to lose.
     """
     records: dict[str, dict[str, Any]] = {}
     outcomes: dict[str, dict[str, Outcomes]] = {}
@@ -38,10 +39,15 @@ def measure(
 
 def _record(clean: ByLanguage, noisy: ByLanguage, metric: str, touched: Mapping[str, float]) -> dict[str, Any] | None:
     """touched: percent of the queries of each language that noise changes."""
-    whole = relative_drop([(clean, noisy)], metric)
-    each = {code: relative_drop([({code: clean[code]}, {code: noisy[code]})], metric) for code in clean}
+    codes = [code for code in clean if touched[code]]
+    if not codes:
+        return None
+    sides = [{code: side[code] for code in codes} for side in (clean, noisy)]
+    whole = relative_drop([(sides[0], sides[1])], metric)
+    each = {code: relative_drop([({code: clean[code]}, {code: noisy[code]})], metric) for code in codes}
     languages = {code: asdict(one) | {"touched": touched[code]} for code, one in each.items() if one is not None}
     if whole is None:
         return None
     worst, beyond = uneven({code: one["drop"] for code, one in languages.items()}, whole.drop)
-    return {**asdict(whole), "worst": worst, "beyond_twice": beyond, "languages": languages}
+    rest = {"languages": languages, "not_applicable": [code for code in clean if code not in codes]}
+    return {**asdict(whole), "worst": worst, "beyond_twice": beyond, **rest}

@@ -17,7 +17,7 @@ inserted within a grapheme cluster (`\\X` of `regex`: UAX 29), and a text withou
 
 import functools
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -56,9 +56,11 @@ def _typo(clusters: list[str], random: Random, *_: object) -> list[str]:
     return random.choice(edits) if edits else clusters
 
 
-def _case(clusters: list[str], random: Random, *_: object) -> list[str]:
-    both = [[change(one) for one in clusters] for change in (str.lower, str.upper)]
-    return random.choice([one for one in both if one != clusters] or [clusters])
+def _case(clusters: list[str], random: Random, language: str, lexicon: Lexicon) -> list[str]:
+    word = lower = upper = "".join(clusters)  # as a whole, for the final sigma
+    if language in ("az", "tr"):
+        lower, upper = lower.replace("İ", "i").replace("I\u0307", "i").replace("I", "ı"), upper.replace("i", "İ")
+    return [random.choice([one for one in (lower.lower(), upper.upper()) if one != word] or [word])]
 
 
 def _accents(clusters: list[str], *_: object) -> list[str]:
@@ -91,9 +93,9 @@ _KINDS: dict[str, tuple[str, Edit]] = {
     "typo": (_WORD, _typo),
     "case": (_CASED_WORD, _case),
     "accents": (r"(?=[\p{Latin}\p{Greek}\p{Cyrillic}])\X", _accents),
-    # Braces mark the mention of Mewsli-X.
-    "punctuation": (r"(?=[\p{P}--[{}]])\X", _punctuation),
-    "romanise": (r"(?:(?=[\p{L}--\p{Latin}])\X)+", _romanise),
+    "punctuation": (r"(?=\p{P})\X", _punctuation),
+    # Some vowel signs of Burmese are clusters of their own.
+    "romanise": (r"(?=[\p{L}--\p{Latin}])\X(?:(?=[[\p{L}\p{M}]--\p{Latin}])\X)*", _romanise),
     "codeswitch": (_SPACED_WORD, _codeswitch),
 }
 
@@ -114,13 +116,23 @@ class Perturbation:
     def __str__(self) -> str:
         return self.kind if self.rate == 1 else f"{self.kind}@{self.rate:g}"
 
-    def apply(self, text: str, item: str, language: str, lexicon: Lexicon = MappingProxyType({})) -> str:
-        """`text`, in `language`, with noise; unchanged where clusters would grow together or nothing be left."""
+    def apply(
+        self,
+        text: str,
+        item: str,
+        language: str,
+        lexicon: Lexicon = MappingProxyType({}),
+        spared: Collection[int] = (),
+    ) -> str:
+        """`text`, in `language`, with noise; unchanged where clusters would grow together or nothing be left.
+
+        spared: indices into `text` at which no unit begins.
+        """
         random, edit = Random(f"{item}\n{self}"), _KINDS[self.kind][1]
         parts: list[str] = []
         for match in _pattern(self.kind).finditer(text):
             clusters = CLUSTER.findall(match[0])
-            touched = match["unit"] and random.random() < self.rate
+            touched = match["unit"] and match.start() not in spared and random.random() < self.rate
             parts += edit(clusters, random, language, lexicon) if touched else clusters
         changed = "".join(parts)
         whole = CLUSTER.findall(changed) == [one for part in parts for one in CLUSTER.findall(part)]

@@ -24,7 +24,7 @@ def drop_of(runs: Sequence[Run], target: str, noise: str, metric: str) -> Drop:
     records = [run.targets[target]["perturbed"][noise]["metrics"][metric] for run in runs]
     if len(runs) == 1:
         return Drop(*(records[0][key] for key in ("clean", "noisy", "drop", "interval")))
-    codes = list(runs[0].targets[target]["languages"])
+    codes = applicable(runs, target, noise, metric)[0]
     clean, noisy = outcomes_of(runs, target, codes), outcomes_of(runs, target, codes, noise)
     found = relative_drop(list(zip(clean, noisy, strict=True)), metric) if clean and noisy else None
     if found is None:
@@ -33,10 +33,19 @@ def drop_of(runs: Sequence[Run], target: str, noise: str, metric: str) -> Drop:
     return found
 
 
+def applicable(runs: Sequence[Run], target: str, noise: str, metric: str) -> tuple[list[str], list[str]]:
+    """(languages in which noise changes a query in all these runs, the others)."""
+    records = [run.targets[target]["perturbed"][noise]["metrics"][metric] for run in runs]
+    without = {code for record in records for code in record.get("not_applicable", ())}
+    codes = list(runs[0].targets[target]["languages"])
+    return [code for code in codes if code not in without], [code for code in codes if code in without]
+
+
 def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | None:
     """A row and a point with its interval for every run, noise and metric; None where nothing was scored with noise."""
     columns = ("clean", "noisy", "relative drop, %", "95 %", "falls most", "fall more than twice that, %", "touched, %")
-    table = Table(f"{target}: noise in the queries", row("run", "noise", "metric", *columns), style="long")
+    header = row("run", "noise", "metric", *columns, "languages", "not applicable")
+    table = Table(f"{target}: noise in the queries", header, style="long")
     points = {}
     for entry in comparison.entries:
         for noise, metric in noises(entry.runs, target):
@@ -49,7 +58,9 @@ def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | Non
             interval = "no items" if found.interval is None else spoken(found.interval)
             touched = float(np.mean([one["touched"] for one in each[0].values()]))
             more = (f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0))
-            table.rows.append(row(head(entry), noise, label(metric), *figures, interval, *more))
+            some, others = applicable(entry.runs, target, noise, metric)
+            counted = (str(len(some)), " ".join(others) or "–")
+            table.rows.append(row(head(entry), noise, label(metric), *figures, interval, *more, *counted))
             points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *(found.interval or (found.drop,) * 2))
     if not points:
         return None

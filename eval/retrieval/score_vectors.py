@@ -41,6 +41,7 @@ def described(target: Target) -> dict[str, Any]:
 
 def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre: bool) -> dict[str, Any]:
     """Settings that the metrics of an encoder's vectors depend on; `depth`: its layers, `layer` None: the default."""
+    lengths = {"query_length": target.query_length, "passage_length": MAX_LENGTH}
     return {
         "layer": default_layer(depth) if layer is None else layer,
         "depth": depth,
@@ -48,17 +49,20 @@ def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre
         "special_tokens": pooling != "mean_no_special",
         "centred": centre,
         "similarity": "cosine",
-        "max_length": MAX_LENGTH,
+        **(lengths if target.kind in ("answers", "entities") else {"max_length": MAX_LENGTH}),
         "head": None,
         **described(target),
     }
 
 
 def score_vectors(target: Target, read: Read, loaded: Loaded, centre: bool, device: str) -> TargetScores:
-    """Scores the vectors that `read` gives. centre: subtract each side's mean vector before retrieval."""
+    """Scores the vectors that `read` gives. centre: subtract each side's mean vector first, in a pool each language's.
+
+    `read` gives arrays that may be changed.
+    """
     scores = TargetScores()
     if loaded.pool:
-        _rank(scores, target, read, loaded, device)
+        _rank(scores, target, read, loaded, centre, device)
     if target.kind == "mining":
         for code, corpora in loaded.rows.items():
             _mine(scores, read, code, corpora, loaded.unlabelled.get(code, []), centre, device)
@@ -139,15 +143,20 @@ def _mine(
     scores.extra.setdefault("scored_on", {})[code] = test.split
 
 
-def _rank(scores: TargetScores, target: Target, read: Read, loaded: Loaded, device: str) -> None:
+def _rank(scores: TargetScores, target: Target, read: Read, loaded: Loaded, centre: bool, device: str) -> None:
     ids = [candidate.id for candidate in loaded.pool]
-    pool = _unit_vectors(read, "pool", False, device)
+    found = read("pool")
+    if centre:
+        languages = np.array([candidate.language for candidate in loaded.pool])
+        for code in np.unique(languages):
+            found[languages == code] = neighbors.centre(found[languages == code])
+    pool = neighbors.normalise(found).to(device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
     for code, rows in loaded.rows.items():
-        queries = _unit_vectors(read, code, False, device)
+        queries = _unit_vectors(read, code, centre, device)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         columns[code] = {**ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]).columns}

@@ -125,7 +125,10 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     assert said == [str(found["en->xx"][i]) for i in order]
 
 
-def test_directly_lareqa_is_ranked_by_sentence_vectors(evaluate: Any, encoder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("centre", [False, True])
+def test_directly_lareqa_is_ranked_by_sentence_vectors(
+    evaluate: Any, encoder: Path, tmp_path: Path, centre: bool
+) -> None:
     """As Tatoeba is: mean of a layer, without target training; every sentence has a question, the same in both."""
     for code, texts in (("en", ENGLISH), ("de", GERMAN)):
         context, ends = ". ".join(texts), np.cumsum([len(text) + 2 for text in texts])
@@ -135,12 +138,18 @@ def test_directly_lareqa_is_ranked_by_sentence_vectors(evaluate: Any, encoder: P
         for row, text in zip(content["data"][0]["paragraphs"][0]["qas"], reversed(texts), strict=True):
             row["question"] = f"{text}?"
         write(tmp_path / f"data/xquad-r/{code}.json", content)
-    scores, _ = evaluate("lareqa", "--direct", "--layer", 3, data=tmp_path / "data")
+    scores, _ = evaluate("lareqa", "--direct", "--layer", 3, *["--centre"] * centre, data=tmp_path / "data")
     record, loaded = scores["targets"]["lareqa"], load("lareqa", "de en", tmp_path / "data")
-    assert {"layer": 3, "pooling": "mean", "training_on_target": "none"}.items() <= record["protocol"].items()
+    expected = {"layer": 3, "pooling": "mean", "centred": centre, "training_on_target": "none"}
+    assert {**expected, "query_length": 96, "passage_length": 512}.items() <= record["protocol"].items()
+    assert "max_length" not in record["protocol"]
     pool = padded_vectors(encoder, [candidate.text for candidate in loaded.pool], 3)
+    for code in loaded.rows if centre else ():
+        own = [candidate.language == code for candidate in loaded.pool]
+        pool[own] -= pool[own].mean(0)
     for code, rows in loaded.rows.items():
-        similar = cosine_similarity(padded_vectors(encoder, [row.text for row in rows], 3), pool)
+        asking = padded_vectors(encoder, [row.text for row in rows], 3)
+        similar = cosine_similarity(asking - asking.mean(0) if centre else asking, pool)
         gold = [[candidate.id in row.gold for candidate in loaded.pool] for row in rows]
         expected = np.mean([average_precision_score(*one) for one in zip(gold, similar, strict=True)])
         assert record["languages"][code] == pytest.approx(100 * expected)
@@ -164,6 +173,9 @@ def test_nlu_evals_is_another_protocol(
     assert record["languages"]["ru"] == pytest.approx(100 * (nearest[:, 0] == np.arange(5)).mean())
     assert record["languages"]["de"] == 100.0 and record["suites"] == {} and not (folder / "submission/xtreme").exists()
     assert aggregate.average(scores, "xtreme", [TARGETS["tatoeba"]])["missing"]["tatoeba"].endswith("of nlu-evals")
+    assert main([*asked, "--suite", "tatoeba", "--out", str(tmp_path / "out")]) == 0
+    assert scores_in(tmp_path / "out/nlu-evals")["targets"].keys() == {"tatoeba"}
+    assert not (tmp_path / "out/scores.json").exists()
     for more, words in (
         (["tatoeba", "--layer", "3"], "sets --layer"),
         (["toy_xnli"], "defined for tatoeba and lareqa"),
@@ -212,7 +224,9 @@ def test_a_finished_target_is_reused_and_only_then(
     items_are_of(scores)
 
 
-def test_one_suite_after_the_other_loses_nothing(evaluate: Any, tmp_path: Path) -> None:
+def test_one_suite_after_the_other_loses_nothing(
+    evaluate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Polish is in XTREME-R's Tatoeba alone; a submission of either suite has what it asks for."""
     data, out = tmp_path / "data", tmp_path / "out" / "submission"
     for iso3 in ("deu", "pol"):
@@ -225,6 +239,15 @@ def test_one_suite_after_the_other_loses_nothing(evaluate: Any, tmp_path: Path) 
         assert scores["targets"] == both["targets"] and taken == {"tatoeba"}
     written = {str(path.relative_to(out)) for path in out.glob("*/*/*")}
     assert written == {"xtreme/tatoeba/test-de.tsv", *(f"xtreme-r/tatoeba/test-{code}.tsv" for code in ("de", "pl"))}
+    # With noise as well, if all languages have it; otherwise what is lost is said.
+    both, _ = evaluate("xtreme-r", "--direct", "--perturb", "case", data=data)
+    scores, taken = evaluate("xtreme", "--direct", "--perturb", "case", data=data)
+    assert scores["targets"] == both["targets"] and taken == {"tatoeba"}
+    with monkeypatch.context() as patch:
+        patch.setattr(tqdm, "write", said := Mock())
+        scores, _ = evaluate("xtreme", "--direct", "--perturb", "typo", data=data)
+    assert list(scores["targets"]["tatoeba"]["languages"]) == ["de"]
+    assert "over 1 languages, not 2" in str(said.call_args_list)
     # A part of the rows is no submission.
     assert not evaluate("xtreme", "--direct", "--examples", 3, data=data)[1] and not list(out.glob("*/tatoeba"))
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.stats
 from sklearn.neighbors import NearestNeighbors
 
 from eval.__main__ import main
+from eval.driver import suite
 from eval.inference import embed
 from eval.metrics import items
 from eval.perturb.kinds import Perturbation
@@ -84,21 +86,23 @@ def test_noisy_scores_beside_the_clean_ones(world: Path, monkeypatch: pytest.Mon
             half = scipy.stats.t.ppf(0.975, len(each) - 1) * scipy.stats.sem(each)
             assert one["interval"] == pytest.approx([one["drop"] - half, one["drop"] + half])
     accents = found["accents"]["metrics"]["xx->en"]
-    assert (accents["languages"]["de"]["touched"], accents["languages"]["fr"]["touched"]) == (0, 100)
+    assert (accents["languages"]["fr"]["touched"], accents["not_applicable"]) == (100, ["de"])
+    assert [accents[key] for key in ("clean", "drop")] == [accents["languages"]["fr"][key] for key in ("clean", "drop")]
     # Candidates, and queries that noise leaves alone, are embedded once.
     assert len(embedded) == 4 * len(PAIRS) + changed + len(PAIRS)
-    for name in ("typo@0", "romanise"):
-        for one in found[name]["metrics"].values():
-            assert (one["drop"], one["interval"], one["noisy"]) == (0, [0, 0], one["clean"])
+    assert (
+        found["typo@0"]["metrics"] == found["romanise"]["metrics"] == {} and "en->xx" not in found["accents"]["metrics"]
+    )
 
     table = tables(world / "noisy/report.md")["tatoeba: noise in the queries"]
     whole = found["typo@0.3"]["metrics"]["xx->en"]
     (cells,) = (row for row in table.rows if row[1:3] == ["typo@0.3", "xx→en"])
     assert cells[3:6] == [f"{whole[key]:.1f}" for key in ("clean", "noisy", "drop")]
+    assert [one[-2:] for one in table.rows if one[1] == "accents"] == [["1", "de"]] and cells[-2:] == ["2", "–"]
     assert "tatoeba: noise in the queries" in printed and (world / "noisy/plots/tatoeba_noise.png").is_file()
 
 
-def test_what_is_there_is_kept_and_more_is_added(world: Path, capsys: Any) -> None:
+def test_what_is_there_is_kept_and_more_is_added(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     assert evaluate(world, "more", "--perturb", "case@0.5") == 0
     first = scores_in(world / "more")["targets"]["tatoeba"]
     for noise in ("case@0.50", ""):
@@ -115,17 +119,29 @@ def test_what_is_there_is_kept_and_more_is_added(world: Path, capsys: Any) -> No
     touched = both["codeswitch"]["metrics"]["xx->en"]["languages"]["de"]["touched"]
     assert touched == pytest.approx(100 * np.mean(["dog" in text.split() for text, _ in PAIRS]))
     (world / "de.tsv").write_text("dog\tKatze\n")  # another lexicon is another noise
-    assert evaluate(world, "more", "--perturb", "codeswitch", *lexicons) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(suite, "score_job", Mock(side_effect=KeyboardInterrupt))
+        assert evaluate(world, "more", "--perturb", "codeswitch", *lexicons) == 130
+    (world / "de.tsv").write_text("small\tKatze\n")  # so the vectors that are there are of no use
+    for name in ("more", "fresh"):
+        assert evaluate(world, name, "--perturb", "codeswitch", *lexicons) == 0
     assert "taken from" not in capsys.readouterr().err
+    again, fresh = (scores_in(world / name)["targets"]["tatoeba"]["perturbed"] for name in ("more", "fresh"))
+    assert again["codeswitch"] == fresh["codeswitch"]
 
 
 def test_errors_name_what_is_missing(world: Path, capsys: Any) -> None:
     places = ("--encoder", world / "run/encoder", "--data", world / "data", "--out", world / "wrong")
-    for suite, more, words in (
+    own = world / "own.tsv"
+    own.write_text("Hund\tdog\n")
+    for name, more, words in (
         ("tatoeba", ("--perturb", "codeswitch@0.2"), "no lexicon of de fr; give --lexicon de=FILE"),
         ("tatoeba", ("--perturb", "type@0.2"), "did you mean `typo`"),
         ("tatoeba", ("--lexicon", "de=nowhere.tsv"), "--lexicon de=nowhere.tsv: expected CODE=FILE"),
+        ("tatoeba", ("--lexicon", f"de={own}", "--lexicon", f"de={own}"), "de has "),
+        ("tatoeba", ("--lexicon", f"de={own}", "--perturb", "typo"), "only codeswitch reads it"),
+        ("tatoeba", ("--lexicon", f"qq={own}", "--perturb", "codeswitch"), "unknown language 'qq'"),
         ("toy_xnli", ("--perturb", "typo"), "no retrieval target"),
     ):
-        assert words in error_line(capsys, *places, "--suite", suite, *more)
+        assert words in error_line(capsys, *places, "--suite", name, *more)
     assert not (world / "wrong").exists() or not json.loads((world / "wrong/scores.json").read_text())["targets"]

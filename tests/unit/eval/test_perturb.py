@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
+from eval.perturb import queries
 from eval.perturb.kinds import Perturbation, parse, read_lexicon
+from eval.rows import Loaded, Query
+from eval.suites import TARGETS
 
 EVERY = parse("typo@0.5,case@0.5,accents,punctuation,romanise@0.5,codeswitch@0.5")
 LEXICON = {"hund": "dog", "शब्द": "word"}
@@ -58,9 +61,11 @@ def test_same_seed_same_text_and_rate_0_is_the_text(text: str, noise: Perturbati
     [
         ("accents", "Größe é e\u0301 й ήχος が", "de", "Große e e и ηχος が"),
         ("accents", "नि שָׁ한", "hi", "नि שָׁ한"),
-        ("punctuation", "Don't, 这。{ x } ❗\ufe0f", "en", "Dont 这{ x } ❗\ufe0f"),
+        ("punctuation", "Don't, 这。{ x } ❗\ufe0f", "en", "Dont 这 x  ❗\ufe0f"),
         ("punctuation", "?!", "en", "?!"),
         ("case", "ab CD გა 这", "ka", "AB cd გა 这"),
+        ("case", "iyi ΟΔΟΣ. IŞIK", "tr", "İYİ οδος. ışık"),
+        ("romanise", "မြန်မာ é", "my", "mranmaa é"),
         ("romanise", "Čaj, Привет 1 नेपाल", "ru", "Čaj, Privet 1 nepaal"),
         ("codeswitch", "Der Hund, hund!", "de", "Der dog, dog!"),
         ("typo", "12 … 👍🏽", "en", "12 … 👍🏽"),
@@ -68,6 +73,14 @@ def test_same_seed_same_text_and_rate_0_is_the_text(text: str, noise: Perturbati
 )
 def test_only_where_the_script_has_it(noise: str, text: str, language: str, expected: str) -> None:
     assert parse(noise)[0].apply(text, "1", language, LEXICON) == expected
+
+
+def test_the_template_of_mewslix_is_spared() -> None:
+    texts = ["Rio: In { Rio } x", "U.S.: { U.S. } a: (b)"]
+    rows = [Query(str(number), text, ("e",)) for number, text in enumerate(texts)]
+    loaded = Loaded("test", {"de": rows}, {})
+    queries.perturb(TARGETS["mewslix"], loaded, "punctuation", {})
+    assert list(loaded.perturbed.values()) == [{"de": {1: "US: { US } a b"}}]
 
 
 @pytest.mark.parametrize("word", ["word", "слово", "नमन्", "ตำบล", "单词很长"])
@@ -95,5 +108,7 @@ def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path) -> None:
     path.write_text("Hund\tdog\nRüde\tdog\nHund\thound\n", encoding="utf-8")
     assert read_lexicon(path) == ({"hund": "dog", "rüde": "dog"}, {"dog": "Hund", "hound": "Hund"})
     path.write_text("Hund\tdog\nHund dog\n", encoding="utf-8")
+    unspaced = Loaded("test", {code: [] for code in ("ja", "my", "th", "zh")}, {})
+    assert queries.setups(TARGETS["tatoeba"], unspaced, "codeswitch", {}).keys() == {"codeswitch"}
     with pytest.raises(InputError, match=r"de.tsv: line 2: expected `word<TAB>English word`, found 'Hund dog'"):
         read_lexicon(path)
