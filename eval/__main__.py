@@ -129,7 +129,7 @@ def _evaluate(arguments: list[str]) -> int:
     # Only now: these take seconds to import, and --help needs none of them.
     from eval import submission
     from eval.driver import suite
-    from eval.driver.options import Options
+    from eval.inference.artifacts import Options
 
     results = suite.run(encoders, name, data or ["hub"], out, Options(lexicons=lexicons, **given))
     scores = [one for one, _ in results]

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from common.errors import InputError
 from common.files import json_sha256
 from eval.driver import results
-from eval.driver.options import Options
 from eval.inference import artifacts
+from eval.inference.artifacts import Options
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read

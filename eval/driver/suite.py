@@ -27,10 +27,9 @@ from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
 from eval.driver import results
-from eval.driver.options import Options
 from eval.driver.plan import TargetRun, check_head, plan, read_all
 from eval.inference import artifacts
-from eval.inference.artifacts import Job
+from eval.inference.artifacts import Job, Options
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import aggregate, items, score, score_target
 from eval.metrics.score_target import TargetScores, score_predictions

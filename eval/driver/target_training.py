@@ -27,7 +27,7 @@ from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate_training
 from eval.driver import subprocesses
-from eval.driver.options import Options
+from eval.inference.artifacts import Options
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.data.plan import Plan
 from mtl.distributed.watchdog import Member

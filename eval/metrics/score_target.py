@@ -6,7 +6,7 @@ from typing import Any
 
 from data_prep.datasets import TEST_SETS
 from eval.inference.artifacts import Job, predictions
-from eval.metrics import distractors, score
+from eval.metrics import score
 from eval.metrics.items import Outcomes
 from eval.rows import Loaded
 from eval.suites import Target
@@ -67,7 +67,11 @@ def _ids(target: Target, code: str, rows: Sequence[Any]) -> list[str]:
 def _outcomes(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> Outcomes:
     if target.kind in ("classify", "choice"):
         outcomes = score.accuracy(predicted, [row.label for row in rows])
-        return distractors.with_distractors(outcomes, rows) if target.name == "pawsx" else outcomes
+        if target.name != "pawsx":
+            return outcomes
+        from eval.metrics import distractors
+
+        return distractors.with_distractors(outcomes, rows)
     if target.kind == "tag":
         from eval.metrics import tagging
 
@@ -96,4 +100,8 @@ def protocol(target: Target, head_length: int) -> dict[str, Any]:
             "null": "never: every question has an answer",
             "max_length": head_length,
         }
-    return {"max_length": head_length, **(distractors.PROTOCOL if target.name == "pawsx" else {})}
+    if target.name == "pawsx":
+        from eval.metrics import distractors
+
+        return {"max_length": head_length, **distractors.PROTOCOL}
+    return {"max_length": head_length}
