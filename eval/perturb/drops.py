@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from eval.inference.artifacts import Job, noisy_vectors
+from eval.inference.artifacts import Job, noisy_vectors, vectors
 from eval.metrics.items import Outcomes
 from eval.metrics.statistics import relative_drop, uneven
 from eval.retrieval.score_vectors import score_vectors
@@ -28,7 +28,7 @@ def measure(
     for (noise, metric), sides in loaded.perturbed.items():
         read = partial(noisy_vectors, job, noise, sides)
         noisy = score_vectors(target, read, loaded, centre, device).items
-        touched = {name.partition(".")[0]: 100 * len(texts) / len(read(name)) for name, texts in sides.items()}
+        touched = {name.partition(".")[0]: 100 * len(texts) / len(vectors(job, name)) for name, texts in sides.items()}
         found = _record(clean, noisy, metric, touched)
         records.setdefault(noise, {}).update({} if found is None else {metric: found})
         for code, one in outcomes.setdefault(noise, noisy).items():
