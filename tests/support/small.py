@@ -148,6 +148,13 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
     return path
 
 
+def write_uniform(folder: Path, tokenizer: Path, task: dict[str, Any], steps: int) -> Path:
+    """A run of `task` and a classification task, drawn alike, 8 examples a step: for what is drawn over many steps."""
+    tasks = [task, *write_tasks(folder, kinds=("classify",))]
+    mixture = {"kind": "uniform", "batches": "mixed"}
+    return write_run(folder, tokenizer, tasks=tasks, mixture=mixture, steps=steps, batch={"examples": 8})
+
+
 def elsewhere(config: Path, folder: Path, **fields: Any) -> Path:
     """A copy of a run config, over the same prepared data, whose run goes to `folder`/runs."""
     path = folder / config.name

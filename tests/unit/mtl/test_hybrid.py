@@ -17,7 +17,7 @@ from mtl.model.saved_heads import load_heads
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import export_run, model_card
-from tests.support.small import dry_run, sentence, write_run, write_tasks
+from tests.support.small import dry_run, sentence, write_uniform
 
 CODES, GROUPS = ("en", "de", "ja"), 40
 MISSING = {"en": set(), "de": set(range(35, 40)), "ja": {1}}  # groups without a row in this language
@@ -46,9 +46,7 @@ def write_pairs(folder: Path) -> dict:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> str:
     folder = tmp_path_factory.mktemp("hybrid")
-    tasks = [write_pairs(folder), *write_tasks(folder, kinds=("classify",))]
-    mixture = {"kind": "uniform", "batches": "mixed"}
-    return str(write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture=mixture, steps=300, batch={"examples": 8}))
+    return str(write_uniform(folder, tiny_tokenizer_dir, write_pairs(folder), steps=300))
 
 
 def texts(made: setup.Setup) -> dict[int, list[list[str]]]:

@@ -10,15 +10,13 @@ from mtl.data import loader
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import model_card
-from tests.support.small import LANGUAGE_ROWS, dry_run, write_pawsx, write_run, write_tasks
+from tests.support.small import LANGUAGE_ROWS, dry_run, write_pawsx, write_uniform
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> str:
     folder = tmp_path_factory.mktemp("languages")
-    tasks = [write_pawsx(folder), *write_tasks(folder, kinds=("classify",))]
-    mixture = {"kind": "uniform", "batches": "mixed"}
-    return str(write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture=mixture, steps=400, batch={"examples": 8}))
+    return str(write_uniform(folder, tiny_tokenizer_dir, write_pawsx(folder), steps=400))
 
 
 def entry(**fields: object) -> str:
