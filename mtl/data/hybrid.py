@@ -8,6 +8,7 @@ of two languages are found whenever a step draws them, as all of them for 14 lan
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -53,6 +54,8 @@ class HybridRows(Rows):
         lengths = [lists(part["lengths"]) for part in columns]
         queries = np.concatenate([part.values[part.starts] for part in lengths])
         tokens = np.concatenate([np.add.reduceat(part.values, part.starts) for part in lengths])
+        # A step draws from one pair of languages, and gathers from it once for every micro-batch.
+        self._partners = lru_cache(maxsize=1)(self._find_partners)
         self.pairs: list[Source] = []
         self._longest = int(tokens.max())
         end = len(self)
@@ -69,7 +72,7 @@ class HybridRows(Rows):
         """Of pairs of two languages as well."""
         return self._longest
 
-    def _partners(self, language: str, other: str) -> tuple[np.ndarray, np.ndarray]:
+    def _find_partners(self, language: str, other: str) -> tuple[np.ndarray, np.ndarray]:
         """(rows of `language`, for each the first row of its group in `other`), without rows that have none there."""
         rows = self._of[language]
         partners = self._first[other][self._group[rows]]
