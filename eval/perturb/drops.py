@@ -7,7 +7,7 @@ from typing import Any
 
 from eval.inference.artifacts import Job, noisy_vectors, vectors
 from eval.metrics.items import Outcomes
-from eval.metrics.statistics import relative_drop, uneven
+from eval.report.statistics import relative_drop, uneven
 from eval.retrieval.score_vectors import score_vectors
 from eval.rows import Loaded
 from eval.suites import Target

@@ -1,4 +1,4 @@
-"""Differences between entries with the intervals of `eval/metrics/statistics.py`, from the files of all outcomes.
+"""Differences between entries with the intervals of `eval/report/statistics.py`, from the files of all outcomes.
 
 Without those files (scores of an earlier version) only Student's interval over seeds is left, which is for these test
 items alone.
@@ -11,9 +11,9 @@ import numpy as np
 
 from eval.metrics import items
 from eval.metrics.items import Outcomes
-from eval.metrics.statistics import Estimate, Interval, Scores, estimate, of_items
 from eval.report.compare import Comparison, View, headline, title
 from eval.report.load import Entry, Run
+from eval.report.statistics import Estimate, Interval, Scores, estimate, of_items
 from eval.report.tables import Cell, Table, head, number, row
 
 NO_ITEMS = (

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eval.metrics.statistics import Drop, relative_drop, uneven
 from eval.report.compare import Comparison, label
 from eval.report.differences import outcomes_of, spoken
 from eval.report.load import Run
 from eval.report.plots import Plot, forest
+from eval.report.statistics import Drop, relative_drop, uneven
 from eval.report.tables import Table, head, number, row
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from common.languages import language
-from eval.metrics.statistics import Scores, estimate
 from eval.report.alignment_tables import MEASURES, measured
 from eval.report.compare import headline
 from eval.report.differences import outcomes_of, scores_of, signed, spoken
 from eval.report.load import Run
+from eval.report.statistics import Scores, estimate
 from eval.report.tables import Table, number, row
 from studies.report.results import Results
 

@@ -10,12 +10,12 @@ import eval.report.render as render
 import studies.report.noise as noise
 import studies.report.tables as tables
 from common import files
-from eval.metrics.statistics import discoveries
 from eval.report.alignment import aligned
 from eval.report.compare import Comparison
 from eval.report.differences import signed, spoken
 from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section, alignment
+from eval.report.statistics import discoveries
 from eval.report.tables import class_table, number
 from studies.report.adversarial import adversarial_table
 from studies.report.forgetting import forgetting_table

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from eval.metrics.statistics import Estimate, Verdict, contrast, holm
 from eval.report import load
 from eval.report.compare import headline
 from eval.report.differences import Difference, difference, outcomes_of, scores_of
 from eval.report.load import Entry
+from eval.report.statistics import Estimate, Verdict, contrast, holm
 from eval.suites import resolve_suite
 from studies.report.oracle import oracle
 from studies.runs import Run

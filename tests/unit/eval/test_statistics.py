@@ -9,7 +9,7 @@ import scipy.stats
 
 from eval.metrics import statistics
 from eval.metrics.items import CHUNKS, Outcomes, counts, means
-from eval.metrics.statistics import Estimate, Scores, estimate, of_items
+from eval.report.statistics import Estimate, Scores, estimate, of_items
 
 
 def layout(y: np.ndarray, ids: list[str] | None = None) -> list[dict[str, Outcomes]]:
