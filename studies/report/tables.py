@@ -79,7 +79,8 @@ def settings_table(results: Results) -> Table:
 def _flat(run: Run) -> dict[str, Any]:
     config = run.config.model_dump(mode="json", exclude=set(_OF_A_RUN))
     evaluation = run.variant.evaluation.model_dump(mode="json")
-    more = {"train": run.variant.trained, "take": run.variant.take, "evaluation": evaluation}
+    tasks = [entry.model_dump(mode="json", exclude_defaults=True) for entry in run.config.tasks]
+    more = {"tasks": tasks, "train": run.variant.trained, "take": run.variant.take, "evaluation": evaluation}
     found: dict[str, Any] = pd.json_normalize({**config, **more}).to_dict("records")[0]
     return found
 
