@@ -1,18 +1,19 @@
 """`python -m data_prep translate`: training data of tasks, machine-translated into other languages.
 
     python -m data_prep translate --tasks mnli,squad_v1 --to de,ru,sw --model FOLDER_OR_HUB_ID [--source hub|DIR ...]
-        [--data data] [--limit ROWS] [--beams 1] [--batch-tokens 4096]
+        [--data data] [--limit ROWS] [--beams 1] [--batch-tokens 4096] [--dry-run]
     accelerate launch --num_processes 4 -m data_prep translate ...                  the same on several GPUs
 
 Writes DATA/translated/TASK/LANGUAGE/{train,dev}.jsonl, rows as in a user's own files, and translation.json beside them:
 system, licence, and what was left out, by reason. Translated sentences are kept in DATA/translated/cache and used again
-by the next run, task or limit. With several processes each translates the sentences whose hash is its own; the first
-writes the rows.
+by the next run, task or limit; --dry-run prints what is to be done and about how long it takes. With several processes
+each translates the sentences whose hash is its own; the first writes the rows.
 """
 
 import argparse
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -59,6 +60,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--limit", type=int, help="only the first rows of each split of a dataset")
     parser.add_argument("--beams", type=int, default=1, help="1: greedy search (default)")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="source tokens of a batch, padding included")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only print what is to be done, and about how long it takes"
+    )
     options = parser.parse_args(arguments)
     for name in ("limit", "beams", "batch_tokens"):
         if (value := getattr(options, name)) is not None and value < 1:
@@ -74,8 +78,8 @@ def main(arguments: Sequence[str]) -> None:
     if processes.RANK == 0:
         _print_public(tasks, codes)
     run = Run(system, tasks, places, Path(options.data), options.limit)
-    run.translate(codes, options.batch_tokens)
-    if processes.RANK == 0:
+    run.translate(codes, options.batch_tokens, options.dry_run)
+    if processes.RANK == 0 and not options.dry_run:
         run.write(codes)
 
 
@@ -117,8 +121,8 @@ class Run:
         name = self.system.name.replace("/", "--")
         return Cache(self.out / "cache" / name / self.system.revision / f"{SOURCE}-{code}")
 
-    def translate(self, codes: Sequence[str], batch_tokens: int) -> None:
-        """Translates every sentence of the tasks that is not in the cache."""
+    def translate(self, codes: Sequence[str], batch_tokens: int, dry_run: bool = False) -> None:
+        """Translates every sentence of the tasks that is not in the cache; `dry_run`: two batches, to time them."""
         sentences = self._sentences()
         caches = {code: self.cache(code) for code in codes}
         own = [text for text in sentences if int(key_of(text), 16) % processes.COUNT == processes.RANK]
@@ -133,10 +137,29 @@ class Run:
         texts = sorted({text for group in todo.values() for text in group})
         lengths = {text: self.system.length(text) for text in texts}
         total = sum(lengths[text] for group in todo.values() for text in group)
+        code = max(todo, key=lambda code: len(todo[code]))
+        if dry_run and processes.RANK == 0 and todo[code]:
+            speed = self._speed(todo[code], code, lengths, batch_tokens, caches[code])
+            share = f" for each of {processes.COUNT} processes" * (processes.COUNT > 1)
+            print(f"{total:,} source tokens{share}: about {total / speed / 3600:.2g} hours at {speed:,.0f} tokens/s")
+        if dry_run:
+            return processes.wait()
         with tqdm(total=total, unit=" tokens", desc="translating", disable=processes.RANK > 0) as bar:
             for code, cache in caches.items():
                 cache.add(self._translated(todo[code], code, lengths, batch_tokens, bar))
         processes.wait()
+
+    def _speed(
+        self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, cache: Cache
+    ) -> float:
+        """Source tokens per second of the second of two batches of middling length, whose translations are kept."""
+        batches = batched(texts, lengths, batch_tokens)
+        speed = 0.0
+        for batch in batches[len(batches) // 2 :][:2]:
+            began = time.perf_counter()
+            cache.add([dict(zip(batch, self.system.translate(batch, SOURCE, code), strict=True))])
+            speed = sum(lengths[text] for text in batch) / (time.perf_counter() - began)
+        return speed
 
     def _sentences(self) -> list[str]:
         """Every sentence of the tasks, once."""

@@ -125,6 +125,9 @@ def test_no_spoiled_marker_gives_a_wrong_answer() -> None:
 
 
 def test_from_the_command_to_the_model_card(world, tmp_path, tiny_tokenizer_dir, capsys) -> None:
+    assert translate(world, tmp_path / "data", TOY, "squad_v1", "--to", "sw", "--dry-run") == 0
+    printed = re.search(r"([\d,]+) source tokens: about [\d.e-]+ hours at [\d,]+ tokens/s", capsys.readouterr().out)
+    assert printed and int(printed[1].replace(",", "")) > 100 and not (tmp_path / "data/translated/squad_v1").exists()
     for more in (["squad_v1", "--to", "sw,ru"], ["mnli", "--to", "sw"], ["mnli", "--to", "sw,ru", "--limit", "3"]):
         assert translate(world, tmp_path / "data", TOY, *more) == 0
     printed = capsys.readouterr().out
