@@ -3,7 +3,6 @@
 import itertools
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,25 +17,6 @@ def test_every_letter_is_in_one_sentence(paragraph):
     assert {i for i, c in enumerate(paragraph) if not c.isspace()} <= covered
     for a, b in spans:
         assert a < b and paragraph[a:b] == paragraph[a:b].strip() == sentence_at(paragraph, a)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentences"),
-    [
-        (
-            'Dr. A. B. Smith left. "Why?" he asked. No. 5 stayed.',
-            ["Dr. A. B. Smith left.", '"Why?" he asked.', "No. 5 stayed."],
-        ),
-        (
-            "He lives in the U.S. The end. It is U.S. law.[4] He said so.",
-            ["He lives in the U.S.", "The end.", "It is U.S. law.[4]", "He said so."],
-        ),
-        ("One.\n\nTwo O\n2 more", ["One.", "Two O\n2 more"]),
-        ("  ", []),
-    ],
-)
-def test_sentences_by_hand(text, sentences):
-    assert [text[a:b] for a, b in sentence_breaks(text)] == sentences
 
 
 def test_sentences_are_those_of_lareqa(shared):

@@ -1,36 +1,51 @@
-"""Scores of a target from its vectors or predictions, which are written here so that the right answer is known."""
+"""Scores of a target from its vectors or predictions, which are written here so that the right answer is known; and
+
+the files of every item's outcome, from whose columns alone they are computed again.
+"""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow import feather
 from sklearn.metrics import average_precision_score
 
 from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
 from eval.inference.artifacts import Job
+from eval.metrics import items, score_target
 from eval.perturb import drops, queries
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
 from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
-from eval.suites import TARGETS, by_protocol
+from eval.suites import TARGETS, Target, by_protocol
+from tasks.choice.data import Choice
 from tasks.classify.data import Classify
 from tasks.span.data import Span
+from tasks.tag.data import Tag
 
 
-def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any], names: Any = None) -> Any:
-    """details, submission, extra of a target whose vectors (arrays) and predictions (lists) are `artifacts`."""
+def job_in(folder: Path, target: str, artifacts: dict[str, Any]) -> Job:
+    """A job whose vectors (arrays) and predictions (lists) are `artifacts`."""
     for name, values in artifacts.items():
         if isinstance(values, np.ndarray):
             np.save(folder / f"{name}.npy", values.astype(np.float32))
         else:
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
-    job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
-    found = score_job(TARGETS[target], job, loaded, names or {}, False, "cpu")
-    assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
-    return found
+    return Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
+
+
+def scored(target: str | Target, loaded: Loaded, folder: Path, artifacts: dict[str, Any], names: Any = None) -> Any:
+    """details, submission, extra of a target from these artifacts."""
+    about = TARGETS[target] if isinstance(target, str) else target
+    return score_job(about, job_in(folder, about.name, artifacts), loaded, names or {}, False, "cpu")
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
@@ -38,28 +53,22 @@ def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = [Translation(f"english {i % 30}", f"other {i}") for i in range(40)]
     distinct = rng.normal(size=(30, 8))
-    english = distinct[[i % 30 for i in range(40)]]
-    other = english + rng.normal(size=(40, 8))
-    for name, vectors in (("en", english), ("xx", other)):
-        np.save(tmp_path / f"de.{name}.npy", vectors.astype(np.float32))
-    job = Job("tatoeba", "", None, "", (), None, 2, "cls", 24, 40, 120, str(tmp_path))
+    other = np.concatenate([distinct, distinct[:10]]) + rng.normal(size=(40, 8))
+    vectors = {"de.en": np.concatenate([distinct, distinct[:10]]), "de.xx": other}
     target = by_protocol(TARGETS["tatoeba"], "nlu-evals")
-    found = score_job(target, job, Loaded("test", {"de": rows}, {}), {}, False, "cpu")
-    cosines = (other / np.linalg.norm(other, axis=1, keepdims=True)) @ (
-        distinct / np.linalg.norm(distinct, axis=1, keepdims=True)
-    ).T
-    expected = 100 * (cosines.argmax(axis=1) == np.arange(40) % 30).mean()
-    assert 0 < expected < 100 and found.details["de"] == {
-        "accuracy": pytest.approx(expected),
-        "n": 40,
-        "chance": 100 / 30,
-    }
-    assert not found.submission
+    found = scored(target, Loaded("test", {"de": rows}, {}), tmp_path, vectors)
+    nearest = (unit(other) @ unit(distinct).T).argmax(axis=1)
+    expected = 100 * (nearest == np.arange(40) % 30).mean()
+    details = {"accuracy": pytest.approx(expected), "n": 40, "chance": 100 / 30}
+    assert 0 < expected < 100 and found.details["de"] == details and not found.submission
 
 
 @pytest.mark.parametrize("target", ["bucc", "lareqa"])
 def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
-    """Noisy scores are those of a job whose query vectors are the noisy ones; BUCC's threshold is that of clean dev."""
+    """Noisy scores are those of a job whose query vectors are the noisy ones; BUCC's threshold is that of clean dev.
+
+    Mining itself: test_scores_retrieval.py.
+    """
     rng = np.random.default_rng(1)
     ids, words = [f"i{k}" for k in range(40)], [f"word {k} x" for k in range(40)]
     gold = tuple(zip(ids, ids, strict=True))
@@ -75,13 +84,22 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     meaning = rng.normal(size=(40, 8))
     vectors = {name: meaning + 0.5 * rng.normal(size=(40, 8)) for name in names}
     clean = scored(target, loaded, tmp_path, vectors)
+    if target == "bucc":
+        mined, corpus = {}, Corpus(ids, words)
+        for split in ("validation", "test"):
+            sides = [vectors[f"de.{split}.{side}"].astype(np.float32) for side in ("xx", "en")]
+            near = [top_k(one, two, 4, cosine=True) for one, two in (sides, sides[::-1])]
+            mined[split] = mining.mine(*near, corpus, corpus)
+        threshold = mining.best_threshold(mined["validation"], gold)
+        assert threshold != pytest.approx(mining.best_threshold(mined["test"], gold))
+        assert clean.submission["de"] == mining.extract(mined["test"], threshold) != list(mined["test"].pairs)
+        assert clean.extra["threshold_from"] == {"de": "validation"} and clean.extra["scored_on"] == {"de": "test"}
     queries.perturb(TARGETS[target], loaded, "typo@0.3", {})
     (((noise, metric), sides),) = loaded.perturbed.items()
     assert list(sides) == [query] and 0 < len(sides[query]) < 40
     noisy = vectors[query].copy()
     noisy[list(sides[query])] = rng.normal(size=(len(sides[query]), 8))
-    np.save(tmp_path / f"{query}~typo@0.3.npy", noisy[list(sides[query])].astype(np.float32))
-    job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(tmp_path))
+    job = job_in(tmp_path, target, {f"{query}~typo@0.3": noisy[list(sides[query])]})
     records, outcomes = drops.measure(TARGETS[target], job, loaded, clean.items, False, "cpu")
     (tmp_path / "other").mkdir()
     expected = scored(target, loaded, tmp_path / "other", {**vectors, query: noisy})
@@ -90,59 +108,6 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     assert found["clean"] == pytest.approx(clean.details["de"][metric])
     assert outcomes[noise]["de"].scores() == expected.items["de"].scores()
     assert found["interval"][0] < found["drop"] < found["interval"][1] and found["worst"] == "de"
-
-
-def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None:
-    """Mining itself: test_scores_retrieval.py. A repeated sentence is embedded once, and in no pair."""
-    rng = np.random.default_rng(0)
-    rows, artifacts, mined = [], {}, {}
-    for name, count in (("validation", 30), ("test", 40)):
-        x = rng.normal(size=(count, 8))
-        y = x + 0.7 * rng.normal(size=(count, 8))
-        other, english = (
-            Corpus([f"{s}{i}" for i in range(count)], [f"{name} {s}{i}" for i in range(count)]) for s in "xy"
-        )
-        gold = tuple((f"x{i}", f"y{i}") for i in range(0, count, 2))
-        again = Corpus((*english.ids, "again"), (*english.sentences, english.sentences[0]))
-        rows.append(Corpora(name, other.ids, other.sentences, again.ids, again.sentences, gold))
-        artifacts |= {f"de.{name}.xx": 3 * x, f"de.{name}.en": y}
-        near = [top_k(one.astype(np.float32), two.astype(np.float32), 4, cosine=True) for one, two in ((x, y), (y, x))]
-        mined[name] = mining.mine(*near, other, again)
-    threshold = mining.best_threshold(mined["validation"], rows[0].gold)
-    assert threshold != pytest.approx(mining.best_threshold(mined["test"], rows[1].gold))
-    found = scored("bucc", Loaded("test", {"de": rows}, {}), tmp_path, artifacts)
-    pairs = mining.extract(mined["test"], threshold)
-    assert found.submission["de"] == pairs and 0 < len(pairs) < len(mined["test"].pairs)
-    assert found.details["de"] == pytest.approx({**mining.f1(pairs, rows[1].gold).scores(), "n": 20})
-    assert found.extra["threshold"]["de"] == pytest.approx(threshold, rel=1e-5)
-    assert found.extra["threshold_from"] == {"de": "validation"} and found.extra["scored_on"] == {"de": "test"}
-
-
-def test_lareqa_ranks_in_the_pool_of_all_languages(tmp_path: Path) -> None:
-    pool = [Candidate(f"c{i}", f"text {i}", "en" if i < 15 else "de") for i in range(30)]
-
-    def query(order: list[int]) -> np.ndarray:
-        """A vector for which the candidates (unit vectors) come in this order, the others after them."""
-        vector = np.zeros(30)
-        vector[order] = np.arange(len(order), 0, -1)
-        return vector
-
-    rows = {
-        "en": [Query("q0", "a", ("c0", "c20")), Query("q1", "b", ("c2", "c5"))],
-        "de": [Query("q2", "c", ("c9", "c29"))],
-    }
-    last = [i for i in range(29) if i != 9][:20]
-    vectors = {
-        "en": np.stack([query([0, 1, 2, 20]), query([7, 2, 5])]),
-        "de": np.stack([query([9, *last, 29])]),  # the second right one is number 22, beyond the twenty
-    }
-    found = scored("lareqa", Loaded("test", rows, {}, [], pool), tmp_path, {"pool": np.eye(30), **vectors})
-    first, second = (1 / 1 + 2 / 4) / 2, (1 / 2 + 2 / 3) / 2
-    assert found.details["en"]["map@20"] == pytest.approx(100 * (first + second) / 2) and found.details["en"]["n"] == 2
-    assert found.details["de"]["map@20"] == pytest.approx(100 * (1 / 1) / 2) and found.details["de"]["n"] == 1
-    assert found.submission["en"]["q0"][:4] == ["c0", "c1", "c2", "c20"]
-    assert [len(ranked) for ranked in found.submission["de"].values()] == [20]
-    assert found.extra == {"pool": 30, "rank_distance": pytest.approx((((4 - 1) + (3 - 2)) / 2 + (22 - 1)) / 2)}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -168,23 +133,13 @@ def test_map_within_across_and_over_all_languages(seed: int, tmp_path: Path) -> 
             each = zip(right[:, part], cosine[code][:, part], strict=True)
             return 100 * float(np.mean([average_precision_score(r, x) for r, x in each if r.any()]))
 
-        mono, cross = (
-            mean_ap(language_slice(codes, code)),
-            [mean_ap(language_slice(codes, c)) for c in codes if c != code],
-        )
-        expected = {"map_mono": mono, "map_cross": np.mean(cross), "map_multi": mean_ap(slice(None))}
+        within = {c: mean_ap(slice(20 * number, 20 * number + 20)) for number, c in enumerate(codes)}
+        expected = {"map_mono": within.pop(code), "map_multi": mean_ap(slice(None))}
+        expected["map_cross"] = np.mean(list(within.values()))
         assert {name: found.details[code][name] for name in expected} == pytest.approx(expected, rel=1e-5)
         places = 1 + np.argsort(np.argsort(-cosine[code], axis=1), axis=1)
         spans.append(np.mean([one[r].max() - one[r].min() for one, r in zip(places, right, strict=True)]))
-    assert found.extra["rank_distance"] == pytest.approx(np.mean(spans))
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def language_slice(codes: tuple[str, ...], code: str) -> slice:
-    return slice(20 * codes.index(code), 20 * codes.index(code) + 20)
+    assert found.extra == {"pool": 60, "rank_distance": pytest.approx(np.mean(spans))}
 
 
 def test_labels_go_by_name_not_by_number(tmp_path: Path) -> None:
@@ -205,3 +160,100 @@ def test_answers_by_language(tmp_path: Path) -> None:
         found = scored(target, Loaded("test", {"de": spans}, {}), tmp_path, {"de": ["Hund", "dog"]})
         assert found.details["de"]["em"] == pytest.approx(100 * sum(em) / 2)
         assert found.submission["de"] == {"q1": "Hund", "q2": "dog"}
+
+
+# Outcomes of every item
+
+
+LANGUAGES, N = ("de", "en", "sw"), 30
+TAGS = {"udpos": ("NOUN", "VERB", "SCONJ", "SYM"), "panx": ("O", "B-PER", "I-PER", "B-LOC")}
+WORDS = ["the house", "house", "a red house", "river", "the red river"]
+PARALLEL = ("classify", "choice", "span", "answers")
+
+
+def drawn(target: str, rng: random.Random, noise: np.random.Generator) -> tuple[Loaded, dict[str, Any]]:
+    """Rows of three languages and finished artifacts, some right and some wrong."""
+    kind, loaded, found = TARGETS[target].kind, Loaded("test", {}, {}), {}
+    if kind in ("answers", "entities"):
+        loaded.pool = [Candidate(f"c{i}", f"text {i}", LANGUAGES[i % 3]) for i in range(N)]
+        found["pool"] = noise.normal(size=(N, 8))
+    for code in LANGUAGES:
+        rows: list[Any]
+        if kind in ("classify", "choice"):
+            count = len(score_target.labels_of(TARGETS[target])) if kind == "classify" else 2
+            gold = [rng.randrange(count) for _ in range(N)]
+            said: Any = [rng.choice([label, rng.randrange(count)]) for label in gold]
+            if kind == "classify":
+                rows = [Classify("", "a", "b", label) for label in gold]
+                said = [score_target.labels_of(TARGETS[target])[label] for label in said]
+            else:
+                rows = [Choice(str(i), "a", ("b", "c"), label) for i, label in enumerate(gold)]
+        elif kind == "span":
+            rows = [Span(f"q{i}", "?", "x", ((rng.choice(WORDS), 0), (rng.choice(WORDS), 0))) for i in range(N)]
+            said = [rng.choice([rng.choice(WORDS), row.answers[0][0]]) for row in rows]
+        elif kind == "tag":
+            lengths = [rng.randrange(1, 9) for _ in range(N)]
+            rows = [Tag("", ("w",) * n, tuple(rng.choices(TAGS[target], k=n))) for n in lengths]
+            said = [[rng.choice([tag, tag, None, *TAGS[target]]) for tag in row.tags] for row in rows]
+        elif kind == "translation":
+            rows, x = [Translation(f"{code} {i}", "x") for i in range(N)], noise.normal(size=(N, 8))
+            found |= {f"{code}.en": x, f"{code}.xx": x + 0.7 * noise.normal(size=x.shape)}
+        elif kind == "mining":
+            ids, x = tuple(f"s{i}" for i in range(N)), noise.normal(size=(N, 8))
+            texts = tuple(f"{code} {i}" for i in range(N))
+            rows = [Corpora("test", ids, texts, ids, texts, tuple((one, one) for one in ids[: N // 2]))]
+            found |= {f"{code}.test.en": x, f"{code}.test.xx": x + 0.7 * noise.normal(size=x.shape)}
+        else:
+            rows = [
+                Query(f"q{i}_{code}", "?", tuple(f"c{n}" for n in rng.sample(range(N), 1 + (kind == "answers"))))
+                for i in range(N)
+            ]
+            said = found["pool"][[int(row.gold[0][1:]) for row in rows]] + noise.normal(size=(N, 8))
+        loaded.rows[code] = rows
+        if kind not in ("translation", "mining"):
+            found[code] = said
+    return loaded, found
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_scores_are_those_of_the_files(target: str, tmp_path: Path) -> None:
+    """Means of a column, and F1, precision, recall and shares from sums of counts; ids of translations are the same."""
+    loaded, found = drawn(target, random.Random(target), np.random.default_rng(0))
+    names = {label: label for label in score_target.labels_of(TARGETS[target])}
+    scores = scored(target, loaded, tmp_path, found, names)
+    assert scores.details.keys() == scores.submission.keys() == loaded.rows.keys()
+    items.write(tmp_path / "out", target, {"xx": scores.items["de"]}, "of an earlier run")
+    items.write(tmp_path / "out", target, scores.items, "f")
+    folder = tmp_path / "out/items" / target
+    assert sorted(path.name for path in folder.iterdir()) == [f"{code}.arrow" for code in LANGUAGES]
+
+    ids = []
+    for code in LANGUAGES:
+        table = feather.read_table(folder / f"{code}.arrow")
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        ids.append(columns.pop("id").tolist())
+        if "correct" in columns:
+            right, said, gold = (columns[name].sum() for name in ("correct", "predicted", "gold"))
+            expected = {
+                "f1": 200 * right / (said + gold),
+                "precision": 100 * right / said,
+                "recall": 100 * right / gold,
+            }
+            if target == "udpos":
+                expected["accuracy"] = 100 * columns["correct_words"].sum() / columns["words"].sum()
+        elif target == "pawsx":
+            expected = {"accuracy": 100 * columns["accuracy"].mean()}
+            for part in ("distractor", "other"):
+                expected[f"{part}_accuracy"] = 100 * columns[f"{part}_right"].sum() / columns[part].sum()
+        else:
+            expected = {name: 100 * column.mean() for name, column in columns.items()}
+        details = {name: value for name, value in scores.details[code].items() if name not in ("n", "chance")}
+        assert details == pytest.approx(expected, abs=1e-9) and 0 < details[next(iter(details))] < 100
+        assert set(json.loads(table.schema.metadata[b"metrics"])) == set(details)
+        whole = items.read(tmp_path / "out", target, code, "f")
+        assert whole is not None and whole.scores() == pytest.approx(expected, abs=1e-9)
+        assert items.read(tmp_path / "out", target, code, "other scores") is None
+    if TARGETS[target].kind in PARALLEL:
+        assert ids[0] == ids[1] == ids[2] and len(set(ids[0])) == N
+    else:
+        assert not set(ids[0]) & set(ids[1])

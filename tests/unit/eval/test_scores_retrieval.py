@@ -1,13 +1,27 @@
-"""BUCC mining against the whole matrix of cosines, its threshold against every other one; ranks against definitions."""
+"""BUCC mining against the whole matrix of cosines, its threshold against every other one; ranks against definitions;
+
+exact neighbours: scikit-learn's, by whole-number arithmetic where float32 cannot decide, in bounded memory; alignment.
+"""
+
+import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import NearestNeighbors
 
+from common.errors import InputError
+from eval.alignment.measures import SCORES, align, wrong_partners
 from eval.retrieval import mining, neighbors, ranking
 from eval.retrieval.mining import Mined
+from eval.retrieval.neighbors import top_k, top_k_both
 from eval.rows import Corpus
+from tests.support.launch import run
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int = 4) -> mining.Neighbours:
@@ -88,14 +102,6 @@ def test_no_threshold_has_a_higher_f1(rows: list[tuple[int, bool]], unmined: int
     assert threshold in middles if reached else threshold == 0.0
 
 
-def test_equal_scores_stand_or_fall_together() -> None:
-    pairs = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]
-    # Cut between them, as the official script does, 1.2 would promise F1 100.
-    mined = Mined(np.array([1.4, 1.2, 1.2, 1.0]), pairs)
-    assert mining.best_threshold(mined, pairs[:2]) == pytest.approx(1.1)
-    assert mining.extract(mined, 1.2) == pairs[:3]
-
-
 # Ranks and average precision
 
 
@@ -116,19 +122,220 @@ def test_average_precision_follows_the_definition(ranked: list[int], relevant: s
         assert ranking.average_precision(ranked, relevant, k) == pytest.approx(slow_ap(ranked, relevant, k))
 
 
-def test_known_values() -> None:
-    # More than 20 relevant ones: the first 20 places can hold no more. One that comes twice counts once.
-    assert ranking.average_precision(list(range(20)), set(range(25))) == 1.0
-    assert ranking.average_precision(["a", "a", "b"], {"a", "b"}) == pytest.approx((1 + 2 / 3) / 2)
-    # With one relevant candidate it is the reciprocal rank; the last one stands in place 21.
-    ranked = [["x", "Q1"], ["Q2"], ["x", "y", "z"], [], ["x", *["y"] * 18, "Q5"], ["x", *"abcdefghijklmnopqrs", "Q6"]]
-    golds = [{"Q1"}, {"Q2"}, {"Q3"}, {"Q4"}, {"Q5"}, {"Q6"}]
-    expected = 100 * (1 / 2 + 1 + 0 + 0 + 1 / 20 + 0) / 6
-    assert ranking.mean_average_precision(ranked, golds).scores() == {"map@20": pytest.approx(expected)}
-
-
-def test_ranks_and_rank_distance() -> None:
+def test_ranks() -> None:
     scores = np.random.default_rng(0).integers(0, 8, 200).astype(np.float32)  # many equal ones
     order = sorted(range(200), key=lambda place: (-scores[place], place))
     assert ranking.ranks(scores, range(200)) == [order.index(place) + 1 for place in range(200)]
-    assert ranking.rank_distance([[1, 4, 2], [1, 2]]) == pytest.approx((3 + 1) / 2)
+
+
+# Exact neighbours
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def by_sorting(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
+    """Indices by float64 dot products, the earlier row first where they are equal."""
+    return np.argsort(-(queries.astype(np.float64) @ index.astype(np.float64).T), axis=1, kind="stable")[:, :k]
+
+
+def by_whole_numbers(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
+    """Indices by exact dot products (Python's whole numbers), the earlier row first where they are equal."""
+    whole = []
+    for side in (queries, index):
+        scaled = side.astype(np.float64) * 2.0**60  # whole numbers, if none is smaller than 2^-36
+        assert (scaled % 1 == 0).all()
+        whole.append(np.array([[int(v) for v in row] for row in scaled], dtype=object))
+    return np.array([sorted(range(len(index)), key=lambda i: (-scores[i], i))[:k] for scores in whole[0] @ whole[1].T])
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 4), st.integers(1, 40), st.integers(1, 200), st.integers(0, 2**32 - 1))
+def test_equal_scores_go_to_the_earlier_row(width: int, n: int, m: int, seed: int) -> None:
+    """Small whole numbers: every product is exact and most are equal to others."""
+    rng = np.random.default_rng(seed)
+    left, right = (rng.integers(-2, 3, size=(rows, width)).astype(np.float32) for rows in (n, m))
+    k = int(rng.integers(1, min(n, m) + 1))
+    there, back = top_k_both(left, right, k)
+    for (scores, places), x, y in ((there, left, right), (back, right, left)):
+        expected = by_sorting(x, y, k)
+        assert (places == expected).all()
+        assert (scores == np.take_along_axis(x @ y.T, expected, 1)).all()
+
+
+def test_what_float32_cannot_decide_is_decided() -> None:
+    """Index rows that differ in their last bits: float32 products order them by rounding error."""
+    wrong = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        start = rng.normal(size=24)
+        index = np.float32(start * (1 + 3e-8 * rng.normal(size=(90, 24))))
+        index = np.concatenate([index, index[rng.integers(0, 90, 30)], rng.normal(size=(80, 24)).astype(np.float32)])
+        queries = np.float32(start + 0.5 * rng.normal(size=(6, 24)))
+        k = seed % 6 + 1
+        expected = by_whole_numbers(queries, index, k)
+        assert (top_k(queries, index, k)[1] == expected).all()
+        assert (top_k_both(index, queries, k)[1][1] == expected).all()
+        wrong += int(((queries @ index.T).argmax(axis=1) != expected[:, 0]).sum())
+    assert wrong > 0  # float32 alone fails here
+
+
+def test_cosine_of_any_lengths(tmp_path: Path) -> None:
+    """Lengths do not matter; arrays may be mapped read-only; of equal vectors the first are taken, also of zeros."""
+    rng = np.random.default_rng(2)
+    left, right = (rng.normal(size=(n, 12)).astype(np.float32) for n in (70, 150))
+    right[7] = 0
+    places = top_k(left * rng.lognormal(0, 3, size=(70, 1)).astype(np.float32), right, 6, cosine=True)[1]
+    near = NearestNeighbors(n_neighbors=6, metric="cosine", algorithm="brute").fit(right.astype(np.float64))
+    assert (places == near.kneighbors(left.astype(np.float64), return_distance=False)).all()
+    np.save(tmp_path / "index.npy", right)
+    mapped = np.load(tmp_path / "index.npy", mmap_mode="r")
+    assert (top_k(left, mapped, 6, cosine=True)[1] == places).all()
+    for same in (np.zeros((700, 12), np.float32), np.tile(right[:1], (700, 1))):
+        assert (top_k(same[:9], same, 4)[1] == np.arange(4)).all()
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    five = np.eye(5, dtype=np.float32)
+    five[3, 1] = np.nan
+    with pytest.raises(InputError, match=r"index.*row 3 .*NaN"):
+        top_k(five[:3], five, 1)
+
+
+MEMORY = """
+import resource
+import numpy as np
+from eval.retrieval.neighbors import top_k_both
+n, m, k = 10_000, 20_000, 4
+rng = np.random.default_rng(0)
+# Anisotropic as real encoders' vectors are.
+left, right = ((1 + rng.normal(size=(rows, 16))).astype(np.float32) for rows in (n, m))
+top_k_both(left[:3000], right[:3000], k)  # libraries have their buffers now
+data = next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmData"))
+limit = data + n * m * 4 // 2
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+for step in (1, 40):  # random vectors, then hundreds of copies
+    if step > 1:
+        left[::step], right[::step] = left[0], right[0]
+    top_k_both(left, right, k)
+try:
+    left @ right.T
+except MemoryError:
+    print("bounded")
+"""
+
+
+def test_memory_is_bounded() -> None:
+    """10,000 x 20,000 within half of what all scores at once would take: the kernel refuses what goes beyond."""
+    assert run(sys.executable, "-c", MEMORY).stdout == "bounded\n"
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the program has allowed TF32, which alone would be wrong."""
+    rng = np.random.default_rng(0)
+    left, right = (unit(2 + rng.normal(size=(n, 128))) for n in (9000, 20000))
+    expected = top_k_both(left, right, 4)
+    monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+    for one, other in zip(top_k_both(left, right, 4, device="cuda"), expected, strict=True):
+        assert (one[1] == other[1]).all()
+        np.testing.assert_allclose(one[0], other[0], atol=1e-6)
+    assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+
+
+# Alignment scores by their definitions in float64, over true and over wrong pairs
+
+
+def languages(n: int, width: int, noise: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+    """Two languages with shared meanings, noise, and an offset each: retrieval works, but is far from perfect."""
+    rng = np.random.default_rng(0)
+    meaning = rng.normal(size=(n, width))
+    sides = [meaning + noise * rng.normal(size=(n, width)) + 0.4 * rng.normal(size=width) for _ in range(2)]
+    return sides[0].astype(np.float32), sides[1].astype(np.float32)
+
+
+def scores_of(x: np.ndarray, y: np.ndarray) -> dict[str, float | None]:
+    return {name.partition("@")[0]: value.score for name, value in align(x, y).items()}
+
+
+def by_definition(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    n, true = len(x), np.arange(len(x))
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    cos, centred = cosine_similarity(x, y), cosine_similarity(x - x.mean(axis=0), y - y.mean(axis=0))
+    near = [np.sort(side, axis=1)[:, -4:].mean(axis=1) for side in (cos, cos.T)]
+    pairs = np.diag(cos)
+    others = np.where(np.eye(n, dtype=bool), -np.inf, cos)
+    distances = []
+    for own, other in ((cosine_similarity(x), cos), (cosine_similarity(y), cos.T)):
+        pool = np.concatenate([own, other], axis=1)
+        ranks = [(pool > np.diag(side)[:, None] + 1e-10).sum(axis=1) for side in (other, own)]
+        distances.append(ranks[0] - ranks[1])
+    return {
+        "top1_en->xx": 100 * np.mean(cos.argmax(axis=1) == true),
+        "top1_xx->en": 100 * np.mean(cos.argmax(axis=0) == true),
+        "centred_en->xx": 100 * np.mean(centred.argmax(axis=1) == true),
+        "centred_xx->en": 100 * np.mean(centred.argmax(axis=0) == true),
+        "margin": np.mean(pairs / ((near[0] + near[1]) / 2)),
+        "cka": cka_by_matrices(x, y),
+        "anc": np.mean([np.corrcoef(x[:, j], y[:, j])[0, 1] for j in range(x.shape[1])]),
+        "mexa": 100 * np.mean(pairs > np.maximum(others.max(axis=1), others.max(axis=0))),
+        "rank_distance": np.mean(distances),
+    }
+
+
+def cka_by_matrices(x: np.ndarray, y: np.ndarray) -> float:
+    """Song et al. 2012, equation 5: Gram matrices without their diagonals."""
+    n = len(x)
+
+    def hsic(a: np.ndarray, b: np.ndarray) -> float:
+        k, el = (side @ side.T for side in (a, b))
+        np.fill_diagonal(k, 0)
+        np.fill_diagonal(el, 0)
+        first = np.sum(k * el) + k.sum() * el.sum() / ((n - 1) * (n - 2))
+        return (first - 2 / (n - 2) * (k.sum(axis=0) @ el.sum(axis=1))) / (n * (n - 3))
+
+    return hsic(x, y) / math.sqrt(hsic(x, x) * hsic(y, y))
+
+
+@pytest.mark.parametrize(("n", "width", "noise"), [(60, 8, 0.8), (30, 200, 3.0), (1500, 16, 0.8)])
+def test_scores_are_their_definitions(n: int, width: int, noise: float) -> None:
+    """And the control beside each is the score of the same sentences in wrong pairs."""
+    x, y = languages(n, width, noise)
+    values = align(x, y, seed=3)
+    assert set(values) == {f"{name}@{n}" for name in SCORES}
+    right, wrong = by_definition(x, y), by_definition(x, y[wrong_partners(n, 3)])
+    for name in SCORES:
+        value = values[f"{name}@{n}"]
+        assert value.score == pytest.approx(right[name], abs=1e-5), name
+        assert value.random == pytest.approx(wrong[name], abs=1e-5), name
+    assert 1 < right["rank_distance"] < n and 0 < right["top1_en->xx"] < 100 and 0 < right["mexa"] < 100
+    assert wrong["top1_en->xx"] <= 5 and abs(wrong["cka"]) < 0.15
+
+
+@given(st.integers(2, 300), st.integers(0, 2**31))
+def test_wrong_partners_are_wrong_and_each_used_once(n: int, seed: int) -> None:
+    partner = wrong_partners(n, seed)
+    assert sorted(partner.tolist()) == list(range(n)) and (partner != np.arange(n)).all()
+    assert (partner == wrong_partners(n, seed)).all()
+
+
+def test_apart_and_collapsed_and_too_few() -> None:
+    x, _ = languages(50, 20)
+    apart = scores_of(x, 2 * x + 50)  # each language in its own corner: geometry is kept, neighbours are lost
+    assert apart["cka"] == pytest.approx(1, abs=1e-4) and apart["centred_en->xx"] == 100
+    assert apart["rank_distance"] >= 50
+    same = scores_of(np.ones((50, 20), np.float32), np.ones((50, 20), np.float32))
+    assert same["top1_en->xx"] == 2 and same["mexa"] == 0 and same["cka"] is None
+    assert same["rank_distance"] == 50 and same["anc"] == 0
+    few = scores_of(x[:3], x[:3])
+    assert few["cka"] is None and few["top1_en->xx"] == 100
+    assert align(x[:1], x[:1])["mexa@1"].random is None
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same() -> None:
+    x, y = languages(1500, 256, noise=2.0)
+    expected = align(x, y)
+    for name, value in align(x, y, device=torch.device("cuda")).items():
+        assert value.score == pytest.approx(expected[name].score, abs=1e-9), name

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
-from seqeval.scheme import IOB2
 
 from common.labels import UPOS
 from data_prep.datasets import mlqa
 from eval.metrics import score, tagging
+from eval.metrics.distractors import overlap, with_distractors
+from tasks.classify.data import Classify
 from tests.support.slow_text import slow_f1, slow_words
 
 # From the definition of MLQA (Lewis et al. 2020).
@@ -53,19 +54,6 @@ def test_mlqa_follows_the_definition(prediction: str, golds: list[str], language
     }
 
 
-def test_mlqa_known_values() -> None:
-    words = score.mlqa_words
-    assert words("在2008年，北京", "zh") == ["在", "2008", "年", "北", "京"]
-    assert words("البيت", "ar") == ["بيت"] and words("والبيت", "ar") == ["و", "بيت"]  # also inside a word
-    # The English articles of SQuAD are no articles in Spanish: another figure than `squad`'s.
-    assert (
-        score.mlqa(["a casa"], [["casa"]], "es").scores()["em"] == 0
-        and score.squad(["a casa"], [["casa"]]).scores()["em"] == 100
-    )
-    # An exact match of nothing with nothing has no shared word.
-    assert score.mlqa(["der"], [["die"]], "de").scores() == {"f1": 0.0, "em": 100.0}
-
-
 def test_an_unanswered_question_counts_as_zero() -> None:
     # Also where the empty answer would have been right.
     assert score.mlqa([None, "x"], [["the"], ["x"]], "en").scores() == {"f1": 50.0, "em": 50.0}
@@ -101,7 +89,7 @@ def tagged(draw, tags: list[str]) -> tuple[list[list[str | None]], Tags]:
 @settings(max_examples=150)
 @given(tagged(IOB))
 def test_entities_are_seqevals(pair) -> None:
-    """A word without prediction is in no entity."""
+    """An I without its B opens one; a word without prediction is in none."""
     predictions, golds = pair
     outside = [[tag or "O" for tag in sentence] for sentence in predictions]
     assert tagging.entities(predictions, golds).scores() == pytest.approx(seqeval(outside, golds))
@@ -123,13 +111,15 @@ def test_pos_is_seqevals_of_the_time(pair) -> None:
     assert found == pytest.approx(seqeval(*spelled))
 
 
-def test_pos_known_values() -> None:
-    predictions, golds = [["CCONJ", "NOUN"]], [["SCONJ", "NOUN"]]
-    assert tagging.pos(predictions, golds).scores()["f1"] == 50.0
-    assert seqeval(predictions, golds)["f1"] == 100.0  # seqeval from 0.0.16 on: both are of type "CONJ"
+# Distractor accuracy: which pairs it is over
 
 
-def test_an_i_without_its_b_opens_an_entity() -> None:
-    gold = [["O", "B-PER", "I-PER"]]
-    assert tagging.entities([["O", "I-PER", "I-PER"]], gold).scores()["f1"] == 100.0
-    assert f1_score(gold, [["O", "I-PER", "I-PER"]], mode="strict", scheme=IOB2) == 0.0  # where it would be none
+def test_the_half_of_the_negative_pairs_that_share_most() -> None:
+    assert overlap("abcd", "ABCD") == 1 and overlap("abcd", "efgh") == 0 == overlap("a", "b")
+    assert overlap("abab", "abx") == 1 / 4  # ab of ab ba ab, and bx
+    other = {"1": "flights from Paris to Rome", "2": "flights to Rome from Paris", "3": "trains", "4": "Rome", "5": "x"}
+    labels = {"1": 1, "2": 0, "3": 0, "4": 0, "5": 0}
+    rows = [Classify(name, "flights from Paris to Rome", text, labels[name]) for name, text in other.items()]
+    found = with_distractors(score.accuracy([1, 1, 0, 0, 1], [row.label for row in rows]), rows).scores()
+    # Distractors: 2 (wrong) and 4 (right), out of 2 to 5.
+    assert found == {"accuracy": 60.0, "distractor_accuracy": 50.0, "other_accuracy": 200 / 3}

@@ -1,13 +1,21 @@
-"""Ranks compare the code they run: a change in any module of it, in sub-folders too, changes the hash compared."""
+"""Ranks compare the code they run: a change in any module of it, in sub-folders too, changes the hash compared.
 
+What programs import: the trainer nothing that is not compared, data preparation no torch.
+"""
+
+import pkgutil
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+import data_prep
+import mtl
 from common.run_config import REPOSITORY
 from mtl.run.setup import PACKAGES, code_hash
-from tests.support.launch import program
+from tasks.registry import NAMES
+from tests.support.launch import run
 
 
 @pytest.fixture
@@ -40,21 +48,17 @@ def test_a_module_that_is_changed_added_removed_or_moved_changes_the_hash(copied
     assert code_hash(copied) == hashes[-1]
 
 
-def test_every_package_that_the_trainer_imports_is_compared(tmp_path: Path) -> None:
-    """All modules of this repository that are loaded once everything below mtl/ is imported."""
-    code = """
-import importlib, pathlib, sys
-house = pathlib.Path.cwd()
-names = ["train", *(".".join(p.relative_to(house).with_suffix("").parts) for p in sorted(house.glob("mtl/**/*.py")))]
-for name in names:
-    try:
-        importlib.import_module(name)
-    except ModuleNotFoundError as error:  # Triton is only there for GPUs
-        if error.name != "triton":
-            raise
-files = [pathlib.Path(m.__file__) for m in list(sys.modules.values()) if getattr(m, "__file__", None)]
-print(*sorted({p.relative_to(house).parts[0] for p in files if p.is_relative_to(house) and ".venv" not in p.parts}))
-"""
-    (tmp_path / "imports.py").write_text(code)
-    # tests/ is loaded by the process that forks it.
-    assert set(program(tmp_path / "imports.py").stdout.split()) - {"tests"} == {"train.py", *PACKAGES}
+def test_every_package_that_the_trainer_imports_is_compared() -> None:
+    """All modules of this repository that are loaded once everything below mtl/ is imported (Triton: on GPUs only)."""
+    modules = [one.name for one in pkgutil.walk_packages(mtl.__path__, "mtl.") if "triton" not in one.name]
+    done = run(sys.executable, "-c", f"import sys, train, {', '.join(modules)}; print(*sys.modules)")
+    ours = {path.stem for path in REPOSITORY.iterdir()}
+    assert {name.partition(".")[0] for name in done.stdout.split()} & ours == {"train", *PACKAGES}
+
+
+def test_data_preparation_imports_no_torch() -> None:
+    """Every module of data_prep; and it knows every task type. A run needs no other."""
+    modules = [one.name for one in pkgutil.walk_packages(data_prep.__path__, "data_prep.")]
+    loaded = set(run(sys.executable, "-c", f"import sys, {', '.join(modules)}; print(*sys.modules)").stdout.split())
+    assert {f"tasks.{name}.data" for name in NAMES} | {"data_prep.__main__", "data_prep.storage.store"} <= loaded
+    assert not {"torch", "transformers.modeling_utils", *(f"tasks.{name}.model" for name in NAMES)} & loaded

@@ -1,11 +1,14 @@
-"""The mixture: frequencies against their formula, permutations, independence from how it is asked."""
+"""The mixture and the plan: frequencies against their formula, permutations, independence from how it is asked."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import InputError
+from mtl.data.plan import Step
 from mtl.data.sampler import Sampler, permute, task_probabilities
+from mtl.run import setup
 
 SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_588, 9_741)  # Phang et al. 2020, table 1
 
@@ -50,8 +53,6 @@ def test_annealed_goes_from_proportional_to_alpha_one_fifth():
     np.testing.assert_allclose(drawn.probabilities_at(0), n / n.sum())
     np.testing.assert_allclose(drawn.probabilities_at(1000), n**0.2 / (n**0.2).sum())
     np.testing.assert_allclose(drawn.probabilities_at(500), n**0.6 / (n**0.6).sum())
-    late = np.bincount(drawn.sources(900, 1001).ravel(), minlength=9) / (101 * 32)
-    np.testing.assert_allclose(late, drawn.probabilities_at(950), atol=0.03)
 
 
 @pytest.mark.parametrize("kind", ["capped", "temperature", "uniform", "annealed"])
@@ -98,3 +99,39 @@ def test_every_epoch_of_a_source_holds_every_row_once(sizes, batch, by_task, see
     for size, found in zip(sizes, rows, strict=True):
         for first in range(0, len(found) - size + 1, size):
             assert sorted(found[first : first + size]) == list(range(size))
+
+
+# How a global step is divided. The weights of its loss: tests/distributed/test_exact.py
+
+
+def step_of(lengths):
+    n = len(lengths)
+    zeros = np.zeros(n, dtype=np.int64)
+    count = np.array([n])
+    return Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), count, count, np.array([1.0 / n]), count)
+
+
+@given(
+    lengths=st.lists(st.integers(2, 300), min_size=1, max_size=60),
+    ranks=st.integers(1, 9),
+    capacity=st.integers(300, 2000),
+)
+def test_every_example_goes_to_one_rank_and_fits(lengths, ranks, capacity):
+    step = step_of(lengths)
+    shares = step.divide(ranks, capacity)
+    assert all(len(row) == ranks for row in shares)
+    assert sorted(np.concatenate([p for row in shares for p in row]).tolist()) == list(range(len(lengths)))
+    assert all(step.length[p].sum() <= capacity for row in shares for p in row)
+
+
+def test_batch_in_tokens_and_epochs(small_run):
+    made = setup.read(small_run, ["batch.tokens=2000", "epochs=2"])
+    expected = sum(row["probability"] * row["mean_length"] for row in made.plan.expected())
+    assert made.plan.batch_examples == round(2000 / expected)
+    assert made.plan.epoch_examples == sum(min(len(t.train), 50) for t in made.tasks)
+    assert made.plan.steps == -(-2 * made.plan.epoch_examples // made.plan.batch_examples)
+
+
+def test_an_example_that_does_not_fit_is_named(small_run):
+    with pytest.raises(InputError, match="micro_tokens 100 is less than the longest example of my_choice"):
+        setup.read(small_run, ["micro_tokens=100"])

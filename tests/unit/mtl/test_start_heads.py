@@ -1,6 +1,11 @@
-"""Trained weights that fit a head are used, or named with the way to use them; what exports keep of their source."""
+"""What a run starts from: trained weights that fit a head are used, or named with the way to use them; what is loaded
+
+is what is hashed; an encoder that lacks weights or has another config is refused in one line, and nothing drawn at
+random. What exports keep of their source.
+"""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +17,13 @@ from safetensors.torch import load_file, save_file
 from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
 from eval.export import export
+from eval.inference.encoder import EvaluatedEncoder
 from mtl.data import loader
+from mtl.model.encoder import load_encoder
+from mtl.model.weight_files import weight_files
 from mtl.run import setup
 from tests.support import masked_lm
+from tests.support.eval_run import make_run
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
 
@@ -83,23 +92,18 @@ def test_an_lm_head_that_would_be_another_is_refused(
 
 
 def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    """That of another class, and an LM head where no task is of masked language modelling."""
     model = transformers.AutoModelForQuestionAnswering.from_config(masked_lm.shape(tiny_tokenizer_dir))
-    encoder = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
-    notes = setup.read(str(config), [f"encoder={encoder}"]).model().notes
+    tuned = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
+    notes = setup.read(str(config), [f"encoder={tuned}"]).model().notes
     (note,) = (note for note in notes if "not used" in note)
     assert note.startswith(
-        f"encoder {encoder} (XLMRobertaForQuestionAnswering) holds trained weights that are not used: "
+        f"encoder {tuned} (XLMRobertaForQuestionAnswering) holds trained weights that are not used: "
     )
-    assert "qa_outputs.*" in note
-    assert "the head starts at random" in next(note for note in notes if "no LM head" in note)
-
-
-def test_an_lm_head_without_an_mlm_task_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir)
-    values = json.loads(config.read_text())
-    one = tmp_path / "one.json"
-    one.write_text(json.dumps({**values, "tasks": values["tasks"][:1], "encoder": str(encoder)}))
-    (note,) = setup.read(str(one), []).model().notes
+    assert "qa_outputs.*" in note and any("no LM head" in note and "starts at random" in note for note in notes)
+    whole = masked_lm.checkpoint(tmp_path / "whole", tiny_tokenizer_dir)
+    first = json.dumps(json.loads(config.read_text())["tasks"][:1])
+    (note,) = setup.read(str(config), [f"tasks={first}", f"encoder={whole}"]).model().notes
     assert "not used: lm_head.*; a task of kind mlm without `head` starts from its LM head" in note
 
 
@@ -120,13 +124,6 @@ def test_an_exported_run_names_the_heads_beside_its_encoder(config: Path, tmp_pa
     followed = setup.read(str(config), [f"encoder={encoder}", *(word.removeprefix("--set ") for word in sets)]).model()
     assert followed.notes == []
     assert all(torch.equal(w, trained.heads.state_dict()[n]) for n, w in followed.heads.state_dict().items())
-
-    # Encoder and head as one transformers folder are a checkpoint with an LM head again.
-    export(str(encoder), "more", tmp_path / "joined")
-    joined = setup.read(str(config), [f"encoder={tmp_path / 'joined'}"]).model()
-    assert all(
-        torch.equal(w, trained.heads["more"].state_dict()[n]) for n, w in joined.heads["my_mlm"].named_parameters()
-    )
 
 
 # What a config.json of the Hub may hold beside the encoder's shape.
@@ -182,3 +179,125 @@ def test_quantized_weights_are_refused(config: Path, tmp_path: Path, tiny_tokeni
     values = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**values, "quantization_config": OWN["quantization_config"]}))
     fails(setup.read(str(config), [f"encoder={source}"]).model, f"its weights are quantized ({name} is int8")
+
+
+# One list of weight files: what is loaded is what a run's identity and an evaluation's fingerprint are made of
+
+
+@pytest.fixture(scope="module")
+def model(tiny_tokenizer_dir: Path) -> Any:
+    torch.manual_seed(0)
+    return transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
+
+
+def single(folder: Path, state: dict[str, torch.Tensor], whole: str) -> list[str]:
+    masked_lm.save(state, folder / whole)
+    return [whole]
+
+
+# In the order in which they are looked for.
+LAYOUTS: dict[str, tuple[Callable[..., list[str]], str]] = {
+    "safetensors": (single, "model.safetensors"),
+    "sharded safetensors": (masked_lm.shards, "model.safetensors"),
+    "bin": (single, "pytorch_model.bin"),
+    "sharded bin": (masked_lm.shards, "pytorch_model.bin"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_loaded_is_what_is_hashed(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, model: Any, layout: str
+) -> None:
+    """Files that lie beside the ones read, of a lower rank, are neither."""
+    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
+    (folder / "model.safetensors").unlink()
+    write, whole = LAYOUTS[layout]
+    files = write(folder, model.state_dict(), whole)
+    for write, whole in list(LAYOUTS.values())[list(LAYOUTS).index(layout) + 1 :]:
+        (folder / write(folder, {}, whole)[0]).write_bytes(b"not weights")
+    for other in ("training_args.bin", "optimizer.bin", "adapter.safetensors", "tf_model.h5"):
+        (folder / other).write_bytes(b"not weights")
+    assert [path.name for path in weight_files(folder)] == files
+    loaded = load_encoder(folder).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+
+    def identity() -> tuple[Any, str]:
+        whole = setup.read(str(config), [f"encoder={folder}"]).identity()["encoder"]
+        return whole, EvaluatedEncoder(str(folder), torch.device("cpu")).fingerprint
+
+    start = identity()
+    (folder / "training_args.bin").write_bytes(b"other")
+    assert identity() == start
+    seen = {str(start)}
+    for name in files:
+        if name.endswith(".json"):
+            values = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps({**values, "metadata": {"total_size": 2}}))
+        else:
+            path = folder / name
+            state = load_file(path) if path.suffix == ".safetensors" else torch.load(path)
+            masked_lm.save({n: w + 1 for n, w in state.items()}, path)
+        found = identity()
+        assert found[0] != start[0] and found[1] != start[1]
+        seen.add(str(found))
+    assert len(seen) == len(files) + 1
+
+
+def test_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
+    """No weights at all: tests/end_to_end/test_eval_hub_encoder.py."""
+    folder = masked_lm.write(tmp_path / "encoder", tiny_tokenizer_dir, model)
+    (folder / "model.safetensors").unlink()
+    *_, last = masked_lm.shards(folder, model.state_dict(), "pytorch_model.bin")
+    (folder / last).unlink()
+    missing = "pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names"
+    fails(lambda: load_encoder(folder), missing)
+
+
+# To train on from: weights that are missing, or another config
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_tokenizer_dir: Path) -> Path:
+    """The folder of an exported run, encoder/ and heads/."""
+    return make_run(tmp_path / "before", tiny_tokenizer_dir).parent
+
+
+@pytest.fixture
+def load(tmp_path: Path, run: Path):
+    """Builds the model of a run that goes on from this encoder and one of its heads, with prepared data."""
+    rows = tmp_path / "rows"  # write_run writes its own beside its config
+    rows.mkdir()
+    task = {**write_tasks(rows)[2], "name": "mine", "head": f"{run / 'heads'}:hellaswag"}
+    config = write_run(tmp_path, run / "encoder", encoder=str(run / "encoder"), tasks=[task])
+    return lambda: setup.read(str(config), []).model()
+
+
+def test_missing_weights_are_not_drawn_at_random(load, run: Path) -> None:
+    path = run / "encoder" / "model.safetensors"
+    weights = load_file(path)
+    some = {name: weight for name, weight in weights.items() if not name.startswith("encoder.layer.3.")}
+    save_file(some, path, metadata={"format": "pt"})
+    fails(load, "belong together", "encoder.layer.3.", "is missing")
+    # Saved under other names, all of them would be missing.
+    save_file({f"model.{name}": weight for name, weight in weights.items()}, path, metadata={"format": "pt"})
+    fails(load, "belong together", "is missing")
+    # A pooler may be missing: published encoders have none, and only some task types read it.
+    rest = {name: weight for name, weight in weights.items() if not name.startswith("pooler.")}
+    save_file(rest, path, metadata={"format": "pt"})
+    assert load() is not None
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("hidden_size", "a", "hidden_size"),
+        ("hidden_size", 48, "its weights do not load"),
+        ("num_attention_heads", 5, "not a multiple"),
+        ("num_hidden_layers", 5, "encoder.layer.4."),
+        ("num_hidden_layers", 3, "nothing takes encoder.layer.3."),
+    ],
+)
+def test_another_config(load, run: Path, key: str, value: object, said: str) -> None:
+    path = run / "encoder" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
+    fails(load, str(run / "encoder"), said)

