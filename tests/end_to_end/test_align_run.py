@@ -12,8 +12,7 @@ import pytest
 from eval.__main__ import main
 from eval.alignment import measures
 from eval.alignment.measures import SCORES
-from eval.driver import results
-from tests.support.eval_run import error_line, make_run, padded_vectors, scores_in
+from tests.support.eval_run import make_run, padded_vectors, scores_in
 from tests.support.target_files import laser
 from tests.support.tiny_tokenizer import LINES
 
@@ -75,18 +74,3 @@ def test_two_encoders(
     ]
     assert "b less a" in printed and "random, highest" in printed and f"{cka[1] - cka[0]:+.3f}" in printed
     assert f"{cka[0]:.3f}" in printed and len(list(tmp_path.glob("align_*_[12].png"))) == 2 * 7
-
-
-def test_errors_are_one_line(runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any) -> None:
-    out = tmp_path / "out"
-    base = ("align", "--encoder", runs[0], "--data", pairs, "--out", out)
-    for more, said in (
-        (["--languages", "de", "xx"], "--languages xx: no sentence pairs"),
-        (["--layers", "5"], "--layers 5: a has layers 0 (embeddings) to 4"),
-        (["--data", "nowhere"], "nowhere: no such folder"),
-        (["--encoder", "nowhere"], "nowhere: no such folder"),
-        (["--out", f"{__file__}/out"], "/out: cannot be written (Not a directory); choose another --out"),
-    ):
-        assert said in error_line(capsys, *base, *more) and not out.exists()
-    with results.locked(out):
-        assert f"{out}: another evaluation is at work there" in error_line(capsys, *base)

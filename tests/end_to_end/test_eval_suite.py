@@ -3,9 +3,7 @@
 By the intermediate heads (`--direct`) and by vectors; target training: test_eval_training.py and test_eval_driver.py.
 """
 
-import errno
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
@@ -23,6 +20,7 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from eval.__main__ import main
+from eval.driver import results
 from eval.metrics import aggregate, items
 from eval.suites import LANGUAGES, TARGETS
 from tests.support.eval_run import (
@@ -155,9 +153,7 @@ def test_directly_lareqa_is_ranked_by_sentence_vectors(
         assert record["languages"][code] == pytest.approx(100 * expected)
 
 
-def test_nlu_evals_is_another_protocol(
-    encoder: Path, world: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
-) -> None:
+def test_nlu_evals_is_another_protocol(encoder: Path, world: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Last layer, first token, in a folder of its own, in no average and no submission."""
     skip_reports(monkeypatch)
     shutil.copytree(encoder.parent, tmp_path / "run")
@@ -176,11 +172,6 @@ def test_nlu_evals_is_another_protocol(
     assert main([*asked, "--suite", "tatoeba", "--out", str(tmp_path / "out")]) == 0
     assert scores_in(tmp_path / "out/nlu-evals")["targets"].keys() == {"tatoeba"}
     assert not (tmp_path / "out/scores.json").exists()
-    for more, words in (
-        (["tatoeba", "--layer", "3"], "sets --layer"),
-        (["toy_xnli"], "defined for tatoeba and lareqa"),
-    ):
-        assert words in error_line(capsys, *asked, "--suite", *more)
 
 
 def test_a_finished_target_is_reused_and_only_then(
@@ -311,9 +302,10 @@ def test_dev_is_a_last_resort(evaluate: Any, tmp_path: Path) -> None:
 
 
 def test_two_encoders_side_by_side(
-    encoder: Path, world: Path, tiny_tokenizer_dir: Path, tmp_path: Path, capsys: Any
+    encoder: Path, world: Path, tiny_tokenizer_dir: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As before and after training: the first has no heads."""
+    skip_reports(monkeypatch)
     second = tmp_path / "first" / "encoder"
     shutil.copytree(encoder.parent, second.parent)
     plain = make_run(tmp_path / "plain", tiny_tokenizer_dir, seed=7, heads=())
@@ -326,47 +318,44 @@ def test_two_encoders_side_by_side(
     assert table["target"][2:5] == ["plain", "first", "Δ"] and table["toy_xnli"][2] == "–"
     old, new, difference = map(float, table["toy_tatoeba"][3:6])
     assert difference == pytest.approx(new - old, abs=0.11)
-    assert (tmp_path / "both" / "report.html").is_file() and not (tmp_path / "both" / "scores.json").exists()
+    assert not (tmp_path / "both" / "scores.json").exists()
 
 
 def test_errors_are_one_line(encoder: Path, world: Path, tmp_path: Path, capsys: Any) -> None:
-    out, data = tmp_path / "out", ("--data", world)
-    for place, more, said in (
-        (encoder, (*data, "--suite", "tatoba"), "unknown name 'tatoba'"),
-        (encoder.parent, (*data, "--suite", "tatoeba"), f"did you mean {encoder}?"),
-        (encoder, (*data, "--suite", "tatoeba", "--layer", 5), "layers 0 (embeddings) to 4"),
-        (encoder, (*data, "--suite", "bucc"), "nothing to run: bucc: no data at"),
-        (encoder, (*data, "--suite", "udpos", "--direct"), "nothing to run: udpos: --direct: no inter"),
-        (encoder, (*data, "--suite", "toy", "--set", "stpes=5"), "did you mean `steps`"),
-        (encoder, ("--suite", "toy"), "not on the Hub"),
+    out, lexicon = tmp_path / "out", write(tmp_path / "own.tsv", "Hund\tdog\n")
+    data = ("--encoder", encoder, "--data", world)
+    noise, align = (*data, "--suite", "tatoeba", "--perturb"), ("align", *data)
+    for *arguments, said in (
+        (*data, "--suite", "tatoba", "unknown name 'tatoba'"),
+        ("--encoder", encoder.parent, "--data", world, "--suite", "tatoeba", f"did you mean {encoder}?"),
+        (*data, "--suite", "tatoeba", "--layer", 5, "layers 0 (embeddings) to 4"),
+        (*data, "--suite", "bucc", "nothing to run: bucc: no data at"),
+        (*data, "--suite", "udpos", "--direct", "nothing to run: udpos: --direct: no inter"),
+        (*data, "--suite", "toy", "--set", "stpes=5", "did you mean `steps`"),
+        ("--encoder", encoder, "--suite", "toy", "not on the Hub"),
         # At once, and not as a reason why targets cannot be trained.
-        (encoder, ("--suite", "toy", *data, "--source", "no"), "--source no: no such folder"),
+        (*data, "--suite", "toy", "--source", "no", "--source no: no such folder"),
+        (*data, "--suite", "tatoeba", "--protocol", "nlu-evals", "--layer", 3, "sets --layer"),
+        (*data, "--suite", "toy_xnli", "--protocol", "nlu-evals", "defined for tatoeba and lareqa"),
+        (*noise, "codeswitch@0.2", "no lexicon of de ru; give --lexicon de=FILE"),
+        (*noise, "codeswitch", "--lexicon", "de=nowhere.tsv", "--lexicon de=nowhere.tsv: expected CODE=FILE"),
+        (*noise, "codeswitch", "--lexicon", f"qq={lexicon}", "unknown language 'qq'"),
+        (*noise, "typo", "--lexicon", f"de={lexicon}", "only codeswitch reads it"),
+        (*data, "--suite", "toy_xnli", "--perturb", "typo", "no retrieval target"),
+        (*align, "--languages", "de", "xx", "--languages xx: no sentence pairs"),
+        (*align, "--layers", 5, "--layers 5: first has layers 0 (embeddings) to 4"),
+        (*align, "--data", "nowhere", "nowhere: no such folder"),
     ):
-        assert said in error_line(capsys, "--encoder", place, "--out", out, *more)
-    assert not out.exists()
+        assert said in error_line(capsys, *arguments, "--out", out), arguments
+    assert not (out / "align.json").exists()
+    assert not (out / "scores.json").exists() or not scores_in(out)["targets"]
+    with results.locked(out):
+        assert f"{out}: another evaluation is at work there" in error_line(capsys, *align, "--out", out)
 
     run = tmp_path / "relabelled"
     shutil.copytree(encoder.parent, run)
     about = json.loads((run / "heads" / "heads.json").read_text())
     about["mnli"]["labels"] = ["yes", "no", "maybe"]
     (run / "heads" / "heads.json").write_text(json.dumps(about))
-    line = error_line(capsys, "--encoder", run / "encoder", *data, "--suite", "toy_xnli", "--direct")
+    line = error_line(capsys, "--encoder", run / "encoder", "--data", world, "--suite", "toy_xnli", "--direct")
     assert "its head mnli: its labels are yes, no, maybe; toy_xnli has entailment, neutral, contradiction" in line
-
-
-def test_a_full_disk_and_too_little_memory_are_one_line(
-    encoder: Path, world: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where vectors are stored, in the forward pass, and where scores are written."""
-    command = ("--suite", "toy_tatoeba", "--encoder", encoder, "--data", world, "--out", tmp_path / "out")
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    for where, name, error, said in (
-        # Without this call the process would end by SIGBUS when it writes into a hole of the file.
-        (os, "posix_fallocate", full, "no room for 0.0 GB of vectors (No space left on device)"),
-        (torch.nn.functional, "embedding", torch.OutOfMemoryError("CUDA out of memory"), "lower --micro-tokens"),
-        (torch.nn.functional, "embedding", MemoryError(), "toy_tatoeba, de.en: out of memory: lower --micro-tokens"),
-        (os, "replace", OSError(*full.args, "scores"), "error: scores: No space left on device; "),
-    ):
-        with monkeypatch.context() as patch:
-            patch.setattr(where, name, Mock(side_effect=error))
-            assert said in error_line(capsys, *command)

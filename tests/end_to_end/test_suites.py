@@ -1,7 +1,7 @@
-"""Both official suites from one command each on two ranks: real samples, a small random XLM-R, its tokenizer's head.
+"""Both official suites from one command each: real samples, a small random XLM-R, its tokenizer's head.
 
 Every target is trained (two steps), predicted and scored; what the samples lack (PAWS-X's training split, Mewsli-X)
-comes from the toy world, and the table says so. Ranks are forked, without launchers. Needs ../shared.
+comes from the toy world, and the table says so. The trainer is forked, without a launcher. Needs ../shared.
 """
 
 import json
@@ -20,10 +20,11 @@ from tests.support.eval_run import make_run, scores_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 EXAMPLES, PIECES = 6, 40_000
+SHORT = ("--set", "steps=2", "--set", "batch.examples=8", "--set", "evaluate.examples=20")
 
 
 def frequent(source: Path, folder: Path) -> Path:
-    """XLM-R's tokenizer with its most frequent pieces only: the whole takes 4 s to load, in some 60 processes."""
+    """XLM-R's tokenizer with its most frequent pieces only: the whole takes 4 s to load, in some 20 processes."""
     shutil.copytree(source, folder, copy_function=shutil.copyfile)
     (folder / "sentencepiece.bpe.model").unlink()
     values = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def frequent(source: Path, folder: Path) -> Path:
 def home(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with run/encoder and toyworld/."""
     folder = tmp_path_factory.mktemp("suites")
-    generate(folder / "toyworld", seed=1, scale=0.05)
+    generate(folder / "toyworld", seed=1, scale=0.02)
     make_run(folder / "run", frequent(shared / "data/tokenizer/xlmr", folder / "tokenizer"), heads=())
     return folder
 
@@ -51,7 +52,7 @@ def test_every_target_of_the_suite(
     places = (shared / "data", home / "toyworld")
     arguments = [word for place in places for option in ("--data", "--source") for word in (option, str(place))]
     arguments += ["--encoder", str(home / "run/encoder"), "--prepared", str(home / "data"), "--suite", suite]
-    assert main([*arguments, "--set", "steps=2", "--examples", str(EXAMPLES), "--num_gpus", "2"]) == 0
+    assert main([*arguments, *SHORT, "--examples", str(EXAMPLES), "--num_gpus", "1"]) == 0
     printed = capsys.readouterr().out
 
     scores = scores_in(home / "run" / "eval")

@@ -7,7 +7,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,21 +57,21 @@ def prepare_here(arguments: list[str], log: Path) -> None:
 
 
 def fork_programs(patch: pytest.MonkeyPatch) -> None:
-    """The driver's programs without their start: as many ranks, forked without a launcher (`launch.program`).
+    """What `subprocesses.run` starts is forked instead, as many ranks without their launcher (`launch.program`).
 
     What launchers do (signals, killed ranks, error lines) is for tests with the real ones.
     """
 
-    def train(ranks: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+    def run(command: list[str], log: Path, what: str, watch: Callable[[], None], *_: Any, **__: Any) -> None:
+        begin = next(i for i, word in enumerate(command) if word == "-m" or word.endswith("train.py"))
+        options = dict(pairwise(command[:begin]))
+        ranks = int(options.get("--num_gpus") or options.get("--num_processes") or 1)
         # Forked processes work in the repository's folder: a config beside this process needs its whole path.
-        absolute = [os.path.abspath(word) if os.path.isfile(word) else word for word in arguments]
-        log.write_text(program(REPOSITORY / "train.py", *absolute, ranks=ranks).stderr)
+        words = [os.path.abspath(word) if os.path.isfile(word) else word for word in command[begin:]]
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            file.write(program(*words, ranks=ranks, timeout=600).stderr)
         watch()
 
-    def predict(ranks: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
-        log.write_text(program("-m", "eval.driver.worker", *arguments, ranks=ranks).stderr)
-        watch()
-
-    patch.setattr(subprocesses, "deepspeed", train)
-    patch.setattr(subprocesses, "accelerate", predict)
+    patch.setattr(subprocesses, "run", run)
     patch.setattr(subprocesses, "data_prep", prepare_here)
