@@ -148,7 +148,7 @@ def test_the_table_and_the_manifest(tmp_path, data_prep):
     assert run.out.splitlines()[0].split() == header
     assert run.lines["mine"][:4] == ["mine", "64", "20", "6"] and run.lines["other"][:4] == ["other", "32", "20", "6"]
     manifest = json.loads((run.folder() / "manifest.json").read_text())
-    assert manifest["splits"]["train"]["tokens"] == int(Prepared(run.folder()).train.length.sum())
+    assert manifest["splits"]["train"]["tokens"] == int(Prepared(run.folder()).train.whole("length").sum())
     assert manifest["files"]["train.arrow"]["sha256"] == sha256(run.folder() / "train.arrow")
     assert manifest["source"]["files"] == {str(path): sha256(path) for path in (train, dev)}
     # Nothing but the folder and the lock is left.
@@ -202,7 +202,7 @@ def test_the_same_bytes_with_any_number_of_workers(tmp_path, data_prep):
     assert len({run.folder().name for run in runs}) == 1
     for name in ("train.arrow", "dev.arrow"):
         assert len({sha256(run.folder() / name) for run in runs}) == 1
-    assert Prepared(runs[1].folder()).train.example.tolist() == list(range(1024 * 9 + 700))
+    assert Prepared(runs[1].folder()).train.whole("example").tolist() == list(range(1024 * 9 + 700))
 
 
 def test_drops_and_doubts_are_counted_and_shown(tmp_path, data_prep):

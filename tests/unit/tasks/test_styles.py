@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from data_prep.encoding import tokenizer
@@ -41,7 +42,7 @@ def test_templates_truncation_and_token_types(tok: Any) -> None:
             assert row["input_ids"].tolist() == expected["input_ids"]
             if template.typed:
                 assert (np.arange(row["length"]) >= row["second"][0]).astype(int).tolist() == expected["token_type_ids"]
-        assert store.to_batch(rows, store.schema("classify", "train", template.typed)).num_rows == len(rows)
+        assert pa.RecordBatch.from_pylist(rows, store.schema("classify", "train", template.typed)).num_rows == len(rows)
 
 
 def test_the_offsets_of_answers_give_their_texts(tok: Any) -> None:
