@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import Any
 
 # Deprecations inside torch and deepspeed, which a user can do nothing about, printed once per rank.
 warnings.filterwarnings("ignore", category=FutureWarning)
@@ -28,10 +28,6 @@ import numpy as np  # noqa: E402
 
 from common.errors import InputError  # noqa: E402
 from mtl.distributed import launchers  # noqa: E402
-
-if TYPE_CHECKING:
-    from mtl.distributed.shutdown import Stop
-    from mtl.distributed.watchdog import Watchdog
 
 
 def parse() -> argparse.Namespace:
@@ -52,7 +48,13 @@ def main() -> int:
     try:
         os.environ.update(launchers.variables())
         if args.dry_run:
-            return dry_run(args, is_first)
+            from mtl.run.dry_run import report
+            from mtl.run.setup import read
+
+            setup = read(args.config, args.set)
+            if is_first:
+                print(report(setup, int(os.environ.get("WORLD_SIZE", "1"))))
+            return 0
         from mtl.distributed.shutdown import Stop, seconds_of
 
         stop = Stop(seconds_of(args.time_limit) if args.time_limit else None)
@@ -68,7 +70,7 @@ def main() -> int:
     stop.listen()
     watchdog = Watchdog(rank, world, stop)
     try:
-        code = train(args, rank, world, stop, watchdog)
+        code = train(args, rank, world, watchdog)
     except BaseException as error:
         watchdog.failed(error)  # returns only if all ranks raised it
         if rank == 0:
@@ -79,52 +81,43 @@ def main() -> int:
     return code
 
 
-def dry_run(args: argparse.Namespace, is_first: bool) -> int:
-    from mtl.run.dry_run import report
-    from mtl.run.setup import read
-
-    setup = read(args.config, args.set)
-    if is_first:
-        print(report(setup, int(os.environ.get("WORLD_SIZE", "1"))))
-    return 0
-
-
-def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watchdog: "Watchdog") -> int:
+def train(args: argparse.Namespace, rank: int, world: int, watchdog: Any) -> int:
     from common import files
     from mtl.data.loader import PrefetchLoader
     from mtl.distributed import collectives
     from mtl.distributed.engine import Engine
     from mtl.distributed.shutdown import REASONS, STOPPED
-    from mtl.run import checkpoint, memory_estimate, provenance, run_folder
-    from mtl.run.run_lock import RunLock
+    from mtl.run import checkpoint, memory_estimate, provenance
+    from mtl.run.run_lock import RunLock, open_run
     from mtl.run.run_log import RunLog
     from mtl.run.setup import read
     from mtl.run.trainer import Trainer
 
     # Build. A user error on any rank is printed once and ends all of them.
-    opened = None
+    opened: Any = None
     with collectives.errors_on_all():
         setup = read(args.config, args.set)
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            setup.verify_data()
+            for prepared in [prepared for task in setup.tasks for prepared in task.prepared]:
+                prepared.confirm()
         model = setup.model(exports=rank == 0)
     collectives.check_equal(setup.rank_identity())
-    run, plan, identity = setup.run, setup.plan, setup.identity()
+    run, plan, identity, stop = setup.run, setup.plan, setup.identity(), watchdog.stop
     watchdog.silence = run.silence
     with collectives.errors_on_all():
         if rank == 0:
             resume, accept = args.resume == "auto", args.accept_changes
-            opened = run_folder.open_run(run.folder, watchdog.me, identity, world, resume=resume, accept=accept)
+            opened = open_run(run.folder, watchdog.me, identity, world, resume=resume, accept=accept)
     opened = collectives.from_rank0(opened)
-    assert opened is not None
-    lock = RunLock(run.folder, opened.token)
-    lock.join(watchdog.me, lambda error: watchdog.report(error, 1))
+    token, resumed, notes = opened
+    lock = RunLock(run.folder, token, watchdog.me)
+    lock.join(lambda error: watchdog.report(error, 1))
 
     engine = Engine(model, run, setup.ds, plan.steps)
     state = checkpoint.State(world, identity)
-    if opened.resumed is not None:
-        state = opened.resumed.state
-        engine.load(run.folder / checkpoint.FOLDER, opened.resumed.name, state.ranks)
+    if resumed is not None:
+        state = resumed
+        engine.load(run.folder / checkpoint.FOLDER, checkpoint.name_of(state.step), state.ranks)
         state.ranks, state.identity = world, identity
         state.check_patience(run.evaluate.patience)
     if rank == 0:
@@ -135,11 +128,11 @@ def train(args: argparse.Namespace, rank: int, world: int, stop: "Stop", watchdo
     stop_code = 0
     with RunLog(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as log:
         # A resumed run has its heads from the checkpoint, whatever their initial weights were.
-        for note in (*opened.notes, *(model.notes if opened.resumed is None else ())):
+        for note in (*notes, *(model.notes if resumed is None else ())):
             log.print(note)
         if state.stopped:
             log.print(f"stopped early at step {state.step}; a larger evaluate.patience goes on")
-        trainer = Trainer(setup, engine, state, log, watchdog, lambda: stop.code > 0)
+        trainer = Trainer(setup, engine, state, log, watchdog)
         pin = engine.device.type == "cuda"
         vote = collectives.Vote()
         with PrefetchLoader(plan, first=state.step, rank=rank, world=world, special=setup.special, pin=pin) as loader:

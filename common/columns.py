@@ -43,20 +43,14 @@ def spread(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.repeat(starts - (ends - counts), counts) + np.arange(total)
 
 
-def concatenated(parts: Sequence[Column]) -> Column:
-    """One column of the rows of `parts`, one after another."""
+def merged(parts: Sequence[Column], order: np.ndarray) -> Column:
+    """One column of the rows of `parts`, one after another, of which `order` takes these, in this order."""
     if isinstance(parts[0], Lists):
         some = [lists(part) for part in parts]
-        return Lists(np.concatenate([part.values for part in some]), np.concatenate([part.counts for part in some]))
-    return np.concatenate([plain(part) for part in parts])
-
-
-def selected(column: Column, rows: np.ndarray) -> Column:
-    """The rows of a column with these numbers, in this order."""
-    if isinstance(column, Lists):
-        counts = column.counts[rows]
-        return Lists(column.values[spread(column.starts[rows], counts)], counts)
-    return column[rows]
+        whole = Lists(np.concatenate([part.values for part in some]), np.concatenate([part.counts for part in some]))
+        counts = whole.counts[order]
+        return Lists(whole.values[spread(whole.starts[order], counts)], counts)
+    return np.concatenate([plain(part) for part in parts])[order]
 
 
 def rows_of(columns: Columns) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ support.
 import difflib
 import os
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -63,51 +63,6 @@ Positive = Annotated[int, Field(gt=0, lt=2**31)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 Place = Annotated[str, AfterValidator(_place)]
 FolderName = Annotated[str, AfterValidator(_name)]
-Size = Annotated[int, Field(gt=0, le=2**20)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Shape(Strict):
-    """The fields of transformers' XLMRobertaConfig that may be set for an encoder with random weights.
-
-    Many are those of other families too.
-    """
-
-    hidden_size: Size = 768
-    num_hidden_layers: Annotated[int, Field(gt=0, le=1000)] = 12
-    num_attention_heads: Size = 12
-    intermediate_size: Size = 3072
-    max_position_embeddings: Size = 512
-    vocab_size: Annotated[int, Field(gt=0, le=2**24)] | None = None
-    type_vocab_size: Annotated[int, Field(gt=0, le=100)] = 1
-    hidden_act: Literal["gelu", "gelu_new", "relu", "silu", "tanh"] = "gelu"
-    layer_norm_eps: Annotated[float, Field(gt=0, lt=1)] = 1e-12
-    initializer_range: Annotated[float, Field(ge=0, lt=100)] = 0.02
-    hidden_dropout_prob: Probability = 0.1
-    attention_probs_dropout_prob: Probability = 0.1
-    classifier_dropout: Probability | None = None
-
-    @model_validator(mode="after")
-    def _divides(self) -> "Shape":
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of {self.num_attention_heads} heads")
-        return self
-
-
-class OtherShape(Shape):
-    """Of another family: fields that `Shape` does not know are checked by its config class, once that is loaded."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-def shape(values: dict[str, Any], own: bool = True) -> dict[str, Any]:
-    """`values`, validated as a `Shape` (`own`: an XLM-R's) and converted; `ValueError` otherwise."""
-    model = Shape if own else OtherShape
-    try:
-        checked = model.model_validate(values).model_dump()
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
-    return {key: checked[key] for key in values if checked[key] is not None}
 
 
 def explain(error: ValidationError) -> str:

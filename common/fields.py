@@ -31,9 +31,7 @@ def check_text(text: str, field: str, where: str) -> None:
 
 
 def get(row: RawRow, name: str, where: str) -> Any:
-    if name not in row:
-        raise InputError(f"{where}: field `{name}` is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}")
-    return row[name]
+    return row[column(row, (name,), where)]
 
 
 def column(row: RawRow, names: Sequence[str], where: str) -> str:
@@ -48,9 +46,7 @@ def column(row: RawRow, names: Sequence[str], where: str) -> str:
             f"{where}: field `{names[0]}`{others} is missing; there: {', '.join(map(str, row))[:300] or 'nothing'}"
         )
     if present[0] != names[0] and len(present) > 1:
-        raise InputError(
-            f"{where}: {' and '.join(f'`{n}`' for n in present)} could be `{names[0]}`: rename one to that"
-        )
+        raise InputError(f"{where}: {' and '.join(f'`{n}`' for n in present)} could be `{names[0]}`: rename one")
     return present[0]
 
 
@@ -90,20 +86,16 @@ def named(value: Any, names: Labels, field: str, where: str) -> str:
 
 def withheld(value: Any, where: str) -> Any:
     if value in (None, "", -1, "-1"):
-        raise InputError(
-            f"{where}: this copy has no labels (found {value!r}): a test split? expected labelled train and dev rows"
-        )
+        raise InputError(f"{where}: this copy has no labels (found {value!r}): a test split? expected train and dev")
     return value
 
 
 def label_name(value: Any, where: str, labels: Labels) -> str:
     """The name of a label of a user's own file: by name, or by index where not all names are numbers."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    is_index = (
-        isinstance(text, str) and text.isdecimal() and len(text) < 20 and text not in labels and int(text) < len(labels)
-    )
-    if is_index and not all(name.isdecimal() for name in labels):
-        text = int(text)
+    numbers = isinstance(text, str) and text.isdecimal() and text not in labels
+    if numbers and not all(name.isdecimal() for name in labels):
+        text = number(text, "label", where)
     return named(text, labels, "label", where)
 
 

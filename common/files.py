@@ -36,15 +36,10 @@ def fsync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of `text` in UTF-8."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
     """Replaces the file at once: whoever reads it, also after a crash, finds the old content or the new one."""
     writing = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writing.write_bytes(content)
+        writing.write_text(text, encoding="utf-8")
         fsync(writing)
         writing.replace(path)
     finally:
@@ -58,12 +53,19 @@ def write_json(path: Path, values: Any) -> None:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """A new folder to write in, which then replaces `folder`; only between two renames there is neither."""
+    """A new folder to write in, which then replaces `folder`; only between two renames there is neither.
+
+    After an exception nothing of the new one is left.
+    """
     writing, old = (folder.with_name(f".{prefix}-{folder.name}") for prefix in ("writing", "old"))
     for rest in (writing, old):
         shutil.rmtree(rest, ignore_errors=True)
     writing.mkdir(parents=True)
-    yield writing
+    try:
+        yield writing
+    except BaseException:
+        shutil.rmtree(writing, ignore_errors=True)
+        raise
     if folder.exists():
         os.replace(folder, old)
     os.replace(writing, folder)

@@ -10,14 +10,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from common import jsontext
-from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, shape
+from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain
 from common.errors import InputError
 from common.families import check_family
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+LARGEST_SIZE, MOST_LAYERS = 2**24, 1000  # of a random encoder: far beyond realistic ones
 
 
 class Learned(Strict):
@@ -171,8 +172,13 @@ class RandomEncoder(Strict):
 
     @field_validator("config")
     @classmethod
-    def _shape(cls, config: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        return shape(config, own=info.data.get("model_type", "xlm-roberta") == "xlm-roberta")
+    def _sizes(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """What else is wrong the config class reports, once it is loaded."""
+        for key, value in config.items():
+            most = MOST_LAYERS if key == "num_hidden_layers" else LARGEST_SIZE
+            if isinstance(value, int | float) and not 0 <= value <= most:
+                raise ValueError(f"{key}: expected a number from 0 to {most}")
+        return {key: value for key, value in config.items() if value is not None}
 
 
 class RunConfig(Strict):
@@ -239,15 +245,14 @@ class RunConfig(Strict):
                     f"tasks: {name!r} stands there twice; for one head in several languages give one entry `languages`,"
                     " for two heads give one of them another `name`"
                 )
-        shares = [entry.share is not None for entry in self.tasks]
-        if self.mixture.kind == "fixed" and not all(shares):
-            raise ValueError("mixture kind `fixed` needs a `share` in every task")
-        if self.mixture.kind != "fixed" and all(shares):
+        fixed, shares = self.mixture.kind == "fixed", [entry.share for entry in self.tasks if entry.share is not None]
+        everywhere = len(shares) == len(self.tasks)
+        if fixed and not (everywhere and sum(shares)):
+            raise ValueError("mixture kind `fixed` needs a `share` in every task, not all of them 0")
+        if not fixed and everywhere:
             raise ValueError(f"a `share` in every task is mixture kind `fixed`, not `{self.mixture.kind}`")
-        if self.mixture.kind != "fixed" and sum(entry.share or 0 for entry in self.tasks) >= 1:
+        if not fixed and sum(shares) >= 1:
             raise ValueError("the shares leave nothing to the tasks without `share`: their sum must be less than 1")
-        if self.mixture.kind == "fixed" and not sum(entry.share or 0 for entry in self.tasks):
-            raise ValueError("mixture kind `fixed`: the shares add up to nothing")
         return self
 
     def length_of(self, index: int) -> int:
@@ -257,6 +262,11 @@ class RunConfig(Strict):
     @property
     def folder(self) -> Path:
         return Path(self.output) / self.name
+
+    @property
+    def tokenizer(self) -> str:
+        """Hub id or folder of the encoder's tokenizer."""
+        return self.encoder if isinstance(self.encoder, str) else self.encoder.tokenizer
 
 
 def find_file(option: str, name: str, folder: str) -> Path:
@@ -287,8 +297,6 @@ def load(name: str, overrides: list[str] | None = None) -> RunConfig:
         return RunConfig.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{path}: {explain(error)}") from None
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

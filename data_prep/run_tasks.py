@@ -8,9 +8,9 @@ from common.config_fields import nearest
 from common.errors import InputError
 from common.run_config import RunConfig, TaskEntry
 from data_prep.datasets import TASKS
+from data_prep.datasets.schema import Task
 from data_prep.sources.licence import TRANSLATION_FILE
 from tasks.registry import TASK_TYPES
-from tasks.task import Task
 
 
 def load(name: str, overrides: list[str] | None = None) -> tuple[RunConfig, list[Task]]:
@@ -57,7 +57,7 @@ def _known(entry: TaskEntry, name: str) -> Task:
         raise InputError(f"tasks: {name}: it is made of {', '.join(known.datasets)}; give no own files")
     if entry.train is None or entry.dev is None:
         raise InputError(f"tasks: {name}: give both `train` and `dev`, or neither")
-    return replace(known, train=entry.train, dev=entry.dev)
+    return replace(known, files={known.datasets[0]: (entry.train, entry.dev)})
 
 
 def _in_languages(task: Task, entry: TaskEntry) -> Task:
@@ -72,11 +72,9 @@ def _in_languages(task: Task, entry: TaskEntry) -> Task:
     codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
     missing = [str(code) for code in codes or () if code not in there]
     if missing:
-        made = "which `python -m data_prep translate` fills"
-        below = f" in {Path(entry.translated, str(entry.task))}/, {made}" if entry.translated is not None else ""
-        raise InputError(
-            f"tasks: {entry.task}: no training data in {', '.join(missing)}{below}; there: {' '.join(there)}"
-        )
+        below = f" in {Path(entry.translated, str(entry.task))}/" if entry.translated is not None else ""
+        there_are = f"{', '.join(missing)}{below}; there: {' '.join(there)}"
+        raise InputError(f"tasks: {entry.task}: no training data in {there_are}")
     if entry.train is not None or entry.dev is not None:
         raise InputError(f"tasks: {entry.task}: own files have no languages; give no `train` and `dev`")
     pairs = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]
@@ -111,13 +109,13 @@ def _own(entry: TaskEntry, name: str) -> Task:
         known = ", ".join(task_type.metrics)
         raise InputError(f"tasks: {name}: metric {metric!r} is not one of {known} (kind {kind})")
     labels = tuple(entry.labels) if entry.labels else None
-    task = Task(name, kind, metric, (name,), labels, entry.language or "en", entry.train, entry.dev)
-    return task if entry.languages is None else _own_languages(task, entry)
-
-
-def _own_languages(task: Task, entry: TaskEntry) -> Task:
-    """`task` with files of each language, whose code stands for `{language}` in their names."""
     paths = (str(entry.train), str(entry.dev))
+    task = Task(name, kind, metric, (name,), labels, entry.language or "en", files={name: paths})
+    return task if entry.languages is None else _own_languages(task, entry, paths)
+
+
+def _own_languages(task: Task, entry: TaskEntry, paths: tuple[str, str]) -> Task:
+    """`task` with files of each language, whose code stands for `{language}` in their names."""
     if entry.languages == "all" or not all("{language}" in path for path in paths):
         raise InputError(
             f"tasks: {task.name}: `languages` of your own files: name them, and write {{language}} for the code in the "

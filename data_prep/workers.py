@@ -11,39 +11,24 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields
 from itertools import chain, islice
 from multiprocessing import get_context, parent_process
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 
 from common.errors import InputError
-from data_prep.encoding.tokenizer import Core, fingerprint, load
+from data_prep.encoding.tokenizer import fingerprint, load
 from data_prep.storage import store
 from tasks.base import Example
-from tasks.encoding import Encoding, Pieces, template_of
+from tasks.encoding import PIECES, Encoding, Pieces, template_of
 from tasks.registry import TASK_TYPES
 
 # A worker needs seconds to start; fewer shards than this are encoded in the main process.
 POOL_FROM = 8
 
 Encoded = tuple[pa.RecordBatch, Counter[str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data).
-
-    `query_length`: of a `pair` task, whose `max_length` is its passages' (None: the same).
-    """
-
-    dataset: str
-    kind: str
-    labels: tuple[str, ...] | None
-    language: str
-    max_length: int
-    query_length: int | None = None
 
 
 class Encoder:
@@ -72,7 +57,8 @@ class Encoder:
             return
         if self._pool is None:
             # spawn: the Rust threads of the tokenizer do not survive a fork.
-            core = Core(*(getattr(self.tokenizer, field.name) for field in fields(Core)))
+            # Without transformers, whose import costs a worker process seconds and 300 MB.
+            core = SimpleNamespace(**{name: getattr(self.tokenizer, name) for name in PIECES})
             self._pool = ProcessPoolExecutor(self.jobs, get_context("spawn"), _start_worker, (core,))
         waiting: deque[Future[Encoded]] = deque()
         try:
@@ -92,7 +78,7 @@ class Encoder:
 _worker_tokenizer: Pieces
 
 
-def _start_worker(tokenizer: Core) -> None:
+def _start_worker(tokenizer: Pieces) -> None:
     global _worker_tokenizer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -112,18 +98,12 @@ def _work(*item: Any) -> Encoded:
     return encode_shard(_worker_tokenizer, *item)
 
 
-def encode_shard(
-    tokenizer: Pieces,
-    job: Job,
-    labels: tuple[str, ...] | None,
-    split: str,
-    first: int,
-    examples: list[Example],
-) -> Encoded:
-    """Rows of examples number `first` and following, and what was truncated."""
+def encode_shard(tokenizer: Pieces, job: store.Job, split: str, first: int, examples: list[Example]) -> Encoded:
+    """Rows of examples number `first` and following, and what was truncated. `job` with the labels of the data."""
     truncated: Counter[str] = Counter()
-    to = Encoding(job.max_length, labels, job.query_length, truncated)
+    to = Encoding(job.max_length, job.labels, job.query_length, truncated)
     rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
-    return store.to_batch(rows, store.schema(job.kind, split, template_of(tokenizer).typed)), truncated
+    columns = store.schema(job.kind, split, template_of(tokenizer).typed)
+    return pa.RecordBatch.from_pylist(rows, columns), truncated

@@ -13,7 +13,6 @@ import pyarrow as pa
 from common.columns import Columns, lists, plain, spread
 from common.fields import Labels
 from tasks.encoding import Encoding, Pieces, Row, Special
-from tasks.translation import Translation
 
 
 class Example(Protocol):
@@ -71,6 +70,20 @@ class Positions:
         if not np.array_equal(positions.counts, labels.counts):
             raise ValueError("`positions` and `labels` do not add up")
         return cls(np.repeat(starts, positions.counts) + positions.values, labels.values, positions.counts)
+
+
+class LeftOut(Exception):
+    """A row that cannot be used once translated; its text is the reason under which it is counted."""
+
+
+class Translation(Protocol):
+    """Texts into one language; both methods raise `LeftOut` where a translation fails its checks."""
+
+    def text(self, text: str) -> str:
+        """A whole text."""
+
+    def span(self, context: str, answer: str, start: int) -> tuple[str, str, int]:
+        """A context, and in it an answer and its first character; both texts translated, and where the answer is."""
 
 
 class TaskType(ABC, Generic[E]):

@@ -17,15 +17,13 @@ row: prepared folders carry it in their name.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from common.errors import InputError
-
-if TYPE_CHECKING:
-    import tokenizers
 
 Row = dict[str, Any]
 
@@ -37,17 +35,8 @@ FLOAT = pa.float32()
 INTS = pa.list_(pa.field("item", pa.int32(), nullable=False))
 
 
-class Pieces(Protocol):
-    """What encoding needs of a tokenizer; a `PreTrainedTokenizerFast` has it."""
-
-    @property
-    def backend_tokenizer(self) -> Any: ...
-    @property
-    def unk_token_id(self) -> Any: ...
-    @property
-    def mask_token_id(self) -> Any: ...
-    @property
-    def model_input_names(self) -> Any: ...
+Pieces = Any  # a tokenizer: a `PreTrainedTokenizerFast`, or what has these attributes of one
+PIECES = ("backend_tokenizer", "unk_token_id", "mask_token_id", "model_input_names")
 
 
 @dataclass(frozen=True)
@@ -124,17 +113,11 @@ class Encoding:
 
 def template_of(tokenizer: Pieces) -> Template:
     """The template of a tokenizer; `ValueError` if it is of another form."""
-    global _template
-    backend = _backend(tokenizer)
-    if _template is None or _template[0] is not backend:
-        _template = (backend, _read_template(backend, tokenizer.model_input_names))
-    return _template[1]
+    return _read_template(_backend(tokenizer), tuple(tokenizer.model_input_names))
 
 
-_template: tuple[Any, Template] | None = None  # of the tokenizer that this process used last
-
-
-def _read_template(backend: Any, inputs: Sequence[str]) -> Template:
+@lru_cache(maxsize=1)
+def _read_template(backend: Any, inputs: tuple[str, ...]) -> Template:
     pair, single = backend.encode("a", "a"), backend.encode("a")
     owner, types = pair.sequence_ids, pair.type_ids
     texts = [n for n, one in enumerate(owner) if one is not None]
@@ -182,8 +165,8 @@ def tokenize(tokenizer: Pieces, texts: Iterable[str]) -> dict[str, list[int]]:
     return {text: one.ids for text, one in zip(distinct, found, strict=True)}
 
 
-def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, "tokenizers.Encoding"]]:
-    """Every distinct text with its tokens and their offsets, without special tokens."""
+def encodings(tokenizer: Pieces, texts: Iterable[str]) -> Iterable[tuple[str, Any]]:
+    """Every distinct text with its `tokenizers.Encoding`: tokens and their offsets, without special tokens."""
     distinct = list(dict.fromkeys(texts))
     return zip(distinct, _backend(tokenizer).encode_batch(distinct, add_special_tokens=False), strict=True)
 
@@ -212,11 +195,9 @@ def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to:
         keep_a, keep_b = longest_first(len(a), len(b), to.max_length - special)
         if keep_a < len(a) or keep_b < len(b):
             to.truncated["text"] += 1
-        if text_b is None:
-            rows.append(make_row(template, [template.single(a[:keep_a])], 1, index))
-        else:
-            second = [template.before_second(keep_a)]
-            rows.append(make_row(template, [template.pair(a[:keep_a], b[:keep_b])], 1, index, second))
+        sequence = template.single(a[:keep_a]) if text_b is None else template.pair(a[:keep_a], b[:keep_b])
+        second = () if text_b is None else (template.before_second(keep_a),)
+        rows.append(make_row(template, [sequence], 1, index, second))
     return rows
 
 
@@ -228,9 +209,5 @@ def longest_first(a: int, b: int, room: int) -> tuple[int, int]:
     """
     if a + b <= room:
         return a, b
-    short, long = min(a, b), max(a, b)
-    long = max(short, room - short)
-    if short + long > room:
-        short = room // 2
-        long = room - short
-    return (short, long) if a <= b else (long, short)
+    short = min(a, b, room // 2)
+    return (short, room - short) if a <= b else (room - short, short)

@@ -7,7 +7,7 @@ the unit losses, which the plan's weights normalise. Zero rows give a loss of 0 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -148,26 +148,19 @@ class Head(nn.Module):
     reads: ClassVar[str]
     outputs: ClassVar[int | None] = None
 
-    def __init__(self, body: Body, config: PretrainedConfig, outputs: int) -> None:
+    def __init__(self, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> None:
+        """A head for an encoder of this config with new weights (linear layers: normal, initializer_range; biases 0).
+
+        labels: how many label names the task has, None: its type has none.
+        """
         super().__init__()
-        self.body = body
-        body.build(self, config, outputs)
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        """A head for an encoder of this config. labels: how many label names the task has, None: its type has none."""
-        return cls(getattr(bodies, cls.reads), config, cls.outputs or labels or 0)
-
-    @classmethod
-    def fresh(cls, config: PretrainedConfig, labels: int | None, bodies: Bodies) -> Self:
-        """The same with weights drawn anew (linear layers: normal, initializer_range; biases 0)."""
-        head = cls.of(config, labels, bodies)
-        for module in head.modules():
+        self.body: Body = getattr(bodies, self.reads)
+        self.body.build(self, config, self.outputs or labels or 0)
+        for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=config.initializer_range)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        return head
 
     def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
         """Scores [m, ...] of hidden states [m, H], or with `mean` of those of all tokens of m sequences.

@@ -4,12 +4,9 @@ docs/extending.md walks through one.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.base import TaskType
-
-if TYPE_CHECKING:
-    from tasks.head import Head
 
 NAMES = (
     "classify",
@@ -24,6 +21,6 @@ NAMES = (
 TASK_TYPES: dict[str, TaskType[Any]] = {name: importlib.import_module(f"tasks.{name}.data").Type() for name in NAMES}
 
 
-def head_class(name: str) -> "type[Head]":
-    """The head of a task type. Imported when it is asked for, because data preparation needs no torch."""
+def head_class(name: str) -> Any:
+    """The class of a task type's head, a `tasks.head.Head`; imported only now, as data preparation needs no torch."""
     return importlib.import_module(f"tasks.{name}.model").Head

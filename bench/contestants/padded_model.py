@@ -100,7 +100,7 @@ class Batches:
     def __init__(self, setup: Setup, size: int, seed: int, grouped: bool) -> None:
         self._setup, self._size, self._grouped = setup, size, grouped
         self._rng = np.random.default_rng(seed)
-        shares = np.array([task.share or 0.0 for task in setup.tasks])
+        shares = np.array([task.entry.share or 0.0 for task in setup.tasks])
         self._shares = shares / shares.sum()
         self._due = self._rng.random(len(shares)) * self._shares
         self._waiting: list[list[np.ndarray]] = [[] for _ in setup.tasks]

@@ -12,8 +12,7 @@ import importlib
 import pkgutil
 from typing import Any
 
-from data_prep.datasets.schema import Dataset
-from tasks.task import Task
+from data_prep.datasets.schema import Dataset, Task
 
 
 def _all(name: str) -> tuple[Any, ...]:

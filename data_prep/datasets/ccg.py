@@ -1,10 +1,9 @@
 """CCGbank (Hockenmaier and Steedman 2007): sections 02-21 to train, 00 to develop, 23 to test."""
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files
+from data_prep.datasets.schema import Dataset, Files, Task
 from data_prep.formats import readers
 from tasks.tag.data import Tag
-from tasks.task import Task
 
 SECTIONS = {"train": tuple(f"{section:02d}" for section in range(2, 22)), "dev": ("00",)}
 

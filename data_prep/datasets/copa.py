@@ -1,10 +1,9 @@
 """COPA (Gordon et al. 2012), on which XCOPA (Ponti et al. 2020) trains after Social IQa, and XCOPA's test data."""
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, splits
 from data_prep.formats import readers
 from tasks.choice.data import Choice
-from tasks.task import Task
 
 COLUMNS = ("premise", "choice1", "choice2", "question", "label", "idx")
 SPLITS = splits("train", "val", "val", "test")

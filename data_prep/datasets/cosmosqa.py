@@ -5,10 +5,9 @@ huggingface/datasets kept (dataset_infos.json at d7dfbc83), as are those of the 
 """
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files, Hub, on_github, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, on_github, splits
 from data_prep.formats import readers
 from tasks.choice.data import Choice
-from tasks.task import Task
 
 COLUMNS = ("id", "context", "question", "answer0", "answer1", "answer2", "answer3", "label")
 COMMIT = "b6eb99cca4e2a51dd28a9a6f562534872d851639"

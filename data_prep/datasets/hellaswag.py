@@ -1,10 +1,9 @@
 """HellaSwag (Zellers et al. 2019)."""
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, splits
 from data_prep.formats import readers
 from tasks.choice.data import Choice
-from tasks.task import Task
 
 SHA256 = {
     "hellaswag_train.jsonl": "dae5e69249868cb9fe4e23ff925c60b66169564cfb7072d793cd7356a2b69f8d",

@@ -11,12 +11,11 @@ from typing import Any
 from common import fields
 from common.errors import InputError
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, no_example, on_github, splits
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Task, no_example, on_github, splits
 from data_prep.formats import readers
 from data_prep.sentences import sentence_at
 from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
-from tasks.task import Task
 
 NO_SENTENCE = "the answer begins in no sentence"
 SHA256 = {
@@ -42,17 +41,15 @@ def passage_text(sentence: str, paragraph: str) -> str:
     return (sentence + paragraph).replace("\n", "")
 
 
-def paragraph_pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
-    """The question and its whole paragraph, as in github.com/izhx/nlu-evals."""
+def pair(convert: Convert, sentences: bool, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
+    """The pair of a row that `convert` makes a `Span` of.
+
+    Without `sentences` the question and its whole paragraph, as in github.com/izhx/nlu-evals.
+    """
     span: Any = convert(row, where, labels)
     TASK_TYPES["span"].validate(span, where)
-    return Pair(span.id, span.question, span.context)
-
-
-def pair(convert: Convert, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
-    """The pair of a row that `convert` makes a `Span` of."""
-    span: Any = convert(row, where, labels)
-    TASK_TYPES["span"].validate(span, where)
+    if not sentences:
+        return Pair(span.id, span.question, span.context)
     if not span.answers:
         raise InputError(f"{where}: no answer; expected SQuAD v1.1, in which every question has one")
     sentence = sentence_at(span.context, span.answers[0][1])
@@ -67,10 +64,10 @@ TRAINING = tuple(
         name=name,
         kind="pair",
         obtain=f"{squad.V1.obtain} (SQuAD v1.1)",
-        hub=(replace(squad.V1.hub[0], convert=partial(to_pair, squad.hub_squad)),),
-        files=(replace(squad.V1.files[0], convert=partial(to_pair, squad.upstream_squad)),),
+        hub=(replace(squad.V1.hub[0], convert=partial(pair, squad.hub_squad, sentences)),),
+        files=(replace(squad.V1.files[0], convert=partial(pair, squad.upstream_squad, sentences)),),
     )
-    for name, to_pair in (("lareqa", pair), ("lareqa_paragraphs", paragraph_pair))
+    for name, sentences in (("lareqa", True), ("lareqa_paragraphs", False))
 )
 TEST = Dataset(
     "lareqa",

@@ -14,10 +14,9 @@ from typing import Any
 
 from common import fields
 from common.errors import InputError
-from data_prep.datasets.schema import Dataset, Files, Hub, no_example
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, no_example
 from data_prep.formats import readers
 from tasks.pair.data import Pair
-from tasks.task import Task
 
 LANGUAGES = ("ar", "de", "en", "es", "fa", "ja", "pl", "ro", "ta", "tr", "uk")
 REVISION = "7e3723faa15c6d84cfd56d66cf6cd347be8ad00e"

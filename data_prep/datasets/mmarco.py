@@ -16,10 +16,9 @@ from pathlib import Path
 from common import fields
 from common.errors import InputError
 from common.languages import LANGUAGES, codes
-from data_prep.datasets.schema import Dataset, Files, Published, by_language, splits
+from data_prep.datasets.schema import Dataset, Files, Published, Task, by_language, splits
 from data_prep.formats import readers
 from tasks.pair.data import Pair
-from tasks.task import Task
 
 COMMIT = "6d039c4638c0ba3e46a9cb7b498b145e7edc6230"
 TRIPLES = 400_000

@@ -8,8 +8,7 @@ from itertools import chain
 from common.labels import NLI
 from common.languages import codes
 from data_prep.datasets import mnli
-from data_prep.datasets.schema import Dataset, Hub, by_language, splits
-from tasks.task import MULTIPLE, Task
+from data_prep.datasets.schema import MULTIPLE, Dataset, Hub, Task, by_language, splits
 
 TRAINING = tuple(
     Dataset(

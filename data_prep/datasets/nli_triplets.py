@@ -11,10 +11,9 @@ from typing import Any
 from common import fields
 from common.labels import NLI
 from data_prep.datasets import anli, mnli, snli
-from data_prep.datasets.schema import Convert, Dataset, Dropped
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Task
 from data_prep.formats.readers import Rows
 from tasks.pair.data import Pair
-from tasks.task import Task
 
 NO_PARTNER = "no hypothesis of the other label for this premise"
 

@@ -6,9 +6,8 @@ from functools import partial
 from common.labels import NER
 from common.languages import codes
 from data_prep.datasets import udpos
-from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, by_language, in_languages
 from data_prep.formats import tagged
-from tasks.task import Task
 
 LANGUAGES = codes(
     "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi"

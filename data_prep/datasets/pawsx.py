@@ -5,10 +5,9 @@ from functools import partial
 
 from common.labels import PAWSX
 from common.languages import codes
-from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
-from data_prep.datasets.sentence_pair import sentence_pair
+from data_prep.datasets import mnli
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, by_language, in_languages, splits
 from data_prep.formats import readers
-from tasks.task import Task
 
 COLUMNS = ("sentence1", "sentence2", "label")
 REVISION = "4cd8187c404bda33cb1f62b49b001115862acf37"
@@ -17,7 +16,7 @@ TRANSLATED = codes("de es fr ja ko zh")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
-pawsx = sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
+pawsx = mnli.sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
 
 ENGLISH = Dataset(
     "pawsx",

@@ -1,7 +1,7 @@
-"""What a dataset's file says: what it is, where its copies lie, and how a row of each becomes an example."""
+"""What a dataset's file says: what it is, where its copies lie, how a row of each becomes an example, and the tasks."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ Select = Callable[[dict[str, Any], str, str], bool]
 Splits = dict[str, tuple[str, ...]]
 
 NO_GOLD = "no gold label"
+MULTIPLE = "mul"  # ISO 639-2: multiple languages
 
 
 class Dropped(Exception):
@@ -116,11 +117,11 @@ class Published:
 
 def on_github(dataset: str, repository: str, commit: str, folder: str, sha256: dict[str, str]) -> tuple[Published, ...]:
     """Files in a folder of a GitHub repository, by name their sha256: at a commit, or else of the main branch."""
-    published = []
-    for name, digest in sha256.items():
-        urls = (f"https://raw.githubusercontent.com/{repository}/{at}/{folder}{name}" for at in (commit, "master"))
-        published.append(Published(f"{dataset}/{name}", tuple(urls), digest))
-    return tuple(published)
+    home = f"https://raw.githubusercontent.com/{repository}"
+    return tuple(
+        Published(f"{dataset}/{name}", tuple(f"{home}/{at}/{folder}{name}" for at in (commit, "master")), digest)
+        for name, digest in sha256.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,33 @@ class Dataset:
         return "train" in self.splits or "dev" in self.splits
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """`kind` is the name of a task type. `labels`: None where the type has none or where the data define them (tag).
+
+    files: training and dev file of the datasets that are the user's own, or that the user has translated. others: its
+    datasets in other languages, by language. codes: where the entry of a run names languages, that of each of its
+    datasets, equal ones in a row.
+    """
+
+    name: str
+    kind: str
+    metric: str
+    datasets: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    language: str = "en"
+    # Greatest length of a pair's query, special tokens included (None: as long as its passage, the config's length).
+    query_length: int | None = None
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def by_language(self) -> dict[str, tuple[str, ...]]:
+        """Its datasets in every language that it has."""
+        return {**({} if self.language == MULTIPLE else {self.language: self.datasets}), **self.others}
+
+
 def in_languages(dataset: Dataset, codes: Iterable[str]) -> tuple[Dataset, ...]:
     """The same data in other languages than its own, as datasets `NAME.CODE`."""
     others = (code for code in codes if code != dataset.language)
@@ -213,17 +241,11 @@ _CODES = {key: {name: code for code, name in table.items()} for key, table in _W
 
 def code_in(pattern: str, name: str) -> str | None:
     """The language that `name` is in, read with `pattern`; "" if it may hold any, None if it is not of the pattern."""
-    seen: set[str] = set()
-
-    def group(match: re.Match[str]) -> str:
-        key = match[1]
-        if key in seen:
-            return f"(?P={key})"
-        seen.add(key)
-        return f"(?P<{key}>[A-Za-z]+)"
-
-    match = re.fullmatch(re.sub(r"\\\{([a-z0-9]+)\\\}", group, re.escape(pattern)).replace(r"\*", ".*"), name)
-    if match is None:
+    expression = re.escape(pattern).replace(r"\*", ".*")
+    for key in names(""):
+        first, later = f"(?P<{key}>[A-Za-z]+)", f"(?P={key})"
+        expression = expression.replace(rf"\{{{key}\}}", first, 1).replace(rf"\{{{key}\}}", later)
+    if (match := re.fullmatch(expression, name)) is None:
         return None
     found = match.groupdict()
     if "context" in found:

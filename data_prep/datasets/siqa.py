@@ -1,10 +1,9 @@
 """Social IQa (Sap et al. 2019); XCOPA trains on it before COPA."""
 
 from common import fields
-from data_prep.datasets.schema import Dataset, Files, Hub, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, splits
 from data_prep.formats import readers
 from tasks.choice.data import Choice
-from tasks.task import Task
 
 COLUMNS = ("context", "question", "answerA", "answerB", "answerC", "label")
 LETTERS = {"A": 0, "B": 1, "C": 2, "1": 0, "2": 1, "3": 2}

@@ -5,10 +5,10 @@ from dataclasses import replace
 from common import fields
 from common.errors import InputError
 from common.languages import codes
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, Task
 from data_prep.formats import readers
+from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
-from tasks.task import Task
 
 COLUMNS = ("id", "question", "context", "answers")
 SHA256 = {
@@ -19,9 +19,7 @@ SHA256 = {
 }
 
 
-def hub_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
-    name, question, context = (fields.text(row, field, where) for field in ("id", "question", "context"))
-    return Span(name, question, context, fields.answers(row, "answer_start", where))
+hub_squad = TASK_TYPES["span"].from_row
 
 
 def upstream_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:

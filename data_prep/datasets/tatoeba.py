@@ -6,7 +6,6 @@ puts it back into order where the labels are there.
 
 from pathlib import Path
 
-from common.errors import InputError
 from common.languages import codes
 from data_prep.datasets.schema import Dataset, Files, Hub, no_example, splits
 from data_prep.formats import readers
@@ -21,11 +20,8 @@ LANGUAGES = codes(
 def line_pairs(path: Path) -> readers.Rows:
     """Line i of NAME.xx belongs to line i of NAME.eng (LASER) or NAME.en (XTREME): {"sentence1", "sentence2"}."""
     english = path.with_suffix(".eng" if path.name.startswith("tatoeba.") else ".en")
-    ours, theirs = ([text for _, text in readers.lines(file)] for file in (english, path))
-    if len(ours) != len(theirs):
-        raise InputError(f"{path}: {len(theirs)} lines, but {english.name} has {len(ours)}; line i belongs to line i")
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=True), 1):
-        yield f"{path}: line {number}", {"sentence1": other, "sentence2": one}
+    for where, row in readers.parallel(path, english):
+        yield where, {"sentence1": row["query"], "sentence2": row["passage"]}
 
 
 TEST = Dataset(

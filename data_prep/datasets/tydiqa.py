@@ -11,10 +11,9 @@ from dataclasses import replace
 from common import fields
 from common.languages import TYDIQA_NAMES
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Dataset, Files, Hub, by_language, in_languages, splits
+from data_prep.datasets.schema import Dataset, Files, Hub, Task, by_language, in_languages, splits
 from data_prep.formats import readers
 from tasks.span.data import Span
-from tasks.task import Task
 
 SHA256 = {
     "tydiqa-goldp-v1.1-train.json": "cefc8e09ff2548d9b10a678d3a6bbbe5bc036be543f92418819ea676c97be23b",

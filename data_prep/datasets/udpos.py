@@ -7,10 +7,9 @@ from common import fields
 from common.errors import InputError
 from common.labels import UPOS
 from common.languages import UD_NAMES, codes
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, by_language, in_languages
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, Task, by_language, in_languages
 from data_prep.formats import tagged
 from tasks.tag.data import Tag
-from tasks.task import Task
 
 NO_WORDS = "words withheld by the treebank's licence"
 COLUMNS = ("tokens", "pos_tags")

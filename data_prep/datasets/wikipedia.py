@@ -7,9 +7,8 @@ language has fewer). Only the files that hold these are downloaded.
 from itertools import chain
 
 from common.languages import ALL
-from data_prep.datasets.schema import Dataset, Hub, by_language, splits
+from data_prep.datasets.schema import MULTIPLE, Dataset, Hub, Task, by_language, splits
 from tasks.registry import TASK_TYPES
-from tasks.task import MULTIPLE, Task
 
 DEV_DOCUMENTS, TRAIN_DOCUMENTS = 200, 20_000
 

@@ -12,19 +12,27 @@ from common import fields
 from common.labels import NLI, PAWSX
 from common.languages import codes
 from data_prep.datasets import mnli, pawsx, squad, xnli
-from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, by_language, in_languages, splits
-from data_prep.datasets.sentence_pair import sentence_pair
+from data_prep.datasets.schema import (
+    Convert,
+    Dataset,
+    Dropped,
+    Files,
+    Published,
+    Task,
+    by_language,
+    in_languages,
+    splits,
+)
 from data_prep.formats import readers
 from data_prep.formats.readers import Reader
 from tasks.classify.data import Classify
-from tasks.task import Task
 
 BUCKET = "https://storage.googleapis.com/xtreme_translations"
 COLUMNS = ("english1", "english2", "sentence1", "sentence2", "label")
 PAIRS = "translate-train/en-{code}-translated.tsv"
 
 
-xtreme_nli = sentence_pair("sentence1", "sentence2", words=xnli.WORDS)
+xtreme_nli = mnli.sentence_pair("sentence1", "sentence2", words=xnli.WORDS)
 
 
 def xtreme_pawsx(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:

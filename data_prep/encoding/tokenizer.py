@@ -7,32 +7,17 @@ them by itself.
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from common.errors import InputError, loading
 from common.families import check_family
 from tasks.encoding import template_of
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """`Pieces` without transformers, whose import costs a worker process seconds and 300 MB. Can be pickled."""
-
-    backend_tokenizer: "Tokenizer"
-    unk_token_id: int | None
-    mask_token_id: int
-    model_input_names: list[str]
-
-
-def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
-    """The fast tokenizer of a Hub id or a local folder.
+def load(name_or_folder: str | Path) -> Any:
+    """The `PreTrainedTokenizerFast` of a Hub id or a local folder.
 
     Loaded once a process while its files stay as they are: XLM-R's takes 4 seconds.
     Raises `InputError` if there is none, if it is not a fast one, if a special token is missing, or if its template has
@@ -44,14 +29,14 @@ def load(name_or_folder: str | Path) -> "PreTrainedTokenizerFast":
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, files: tuple[tuple[str, int], ...]) -> "PreTrainedTokenizerFast":
+def _load(name: str, files: tuple[tuple[str, int], ...]) -> Any:
     from transformers import AutoTokenizer  # seconds to import: not before it is needed
 
     hint = "give a folder with a tokenizer.json, as transformers saves it, or a Hub id while the Hub can be reached"
     with loading(f"tokenizer {name}", hint):
         tokenizer = AutoTokenizer.from_pretrained(name)
         _check(tokenizer, name)
-    return cast("PreTrainedTokenizerFast", tokenizer)
+    return tokenizer
 
 
 def check_encoder(name_or_folder: str) -> None:
@@ -68,8 +53,6 @@ def _check(tokenizer: Any, name: str) -> None:
     if type(tokenizer.model_max_length) is not int or tokenizer.model_max_length < 1:
         found = repr(tokenizer.model_max_length)[:60]
         raise InputError(f"tokenizer {name}: model_max_length: expected a whole number from 1 on, found {found}")
-    if not tokenizer.is_fast:
-        raise InputError(f"tokenizer {name}: a fast tokenizer is needed (tokenizer.json), it gives character offsets")
     for token in ("pad", "mask"):
         if getattr(tokenizer, f"{token}_token_id") is None:
             raise InputError(f"tokenizer {name}: it has no {token}_token; expected that of a masked language model")
@@ -84,17 +67,13 @@ def _check(tokenizer: Any, name: str) -> None:
         raise InputError(f"tokenizer {name}: expected the special tokens that its own template has, {found}")
 
 
-def fingerprint(tokenizer: "PreTrainedTokenizerFast") -> str:
+def fingerprint(tokenizer: Any) -> str:
     """sha256 (hex) of what decides the ids: the backend's JSON, the class, the special ids; not the folder."""
-    backend = tokenizer.backend_tokenizer
-    # Truncation and padding are leftovers of the last call, not a property of the tokenizer.
-    backend.no_truncation()
-    backend.no_padding()
+    template = template_of(tokenizer)  # also clears truncation and padding, leftovers of the last call
     names = ("bos", "eos", "pad", "unk", "mask", "cls", "sep")
     special = {name: getattr(tokenizer, f"{name}_token_id") for name in names}
-    digest = hashlib.sha256(backend.to_str().encode())
+    digest = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode())
     digest.update(json.dumps([type(tokenizer).__name__, special], sort_keys=True).encode())
-    template = template_of(tokenizer)
     if template.typed or template.spaced:  # else rows are as they were before these existed
         digest.update(json.dumps([template.typed, template.spaced]).encode())
     return digest.hexdigest()

@@ -35,28 +35,25 @@ def own(path: Path, kind: str) -> Rows:
     """The rows of a file for a task of type `kind`; `InputError` if it has none of the forms, or could have two."""
     files = files_of(path, kind)
     if len(files) == 2:
-        yield from readers.parallel(*files)
-        return
+        return readers.parallel(*files)
     suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() not in _PACKED), "")
     if suffix == ".parquet":
-        yield from readers.parquet(path)
-        return
+        return readers.parquet(path)
     lines = [line for _, line in itertools.islice(readers.lines(path), _LOOK)]
     first = next((line.strip() for line in lines if line.strip()), "")
     if not first:
         raise InputError(f"{path}: empty; expected {_forms(kind)}")
     if suffix.startswith((".json", ".ndjson")) or _is_json(first) or (first[0] in "{[" and kind not in ("mlm", "tag")):
-        yield from _json(path, first)
-    elif suffix == ".csv":
-        yield from readers.csv_quoted(path)
-    elif kind == "tag":
-        yield from _tagged(path, lines)
-    elif suffix in (".tsv", ".tab"):
-        yield from _unquoted(path)
-    elif kind == "mlm" and suffix not in _MARKUP:
-        yield from readers.text(path)
-    else:
-        raise InputError(f"{path}: line 1: expected {_forms(kind)}, found {shorten(first)}")
+        return _json(path, first)
+    if suffix == ".csv":
+        return readers.csv_quoted(path)
+    if kind == "tag":
+        return _tagged(path, lines)
+    if suffix in (".tsv", ".tab"):
+        return _unquoted(path)
+    if kind == "mlm" and suffix not in _MARKUP:
+        return readers.text(path)
+    raise InputError(f"{path}: line 1: expected {_forms(kind)}, found {shorten(first)}")
 
 
 def _forms(kind: str) -> str:
@@ -86,19 +83,16 @@ def _json(path: Path, first: str) -> Rows:
             raise InputError(
                 f"{path}: line {error.lineno}, column {error.colno}: not valid JSON ({error.msg})"
             ) from None
-        yield from readers.jsonl(path)  # names the line
-        return
+        document = None
     if isinstance(document, dict) and isinstance(document.get("data"), list):
         yield from readers.squad_json(path)
-        return
-    if not isinstance(document, list):
+    elif isinstance(document, list):
+        for number, row in enumerate(document):
+            if not isinstance(row, dict):
+                raise InputError(f"{path}: row {number}: expected a JSON object, found {shorten(row)}")
+            yield f"{path}: row {number}", row
+    else:
         yield from readers.jsonl(path)  # names the line
-        return
-    for number, row in enumerate(document):
-        where = f"{path}: row {number}"
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: expected a JSON object, found {shorten(row)}")
-        yield where, row
 
 
 def _unquoted(path: Path) -> Rows:

@@ -63,7 +63,7 @@ def arrow(path: Path, columns: Sequence[str]) -> Rows:
 
 @contextlib.contextmanager
 def _readable(path: Path, what: str, *errors: type[Exception]) -> Iterator[None]:
-    """Turns the library's errors for a file that is damaged into `InputError`."""
+    """Turns the errors of a file that is damaged into `InputError`."""
     try:
         yield
     except errors as error:
@@ -88,25 +88,16 @@ def _table_rows(path: Path, schema: pa.Schema, columns: Sequence[str], batches: 
 
 def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
-    info = (schema.metadata or {}).get(b"huggingface")
-    if info is None:
-        return {}
-    try:
+    info = (schema.metadata or {}).get(b"huggingface", b"{}")
+    with _readable(path, "schema with `huggingface` metadata", ValueError, AttributeError, TypeError):
         features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
-        labels = {}
-        for name, feature in features.items():
-            # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
-            inner = feature.get("feature", feature) if isinstance(feature, dict) else feature
-            if isinstance(inner, dict) and inner.get("_type") == "ClassLabel":
-                labels[name] = inner["names"]
-        if not all(isinstance(n, list) and all(isinstance(label, str) for label in n) for n in labels.values()):
-            raise TypeError("names: expected a list of texts")
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: the `huggingface` metadata of its schema, which name the labels, cannot be read"
-            f" ({type(error).__name__}: {reason(error)}); download it again"
-        ) from None
-    return labels
+        # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
+        found = {name: one.get("feature", one) for name, one in features.items() if isinstance(one, dict)}
+        return {
+            name: [str(label) for label in one.get("names")]
+            for name, one in found.items()
+            if isinstance(one, dict) and one.get("_type") == "ClassLabel"
+        }
 
 
 def _batch_rows(path: Path, batch: pa.RecordBatch, names: dict[str, list[str]], first: int) -> Rows:
@@ -188,11 +179,7 @@ def jsonl(path: Path) -> Rows:
         try:
             row = jsontext.parse(line)
         except json.JSONDecodeError as error:
-            open_end = line.lstrip().startswith("{") and not line.rstrip().endswith("}")
-            cut = "; the line looks truncated" if open_end else ""
-            raise InputError(
-                f"{path}: line {number}: expected a JSON object, but column {error.colno}: {error.msg}{cut}"
-            ) from None
+            raise InputError(f"{path}: line {number}, column {error.colno}: not valid JSON ({error.msg})") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number}: expected a JSON object, found {shorten(row)}")
         yield f"{path}: line {number}", row
@@ -218,8 +205,7 @@ def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
 
     A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files.
     """
-    hint = "; XTREME's TSV is quoted as csv, the upstream files are not"
-    for where, fields in _csv(path, "\t", hint):
+    for where, fields in _csv(path, "\t"):
         if len(columns) - len(fields) not in (0, 1):
             raise InputError(f"{where}: {len(fields)} fields; expected {', '.join(columns)} (XTREME's TSV)")
         yield where, dict(zip(columns, fields, strict=False))
@@ -239,7 +225,7 @@ def _with_header(rows: Iterator[tuple[str, list[str]]], hint: str = "") -> Rows:
         yield where, dict(zip(header, fields, strict=True))
 
 
-def _csv(path: Path, delimiter: str, hint: str = "") -> Iterator[tuple[str, list[str]]]:
+def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
     """(file and first line, fields) of each row that is not empty."""
     csv.field_size_limit(2**31 - 1)
     reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter=delimiter, strict=True)
@@ -250,7 +236,7 @@ def _csv(path: Path, delimiter: str, hint: str = "") -> Iterator[tuple[str, list
                 yield f"{path}: line {first}", fields
             first = reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{path}: line {first}: not a complete CSV row ({error}){hint}") from None
+        raise InputError(f"{path}: line {first}: not a complete CSV row ({error})") from None
 
 
 def squad_json(path: Path) -> Rows:
@@ -290,9 +276,7 @@ def parallel(queries: Path, passages: Path) -> Rows:
     """
     first, second = (sum(1 for _ in lines(path)) for path in (queries, passages))
     if first != second:
-        raise InputError(
-            f"{queries}: {first:,} lines, {passages}: {second:,}; expected as many, line by line translated"
-        )
+        raise InputError(f"{queries}: {first:,} lines, {passages}: {second:,}; expected as many")
     for (number, query), (_, passage) in zip(lines(queries), lines(passages), strict=True):
         yield f"{queries}: line {number}", {"query": query, "passage": passage, "group": passage}
 

@@ -11,12 +11,13 @@ at the Hub's own conversion, `refs/convert/parquet`, whose commit is kept in the
 15 languages), and offline it takes the newest commit in its cache, whichever that is.
 """
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from huggingface_hub import HfApi, hf_hub_download, is_offline_mode
+from huggingface_hub.utils.sha import git_hash
 
 from common.errors import InputError, loading
 from common.files import file_sha256
@@ -64,8 +65,6 @@ def _repository(name: str, lock: Lock) -> Repository:
     if known is not None and (pinned is None or pinned in (known.revision, known.instead_of)):
         return known
     if pinned is None:
-        from huggingface_hub import HfApi
-
         pinned = str(HfApi().dataset_info(name).sha)
     return lock.put_repository(name, Repository(revision=pinned))
 
@@ -73,7 +72,6 @@ def _repository(name: str, lock: Lock) -> Repository:
 def _look_up(name: str, config: str, split: str, repository: Repository, lock: Lock, place: str) -> Repository:
     """`repository` with the files of a split, at the commit that can be read."""
     import datasets  # seconds to import
-    from huggingface_hub import HfApi
 
     revision, instead_of = repository.revision, repository.instead_of
     try:
@@ -93,12 +91,11 @@ def _look_up(name: str, config: str, split: str, repository: Repository, lock: L
 
 def _download(name: str, path: str, revision: str, place: str) -> Path:
     """The file in the cache, with the checksum that the Hub has of it; a damaged one is fetched again."""
-    from huggingface_hub import hf_hub_download
-
     for attempt in range(ATTEMPTS):
         file = Path(hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=attempt > 0))
         checksum = file.resolve().name  # huggingface_hub names the cached bytes by it
-        if checksum == (file_sha256(file) if len(checksum) == 64 else _git_sha1(file)):
+        # Those of the large file storage by sha256, others by git's own.
+        if checksum == (file_sha256(file) if len(checksum) == 64 else git_hash(file.read_bytes())):
             return file
     raise InputError(
         f"{place}: {path}: another sha256, also after {ATTEMPTS} downloads; the file in the cache is not what the Hub"
@@ -106,16 +103,8 @@ def _download(name: str, path: str, revision: str, place: str) -> Path:
     )
 
 
-def _git_sha1(path: Path) -> str:
-    """The checksum of files that are not in the large file storage."""
-    content = path.read_bytes()
-    return hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
-
-
 def _one_line(place: str) -> AbstractContextManager[None]:
     """`loading` for whatever the client raises; it has a dozen unrelated classes for no connection."""
-    from huggingface_hub import is_offline_mode
-
     cause = "check the connection"
     if is_offline_mode():
         cause = "not in the cache, and HF_HUB_OFFLINE is set; unset it once to download"

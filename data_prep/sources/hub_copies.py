@@ -20,11 +20,8 @@ def configurations(folder: Path, repository: str, revision: str | None) -> dict[
     found: dict[str, Path] = {}
     for root in _roots(folder, repository, revision):
         documented = root.parent.name == repository.partition("/")[0]
-        for config in _folders(root):
-            if documented or _has_data(config):
-                found.setdefault(config.name, config)
-        for config in _folders(root / "data"):
-            if _has_data(config):
+        for config in (*_folders(root), *_folders(root / "data")):
+            if (documented and config.parent == root) or _has_data(config):
                 found.setdefault(config.name, config)
         for plain in (root / "data", root):
             if any(plain.glob("*.parquet")):

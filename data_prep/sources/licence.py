@@ -1,8 +1,11 @@
 """The licence under which files are, for the manifest of prepared data and the model card of an exported encoder."""
 
-import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from common.errors import InputError
+from common.run_config import read_json
 
 WORLD_FILE = "world.json"  # written by examples.toyworld into the folder of its data
 TRANSLATION_FILE = "translation.json"  # written by `data_prep translate` beside the rows
@@ -20,11 +23,8 @@ def licence_of(files: Iterable[Path], otherwise: str) -> str:
 def _stated(folder: Path) -> str | None:
     """`licence` of the nearest translation.json or world.json in `folder` or above it."""
     for file in (parent / name for parent in (folder, *folder.parents) for name in (TRANSLATION_FILE, WORLD_FILE)):
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # not there, or a file of this name that is not ours
-            continue
-        licence = values.get("licence") if isinstance(values, dict) else None
-        if isinstance(licence, str):
-            return licence
+        with suppress(InputError):  # not there, or a file of this name that is not ours
+            licence = read_json(file).get("licence")
+            if isinstance(licence, str):
+                return licence
     return None

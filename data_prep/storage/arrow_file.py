@@ -11,7 +11,6 @@ and uncompressed, as the writer of `store.py` leaves them.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,9 @@ import pyarrow as pa
 from common.columns import Columns, Lists, rows_of, spread
 from common.errors import InputError, reason
 
-
-@dataclass(frozen=True)
-class _Column:
-    """Where a column lies. file: the whole file as its numbers; the rest: int64 [batches], counted in these numbers.
-
-    values: where they begin, sizes: how many they are, offsets: where those of its lists begin (None: a plain column).
-    """
-
-    file: np.ndarray
-    values: np.ndarray
-    sizes: np.ndarray
-    offsets: np.ndarray | None
+# Where a column lies: the whole file as its numbers; and, int64 [batches] each, counted in these numbers, where its
+# values begin, how many they are, and where the offsets of its lists begin (None: a plain column).
+_Column = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class Split:
@@ -79,24 +69,11 @@ class Split:
 
         values = [array.values for array in arrays] if lists else arrays
         sizes = np.array([len(part) for part in values], np.int64)
-        return _Column(whole, begins(values), sizes, begins([array.offsets for array in arrays]) if lists else None)
-
-    def __len__(self) -> int:
-        return self.rows
+        return whole, begins(values), sizes, begins([array.offsets for array in arrays]) if lists else None
 
     def whole(self, name: str) -> np.ndarray:
-        """A plain column of all rows (int32; passage_key: int64), for dev sets: it is copied into memory."""
+        """A plain column of all rows, copied into memory: int32 `length`, `example` (ascending), ...; int64 keys."""
         return pa.ipc.open_file(self._buffer).read_all().column(name).to_numpy()
-
-    @property
-    def length(self) -> np.ndarray:
-        """int32 [rows]: tokens of each row."""
-        return self.whole("length")
-
-    @property
-    def example(self) -> np.ndarray:
-        """int32 [rows]: source example of each row, ascending."""
-        return self.whole("example")
 
     def gather(self, rows: Sequence[int] | np.ndarray, names: Iterable[str]) -> Columns:
         """Some columns of the rows with these numbers, in this order. O(rows), without a loop over them.
@@ -110,16 +87,16 @@ class Split:
         inside = rows - self._starts[batch]
         found: Columns = {}
         for name in names:
-            column = self._columns[name]
-            values = column.values[batch]
-            if column.offsets is None:
-                found[name] = column.file[values + inside]
+            file, values, sizes, offsets = self._columns[name]
+            start = values[batch]
+            if offsets is None:
+                found[name] = file[start + inside]
                 continue
-            at = column.offsets[batch] + inside
-            first, last = column.file[at].astype(np.int64), column.file[at + 1].astype(np.int64)
-            if np.any(first < 0) or np.any(last < first) or np.any(last > column.sizes[batch]):
+            at = offsets[batch] + inside
+            first, last = file[at].astype(np.int64), file[at + 1].astype(np.int64)
+            if np.any(first < 0) or np.any(last < first) or np.any(last > sizes[batch]):
                 raise ValueError(f"`{name}`: its lists do not add up")
-            found[name] = Lists(column.file[spread(values + first, last - first)], last - first)
+            found[name] = Lists(file[spread(start + first, last - first)], last - first)
         return found
 
     def take(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Prepared folders: token ids and labels on disk, read without copying.
 
-    data/NAME/<key>-<inputs>/     NAME: the dataset; key: `encoding_key`; inputs: a fingerprint of the source files
+    data/NAME/<key>-<inputs>/     NAME: the dataset; key: `Job.key`; inputs: a fingerprint of the source files
         train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), see `tasks/encoding.py`
         dev_examples.arrow        span only: id, context, answers of each dev example
         train_ids.arrow           `TaskType.row_id` of each training example, of types with `dynamics`
@@ -10,7 +10,9 @@ A folder with this name is therefore always complete. Arrow's IPC file format is
 milliseconds whatever the size, `Split.take` hands out views into the mapped file, and processes share the pages.
 """
 
+import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,9 @@ import pyarrow as pa
 from common import files, jsontext
 from common.errors import InputError
 from common.files import file_sha256
-from data_prep.encoding import token_ids as tokenids
 from data_prep.storage import verified
 from data_prep.storage.arrow_file import Split
-from tasks.encoding import ENCODING_VERSION, INT, INTS, Row
+from tasks.encoding import ENCODING_VERSION, INT, INTS
 from tasks.registry import TASK_TYPES
 from tasks.span.data import QUESTION_TOKENS, STRIDE
 
@@ -43,28 +44,26 @@ def schema(kind: str, split: str, typed: bool = False) -> pa.Schema:
     return pa.schema([pa.field(name, type_, nullable=False) for name, type_ in columns])
 
 
-def to_batch(rows: Sequence[Row], columns: pa.Schema) -> pa.RecordBatch:
-    """Encoded rows as one Arrow batch with these columns; others are left out."""
-    arrays = [pa.array([row[field.name] for row in rows], field.type) for field in columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=columns)
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data).
 
-
-def encoding_key(
-    dataset: str,
-    kind: str,
-    labels: Sequence[str] | None,
-    max_length: int,
-    tokenizer_fingerprint: str,
-    query_length: int | None = None,
-) -> str:
-    """Names a way of encoding: 12 hex digits that change with anything that changes the rows, but for the input.
-
-    `labels` are those that the task gives (None where it has none or the training data define them), `query_length`
-    that of a `pair` task (None: `max_length`).
+    `query_length`: of a `pair` task, whose `max_length` is its passages' (None: the same).
     """
-    parts: list[Any] = [dataset, kind, list(labels) if labels is not None else None, max_length, tokenizer_fingerprint]
-    parts += TASK_TYPES[kind].encoding_parts(max_length, query_length)
-    return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
+
+    dataset: str
+    kind: str
+    labels: tuple[str, ...] | None
+    language: str
+    max_length: int
+    query_length: int | None = None
+
+    def key(self, tokenizer_fingerprint: str) -> str:
+        """Names a way of encoding: 12 hex digits that change with anything that changes the rows, but for the input."""
+        labels = list(self.labels) if self.labels is not None else None
+        parts: list[Any] = [self.dataset, self.kind, labels, self.max_length, tokenizer_fingerprint]
+        parts += TASK_TYPES[self.kind].encoding_parts(self.max_length, self.query_length)
+        return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
 
 
 def short_hash(values: Any) -> str:
@@ -104,22 +103,26 @@ class Prepared:
 
     def confirm(self) -> None:
         """`verify`, unless the files are as they were when that was last done; for every start of a run."""
-        now = verified.state(self.path, self.manifest["files"])
-        if not verified.known(self.path, now):
-            self.verify()
-            verified.remember(self.path, now)
+        verified.confirm(self.path, self.manifest["files"], self.verify)
 
     def token_ids(self, vocabulary: int) -> np.ndarray:
-        """bool [vocabulary]: which ids occur in the rows of both splits, from the manifest."""
-        found = tokenids.from_text(self.manifest["token_ids"])[:vocabulary]
-        return np.concatenate([found, np.zeros(vocabulary - len(found), bool)])
+        """bool [vocabulary]: which ids occur in the rows of both splits, from the manifest.
+
+        Training leaves the rows of the word embeddings out that no token needs (`mtl/model/trimmed_embeddings.py`).
+        """
+        packed = np.frombuffer(base64.b64decode(self.manifest["token_ids"]), np.uint8)
+        return np.unpackbits(packed, count=vocabulary).astype(bool)
 
     def dev_examples(self) -> list[dict[str, Any]]:
         """What dev scoring needs of each dev example besides its rows (`TaskType.gold`), in order; [] if nothing."""
         if EXAMPLES not in self.manifest["files"]:
             return []
-        with pa.memory_map(str(self.path / EXAMPLES)) as source:
-            return pa.ipc.open_file(source).read_all().to_pylist()
+        return _table(self.path / EXAMPLES).to_pylist()
+
+
+def _table(path: Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all()
 
 
 def row_ids(several: Sequence[Prepared]) -> pa.StringArray:
@@ -131,8 +134,7 @@ def row_ids(several: Sequence[Prepared]) -> pa.StringArray:
             if not TASK_TYPES[prepared.manifest["kind"]].dynamics:
                 reason = f"rows of kind {prepared.manifest['kind']} have none"
             raise InputError(f"{prepared.path}: no ids of its training rows ({reason})")
-        with pa.memory_map(str(prepared.path / IDS)) as source:
-            found += pa.ipc.open_file(source).read_all()["id"].take(pa.array(prepared.train.example)).chunks
+        found += _table(prepared.path / IDS)["id"].take(pa.array(prepared.train.whole("example"))).chunks
     return pa.concat_arrays(found)
 
 
@@ -154,7 +156,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def find(data: Path, dataset: str, key: str, command: str, sources: Sequence[Path] = ()) -> Prepared:
-    """The folder of `dataset` encoded as `key` (see `encoding_key`).
+    """The folder of `dataset` encoded as `key` (see `Job.key`).
 
     With `sources` (a task's own files) the one made of just these, as they are now; else the one that was prepared or
     confirmed last. Raises `NotPrepared` if there is none; `command` is what makes it.

@@ -8,6 +8,7 @@ not at each start.
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,27 +20,21 @@ NOTE = ".verified.json"
 _TICK_NS = 50_000_000
 
 
-def state(folder: Path, files: dict[str, Any]) -> dict[str, list[Any]]:
-    """Name -> [bytes, mtime, ctime, inode, sha256] of `files` of a manifest that are there, as they are now."""
-    found = {}
+def confirm(folder: Path, files: dict[str, Any], verify: Callable[[], None]) -> None:
+    """Calls `verify`, unless the `files` of a manifest are as they were when that was last done.
+
+    Noted is [bytes, mtime, ctime, inode, sha256] of each; where that cannot be written, the next start reads again.
+    """
+    now = {}
     for name, info in files.items():
         with suppress(OSError):
-            now = os.stat(folder / name)
-            found[name] = [now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, info["sha256"]]
-    return found
-
-
-def known(folder: Path, now: dict[str, list[Any]]) -> bool:
-    """Whether files in this `state` were found whole before."""
-    try:
-        written = os.stat(folder / NOTE).st_ctime_ns
-        same = json.loads((folder / NOTE).read_text(encoding="utf-8")) == now
-    except (OSError, ValueError, RecursionError):
-        return False
-    return same and all(ctime + _TICK_NS < written for _, _, ctime, _, _ in now.values())
-
-
-def remember(folder: Path, before: dict[str, list[Any]]) -> None:
-    """Notes that files in this `state` are whole; where that cannot be written, the next start reads them again."""
+            stat = os.stat(folder / name)
+            now[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, info["sha256"]]
+    with suppress(OSError, ValueError, RecursionError):
+        last = os.stat(folder / NOTE).st_ctime_ns - _TICK_NS
+        before = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        if before == now and all(ctime < last for _, _, ctime, _, _ in now.values()):
+            return
+    verify()
     with suppress(OSError):
-        write_json(folder / NOTE, before)
+        write_json(folder / NOTE, now)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -26,7 +26,9 @@ class Cache:
         self._folder = folder
         self._known: dict[str, str | None] = {}
         for path in sorted(folder.glob("*.jsonl")):
-            self._known.update(_read(path))
+            with path.open(encoding="utf-8") as file:
+                entries = [json.loads(line) for line in file if line.endswith("\n")]
+            self._known.update((entry["key"], entry["text"]) for entry in entries)
 
     def __contains__(self, text: str) -> bool:
         return key_of(text) in self._known
@@ -45,11 +47,3 @@ class Cache:
                     file.write(json.dumps({"key": key_of(source), "text": text}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-
-
-def _read(path: Path) -> Iterator[tuple[str, str | None]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.endswith("\n"):
-                entry = json.loads(line)
-                yield entry["key"], entry["text"]

@@ -25,26 +25,25 @@ from typing import Any
 from tqdm import tqdm
 
 from common import files
+from common.command_line import positive
 from common.config_fields import nearest
 from common.errors import InputError
 from common.table import table
 from data_prep.datasets import DATASETS, TASKS
+from data_prep.datasets.schema import Task
 from data_prep.prepare import read_examples
 from data_prep.sources.folders import Folder
 from data_prep.sources.licence import TRANSLATION_FILE, licence_of
 from data_prep.sources.locate import Located, locate_training
 from data_prep.sources.sources_lock import Lock
-from data_prep.storage.store import SPLITS
+from data_prep.storage.store import SPLITS, Job
 from data_prep.translation import processes
 from data_prep.translation.cache import Cache, key_of
 from data_prep.translation.checks import failure
 from data_prep.translation.system import System, open_system
 from data_prep.translation.texts import Texts
-from data_prep.workers import Job
-from tasks.base import Example
+from tasks.base import Example, LeftOut
 from tasks.registry import TASK_TYPES
-from tasks.task import Task
-from tasks.translation import LeftOut
 
 SOURCE = "en"
 
@@ -57,16 +56,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", required=True, help="M2M100, NLLB, MADLAD: a folder or Hub id; or MODULE:ATTRIBUTE")
     parser.add_argument("--source", action="append", help="`hub` or a folder; given again: where to look next")
     parser.add_argument("--data", default="data", help="the folder of prepared and downloaded data (default: data)")
-    parser.add_argument("--limit", type=int, help="only the first rows of each split of a dataset")
-    parser.add_argument("--beams", type=int, default=1, help="1: greedy search (default)")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="source tokens of a batch, padding included")
+    parser.add_argument("--limit", type=positive, help="only the first rows of each split of a dataset")
+    parser.add_argument("--beams", type=positive, default=1, help="1: greedy search (default)")
+    parser.add_argument("--batch-tokens", type=positive, default=4096, help="source tokens of a batch, with padding")
     parser.add_argument(
         "--dry-run", action="store_true", help="only print what is to be done, and about how long it takes"
     )
     options = parser.parse_args(arguments)
-    for name in ("limit", "beams", "batch_tokens"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
     tasks = [_task(name) for name in options.tasks.split(",")]
     places = [None if source == "hub" else Folder.open(Path(source)) for source in options.source or ["hub"]]
     system = open_system(options.model, options.beams)
@@ -180,8 +176,12 @@ class Run:
     def _translated(
         self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, bar: "tqdm[Any]"
     ) -> Iterator[dict[str, str | None]]:
-        """The translations, batch by batch."""
-        batches = batched(texts, lengths, batch_tokens)
+        """The translations, in batches of similar length: of at most `batch_tokens` with padding, or of one text."""
+        batches: list[list[str]] = []
+        for text in sorted(texts, key=lambda text: (lengths[text], text)):
+            if not batches or (len(batches[-1]) + 1) * lengths[text] > batch_tokens:
+                batches.append([])
+            batches[-1].append(text)
         # In any order but that of lengths, so that the time that the bar expects is right from the start.
         random.Random(0).shuffle(batches)
         for batch in batches:
@@ -243,13 +243,3 @@ def _checked(cache: Cache, code: str, text: str) -> str:
     if reason := failure(text, found, code):
         raise LeftOut(reason)
     return str(found)
-
-
-def batched(texts: Sequence[str], lengths: dict[str, int], most: int) -> list[list[str]]:
-    """Batches of texts of similar length, of at most `most` tokens with padding, or of one text."""
-    batches: list[list[str]] = []
-    for text in sorted(texts, key=lambda text: (lengths[text], text)):
-        if not batches or (len(batches[-1]) + 1) * lengths[text] > most:
-            batches.append([])
-        batches[-1].append(text)
-    return batches

@@ -18,7 +18,7 @@ from difflib import SequenceMatcher
 from common.languages import language
 from data_prep.sentences import sentence_breaks
 from data_prep.translation.checks import UNSPACED
-from tasks.translation import LeftOut
+from tasks.base import LeftOut
 
 _ARTICLE = re.compile(r"(?:a|an|the)\s+(?=\S)", re.IGNORECASE)
 _FULLWIDTH = str.maketrans("［］", "[]")
@@ -26,7 +26,7 @@ _MARKED = re.compile(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", re.DOTALL)
 
 
 class Texts:
-    """A `tasks.translation.Translation` into language `code`; `lookup` translates a sentence or raises `LeftOut`.
+    """A `tasks.base.Translation` into language `code`; `lookup` translates a sentence or raises `LeftOut`.
 
     Which sentences a row needs does not depend on what `lookup` returns, as long as it returns: one that records and
     returns its argument collects them.

@@ -110,7 +110,7 @@ class Stage:
         found = []
         for task in load(self.config, self.options.overrides)[1] if others else ():
             for name in task.datasets:
-                source = first if task.train else next((s for s in self.options.sources if _has(s, name)), first)
+                source = first if task.files else next((s for s in self.options.sources if _has(s, name)), first)
                 if source != first:
                     found.append(f"target training on {name} of {source}, as {first} lacks it")
         return found
@@ -153,7 +153,7 @@ class Stage:
         """Renames the run folder to NAME.1 (2, ...); `InputError` while another run works in it."""
         lock, _ = RunLock.take(self.folder, Member.here(0))
         kept = files.put_aside(self.folder)
-        RunLock(kept, lock.token).release_all()
+        RunLock(kept, lock.token, lock.me).release_all()
         return kept
 
     def record(self) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.columns import Columns
 from common.errors import InputError
 from mtl.data.packing import PackedBatch, pack
 from mtl.data.plan import Plan, Step
@@ -167,18 +166,12 @@ def batch_of(
     `ValueError` or `IndexError` where the rows are not what was prepared.
     """
     groups = []
-    owner = step.task[indices]
+    owner, config = step.task[indices], plan.config
     for t in np.unique(owner).tolist():
-        rows = np.flatnonzero(owner == t)
-        groups.append((t, rows, _columns(plan, step, t, indices[rows], special)))
+        task, rows = plan.tasks[t], np.flatnonzero(owner == t)
+        slots = indices[rows]
+        columns = task.train.gather(step.row[slots], [*special.columns, *task.type.stored])
+        numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
+        draw = Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability, task.entry.pooling)
+        groups.append((t, rows, task.type.complete(columns, draw)))
     return pack(groups, [(task.name, task.task.kind) for task in plan.tasks], special, weights)
-
-
-def _columns(plan: Plan, step: Step, t: int, slots: np.ndarray, special: Special) -> Columns:
-    """What the head of task `t` reads of the examples at `slots` of `step`, all of that task."""
-    task = plan.tasks[t]
-    columns = task.train.gather(step.row[slots], [*special.columns, *task.type.stored])
-    numbers = np.searchsorted(np.flatnonzero(step.task == t), slots)
-    config = plan.config
-    draw = Draw(config.seed, step.number, slots, numbers, special, config.mlm_probability, task.pooling)
-    return task.type.complete(columns, draw)

@@ -52,18 +52,17 @@ class Step:
         As few micro-steps as fit `micro_tokens` a rank (beyond 127 within 2 % of it); the longest examples are
         assigned first, each to the emptiest bin (longest processing time first, Graham 1969). A bin may be empty.
         """
-        order = _descending(self.length)
+        order = np.argsort(-self.length, kind="stable")
         micro_steps = max(1, math.ceil(self.tokens / (ranks * micro_tokens)))
         while (filled := _fill(self.length[order], ranks * micro_steps, micro_tokens)) is None:
             micro_steps += max(1, micro_steps // 64)  # thousands are not tried one by one
         owner, loads = filled
         # Bins of similar size run at the same time, so that ranks wait little for each other.
         rank_of = np.empty(len(loads), dtype=np.int64)
-        rank_of[_descending(loads)] = np.arange(len(loads))
+        rank_of[np.argsort(-loads, kind="stable")] = np.arange(len(loads))
         owner = rank_of[owner]
         ends = np.cumsum(np.bincount(owner, minlength=len(loads)))
-        indices = order[_descending(-owner)]
-        bins = [indices[first:last] for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+        bins = np.split(order[np.argsort(owner, kind="stable")], ends[:-1])
         return [bins[first : first + ranks] for first in range(0, len(bins), ranks)]
 
     def loads(self, assignment: list[list[np.ndarray]]) -> np.ndarray:
@@ -74,50 +73,20 @@ class Step:
         return np.diff(total[ends]).reshape(len(assignment), -1)
 
 
-def _descending(values: np.ndarray) -> np.ndarray:
-    """Indices that sort int64 `values` from the largest to the smallest, equal ones in their order."""
-    keys = -values
-    if len(keys) and int(keys.min()) >= -(2**15) and int(keys.max()) < 2**15:
-        keys = keys.astype(np.int16)  # numpy sorts 16 bits by radix, five times as fast
-    return np.argsort(keys, kind="stable")
-
-
-_FEW = 24  # with fewer bins a round of arrays costs more than its items one by one
-
-
 def _fill(lengths: np.ndarray, bins: int, capacity: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Each of `lengths` (descending) into the emptiest bin: (bin of each, load of each), None if a bin overflows.
 
-    An item longer than `capacity` may have a bin of its own. Where the loads differ by less than the next `bins` items
-    are long, each bin gets one of these: one sort of the loads then has the result of `bins` turns of a heap.
+    An item longer than `capacity` may have a bin of its own.
     """
-    loads = np.zeros(bins, dtype=np.int64)
+    heap = list(range(bins))  # load * bins + index: one number sorts by load, then index
     owner = np.empty(len(lengths), dtype=np.int64)
-    size = bins if bins >= _FEW else max(1, len(lengths))
-    for first in range(0, len(lengths), size):
-        block = lengths[first : first + size]
-        if bins >= _FEW and int(loads.max() - loads.min()) < int(block[-1]):
-            emptiest = np.argsort(loads, kind="stable")[: len(block)]
-            owner[first : first + size] = emptiest
-            loads[emptiest] += block
-        else:
-            _fill_by_heap(block, loads, owner[first : first + size])
-        if int(loads.max()) > capacity:
-            several = np.bincount(owner[: first + size], minlength=bins) > 1
-            if np.any(loads[several] > capacity):
-                return None
-    return owner, loads
-
-
-def _fill_by_heap(block: np.ndarray, loads: np.ndarray, owner: np.ndarray) -> None:
-    """Puts the items of `block` into the emptiest bin in turn; changes `loads`, writes `owner`."""
-    count = len(loads)
-    heap = [load * count + index for index, load in enumerate(loads.tolist())]  # one number sorts by load, then index
-    heapq.heapify(heap)
-    for item, length in enumerate(block.tolist()):
-        owner[item] = heap[0] % count
-        heapq.heapreplace(heap, heap[0] + length * count)
-    np.add.at(loads, owner, block)
+    for item, length in enumerate(lengths.tolist()):
+        owner[item] = heap[0] % bins
+        heapq.heapreplace(heap, heap[0] + length * bins)
+    loads = np.zeros(bins, dtype=np.int64)
+    np.add.at(loads, owner, lengths)
+    several = np.bincount(owner, minlength=bins) > 1
+    return None if np.any(loads[several] > capacity) else (owner, loads)
 
 
 class Plan:
@@ -130,10 +99,10 @@ class Plan:
         default = sampler.DEFAULT_CAP if mixture.kind == "capped" else math.inf
         sizes = [len(task.train) for task in tasks]
         capped = [
-            int(min(size, task.cap or math.inf, mixture.cap or default))
+            int(min(size, task.entry.cap or math.inf, mixture.cap or default))
             for size, task in zip(sizes, tasks, strict=True)
         ]
-        shares = tuple(task.share for task in tasks)
+        shares = tuple(task.entry.share for task in tasks)
         self.epoch_examples = sum(capped)
         if mixture.kind != "fixed" and any(shares):  # an epoch is one of the tasks without a share
             counted = sum(n for n, share in zip(capped, shares, strict=True) if share is None)
@@ -141,14 +110,12 @@ class Plan:
         self.mean_length = np.array([task.mean_length for task in tasks])
         examples, steps = config.batch.examples, config.steps
         if examples is None:
-            assert config.batch.tokens is not None
             start = sampler.task_probabilities(
                 mixture.kind, np.array(capped), temperature=mixture.temperature, given=shares
             )
-            examples = max(1, round(config.batch.tokens / float(start @ self.mean_length)))
+            examples = max(1, round((config.batch.tokens or 0) / float(start @ self.mean_length)))
         if steps is None:
-            assert config.epochs is not None
-            steps = max(1, math.ceil(config.epochs * self.epoch_examples / examples))
+            steps = max(1, math.ceil((config.epochs or 0) * self.epoch_examples / examples))
         self.sampler = sampler.Sampler(
             sizes=tuple(source.rows for task in tasks for source in task.sources),
             kind=mixture.kind,
@@ -160,12 +127,12 @@ class Plan:
             temperature=mixture.temperature,
             given=shares,
             within=tuple(tuple(source.share for source in task.sources) for task in tasks),
-            one_source=tuple(t for t, task in enumerate(tasks) if task.hybrid is not None),
+            one_source=tuple(t for t, task in enumerate(tasks) if task.entry.hybrid is not None),
         )
         self._task_of, self._first_row = np.array(
             [(t, source.first) for t, task in enumerate(tasks) for source in task.sources]
         ).T
-        self._loss_weights = np.array([task.loss_weight for task in tasks])
+        self._loss_weights = np.array([task.entry.loss_weight for task in tasks])
         for task in tasks:
             # The lengths are read only where the manifest's bound does not settle it.
             if task.longest > config.micro_tokens and task.train.longest > config.micro_tokens:
@@ -212,13 +179,13 @@ class Plan:
             "tasks": {
                 task.name: {
                     "rows": len(task.train),
-                    "cap": task.cap,
-                    "share": task.share,
-                    "loss_weight": task.loss_weight,
+                    "cap": task.entry.cap,
+                    "share": task.entry.share,
+                    "loss_weight": task.entry.loss_weight,
                     "data": [p.manifest["files"]["train.arrow"]["sha256"][:12] for p in task.prepared],
                     **({} if task.train.chosen is None else {"subset": short_hash(task.train.chosen.tolist())}),
                     **({"languages": {s.name: s.share for s in task.sources}} if task.task.codes else {}),
-                    **({} if task.hybrid is None else {"hybrid": task.hybrid}),
+                    **({} if task.entry.hybrid is None else {"hybrid": task.entry.hybrid}),
                 }
                 for task in self.tasks
             },

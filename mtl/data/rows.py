@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from common.columns import Columns, concatenated, plain, rows_of, selected
+from common.columns import Columns, merged, plain, rows_of
 from data_prep.storage.arrow_file import Split
 
 
@@ -34,7 +34,7 @@ class Rows:
     @cached_property
     def length(self) -> np.ndarray:
         """int32 [rows]: tokens of each row."""
-        lengths = np.concatenate([split.length for split in self.splits])
+        lengths = np.concatenate([split.whole("length") for split in self.splits])
         return lengths[slice(None) if self.chosen is None else self.chosen]
 
     @property
@@ -48,7 +48,7 @@ class Rows:
         shifted: list[np.ndarray] = []
         first = 0
         for split in self.splits:
-            shifted.append(split.example + first)
+            shifted.append(split.whole("example") + first)
             first = int(shifted[-1][-1]) + 1 if split.rows else first
         return np.concatenate(shifted)[slice(None) if self.chosen is None else self.chosen]
 
@@ -60,7 +60,7 @@ class Rows:
         splits, positions, numbers = zip(*self._by_split(rows), strict=True)
         parts = [split.gather(mine, names) for split, mine in zip(splits, numbers, strict=True)]
         order = np.argsort(np.concatenate(positions))
-        return {name: selected(concatenated([part[name] for part in parts]), order) for name in names}
+        return {name: merged([part[name] for part in parts], order) for name in names}
 
     def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """These encoded rows, in the order given."""

@@ -36,12 +36,7 @@ _BLOCK = 1 << 22  # draws times sources recounted at once: 32 MB
 
 
 def task_probabilities(
-    kind: str,
-    sizes: np.ndarray,
-    *,
-    temperature: float = 1.0,
-    given: Sequence[float | None] | None = None,
-    progress: float | np.ndarray = 0.0,
+    kind: str, sizes: np.ndarray, temperature: float, given: Sequence[float | None], progress: float | np.ndarray = 0.0
 ) -> np.ndarray:
     """Probability of each task, float64 [tasks] (or [steps, tasks] for an array `progress`), summing to 1.
 
@@ -64,10 +59,8 @@ def task_probabilities(
     elif kind == "uniform":
         weights = np.ones_like(n)
     elif kind == "fixed":
-        assert given is not None
         return _normalised(np.asarray(given, dtype=np.float64))
-    else:
-        assert kind == "annealed", kind
+    else:  # annealed
         alpha = 1.0 - (1.0 - ANNEAL_FLOOR) * np.asarray(progress, dtype=np.float64)
         weights = n ** alpha[..., None]
     share = np.array(given or [None] * len(n), dtype=np.float64)  # None becomes NaN
@@ -100,7 +93,7 @@ class Sampler:
     steps: int
     by_task: bool
     temperature: float = 1.0
-    given: tuple[float | None, ...] | None = None
+    given: tuple[float | None, ...] = ()
     within: tuple[tuple[float, ...], ...] = ()
     one_source: tuple[int, ...] = ()
     # (step, cursors) of the latest recount, so that ascending steps count every draw once.
@@ -182,10 +175,10 @@ class Sampler:
         epoch, position = np.divmod(drawn, size)
         first, last = np.divmod(cursors, self.sizes)[0], np.divmod(cursors + counts - 1, self.sizes)[0]
         present = np.flatnonzero(counts).tolist()
-        keys = [_keys((self.seed, s, e)) for s in present for e in range(int(first[s]), int(last[s]) + 1)]
+        keys = [round_keys((self.seed, s, e)) for s in present for e in range(int(first[s]), int(last[s]) + 1)]
         epochs = np.where(counts > 0, last - first + 1, 0)
         key = (np.cumsum(epochs) - epochs - first)[source] + epoch
-        return source, _permute(position, size, np.array(keys), key)
+        return source, permute(position, size, np.array(keys), key)
 
 
 def _drawn(p: np.ndarray, u: np.ndarray) -> np.ndarray:
@@ -196,18 +189,13 @@ def _drawn(p: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges, u, side="right")
 
 
-def permute(position: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
-    """Keyed permutation of range(size): int64 [k] positions -> int64 [k] rows, random access.
+def permute(position: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Keyed permutations: int64 [k] positions in ranges of `size` [k] -> int64 [k] rows, random access.
 
-    A balanced Feistel network over the next even number of bits, applied again to values out of range
-    (cycle walking; Black & Rogaway 2002, "Ciphers with arbitrary finite domains").
+    keys: uint64 [permutations, rounds], round keys from `round_keys`; key: int64 [k], which of them. A balanced Feistel
+    network over the next even number of bits, applied again to values out of range (cycle walking; Black & Rogaway
+    2002, "Ciphers with arbitrary finite domains").
     """
-    zeros = np.zeros(len(position), dtype=np.int64)
-    return _permute(position, zeros + size, _keys(key)[None], zeros)
-
-
-def _permute(position: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """`permute`, vectorised: int64 [k] positions in ranges of `size` [k], with the round keys `keys[key]` [k]."""
     # Bits of half a word: of size - 1, at least 1, rounded up to an even number, halved; float64 is exact below 2^53.
     bits = np.maximum(1, np.frexp((size - 1).astype(np.float64))[1])
     shift = ((bits + 1) // 2).astype(np.uint64)
@@ -230,7 +218,7 @@ def _permute(position: np.ndarray, size: np.ndarray, keys: np.ndarray, key: np.n
 
 
 @lru_cache(maxsize=4096)
-def _keys(key: tuple[int, ...]) -> np.ndarray:
+def round_keys(key: tuple[int, ...]) -> np.ndarray:
     """uint64 [rounds]: the round keys of one permutation."""
     return np.random.SeedSequence([_ORDER, *key]).generate_state(_ROUNDS, np.uint64)
 

@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
+import pyarrow as pa
+import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerFast
 
 from common.columns import plain
 from common.errors import InputError
-from common.run_config import Learned, RandomEncoder, RunConfig, TaskEntry
+from common.run_config import Learned, RunConfig, TaskEntry
+from data_prep.datasets.schema import Task
 from data_prep.encoding import tokenizer as tokenizers
 from data_prep.storage import store
-from mtl.data import hybrid, subset
+from mtl.data import hybrid
 from mtl.data.rows import Rows, Source
 from tasks.base import TaskType
 from tasks.encoding import Special, template_of
 from tasks.registry import TASK_TYPES
-from tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,18 @@ class TaskData:
     """A task with its data. `labels`: names in id order, None for span, choice and mlm.
 
     dev_prepared: the folders whose dev rows are `dev`; sources: what examples are drawn from, one for each language
-    and, with `hybrid`, each ordered pair of them; temperature: (value, whether it is learned), see `TaskEntry`.
+    and, with `hybrid`, each ordered pair of them.
     """
 
     task: Task
+    entry: TaskEntry
     labels: tuple[str, ...] | None
     max_length: int
     prepared: tuple[store.Prepared, ...]
     train: Rows
     dev: Rows
     dev_prepared: tuple[store.Prepared, ...]
-    cap: int | None
-    share: float | None
-    loss_weight: float
     sources: tuple[Source, ...]
-    pooling: str | None
-    temperature: tuple[float, bool] | None
-    hybrid: float | None
 
     @property
     def name(self) -> str:
@@ -58,6 +54,12 @@ class TaskData:
     @property
     def type(self) -> TaskType[Any]:
         return TASK_TYPES[self.task.kind]
+
+    @property
+    def temperature(self) -> tuple[float, bool] | None:
+        """(value, whether it is learned), see `TaskEntry`."""
+        given = self.entry.temperature
+        return (given.learned, True) if isinstance(given, Learned) else (given, False) if given else None
 
     @property
     def mean_length(self) -> float:
@@ -69,7 +71,7 @@ class TaskData:
         """No training row has more tokens; from the manifests, whose histogram rounds it up to a power of two."""
         splits = [prepared.manifest["splits"]["train"] for prepared in self.prepared]
         longest = max(int(bin.removeprefix("<=")) for split in splits for bin in split["length_histogram"])
-        return longest if self.hybrid is None else 2 * longest  # a query and a passage of two rows
+        return longest if self.entry.hybrid is None else 2 * longest  # a query and a passage of two rows
 
     def row_changed(self, row: int) -> InputError:
         """The error for a training row that is not what was prepared."""
@@ -86,12 +88,6 @@ class TaskData:
         if wrong.any():  # the plan depends on these numbers
             raise self.row_changed(int(rows[np.argmax(wrong)]))
         return length, self.type.units(length, units, mlm_probability)
-
-
-def tokenizer_of(config: RunConfig) -> PreTrainedTokenizerFast:
-    """The tokenizer of the run's encoder."""
-    spec = config.encoder
-    return tokenizers.load(spec.tokenizer if isinstance(spec, RandomEncoder) else spec)
 
 
 def special_of(tokenizer: PreTrainedTokenizerFast) -> Special:
@@ -118,37 +114,28 @@ def open_tasks(
         length = config.length_of(index)
         prepared = []
         for dataset in task.datasets:
-            files = [Path(path) for path in task.files_of(dataset) if path is not None]
-            key = store.encoding_key(dataset, task.kind, task.labels, length, fingerprint, task.query_length)
-            prepared.append(store.find(Path(config.data), dataset, key, command, files))
-        if hasattr(nn.ModuleDict(), task.name):  # which holds the heads by name
-            raise InputError(f"tasks: name {task.name!r} is an attribute of torch's ModuleDict; choose another")
+            files = [Path(path) for path in task.files.get(dataset, ())]
+            job = store.Job(dataset, task.kind, task.labels, task.language, length, task.query_length)
+            prepared.append(store.find(Path(config.data), dataset, job.key(fingerprint), command, files))
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
-        chosen = None if entry.subset is None else subset.chosen_rows(task.name, entry.subset, prepared)
+        chosen = None if entry.subset is None else _chosen_rows(task.name, entry.subset, prepared)
         train = Rows([p.train for p in prepared], chosen)
         sources = _sources(entry, task, prepared, train)
         if entry.hybrid is not None:
             train, sources = hybrid.with_two_languages(task.name, train, sources, entry.hybrid)
-        given = entry.temperature
-        temperature = (given.learned, True) if isinstance(given, Learned) else (given, False) if given else None
         dev = [p for p, code in zip(prepared, task.codes, strict=False) if code == "en"] or prepared
         opened.append(
             TaskData(
                 task=task,
+                entry=entry,
                 labels=prepared[0].labels,
                 max_length=length,
                 prepared=tuple(prepared),
                 train=train,
                 dev=Rows([p.dev for p in dev]),
                 dev_prepared=tuple(dev),
-                cap=entry.cap,
-                share=entry.share,
-                loss_weight=entry.loss_weight,
                 sources=sources,
-                pooling=entry.pooling,
-                temperature=temperature,
-                hybrid=entry.hybrid,
             )
         )
     return opened
@@ -172,3 +159,27 @@ def _sources(entry: TaskEntry, task: Task, prepared: Sequence[store.Prepared], t
         raise InputError(f"{task.name}: no training row is in language {name!r}; leave it out of `languages`")
     parts = zip(names, np.cumsum(rows) - rows, rows, weights / weights.sum(), tokens / np.maximum(rows, 1), strict=True)
     return tuple(Source(name, int(first), int(n), float(p), float(mean)) for name, first, n, p, mean in parts)
+
+
+def _chosen_rows(task: str, path: str, prepared: Sequence[store.Prepared]) -> np.ndarray:
+    """Ascending int64: the training rows of these folders, counted over all, whose ids stand in the file, one a line.
+
+    Ids, not row numbers: they stay valid when the data are prepared again for another tokenizer or length, or without
+    the rows of a test (`TaskType.row_id`). All rows of an example, and all examples with an id, are meant.
+    Raises `InputError` for a file that cannot be read or is empty, and for an id that no row has.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{task}: subset {path}: cannot be read ({error})") from None
+    wanted = pa.array([line for line in lines if line], pa.string())
+    ids = store.row_ids(prepared)
+    unknown = wanted.filter(pc.invert(pc.is_in(wanted, value_set=ids)))
+    if not len(wanted):
+        raise InputError(f"{task}: subset {path}: empty; expected the id of a training example a line")
+    if len(unknown):
+        raise InputError(
+            f"{task}: subset {path}: {len(unknown)} of {len(wanted)} ids, {unknown[0]} the first, are those of no "
+            f"training row of {', '.join(str(p.path) for p in prepared)}: prepare the data that the list was made of"
+        )
+    return np.flatnonzero(pc.is_in(ids, value_set=wanted).to_numpy(zero_copy_only=False))

@@ -17,9 +17,9 @@ import pickle
 import re
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,6 @@ def connect() -> tuple[int, int, torch.device]:
         # miss is a cudaMalloc, for which the host waits.
         os.environ["PYTORCH_ALLOC_CONF"] = "expandable_segments:True"
     accelerator = get_accelerator()
-    local = int(os.environ.get("LOCAL_RANK", "0"))
     if accelerator.device_name() == "cpu" and "OMP_NUM_THREADS" not in os.environ:
         # Ranks on one host share its cores; torch would give all of them to each.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // launchers.local_ranks()))
@@ -72,7 +71,7 @@ def connect() -> tuple[int, int, torch.device]:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed(dist_backend=accelerator.communication_backend_name(), verbose=False)
     if accelerator.device_name() != "cpu":
-        accelerator.set_device(local)
+        accelerator.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     device = torch.device(accelerator.current_device_name())
     return torch.distributed.get_rank(), torch.distributed.get_world_size(), device
 
@@ -189,7 +188,10 @@ class Engine:
         factor = schedule(number, self.steps, self.config.optimizer.warmup)
         set_step(self.ds.optimizer.param_groups, factor, present)
         # Stage 0 in float32 reports no norm and detects no overflow: compute it from the reduced gradients.
-        norm = None if self.stage or self.ds.bfloat16_enabled() else self._gradient_norm()
+        norm = None
+        if not self.stage and not self.ds.bfloat16_enabled():
+            gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+            norm = float(torch.nn.utils.get_total_norm(gradients))
         if norm is not None and not math.isfinite(norm):
             self.ds.zero_grad()
             return total, norm, factor
@@ -214,16 +216,11 @@ class Engine:
                 for name, vectors in self.model.pair_vectors(batch, list(keys)).items():
                     encoded[name].append((batch.heads[name], vectors))
         for name, local in encoded.items():
-            gathered = gradient_caching.gather(local, keys[name], self.model.encoder.config.hidden_size, self.device)
-            gradients = gradient_caching.gradients(gathered, self.model.heads[name].logit_scale[0])
+            gradients = gradient_caching.gradients(local, keys[name], self.model.heads[name].logit_scale[0])
             for micro, batch in enumerate(micro_batches):
                 rows = gradient_caching.attach(batch.heads[name], gradients)
                 micro_batches[micro] = replace(batch, heads={**batch.heads, name: rows})
         return micro_batches
-
-    def _gradient_norm(self) -> float:
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return float(torch.nn.utils.get_total_norm(gradients))
 
     def full_weights(self) -> dict[str, Tensor]:
         """On rank 0 every parameter by name in float32 on the CPU, from the master copies (a collective call)."""
@@ -280,31 +277,24 @@ class _CheckpointFiles(TorchCheckpointEngine):
     problem: str | None = None
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        with self._recorded(path):
-            super().makedirs(path, exist_ok=exist_ok)
+        self.recorded(super().makedirs)(path, exist_ok)
 
     def save(self, state_dict: dict[str, Any], path: str) -> None:
-        with self._recorded(path):
-            super().save(state_dict, path)
+        self.recorded(partial(super().save, state_dict))(path)
 
-    def recorded(self, write: Callable[[str], None]) -> Callable[[str], None]:
-        """`write`, with its failures recorded in `problem`."""
+    def recorded(self, write: Callable[..., None]) -> Callable[..., None]:
+        """`write`, of a path and more, with its failures recorded in `problem`."""
 
-        def recorded(path: str) -> None:
-            with self._recorded(path):
-                write(path)
+        def recorded(path: str, *more: Any) -> None:
+            try:
+                write(path, *more)
+            except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+                reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+                if shutil.disk_usage(Path(path).parent.parent).free < 2**20:
+                    reason = "no space left on device"
+                self.problem = self.problem or f"{path}: {reason}"
 
         return recorded
-
-    @contextmanager
-    def _recorded(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
-            if shutil.disk_usage(Path(path).parent.parent).free < 2**20:
-                reason = "no space left on device"
-            self.problem = self.problem or f"{path}: {reason}"
 
 
 def _offloaded(groups: list[dict[str, Any]], settings: dict[str, Any]) -> torch.optim.Optimizer:

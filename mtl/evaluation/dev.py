@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from common.columns import Columns
 from common.run_config import RunConfig
+from mtl.data.plan import Plan
 from mtl.data.task_data import TaskData
 from mtl.evaluation.inference import TOTALS, score
 from mtl.model.encoder import MultiTaskModel
@@ -34,19 +35,12 @@ class DevEvaluation:
     """
 
     def __init__(
-        self,
-        config: RunConfig,
-        tasks: list[TaskData],
-        special: Special,
-        rank: int,
-        world: int,
-        sum_over_ranks: Sum,
-        wants_stop: Callable[[], bool] = lambda: False,
+        self, plan: Plan, special: Special, rank: int, world: int, sum_over_ranks: Sum, wants_stop: Callable[[], bool]
     ) -> None:
         self.wants_stop = wants_stop
-        self.micro_tokens = config.micro_tokens
+        self.micro_tokens = plan.config.micro_tokens
         self.rank, self.world, self.sum = rank, world, sum_over_ranks
-        self.sets = [_DevSet(task, config, special) for task in tasks if len(task.dev)]
+        self.sets = [_DevSet(task, plan.config, special) for task in plan.tasks if len(task.dev)]
 
     def run(self, model: MultiTaskModel, device: torch.device) -> Scores | None:
         """Scores of every task that has dev rows; None, on all ranks, if one wanted to stop (a collective call)."""
@@ -115,7 +109,7 @@ class _DevSet:
         for prepared in task.dev_prepared:
             for gold in prepared.dev_examples():
                 self.gold[first + int(gold["example"])] = gold
-            first += int(prepared.dev.example[-1]) + 1 if prepared.dev.rows else 0
+            first += int(prepared.dev.whole("example")[-1]) + 1 if prepared.dev.rows else 0
         self.all_columns = self.columns(np.arange(len(self.rows)))
         gold_of_chosen = [self.gold[int(e)] for e in numbers] if self.gold else []
         self.majority = task.type.majority(self.all_columns, gold_of_chosen)
@@ -124,7 +118,7 @@ class _DevSet:
         """What the head reads of the chosen rows with these numbers."""
         rows, task = self.rows[numbers], self.task
         columns = task.dev.gather(rows, [*self.special.columns, *task.type.stored])
-        draw = Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability, task.pooling)
+        draw = Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability, task.entry.pooling)
         return task.type.complete(columns, draw)
 
     def rows_of(self, numbers: list[int]) -> list[dict[str, Any]]:

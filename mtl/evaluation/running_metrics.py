@@ -86,7 +86,7 @@ class RunningMetrics:
             tasks.append({"task": task.name, **metrics, "share": share})
         losses = np.array([task["loss"] for task in tasks])
         present = self.counts > 0
-        weights = np.array([task.loss_weight for task in self.tasks])[present]
+        weights = np.array([task.entry.loss_weight for task in self.tasks])[present]
         totals, steps = self.totals, self.steps
         overall = {
             "loss": float((losses * self.counts[present] * weights).sum() / self.counts.sum()),

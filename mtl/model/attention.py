@@ -40,36 +40,25 @@ class Layout:
     mask: Tensor | None = None  # padded: bool [S, 1, 1, longest]
     tiles: Any = None  # triton: `triton_attention.Tiles`
 
-    def inside(self, window: int | None) -> int | None:
-        """`window` (see `packed_attention`), None if no sequence is longer."""
-        return window if window is not None and max(self.lengths) > window else None
-
 
 def backend_of(encoder: Any) -> str:
-    """The back-end of an encoder, in its current mode."""
-    if encoder.packed_backend != "auto":
-        return str(encoder.packed_backend)
-    weight, config = encoder.get_input_embeddings().weight, encoder.config
-    dropout = encoder.attention_dropout if encoder.training else 0.0
-    return choose(
-        weight.device, weight.dtype, dropout, config.hidden_size // config.num_attention_heads, encoder.window
-    )
-
-
-def choose(device: torch.device, dtype: torch.dtype, dropout: float, head_dim: int, window: int | None = None) -> str:
-    """The back-end that `auto` means on this device, for this dtype, attention dropout, head size and window.
+    """The back-end of an encoder, in its current mode; `auto` goes by device, dtype, dropout, head size and window.
 
     The fast kernels need half precision and compute capability 8 (Ampere); ours Triton and a head size of 16, 32, 64 or
     128 and no window, torch's a multiple of 8 up to 256.
     """
+    if encoder.packed_backend != "auto":
+        return str(encoder.packed_backend)
+    weight, config = encoder.get_input_embeddings().weight, encoder.config
+    device, head = weight.device, config.hidden_size // config.num_attention_heads
     if device.type == "cpu":
         return "sdpa"
-    half = dtype in (torch.bfloat16, torch.float16)
-    if not half or dropout or device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:
+    slow = weight.dtype not in (torch.bfloat16, torch.float16) or (encoder.training and encoder.attention_dropout)
+    if slow or device.type != "cuda" or torch.cuda.get_device_capability(device)[0] < 8:
         return "padded"
-    if window is None and head_dim in TRITON_HEADS and has_triton():
+    if encoder.window is None and head in TRITON_HEADS and has_triton():
         return "triton"
-    return "varlen" if head_dim % 8 == 0 and head_dim <= 256 else "padded"
+    return "varlen" if head % 8 == 0 and head <= 256 else "padded"
 
 
 def has_triton() -> bool:
@@ -87,13 +76,12 @@ def make_layout(backend: str, lengths: tuple[int, ...], cu_seqlens: Tensor) -> L
         tensor = tensor.pin_memory() if device.type == "cuda" else tensor
         return tensor.to(device, non_blocking=True)
 
-    if backend in ("varlen", "sdpa"):
-        return Layout(backend, lengths, cu_seqlens)
     if backend == "triton":
         from mtl.model import triton_attention  # imports Triton
 
         return Layout(backend, lengths, cu_seqlens, tiles=triton_attention.make_tiles(lengths, device))
-    assert backend == "padded", backend
+    if backend != "padded":
+        return Layout(backend, lengths, cu_seqlens)
     longest = max(lengths)
     sizes = torch.tensor(lengths)
     real = torch.arange(longest)[None, :] < sizes[:, None]
@@ -107,9 +95,6 @@ def self_attention(module: Any, hidden: Tensor, layout: Layout) -> Tensor:
         return module(hidden, None, layout=layout)[0]
     from mtl.model import triton_attention
 
-    assert not (module.training and module.dropout.p), (
-        "no attention dropout here; mtl/model/encoder.py refuses the combination"
-    )
     # One product instead of three, and in the backward pass no additions of three gradients.
     projections = (module.query, module.key, module.value)
     weight, bias = torch.cat([p.weight for p in projections]), torch.cat([p.bias for p in projections])
@@ -134,17 +119,21 @@ def packed_attention(
 
     key, value: as query, or of fewer heads, each for several neighbouring ones of the query. sliding_window: a token
     attends to those less than so far away in its sequence. The signature is that of `transformers.AttentionInterface`;
-    `attention_mask` is None by construction.
+    `attention_mask` is None by construction. `triton` and `varlen` have no dropout, `triton` no windows either:
+    mtl/model/encoder.py refuses them.
     """
     assert attention_mask is None and query.shape[0] == 1
     options: dict[str, Any] = {"scale": scaling, "dropout_p": dropout}
-    window = layout.inside(sliding_window)
+    window = None if sliding_window is None or max(layout.lengths) <= sliding_window else sliding_window
     if (groups := query.shape[1] // key.shape[1]) > 1:
         key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
     if layout.backend == "varlen":
-        return _varlen(query, key, value, layout, scaling, dropout, window), None
+        return _varlen(query, key, value, layout, scaling, window), None
     if layout.backend == "triton":
-        return _triton(query, key, value, layout, scaling, dropout, window), None
+        from mtl.model import triton_attention
+
+        qkv = torch.stack([x.squeeze(0).transpose(0, 1) for x in (query, key, value)], 1)  # [T, 3, heads, dim]
+        return triton_attention.attention(qkv, layout.tiles, scaling)[None], None
     if layout.backend == "padded":
         assert layout.cells is not None
         # Scattered, not gathered: a gather would read all padding from one token, and its backward pass would add all
@@ -189,22 +178,9 @@ def _near(length: int, window: int, device: torch.device) -> Tensor:
     return (positions[:, None] - positions[None, :]).abs() < window
 
 
-def _triton(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float, window: int | None
-) -> Tensor:
-    from mtl.model import triton_attention
-
-    assert not dropout and window is None, "not in these kernels; mtl/model/encoder.py refuses the combination"
-    qkv = torch.stack([x.squeeze(0).transpose(0, 1) for x in (query, key, value)], 1)  # [T, 3, heads, dim]
-    return triton_attention.attention(qkv, layout.tiles, scaling)[None]
-
-
-def _varlen(
-    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, dropout: float, window: int | None
-) -> Tensor:
+def _varlen(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float, window: int | None) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn  # CUDA only
 
-    assert dropout == 0.0, "varlen has no attention dropout; mtl/model/encoder.py refuses the combination"
     # Not x[0], whose backward pass fills and copies all of it.
     q, k, v = (x.squeeze(0).transpose(0, 1).contiguous() for x in (query, key, value))  # [T, heads, dim]
     # The kernel's own scale is 1 / sqrt(head_dim); only the seven positional arguments are stable across releases.

@@ -8,13 +8,11 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
@@ -24,6 +22,7 @@ from common.errors import InputError, reason
 from common.families import check_family
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
+from mtl.data.task_data import TaskData
 from mtl.model import attention, weight_files
 from mtl.model.compiled import Compiled
 from mtl.model.dropout import replace_dropout
@@ -61,17 +60,14 @@ def _random_config(spec: RandomEncoder, special: Special | None) -> PretrainedCo
     if "type_vocab_size" in known:
         values.setdefault("type_vocab_size", 1 if special is None or not special.token_types else 2)
     if special is not None:
-        ids = {"pad": special.pad, "mask": special.mask}
-        ids |= {"bos": special.bos, "cls": special.bos, "eos": special.eos, "sep": special.eos}
-        ids = {f"{name}_token_id": number for name, number in ids.items()}
-        values = {"vocab_size": special.vocabulary, **{k: v for k, v in ids.items() if k in known}, **values}
+        bos, eos = special.bos, special.eos
+        ids = {"pad": special.pad, "mask": special.mask, "bos": bos, "cls": bos, "eos": eos, "sep": eos}
+        of_tokens = {f"{name}_token_id": number for name, number in ids.items() if f"{name}_token_id" in known}
+        values = {"vocab_size": special.vocabulary, **of_tokens, **values}
     for key in values:
         if key not in known:
             raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of {factory.__name__})")
-    try:
-        return factory(**values)
-    except (StrictDataclassError, ValueError) as error:
-        raise InputError(f"encoder.config: {reason(error)}") from None
+    return factory(**values)
 
 
 def export_config(config: PretrainedConfig) -> PretrainedConfig:
@@ -103,13 +99,11 @@ def load_encoder(
     config = load_config(spec, special)
     family = family_of(config)
     window = family.window(config)
-    if backend == "triton" and window is not None:
-        raise InputError(f"attention `triton` has no windows, and family {config.model_type!r} has: use `auto`")
     head = config.hidden_size // config.num_attention_heads
-    if backend == "triton" and not (head in attention.TRITON_HEADS and attention.has_triton()):
+    if backend == "triton" and (window or head not in attention.TRITON_HEADS or not attention.has_triton()):
         raise InputError(
-            "attention `triton` needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
-            f"(this encoder's are of {head}): use `auto`"
+            "attention `triton` has no windows, and needs Triton, a C compiler and heads of 16, 32, 64 or 128 "
+            f"(this encoder's are of {head}, its windows of {window}): use `auto`"
         )
     if hidden_dropout and not family.hidden_dropout:
         raise InputError(f"hidden_dropout_prob: family {config.model_type!r} has no such dropout: leave it null or 0")
@@ -146,7 +140,14 @@ def _from_pretrained(
     if Path(spec).is_dir():
         weight_files.require(spec, weight_files.weight_files(spec))
     if getattr(config, "quantization_config", None) is not None:
-        _refuse_quantized(spec)
+        # Whatever it says, weights may be plain floating-point numbers.
+        for name, kind in weight_files.element_types(weight_files.weight_files(spec)):
+            plain = kind.lower() in ("f64", "f32", "f16", "bf16", "float64", "float32", "float16", "bfloat16")
+            if not plain and "position_ids" not in name:
+                raise InputError(
+                    f"encoder {spec}: its weights are quantized ({name} is {kind}, see `quantization_config` in its "
+                    "config.json): give the folder from before the quantization"
+                )
         del config.quantization_config
     try:
         model, info = factory.from_pretrained(
@@ -155,17 +156,6 @@ def _from_pretrained(
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"encoder {spec}: its weights do not load ({reason(error)})") from None
     return model, info
-
-
-def _refuse_quantized(spec: str | Path) -> None:
-    """`InputError` if weights are not plain floating-point numbers, whatever the config says of quantization."""
-    for name, kind in weight_files.element_types(weight_files.weight_files(spec)):
-        plain = kind.lower() in ("f64", "f32", "f16", "bf16", "float64", "float32", "float16", "bfloat16")
-        if not plain and "position_ids" not in name:
-            raise InputError(
-                f"encoder {spec}: its weights are quantized ({name} is {kind}, see `quantization_config` in its "
-                "config.json): give the folder from before the quantization"
-            )
 
 
 def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
@@ -277,31 +267,22 @@ def _block(
 
 
 class MultiTaskModel(nn.Module):
-    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config; `pooling`: of those
+    """An encoder and one head per task. `kinds`: kind by task name, in the order of the run config."""
 
-    tasks that have one.
-    """
-
-    def __init__(
-        self,
-        encoder: Any,
-        kinds: Mapping[str, str],
-        labels: dict[str, int | None],
-        seed: int,
-        pooling: Mapping[str, str | None] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, encoder: Any, tasks: Sequence[TaskData], seed: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.kinds = dict(kinds)
+        self.kinds = {task.name: task.task.kind for task in tasks}
         self.visits: list[Tensor] | None = None  # where training dynamics are kept: `Head.visits` of each forward pass
         self.notes: list[str] = []  # messages for the user: which head starts from which weights
         self.heads = nn.ModuleDict()
-        for name, kind in kinds.items():
+        for task in tasks:
             with torch.random.fork_rng(devices=[]):
                 # Seeded by name: adding a task does not change the initial weights of the others.
-                digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+                digest = hashlib.sha256(f"{seed}/{task.name}".encode()).digest()
                 torch.manual_seed(int.from_bytes(digest[:7], "big"))
-                self.heads[name] = fresh_head(kind, encoder.config, labels[name], pooling.get(name))
+                labels = len(task.labels) if task.labels else None
+                self.heads[task.name] = fresh_head(task.task.kind, encoder.config, labels, task.entry.pooling)
         replace_dropout(self)
         if not self.reading_pooler() and getattr(encoder, "pooler", None) is not None:
             encoder.pooler.requires_grad_(False)  # nothing reads it, so it is exported unchanged

@@ -37,9 +37,6 @@ def heads_folder_of(encoder: Path) -> Path:
 
 def load_heads(folder: Path) -> dict[str, LoadedHead]:
     """The heads of an export, in eval mode, by task name; `InputError` if the folder is not one."""
-    for name in ("heads.json", "heads.safetensors"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: no exported heads here (no file {name})")
     with loading(f"{folder}: the heads"):
         about: dict[str, dict[str, Any]] = jsontext.parse((folder / "heads.json").read_text(encoding="utf-8"))
         config = AutoConfig.from_pretrained(folder)
@@ -56,20 +53,20 @@ def _head(name: str, entry: dict[str, Any], config: PretrainedConfig, state: dic
     return LoadedHead(name, entry["kind"], labels, length, module.eval())
 
 
-def start_from(head: nn.Module, name: str, kind: str, labels: tuple[str, ...] | None, source: str) -> None:
+def start_from(head: nn.Module, task: TaskData, source: str) -> None:
     """Loads the exported head at `source` (FOLDER:TASK) into `head`; `InputError` if its type or labels differ."""
-    folder, _, task = source.rpartition(":")
-    heads = load_heads(Path(folder))
-    if task not in heads:
-        raise InputError(f"tasks: {name}: head {source}: {folder} holds {', '.join(heads)}")
-    saved = heads[task]
-    if (saved.kind, saved.labels) != (kind, labels):
-        was, now = (f"{k} {'/'.join(v or ())}".strip() for k, v in ((saved.kind, saved.labels), (kind, labels)))
-        raise InputError(f"tasks: {name}: head {source} is of kind {was}, the task of kind {now}")
+    folder, _, name = source.rpartition(":")
+    heads, kind, about = load_heads(Path(folder)), task.task.kind, f"tasks: {task.name}: head {source}"
+    if name not in heads:
+        raise InputError(f"{about}: {folder} holds {', '.join(heads)}")
+    saved = heads[name]
+    if (saved.kind, saved.labels) != (kind, task.labels):
+        was, now = (f"{k} {'/'.join(v or ())}".strip() for k, v in ((saved.kind, saved.labels), (kind, task.labels)))
+        raise InputError(f"{about} is of kind {was}, the task of kind {now}")
     try:
         head.load_state_dict(saved.module.state_dict())
     except RuntimeError as error:
-        raise InputError(f"tasks: {name}: head {source}: {str(error).splitlines()[-1].strip()}") from None
+        raise InputError(f"{about}: {str(error).splitlines()[-1].strip()}") from None
 
 
 def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]) -> None:
@@ -79,12 +76,10 @@ def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]
     others keep their random weights. Trained weights that are available and unused are named in the notes, with the
     option that uses them if there is one. Raises `InputError` for a head of another shape.
     """
-    fresh = []
-    for entry, task in zip(run.tasks, tasks, strict=True):
-        if entry.head is None:
-            fresh.append(task)
-        else:
-            start_from(model.heads[task.name], task.name, task.task.kind, task.labels, entry.head)
+    fresh = [task for task in tasks if task.entry.head is None]
+    for task in tasks:
+        if task.entry.head is not None:
+            start_from(model.heads[task.name], task, task.entry.head)
     if isinstance(run.encoder, RandomEncoder):
         return
     encoder, unused = f"encoder {run.encoder}", set(model.encoder.unused_weights)
@@ -98,7 +93,8 @@ def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]
             for task in masked:
                 model.heads[task.name].load_state_dict(state)
             fresh = [task for task in fresh if task not in masked]
-            unused -= taken | {name for name in unused if name.startswith(tuple(f"{_module(n)}." for n in taken))}
+            modules = {name.partition(".")[0] for name in taken}
+            unused -= taken | {name for name in unused if name.partition(".")[0] in modules}
             model.notes.append(f"{names}: the head starts from the LM head of {encoder}")
     if unused:
         model.notes.append(_not_used(encoder, unused, model.encoder.config))
@@ -110,13 +106,9 @@ def start_heads(model: MultiTaskModel, run: RunConfig, tasks: Sequence[TaskData]
         )
 
 
-def _module(name: str) -> str:
-    return name.partition(".")[0]
-
-
 def _not_used(encoder: str, unused: set[str], config: PretrainedConfig) -> str:
     """A message about trained weights in the encoder's files that no head of the run uses."""
-    modules = ", ".join(f"{module}.*" for module in sorted({_module(name) for name in unused}))
+    modules = ", ".join(f"{module}.*" for module in sorted({name.partition(".")[0] for name in unused}))
     classes = ", ".join(config.architectures or ()) or "no class named in its config.json"
     return (
         f"{encoder} ({classes}) holds trained weights that are not used: {modules}; a task of kind mlm without `head` "

@@ -92,7 +92,8 @@ def choose(config: RunConfig, tasks: Sequence[TaskData], special: Special, rows:
 class TrimmedEmbedding(nn.Embedding):
     """An embedding, ids [...] -> [..., H], that has rows for some ids only; another id is an index error.
 
-    others: the untrained rows, [rows - trained, H], ascending ids, on the host; None in processes that do not export.
+    others: the untrained rows, [rows - trained, H], ascending ids, on the host; None in processes that do not export
+    (not to `keep`).
     """
 
     def __init__(self, whole: nn.Embedding, ids: Tensor, keep: bool) -> None:
@@ -118,11 +119,6 @@ class TrimmedEmbedding(nn.Embedding):
         # Rounded as the trained rows were at the start: DeepSpeed takes its float32 master copies from bf16 weights.
         table[missing] = self.others.to(self.weight.dtype).float() * decay
         return table
-
-
-def trim(encoder: Any, ids: np.ndarray, keep: bool) -> None:
-    """Trains only the rows `ids` of the encoder's word embeddings; the others are kept for the export if `keep`."""
-    encoder.set_input_embeddings(TrimmedEmbedding(encoder.get_input_embeddings(), torch.from_numpy(ids), keep))
 
 
 def restore(encoder: Any, weights: dict[str, Tensor], decay: float) -> None:

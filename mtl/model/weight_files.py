@@ -12,8 +12,8 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import safe_open
 
-from common import jsontext
 from common.errors import InputError
+from common.run_config import read_json
 
 _INDEX = ".index.json"
 NAMES = (
@@ -82,14 +82,14 @@ def element_types(files: list[Path]) -> Iterator[tuple[str, str]]:
 
 def _select(spec: str, get: Callable[[str], Path | None]) -> list[Path]:
     config = get("config.json")
-    explicit = _json(spec, config).get("transformers_weights") if config is not None else None
+    explicit = read_json(config).get("transformers_weights") if config is not None else None
     for name in (explicit, *NAMES) if isinstance(explicit, str) else NAMES:
         path = get(name)
         if path is None:
             continue
         if not name.endswith(_INDEX):
             return [path]
-        index = _json(spec, path).get("weight_map")
+        index = read_json(path).get("weight_map")
         if not isinstance(index, dict) or not all(isinstance(shard, str) for shard in index.values()):
             raise InputError(f"encoder {spec}: {name}: expected an index of shards, `weight_map`; copy it again")
         files = [path]
@@ -100,11 +100,3 @@ def _select(spec: str, get: Callable[[str], Path | None]) -> list[Path]:
             files.append(file)
         return files
     return []
-
-
-def _json(spec: str, path: Path) -> dict[str, object]:
-    try:
-        values = jsontext.parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"encoder {spec}: {path.name}: cannot be read ({error})") from None
-    return values if isinstance(values, dict) else {}

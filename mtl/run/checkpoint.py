@@ -74,17 +74,10 @@ class State:
         self.stopped = patience is not None and self.waited >= patience
 
 
-@dataclass(frozen=True)
-class Resumed:
-    """A checkpoint to go on from. `notes`: messages for the user."""
-
-    name: str
-    state: State
-    notes: list[str]
-
-
-def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = False) -> Resumed | None:
-    """The newest whole checkpoint of the run, for `world` ranks; None if it has none.
+def find(
+    run_folder: Path, identity: dict[str, Any], world: int, accept: bool = False
+) -> tuple[State | None, list[str]]:
+    """The newest whole checkpoint of the run, for `world` ranks (None if it has none), and messages for the user.
 
     Raises `InputError` if it belongs to another run (unless `accept`, and the weights have the same form), or if there
     are checkpoints and none is whole.
@@ -100,10 +93,10 @@ def find(run_folder: Path, identity: dict[str, Any], world: int, accept: bool = 
         notes += _check_identity(folder / name, state, identity, accept)
         if state.ranks != world:
             notes.append(f"{folder / name} was written by {state.ranks} ranks: dividing it among {world}")
-        return Resumed(name, state, [*notes, f"resuming {run_folder} after step {state.step}"])
+        return state, [*notes, f"resuming {run_folder} after step {state.step}"]
     if damaged:
         raise InputError(f"{damaged[-1]} and no whole one is left: start anew with --resume never")
-    return None
+    return None, []
 
 
 def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], None] | None = None) -> str | None:

@@ -31,8 +31,8 @@ def report(setup: Setup, ranks: int) -> str:
             for name, part in named
         ]
     for row, task in zip(rows, setup.tasks, strict=True):
-        if task.hybrid is not None:
-            lines += ["", *_hybrid(row, task.hybrid)]
+        if task.entry.hybrid is not None:
+            lines += ["", *_hybrid(row, task.entry.hybrid)]
     count = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
     sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // count))]
     tokens = sum(step.tokens for step in sampled) / len(sampled)

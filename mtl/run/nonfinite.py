@@ -23,28 +23,6 @@ def explain(
     model: MultiTaskModel, plan: Plan, step: Step, assignment: list[list[np.ndarray]], rank: int, special: Special
 ) -> str:
     """A message about this step: the tasks and rows at fault, or what else is known (a collective call)."""
-    broken = next((n for n, p in model.named_parameters() if not torch.isfinite(p).all()), None)
-    gathered = collectives.gather(_examples(model, plan, step, assignment, rank, special))
-    nonfinite = [item for part in gathered for item in part]
-    where = f"step {step.number + 1}"
-    tasks = ", ".join(plan.tasks[t].name for t in np.flatnonzero(step.counts))
-    if len(nonfinite) == len(step.task):
-        what = f"the weights are not finite ({broken})" if broken else "no example's loss is finite"
-        return f"{where}: {what}; tasks of the step: {tasks}; first example {nonfinite[0]}: lower the learning rate"
-    if nonfinite:
-        more = f"; and {len(nonfinite) - SHOWN} more" if len(nonfinite) > SHOWN else ""
-        weights = f" (and {broken} has weights that are not)" if broken else ""
-        return f"{where}: the loss is not finite for {'; '.join(nonfinite[:SHOWN])}{more}{weights}"
-    some = "; ".join(_name(plan, step, i) for i in range(min(SHOWN, len(step.task))))
-    return (
-        f"{where}: the gradient is not finite though every example's loss is (tasks {tasks}; {len(step.task)} "
-        f"examples: {some}, ...): lower the learning rate"
-    )
-
-
-def _examples(
-    model: MultiTaskModel, plan: Plan, step: Step, assignment: list[list[np.ndarray]], rank: int, special: Special
-) -> list[str]:
     device = next(model.parameters()).device
 
     def finite(indices: np.ndarray) -> bool:
@@ -54,7 +32,20 @@ def _examples(
     model.eval()
     with torch.no_grad():
         suspects = [ranks[rank] for ranks in assignment if len(ranks[rank]) and not finite(ranks[rank])]
-        return [_name(plan, step, int(i)) for indices in suspects for i in indices if not finite(np.array([i]))]
+        mine = [_name(plan, step, int(i)) for indices in suspects for i in indices if not finite(np.array([i]))]
+    nonfinite = [item for part in collectives.gather(mine) for item in part]
+    where = f"step {step.number + 1}"
+    if nonfinite:
+        broken = next((n for n, p in model.named_parameters() if not torch.isfinite(p).all()), None)
+        more = f"; and {len(nonfinite) - SHOWN} more" if len(nonfinite) > SHOWN else ""
+        weights = f"; nor is {broken}: lower the learning rate" if broken else ""
+        return f"{where}: the loss is not finite for {'; '.join(nonfinite[:SHOWN])}{more}{weights}"
+    tasks = ", ".join(plan.tasks[t].name for t in np.flatnonzero(step.counts))
+    some = "; ".join(_name(plan, step, i) for i in range(min(SHOWN, len(step.task))))
+    return (
+        f"{where}: the gradient is not finite though every example's loss is (tasks {tasks}; {len(step.task)} "
+        f"examples: {some}, ...): lower the learning rate"
+    )
 
 
 def _name(plan: Plan, step: Step, index: int) -> str:

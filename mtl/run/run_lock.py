@@ -1,4 +1,4 @@
-"""The lock on a run folder: one run writes in it at a time, orphaned ranks of an earlier one included.
+"""A run folder, opened under its lock: one run writes in it at a time, orphaned ranks of an earlier one included.
 
 `.lock/` is a folder, because making one is atomic on every file system, NFS too. Each rank keeps a file in it: host,
 process, and a counter that it increments every few seconds. A process of this machine is looked up; one of another host
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from common.errors import InputError
+from common.errors import InputError, writing
 from mtl.distributed.watchdog import Member
+from mtl.run import checkpoint
+from mtl.run.checkpoint import State
 
 NAME = ".lock"
 BEAT = 3.0  # seconds between heartbeats
@@ -30,17 +32,16 @@ _OBSERVED = 4 * BEAT  # how long those of other hosts are observed
 class RunLock:
     """Held by rank 0 from `take` on, by every rank from `join` on, until the process ends."""
 
-    def __init__(self, run_folder: Path, token: str) -> None:
+    def __init__(self, run_folder: Path, token: str, me: Member) -> None:
         self.folder = run_folder / NAME
-        self.token = token
+        self.token, self.me = token, me
+        self._file = self.folder / f"rank-{me.rank:05d}.json"
         self._ended = threading.Event()
-        self._file: Path | None = None
-        self._thread: threading.Thread | None = None
 
     @classmethod
     def take(cls, run_folder: Path, me: Member) -> tuple["RunLock", list[str]]:
         """Locks the folder: (lock, messages for the user). `InputError` if another run works there."""
-        lock = cls(run_folder, uuid.uuid4().hex)
+        lock = cls(run_folder, uuid.uuid4().hex, me)
         notes: list[str] = []
         for _ in range(5):
             try:
@@ -50,22 +51,20 @@ class RunLock:
                 notes = [_remove_if_stale(lock.folder, me)]
         else:
             raise InputError(f"{run_folder}: several runs are starting there at once: start one of them again")
-        lock._write(me, 0)
+        lock._write(0)
         return lock, notes
 
-    def join(self, me: Member, lost: Callable[[str], None]) -> None:
+    def join(self, lost: Callable[[str], None]) -> None:
         """Every rank: sends heartbeats from now on. `lost(message)` is called if the lock is taken away."""
-        self._file = self._write(me, 0)
-        self._thread = threading.Thread(target=self._beat, args=(me, lost), daemon=True)
+        self._write(0)
+        self._thread = threading.Thread(target=self._beat, args=(lost,), daemon=True)
         self._thread.start()
 
     def release(self) -> None:
         """Ends the heartbeats; the last rank to leave removes the lock."""
         self._ended.set()
-        if self._thread is not None:
-            self._thread.join(BEAT)
-        if self._file is not None:
-            self._file.unlink(missing_ok=True)
+        self._thread.join(BEAT)
+        self._file.unlink(missing_ok=True)
         with suppress(OSError):  # another rank is still there
             self.folder.rmdir()
 
@@ -74,27 +73,66 @@ class RunLock:
         self._ended.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _write(self, me: Member, beats: int) -> Path:
-        path = self.folder / f"rank-{me.rank:05d}.json"
-        files.write_json(path, {"token": self.token, "beats": beats, **asdict(me)})
-        return path
+    def _write(self, beats: int) -> None:
+        files.write_json(self._file, {"token": self.token, "beats": beats, **asdict(self.me)})
 
-    def _beat(self, me: Member, lost: Callable[[str], None]) -> None:
+    def _beat(self, lost: Callable[[str], None]) -> None:
         beats = 0
         while not self._ended.wait(BEAT):
             beats += 1
             try:
-                assert self._file is not None
                 if json.loads(self._file.read_text(encoding="utf-8"))["token"] != self.token:
                     raise FileNotFoundError
                 if not self._ended.is_set():
-                    self._write(me, beats)
+                    self._write(beats)
             except FileNotFoundError:
                 if not self._ended.is_set():
                     lost(f"{self.folder.parent}: another run took this folder over while this one did not answer")
                 return
             except (OSError, ValueError):
                 continue  # a full or slow disk: no reason to end a run, the next beat may pass
+
+
+def open_run(
+    run_folder: Path, me: Member, identity: dict[str, Any], world: int, *, resume: bool, accept: bool
+) -> tuple[str, State | None, list[str]]:
+    """Makes and locks the run folder and finds where to go on (rank 0 only).
+
+    Returns the lock's token, with which the other ranks join, the checkpoint's state and messages for the user.
+
+    Without `resume`, an old run of the same name is renamed to NAME.1 (2, ...), never deleted. `identity`: see
+    `Setup.identity`; `accept`: go on though it differs. Raises `InputError` where another run works in the folder, the
+    checkpoint belongs to another one, none is whole, or the folder cannot be written.
+    """
+    with writing(run_folder):
+        run_folder.mkdir(parents=True, exist_ok=True)
+        lock, notes = RunLock.take(run_folder, me)
+        try:
+            if not resume and any(path.name != lock.folder.name for path in run_folder.iterdir()):
+                kept = files.put_aside(run_folder)
+                run_folder.mkdir()
+                RunLock(kept, lock.token, me).release_all()
+                lock, _ = RunLock.take(run_folder, me)
+                notes.append(f"the earlier run is kept as {kept}")
+            (run_folder / checkpoint.FOLDER).mkdir(exist_ok=True)
+            state, more = checkpoint.find(run_folder, identity, world, accept)
+            _prepare(run_folder, state)
+        except BaseException:
+            lock.release_all()
+            raise
+    return lock.token, state, [note for note in (*notes, *more) if note]
+
+
+def _prepare(run_folder: Path, state: State | None) -> None:
+    """Removes `done`, and renames damaged checkpoints, so that they do not count among the newest."""
+    (run_folder / "done").unlink(missing_ok=True)
+    folder = run_folder / checkpoint.FOLDER
+    if state is None:
+        return
+    for name in checkpoint.names(folder):
+        if name > checkpoint.name_of(state.step):
+            files.put_aside(folder / name, f"damaged-{name}")
+    checkpoint.set_latest(folder, checkpoint.name_of(state.step))
 
 
 def _remove_if_stale(folder: Path, me: Member) -> str:

@@ -16,6 +16,8 @@ from common.deepspeed_config import read_deepspeed
 from common.errors import InputError, loading
 from common.files import file_sha256
 from common.run_config import REPOSITORY, RandomEncoder, RunConfig
+from data_prep.datasets.schema import Task
+from data_prep.encoding import tokenizer as tokenizers
 from data_prep.run_tasks import load
 from mtl.data import task_data
 from mtl.data.plan import Plan
@@ -25,10 +27,9 @@ from mtl.model import attention, trimmed_embeddings, weight_files
 from mtl.model.encoder import MultiTaskModel, load_config, load_encoder
 from mtl.model.families import adapted, family_of
 from mtl.model.saved_heads import start_heads
-from mtl.model.trimmed_embeddings import Vocabulary
+from mtl.model.trimmed_embeddings import TrimmedEmbedding, Vocabulary
 from mtl.run import dynamics
 from tasks.encoding import Special
-from tasks.task import Task
 
 PACKAGES = ("common", "tasks", "data_prep", "mtl")  # what `train.py` imports of this repository, sub-packages included
 
@@ -75,10 +76,9 @@ class Setup:
                 seed=self.run.seed,
             )
         if self.vocabulary.ids is not None:
-            trimmed_embeddings.trim(encoder, self.vocabulary.ids, keep=exports)
-        kinds = {task.name: task.task.kind for task in self.tasks}
-        labels = {task.name: len(task.labels) if task.labels else None for task in self.tasks}
-        model = MultiTaskModel(encoder, kinds, labels, self.run.seed, {task.name: task.pooling for task in self.tasks})
+            table = encoder.get_input_embeddings()
+            encoder.set_input_embeddings(TrimmedEmbedding(table, torch.from_numpy(self.vocabulary.ids), exports))
+        model = MultiTaskModel(encoder, self.tasks, self.run.seed)
         start_heads(model, self.run, self.tasks)
         for task in self.tasks:
             if task.temperature is not None:
@@ -93,7 +93,7 @@ class Setup:
             "encoder": encoder_identity(run.encoder),
             "word embeddings": self.vocabulary.identity(run),
             "heads": [_head_shape(task) for task in self.tasks],
-            "head weights": {t.name: _head_identity(e.head) for e, t in zip(run.tasks, self.tasks, strict=True)},
+            "head weights": {task.name: _head_identity(task.entry.head) for task in self.tasks},
             "optimizer": run.optimizer.model_dump(mode="json", exclude={"nonfinite"}),
             "hidden_dropout_prob": run.hidden_dropout_prob,
             "attention_probs_dropout_prob": run.attention_probs_dropout_prob,
@@ -106,12 +106,6 @@ class Setup:
         """What all ranks must have in common at the start: the identity, the code, the versions that compute."""
         versions = {name: version(name) for name in ("torch", "deepspeed", "transformers", "numpy")}
         return {**self.identity(), "code of the program": code_hash(), "version": versions}
-
-    def verify_data(self) -> None:
-        """`InputError` if a file of the prepared data is not the one that was written; read only if it was touched."""
-        for task in self.tasks:
-            for prepared in task.prepared:
-                prepared.confirm()
 
 
 def code_hash(root: Path = REPOSITORY) -> str:
@@ -143,7 +137,7 @@ def _sha256(path: Path, changed: int) -> str:
 
 
 def _head_shape(task: TaskData) -> list[Any]:
-    given = [*([task.pooling] if task.pooling else []), *(task.temperature or ())]
+    given = [*([task.entry.pooling] if task.entry.pooling else []), *(task.temperature or ())]
     return [task.name, task.task.kind, len(task.labels) if task.labels else None, *given]
 
 
@@ -167,7 +161,7 @@ def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
     ds = read_deepspeed(run)
     if run.fast_zero2:
         zero2_gradients.check_version()
-    tokenizer = task_data.tokenizer_of(run)
+    tokenizer = tokenizers.load(run.tokenizer)
     special = task_data.special_of(tokenizer)
     with loading(f"{describe_encoder(run.encoder)}: its config"):
         source = load_config(run.encoder, special)
@@ -182,10 +176,8 @@ def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
     positions = family.positions(source)
     for index, task in enumerate(run_tasks):
         if run.length_of(index) > positions:
-            raise InputError(
-                f"{task.name}: max_length {run.length_of(index)} is more than the encoder's {positions} positions: "
-                "lower it"
-            )
+            length = run.length_of(index)
+            raise InputError(f"{task.name}: max_length {length} is more than the encoder's {positions} positions")
         if run.tasks[index].pooling == "pooler" and not family.has_pooler:
             raise InputError(f"{task.name}: pooling `pooler`: the encoder has none; use `first` or `mean`")
     tasks = task_data.open_tasks(run, run_tasks, tokenizer, command)

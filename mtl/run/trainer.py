@@ -25,24 +25,16 @@ from mtl.run.setup import Setup
 
 
 class Trainer:
-    """The state of a run and what is done with it. `wants_stop`: whether this rank wants the run to stop."""
+    """The state of a run and what is done with it."""
 
-    def __init__(
-        self,
-        setup: Setup,
-        engine: Engine,
-        state: State,
-        log: RunLog,
-        watchdog: Watchdog,
-        wants_stop: Callable[[], bool],
-    ) -> None:
+    def __init__(self, setup: Setup, engine: Engine, state: State, log: RunLog, watchdog: Watchdog) -> None:
         self.setup, self.engine, self.state, self.log, self.watchdog = setup, engine, state, log, watchdog
         self.run = setup.run
         self.metrics = RunningMetrics(setup.tasks, engine.device)
         if state.meter is not None:
             self.metrics.load(state.meter, engine.rank)
         self.dev = DevEvaluation(
-            setup.run, setup.tasks, setup.special, engine.rank, engine.world, sum_over_ranks, wants_stop
+            setup.plan, setup.special, engine.rank, engine.world, sum_over_ranks, lambda: watchdog.stop.code > 0
         )
         self.dynamics: dynamics.Dynamics | None = None
         if self.run.dynamics:

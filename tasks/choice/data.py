@@ -9,9 +9,8 @@ import numpy as np
 
 from common import fields
 from common.columns import Columns, lists, plain
-from tasks.base import Positions, TaskType
+from tasks.base import LeftOut, Positions, TaskType, Translation
 from tasks.encoding import INT, Encoding, Pieces, Row, make_row, template_of, tokenize
-from tasks.translation import LeftOut, Translation
 
 MAX_CHOICES = 26
 

@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from tasks import head
-from tasks.head import HeadRows, Mean, Scored
 
 
 class Head(head.Head):
@@ -15,13 +14,13 @@ class Head(head.Head):
     auto_class = "AutoModelForMultipleChoice"
     reads, outputs = "choice", 1
 
-    def forward(self, hidden: Tensor, encoder: Any, mean: Mean | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, encoder: Any, mean: head.Mean | None = None) -> Tensor:
         return super().forward(hidden, encoder, mean)[:, 0]
 
-    def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
+    def unit_losses(self, scores: Tensor, rows: head.HeadRows) -> tuple[Tensor, Tensor]:
         """Cross-entropy over the choices of each example."""
         return super().unit_losses(rows.table(scores), rows)
 
-    def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> int:
+    def decode(self, scored: head.Scored, example: Any, labels: Sequence[str] | None) -> int:
         """The index of a choice."""
         return int(scored[0][1].argmax())

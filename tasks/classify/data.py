@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from common import fields
-from tasks.base import TaskType
+from tasks.base import TaskType, Translation
 from tasks.encoding import INT, Encoding, Pieces, Row, encode_pairs
-from tasks.translation import Translation
 
 TEXT_A = ("text_a", "sentence1", "premise", "question1", "sentence", "text")
 TEXT_B = ("text_b", "sentence2", "hypothesis", "question2")

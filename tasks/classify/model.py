@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks import head
-from tasks.head import Scored
 
 
 class Head(head.Head):
@@ -13,7 +12,7 @@ class Head(head.Head):
     auto_class = "AutoModelForSequenceClassification"
     reads = "sequence"
 
-    def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> str | float:
+    def decode(self, scored: head.Scored, example: Any, labels: Sequence[str] | None) -> str | float:
         """A label name."""
         assert labels is not None
         return labels[int(scored[0][1][0].argmax())]

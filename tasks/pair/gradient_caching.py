@@ -7,7 +7,7 @@ dropout, and sends those gradients back through it. That is the exact gradient o
 forward pass, which negatives of the micro-batch alone (XTREME-R's script has three) would not need.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,17 +16,6 @@ from torch.nn import functional as F
 
 from common.columns import spread
 from tasks.head import HeadRows, PairGradients
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The pairs of one task in a global step. vectors: float32 [N, C, H], query, passage and, if any pair has one, hard
-
-    negative (C = 2 or 3; 0 where a pair has none); keys: int64 [N, 3], as `data.keys_of` has them.
-    """
-
-    vectors: Tensor
-    keys: Tensor
 
 
 def masked_scores(vectors: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
@@ -58,13 +47,23 @@ def unit_losses(vectors: Tensor, scale: Tensor, keys: Tensor) -> tuple[Tensor, T
     return F.cross_entropy(scores, own, reduction="none"), right
 
 
-def gradients(found: Gathered, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the summed loss of all pairs: (d/d vectors [N, C, H], d/d scale [], [N, 2] unit losses and rights)."""
+def gradients(local: list[tuple[HeadRows, Tensor]], keys: np.ndarray, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of the loss summed over the N pairs of a step, from this rank's vectors [m, H] of the rows of each micro-batch.
+
+    keys: int64 [N, 3] of all pairs of the step, by slot, as every rank knows them from the plan. Returns (d/d vectors
+    [N, C, H] of query, passage and, if any pair has one, hard negative (C = 2 or 3); d/d scale []; [N, 2] unit losses
+    and rights). A collective call.
+    """
+    width, size = sequences(keys), local[0][1].shape[1]
+    total = torch.zeros(len(keys) * width, size, device=scale.device)
+    for rows, vectors in local:
+        total[_places(rows, rows.labels, width)] = vectors.float()
+    torch.distributed.all_reduce(total)  # every slot is filled on one rank and zero on the others
     with torch.enable_grad():
-        vectors = found.vectors.detach().requires_grad_()
+        whole = total.unflatten(0, (len(keys), width)).requires_grad_()
         factor = scale.detach().float().requires_grad_()
-        losses, right = unit_losses(vectors, factor, found.keys)
-        by_vector, by_scale = torch.autograd.grad(losses.sum(), (vectors, factor))
+        losses, right = unit_losses(whole, factor, torch.from_numpy(keys.astype(np.int64)).to(scale.device))
+        by_vector, by_scale = torch.autograd.grad(losses.sum(), (whole, factor))
     return by_vector, by_scale, torch.stack([losses.detach(), right], 1)
 
 
@@ -110,19 +109,6 @@ def _places(rows: HeadRows, slots: Tensor, width: int) -> Tensor:
     columns = spread(np.zeros(len(rows.counts), np.int64), rows.counts)
     counts, column = (torch.from_numpy(a).to(slots.device, non_blocking=True) for a in (rows.counts, columns))
     return slots.repeat_interleave(counts, output_size=len(columns)) * width + column
-
-
-def gather(local: list[tuple[HeadRows, Tensor]], keys: np.ndarray, size: int, device: torch.device) -> Gathered:
-    """The pairs of a step from this rank's vectors [m, size] of the rows of each micro-batch (a collective call).
-
-    keys: int64 [N, 3] of all pairs of the step, by slot, as every rank knows them from the plan.
-    """
-    width = sequences(keys)
-    total = torch.zeros(len(keys) * width, size, device=device)
-    for rows, vectors in local:
-        total[_places(rows, rows.labels, width)] = vectors.float()
-    torch.distributed.all_reduce(total)  # every slot is filled on one rank and zero on the others
-    return Gathered(total.unflatten(0, (len(keys), width)), torch.from_numpy(keys.astype(np.int64)).to(device))
 
 
 def average_precision(vectors: Tensor, keys: Tensor, k: int = 20) -> Tensor:

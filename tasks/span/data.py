@@ -10,9 +10,8 @@ import pyarrow as pa
 from common import fields
 from common.columns import Columns, lists, plain, spread
 from common.errors import InputError
-from tasks.base import Positions, TaskType
+from tasks.base import Positions, TaskType, Translation
 from tasks.encoding import INT, INTS, Encoding, Pieces, Row, encodings, make_row, template_of, tokenize
-from tasks.translation import Translation
 
 QUESTION_TOKENS = 64  # Phang et al. 2020 and the SQuAD scripts before them
 STRIDE = 128  # tokens that two neighbouring windows share, as `stride` of transformers
@@ -177,10 +176,7 @@ def _check_answer(context: str, text: str, start: int, where: str) -> None:
         )
     if start >= 0 and context.startswith(text, start):
         return
-    found = [i for i in range(len(context)) if context.startswith(text, i)]
-    if found:
-        nearest = min(found, key=lambda place: abs(place - start))
-        hint = f"it stands at {nearest}: offsets count characters of the context as given, from 0"
-    else:
-        hint = "it stands nowhere in the context"
+    place = context.find(text)
+    hint = f"it stands at {place}: offsets count characters of the context as given, from 0"
+    hint = hint if place >= 0 else "it stands nowhere in the context"
     raise InputError(f"{where}: expected {fields.shorten(text)} at character {start} of `context`, but {hint}")

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from common.columns import Columns
 from tasks import head, intervals
-from tasks.head import HeadRows, Scored, mean_loss
 from tasks.intervals import Interval
 from tasks.span.data import Span
 from tasks.span.squad import Answer, best_answer, squad_scores
@@ -24,7 +23,7 @@ class Head(head.Head):
     export_config: ClassVar[dict[str, Any]] = {"num_labels": 2}
     outcome = ("exact match", "F1")
 
-    def unit_losses(self, scores: Tensor, rows: HeadRows) -> tuple[Tensor, Tensor]:
+    def unit_losses(self, scores: Tensor, rows: head.HeadRows) -> tuple[Tensor, Tensor]:
         """Mean of the start and the end cross-entropy over all tokens of the window (Devlin et al. 2019, section 4.2);
 
         right where both are.
@@ -38,23 +37,23 @@ class Head(head.Head):
         """That of the start times that of the end, of which the loss is the mean."""
         return torch.exp(-2 * losses)
 
-    def decode(self, scored: Scored, example: Span, labels: Sequence[str] | None) -> str:
+    def decode(self, scored: head.Scored, example: Span, labels: Sequence[str] | None) -> str:
         """The answer text, never empty for want of an answer: for targets whose questions all have one."""
         return _answer(scored).text(example.context)
 
-    def example_outcome(self, scored: Scored, gold: dict[str, Any] | None, metric: str) -> tuple[float, float]:
+    def example_outcome(self, scored: head.Scored, gold: dict[str, Any] | None, metric: str) -> tuple[float, float]:
         assert gold is not None
         v2 = metric == "squad_v2"
         return squad_scores(_answer(scored, null_allowed=v2).text(gold["context"]), gold["answers"], v2=v2)
 
     def dev_metrics(self, totals: np.ndarray, outcomes: np.ndarray, columns: Columns) -> dict[str, float]:
         exact, overlap = outcomes.mean(axis=0)
-        return {"f1": float(overlap), "em": float(exact), "loss": mean_loss(totals)}
+        return {"f1": float(overlap), "em": float(exact), "loss": head.mean_loss(totals)}
 
     def dev_interval(self, score: float, units: np.ndarray, outcomes: np.ndarray, columns: Columns) -> Interval:
         return intervals.mean(outcomes[:, 1])
 
 
-def _answer(scored: Scored, null_allowed: bool = False) -> Answer:
+def _answer(scored: head.Scored, null_allowed: bool = False) -> Answer:
     windows = [(scores[:, 0], scores[:, 1], row["offset_start"], row["offset_end"]) for row, scores in scored]
     return best_answer(windows, null_allowed=null_allowed)

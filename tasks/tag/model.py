@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor
 
 from tasks import head
-from tasks.head import HeadRows, Scored
 
 
 class Head(head.Head):
@@ -15,10 +14,10 @@ class Head(head.Head):
     auto_class = "AutoModelForTokenClassification"
     reads = "token"
 
-    def known(self, rows: HeadRows) -> Tensor:
+    def known(self, rows: head.HeadRows) -> Tensor:
         return rows.labels >= 0
 
-    def decode(self, scored: Scored, example: Any, labels: Sequence[str] | None) -> list[str]:
+    def decode(self, scored: head.Scored, example: Any, labels: Sequence[str] | None) -> list[str]:
         """A label name for every word."""
         assert labels is not None
         return [labels[int(number)] for _, scores in scored for number in scores.argmax(-1)]

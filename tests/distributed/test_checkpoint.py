@@ -44,9 +44,9 @@ def test_the_newest_and_the_best_are_kept(finished, identity):
     saved = {*range(4, 41, 4)} | {s for s in means if means[s] > max([-1, *(means[t] for t in means if t < s)])}
     expected = {f"step-{step:08d}" for step in {*sorted(saved)[-2:], best, 32, 36, 40}}
     assert set(checkpoint.names(folder / "checkpoints")) == expected
-    found = checkpoint.find(folder, identity, RANKS)
+    found, _ = checkpoint.find(folder, identity, RANKS)
     assert found is not None
-    assert (found.state.step, found.state.best_step, found.state.best) == (40, best, means[best])
+    assert (found.step, found.best_step, found.best) == (40, best, means[best])
 
 
 def _damages(path: Path, rng: random.Random):
@@ -69,11 +69,12 @@ def test_any_damage_is_found_and_the_one_before_is_used(copy, identity):
     newest = folder / "checkpoints" / names[0]
 
     def name_found() -> str:
-        found = checkpoint.find(folder, identity, RANKS)
+        found, notes = checkpoint.find(folder, identity, RANKS)
         assert found is not None
-        if found.name != names[0]:
-            assert f"{newest} is damaged" in found.notes[0] and "using the one before" in found.notes[0]
-        return found.name
+        name = checkpoint.name_of(found.step)
+        if name != names[0]:
+            assert f"{newest} is damaged" in notes[0] and "using the one before" in notes[0]
+        return name
 
     rng = random.Random(3)
     files = sorted(newest.iterdir())

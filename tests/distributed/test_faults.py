@@ -50,7 +50,7 @@ def test_a_rank_that_dies_or_hangs_ends_all(long, tmp_path, ranks, rank, number,
         assert live.end(WITHIN) != 0
     the_error(live.printed, f"rank {rank} on", f"(process {pid}) {cause}", "the same command goes on after step")
     assert not (live.folder / "done").exists()
-    assert checkpoint.find(live.folder, setup.read(str(config), []).identity(), ranks) is not None
+    assert checkpoint.find(live.folder, setup.read(str(config), []).identity(), ranks)[0] is not None
 
 
 def test_data_that_change_under_a_run(tmp_path, tiny_tokenizer_dir):
@@ -176,20 +176,20 @@ def test_a_full_disk_fails_the_save_and_nothing_else(small_disk, tmp_path, tiny_
     assert stopped.returncode != 0
     parts = ("no checkpoint at step", "space left", "--set checkpoint.on_failure=continue")
     error = the_error(stopped.stdout + stopped.stderr, *parts)
-    left = checkpoint.find(small_disk / "small", setup.read(str(config), []).identity(), 2)
+    left, _ = checkpoint.find(small_disk / "small", setup.read(str(config), []).identity(), 2)
     assert left is not None
-    assert f"the same command goes on after step {left.state.step}" in error
+    assert f"the same command goes on after step {left.step}" in error
     checkpoints = small_disk / "small" / "checkpoints"
     assert not list(checkpoints.glob(".writing*"))
     # Asked to, it trains on; the checkpoint before stays as it was.
-    before = {p: p.stat().st_mtime_ns for p in (checkpoints / left.name).iterdir()}
+    before = {p: p.stat().st_mtime_ns for p in (checkpoints / checkpoint.name_of(left.step)).iterdir()}
     more = ["--set", "checkpoint.on_failure=continue"]
     done = program("train.py", "--config", config, *more, ranks=2, check=False)
     printed = done.stdout + done.stderr
     assert "training goes on without it" in printed
     assert "dev at step 16" in printed
     assert "Traceback" not in printed, printed
-    assert {p: p.stat().st_mtime_ns for p in (checkpoints / left.name).iterdir()} == before
+    assert {p: p.stat().st_mtime_ns for p in (checkpoints / checkpoint.name_of(left.step)).iterdir()} == before
 
 
 @pytest.mark.slow

@@ -22,18 +22,18 @@ WITHIN = 45  # seconds: every process has ended
 def saved_at(config: Path, printed: str, reason: str) -> tuple[int, str]:
     """(the step of the newest checkpoint, which must be whole, the command to go on); no lock is left."""
     folder = config.parent / "runs" / "small"
-    found = checkpoint.find(folder, setup.read(str(config), []).identity(), 2)
+    found, notes = checkpoint.find(folder, setup.read(str(config), []).identity(), 2)
     assert found is not None
-    assert not found.notes[:-1]
+    assert not notes[:-1]
     assert not (folder / ".lock").exists()
     assert not (folder / "done").exists()
     (line,) = [line for line in printed.splitlines() if f"stopped by {reason}" in line]
     before, _, command = line.partition("; to go on: ")
-    assert before.endswith(f"after step {found.state.step}")
+    assert before.endswith(f"after step {found.step}")
     assert f"--config {config}" in command
     assert "error:" not in printed
     assert "Traceback" not in printed
-    return found.state.step, command
+    return found.step, command
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ class Running:
 
     def __init__(self, config: str, home: Path, jobs: str) -> None:
         before, self.files = (
-            set(home.glob(".tmp-*")),
+            set(home.glob(".writing-*")),
             [home.with_name(f"{time.monotonic_ns()}.{x}") for x in ("out", "err")],
         )
         home.parent.mkdir(exist_ok=True)
         (self.process,) = start(["-m", "data_prep", "--config", config, "--jobs", jobs], 1, *self.files)
         until = time.monotonic() + 120
-        while not any(file.parent not in before for file in home.glob(".tmp-*/train.arrow")):
+        while not any(file.parent not in before for file in home.glob(".writing-*/train.arrow")):
             assert self.process.is_alive() and time.monotonic() < until
             time.sleep(0.005)
 
@@ -49,7 +49,7 @@ def test_interrupted_killed_and_two_at_once(tmp_path, tiny_tokenizer_dir, capfd)
     assert [p.name for p in home.iterdir()] == [".lock"]
 
     Running(config, home, "1").end(signal.SIGKILL)
-    (leftover,) = home.glob(".tmp-*")
+    (leftover,) = home.glob(".writing-*")
     assert sorted(p.name for p in home.iterdir()) == [".lock", leftover.name]  # nothing that looks finished
 
     other = Running(config, home, "1")

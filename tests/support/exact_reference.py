@@ -97,7 +97,7 @@ class Reference:
                 place = (plan.config.seed, number, slot)
                 encoded = mask_row(encoded, self.made.special, plan.config.mlm_probability, place)
             if task.task.kind == "pair":
-                source = json.loads(Path(str(task.task.train)).read_text().splitlines()[encoded["example"]])
+                source = json.loads(Path(task.task.files[task.name][0]).read_text().splitlines()[encoded["example"]])
                 entry = plan.config.tasks[t]
                 pairs.setdefault(int(t), []).append(_pair(self.model, encoded, source, entry.pooling))
                 continue

@@ -26,7 +26,7 @@ def fresh_head(kind: str, config: PretrainedConfig, labels: int | None, pooling:
     found = family_of(config).bodies(config)
     if pooling is not None:  # the mean is taken before (`tasks.head.Mean`)
         found = replace(found, vector=bodies.Pooler() if pooling == "pooler" else bodies.First())
-    return head_class(kind).fresh(config, labels, found)
+    return head_class(kind)(config, labels, found)
 
 
 def adapted(special: Special, config: PretrainedConfig) -> Special:

@@ -49,7 +49,7 @@ class Family(ABC):
 
     def reads_whole_sequences(self, config: PretrainedConfig) -> bool:
         """Whether heads of whole sequences read all of their tokens, for a mean, and not the first."""
-        return False
+        return getattr(config, "classifier_pooling", "cls") not in ("cls", "bos")
 
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         """The input of the first block, [1, T, H], of int64 [1, T]; `token_type_ids` None: all 0."""
@@ -76,7 +76,3 @@ class Family(ABC):
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
         """What follows the last block."""
         return hidden
-
-    def vector(self, encoder: Any, hidden: Tensor) -> Tensor:
-        """The vectors of sequences, [n, H], from their first tokens' hidden states [n, H]."""
-        return encoder.pooler(hidden[:, None]) if self.has_pooler else hidden

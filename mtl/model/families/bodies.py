@@ -12,9 +12,9 @@ from tasks.head import Bodies, Body
 
 
 def classifier_dropout(config: PretrainedConfig) -> float:
-    """`classifier_dropout` of the config, or else `hidden_dropout_prob`, as transformers' heads have it."""
+    """`classifier_dropout` of the config, or else `hidden_dropout_prob`, as transformers' heads have it; 0 without."""
     special = getattr(config, "classifier_dropout", None)
-    return config.hidden_dropout_prob if special is None else special
+    return getattr(config, "hidden_dropout_prob", 0.0) if special is None else special
 
 
 class Tokens(Body):

@@ -27,16 +27,6 @@ class Classification(Body):
         return head.classifier(F.gelu(head.dense(hidden)))
 
 
-class Tokens(Body):
-    """Linear (EuroBertForTokenClassification)."""
-
-    def build(self, head: nn.Module, config: PretrainedConfig, outputs: int) -> None:
-        head.classifier = nn.Linear(config.hidden_size, outputs)
-
-    def scores(self, head: Any, hidden: Tensor, encoder: Any) -> Tensor:
-        return head.classifier(hidden)
-
-
 class Lm(Body):
     """An output layer and nothing else (EuroBertForMaskedLM)."""
 
@@ -57,10 +47,9 @@ class EuroBert(Family):
 
     def bodies(self, config: PretrainedConfig) -> Bodies:
         own = Classification(late=config.classifier_pooling == "late")
-        return Bodies(sequence=own, choice=own, span=bodies.Questions(), token=Tokens(), lm=Lm(), vector=bodies.First())
-
-    def reads_whole_sequences(self, config: PretrainedConfig) -> bool:
-        return bool(config.classifier_pooling != "bos")
+        return Bodies(
+            sequence=own, choice=own, span=bodies.Questions(), token=bodies.Tokens(), lm=Lm(), vector=bodies.First()
+        )
 
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         return encoder.embed_tokens(input_ids)

@@ -52,9 +52,6 @@ class ModernBert(Family):
         own = Classification()
         return Bodies(sequence=own, choice=own, span=own, token=own, lm=Lm(), vector=bodies.First())
 
-    def reads_whole_sequences(self, config: PretrainedConfig) -> bool:
-        return bool(config.classifier_pooling == "mean")
-
     def embed(self, encoder: Any, input_ids: Tensor, position_ids: Tensor, token_type_ids: Tensor | None) -> Tensor:
         return encoder.embeddings(input_ids=input_ids)
 

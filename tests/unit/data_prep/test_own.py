@@ -14,7 +14,7 @@ import pytest
 from data_prep.formats.own import own
 from data_prep.prepare import read_examples
 from data_prep.sources import locate
-from data_prep.workers import Job
+from data_prep.storage.store import Job
 from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify

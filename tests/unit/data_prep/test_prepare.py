@@ -186,7 +186,7 @@ def test_the_same_bytes_with_any_number_of_workers(tmp_path, data_prep):
     assert len({run.folder().name for run in runs}) == 1
     for name in ("train.arrow", "dev.arrow"):
         assert len({sha256(run.folder() / name) for run in runs}) == 1
-    assert Prepared(runs[1].folder()).train.example.tolist() == list(range(1024 * 9 + 700))
+    assert Prepared(runs[1].folder()).train.whole("example").tolist() == list(range(1024 * 9 + 700))
 
 
 def test_drops_and_doubts_are_counted_and_shown(tmp_path, data_prep):

@@ -23,8 +23,8 @@ from examples.toyworld.targets import xnli, xnli_meanings, xquad, xquad_meanings
 from examples.toyworld.translator import EXACT
 from mtl.run.export import model_card
 from mtl.run.setup import read
+from tasks.base import LeftOut
 from tasks.registry import TASK_TYPES
-from tasks.translation import LeftOut
 from tests.support import translation_models
 from tests.support.launch import program, start
 from tests.support.rows import fails, run_config, write

@@ -39,7 +39,7 @@ def scores_of(made, model, ranks):
             barrier.wait()
             return total
 
-        return DevEvaluation(made.run, made.tasks, made.special, rank, ranks, add_up).run(model, CPU)
+        return DevEvaluation(made.plan, made.special, rank, ranks, add_up, lambda: False).run(model, CPU)
 
     with ThreadPoolExecutor(ranks) as pool:
         return next(iter(pool.map(run, range(ranks))))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from mtl.data.plan import Step
-from mtl.data.sampler import Sampler, permute, task_probabilities
+from mtl.data.sampler import Sampler, permute, round_keys, task_probabilities
 from mtl.run import setup
 
 SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_588, 9_741)  # Phang et al. 2020, table 1
@@ -43,7 +43,7 @@ def test_frequencies_follow_the_formula(kind, options, formula, by_task):
 
 
 def test_published_shares():
-    p = task_probabilities("capped", np.minimum(SIZES, 2**17))
+    p = task_probabilities("capped", np.minimum(SIZES, 2**17), 1.0, ())
     np.testing.assert_allclose(p, [0.1809, 0.1809, 0.1809, 0.1799, 0.1209, 0.0551, 0.0525, 0.0353, 0.0134], atol=6e-5)
 
 
@@ -68,7 +68,8 @@ def test_a_share_is_exact_and_the_others_divide_the_rest_as_before(kind):
 
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**40))
 def test_permute_is_a_permutation(size, key):
-    rows = permute(np.arange(size), size, (key,))
+    one = np.zeros(size, np.int64)
+    rows = permute(np.arange(size), one + size, round_keys((key,))[None], one)
     assert np.array_equal(np.sort(rows), np.arange(size))
 
 

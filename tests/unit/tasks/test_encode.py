@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -233,7 +234,7 @@ def test_templates_truncation_and_token_types(style: Any) -> None:
             assert row["input_ids"].tolist() == expected["input_ids"]
             if template.typed:
                 assert (np.arange(row["length"]) >= row["second"][0]).astype(int).tolist() == expected["token_type_ids"]
-        assert store.to_batch(rows, store.schema("classify", "train", template.typed)).num_rows == len(rows)
+        assert pa.RecordBatch.from_pylist(rows, store.schema("classify", "train", template.typed)).num_rows == len(rows)
 
 
 def test_the_offsets_of_answers_give_their_texts(style: Any) -> None:

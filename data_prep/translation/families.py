@@ -1,0 +1,53 @@
+"""Families of translation models: how a language is named, and where that stands. A model is of the family whose token
+for English it knows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from common.languages import language
+
+# Where NLLB has a single language of what ISO 639-1 and `common/languages.csv` take together.
+_NLLB_ISO3 = {"ar": "arb", "az": "azj", "qu": "quy", "zh": "zho"}
+_MADLAD_NAMES = {"he": "iw", "jv": "jw", "tl": "fil"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family. licence: of the published models, and with them of what they translate.
+
+    tokens: code (as in `common/languages.py`) -> tokens that may stand for the language, the likeliest first; in_text:
+    whether the target's stands before each text. Otherwise the tokenizer puts the source's into the input, and the
+    target's is generated first.
+    """
+
+    licence: str
+    tokens: Callable[[str], tuple[str, ...]]
+    in_text: bool = False
+
+    def inputs(
+        self, tokenizer: Any, texts: Sequence[str], source: str, target: str
+    ) -> tuple[list[str], dict[str, int]]:
+        """What is tokenized, and options of `generate`, to translate from and to the languages of two tokens."""
+        if self.in_text:
+            return [f"{target} {text}" for text in texts], {}
+        tokenizer.src_lang = source.strip("_")
+        return list(texts), {"forced_bos_token_id": tokenizer.convert_tokens_to_ids(target)}
+
+
+def _nllb(code: str) -> tuple[str, ...]:
+    from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
+
+    iso3 = _NLLB_ISO3.get(code, language(code).iso3)
+    return *(name for name in FAIRSEQ_LANGUAGE_CODES if name.startswith(f"{iso3}_")), code
+
+
+FAMILIES = (
+    # M2M100 (Fan et al. 2020): 100 languages, among them all of XTREME's but Basque, Quechua and Telugu.
+    Family("MIT", lambda code: (f"__{code}__",)),
+    # NLLB-200 (NLLB Team 2022): 200 languages by ISO 639-3 code and script.
+    Family("CC-BY-NC-4.0: non-commercial use only", _nllb),
+    # MADLAD-400 (Kudugunta et al. 2023): a T5 that finds the target language in its input, `<2de> Good morning.`
+    Family("Apache-2.0", lambda code: (f"<2{code}>", f"<2{_MADLAD_NAMES.get(code, code)}>"), in_text=True),
+)
