@@ -247,7 +247,7 @@ class RunConfig(Strict):
                 )
         fixed, shares = self.mixture.kind == "fixed", [entry.share for entry in self.tasks if entry.share is not None]
         everywhere = len(shares) == len(self.tasks)
-        if fixed and not (everywhere and sum(shares)):
+        if fixed and not (everywhere and sum(shares) > 0):
             raise ValueError("mixture kind `fixed` needs a `share` in every task, not all of them 0")
         if not fixed and everywhere:
             raise ValueError(f"a `share` in every task is mixture kind `fixed`, not `{self.mixture.kind}`")

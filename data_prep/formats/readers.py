@@ -89,12 +89,12 @@ def _table_rows(path: Path, schema: pa.Schema, columns: Sequence[str], batches: 
 def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
     info = (schema.metadata or {}).get(b"huggingface", b"{}")
-    with _readable(path, "schema with `huggingface` metadata", ValueError, AttributeError, TypeError):
+    with _readable(path, "schema with `huggingface` metadata", ValueError, AttributeError, KeyError, TypeError):
         features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
         # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
         found = {name: one.get("feature", one) for name, one in features.items() if isinstance(one, dict)}
         return {
-            name: [str(label) for label in one.get("names")]
+            name: [str(label) for label in one["names"]]
             for name, one in found.items()
             if isinstance(one, dict) and one.get("_type") == "ClassLabel"
         }
