@@ -179,7 +179,8 @@ def jsonl(path: Path) -> Rows:
         try:
             row = jsontext.parse(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}: line {number}, column {error.colno}: not valid JSON ({error.msg})") from None
+            where = f"{path}: line {number}, column {error.colno}"
+            raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number}: expected a JSON object, found {shorten(row)}")
         yield f"{path}: line {number}", row

@@ -234,7 +234,6 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
     (tmp_path / "file").write_text("")
     assert "no such folder" in error([task], "--source", str(tmp_path / "nowhere"))
     assert "LDC2005T13" in error([task, "ccg"], "--source", str(tmp_path / "empty"))
-    assert "--jobs 0" in error([task], "--jobs", "0")
     assert "max_length 600 is more than the tokenizer's 512" in error([task], max_length=600)
     assert "nowhere.jsonl: no such file" in error([mine(tmp_path / "nowhere.jsonl")])
     assert not list((tmp_path / "data").glob("mine/*-*"))
