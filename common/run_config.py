@@ -175,9 +175,10 @@ class RandomEncoder(Strict):
     def _sizes(cls, config: dict[str, Any]) -> dict[str, Any]:
         """What else is wrong the config class reports, once it is loaded."""
         for key, value in config.items():
+            least = int(key.endswith(("_size", "_layers", "_heads", "_embeddings")))
             most = MOST_LAYERS if key == "num_hidden_layers" else LARGEST_SIZE
-            if isinstance(value, int | float) and not 0 <= value <= most:
-                raise ValueError(f"{key}: expected a number from 0 to {most}")
+            if isinstance(value, int | float) and not least <= value <= most:
+                raise ValueError(f"{key}: expected a number from {least} to {most}")
         return {key: value for key, value in config.items() if value is not None}
 
 
