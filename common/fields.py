@@ -93,9 +93,11 @@ def withheld(value: Any, where: str) -> Any:
 def label_name(value: Any, where: str, labels: Labels) -> str:
     """The name of a label of a user's own file: by name, or by index where not all names are numbers."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    numbers = isinstance(text, str) and text.isdecimal() and text not in labels
-    if numbers and not all(name.isdecimal() for name in labels):
-        text = number(text, "label", where)
+    is_index = (
+        isinstance(text, str) and text.isdecimal() and len(text) < 20 and text not in labels and int(text) < len(labels)
+    )
+    if is_index and not all(name.isdecimal() for name in labels):
+        text = int(text)
     return named(text, labels, "label", where)
 
 

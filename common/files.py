@@ -36,10 +36,15 @@ def fsync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
+    """`write_bytes` of `text` in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Replaces the file at once: whoever reads it, also after a crash, finds the old content or the new one."""
     writing = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        writing.write_text(text, encoding="utf-8")
+        writing.write_bytes(content)
         fsync(writing)
         writing.replace(path)
     finally:

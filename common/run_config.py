@@ -175,9 +175,10 @@ class RandomEncoder(Strict):
     def _sizes(cls, config: dict[str, Any]) -> dict[str, Any]:
         """What else is wrong the config class reports, once it is loaded."""
         for key, value in config.items():
+            least = int(key.endswith(("_size", "_layers", "_heads", "_embeddings")))
             most = MOST_LAYERS if key == "num_hidden_layers" else LARGEST_SIZE
-            if isinstance(value, int | float) and not 0 <= value <= most:
-                raise ValueError(f"{key}: expected a number from 0 to {most}")
+            if isinstance(value, int | float) and not least <= value <= most:
+                raise ValueError(f"{key}: expected a number from {least} to {most}")
         return {key: value for key, value in config.items() if value is not None}
 
 
@@ -247,7 +248,7 @@ class RunConfig(Strict):
                 )
         fixed, shares = self.mixture.kind == "fixed", [entry.share for entry in self.tasks if entry.share is not None]
         everywhere = len(shares) == len(self.tasks)
-        if fixed and not (everywhere and sum(shares)):
+        if fixed and not (everywhere and sum(shares) > 0):
             raise ValueError("mixture kind `fixed` needs a `share` in every task, not all of them 0")
         if not fixed and everywhere:
             raise ValueError(f"a `share` in every task is mixture kind `fixed`, not `{self.mixture.kind}`")

@@ -89,12 +89,12 @@ def _table_rows(path: Path, schema: pa.Schema, columns: Sequence[str], batches: 
 def _class_names(path: Path, schema: pa.Schema) -> dict[str, list[str]]:
     """Column -> label names, from the metadata that `datasets` writes into Arrow schemas."""
     info = (schema.metadata or {}).get(b"huggingface", b"{}")
-    with _readable(path, "schema with `huggingface` metadata", ValueError, AttributeError, TypeError):
+    with _readable(path, "schema with `huggingface` metadata", ValueError, AttributeError, KeyError, TypeError):
         features = jsontext.parse(info.decode("utf-8")).get("info", {}).get("features", {})
         # A list of labels (POS, NER) is {"feature": {"names": ...}, "_type": "List"}, formerly "Sequence".
         found = {name: one.get("feature", one) for name, one in features.items() if isinstance(one, dict)}
         return {
-            name: [str(label) for label in one.get("names")]
+            name: [str(label) for label in one["names"]]
             for name, one in found.items()
             if isinstance(one, dict) and one.get("_type") == "ClassLabel"
         }
@@ -179,7 +179,8 @@ def jsonl(path: Path) -> Rows:
         try:
             row = jsontext.parse(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}: line {number}, column {error.colno}: not valid JSON ({error.msg})") from None
+            where = f"{path}: line {number}, column {error.colno}"
+            raise InputError(f"{where}: not valid JSON ({error.msg}); truncated?") from None
         if not isinstance(row, dict):
             raise InputError(f"{path}: line {number}: expected a JSON object, found {shorten(row)}")
         yield f"{path}: line {number}", row

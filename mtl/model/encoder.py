@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig
 from transformers.utils import logging
 
-from common.errors import InputError, reason
+from common.errors import InputError, loading, reason
 from common.families import check_family
 from common.run_config import RandomEncoder
 from mtl.data.packing import PackedBatch
@@ -67,7 +67,11 @@ def _random_config(spec: RandomEncoder, special: Special | None) -> PretrainedCo
     for key in values:
         if key not in known:
             raise InputError(f"encoder.config: unknown key `{key}` (the keys are those of {factory.__name__})")
-    return factory(**values)
+    with loading("encoder.config", f"see {factory.__name__} of transformers"):
+        config = factory(**values)
+    if config.hidden_size % config.num_attention_heads:  # Gte's config class does not look
+        raise InputError("encoder.config: hidden_size is not a multiple of num_attention_heads")
+    return config
 
 
 def export_config(config: PretrainedConfig) -> PretrainedConfig:

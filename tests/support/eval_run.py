@@ -44,8 +44,8 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
         kind, labels, max_length = HEADS[name]
         module = fresh_head(kind, config, len(labels) if labels else None)
         weights |= {f"heads.{name}.{key}": tensor for key, tensor in module.state_dict().items()}
-        task = SimpleNamespace(kind=kind, metric="accuracy")
-        tasks.append(SimpleNamespace(name=name, task=task, labels=labels, max_length=max_length, pooling=None))
+        task, entry = SimpleNamespace(kind=kind, metric="accuracy"), SimpleNamespace(pooling=None)
+        tasks.append(SimpleNamespace(name=name, task=task, entry=entry, labels=labels, max_length=max_length))
     export_encoder(folder / "encoder", weights, config, tokenizer, "# test\n")
     if heads:
         export_heads(folder / "heads", weights, config, tasks)

@@ -76,3 +76,7 @@ class Family(ABC):
     def final(self, encoder: Any, hidden: Tensor) -> Tensor:
         """What follows the last block."""
         return hidden
+
+    def vector(self, encoder: Any, hidden: Tensor) -> Tensor:
+        """The vectors of sequences, [n, H], from their first tokens' hidden states [n, H]."""
+        return encoder.pooler(hidden[:, None]) if self.has_pooler else hidden
