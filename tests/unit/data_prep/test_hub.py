@@ -247,8 +247,6 @@ def test_refused_with_a_sentence(files, tmp_path):
     parts = ("set/file.bin: could not be downloaded", "3 attempts each", "a.bin: sha256 ", "instead of", str(path))
     fails(lambda: fetch(tmp_path, published(files, "a.bin", "b.bin")), *parts, "b.bin: the connection ended after")
     assert not path.exists()
-    gone = Published("set/other.bin", ("http://127.0.0.1:9/x",), None)
-    fails(lambda: fetch(tmp_path, gone), "set/other.bin", "127.0.0.1:9", "Connection refused")
 
 
 def test_without_a_published_checksum_the_first_one_counts(files, tmp_path, capsys):

@@ -96,19 +96,12 @@ def test_words_are_touched_as_often_as_the_rate_says(word: str, rate: float) -> 
 
 def test_what_is_asked_for_wrongly_is_one_line(tmp_path: Path) -> None:
     assert [str(one) for one in parse("typo@0.10, accents,typo@.1,case@1")] == ["typo@0.1", "accents", "case"]
-    for text, words in {
-        "typos": "did you mean `typo`",
-        "typo@2": "rate from 0 to 1",
-        "typo@x": "rate",
-        "typo,": "expected KIND",
-    }.items():
-        with pytest.raises(InputError, match=words):
+    for text in ("typo@2", "typo@x", "typo,"):  # by the command: tests/end_to_end/test_perturb.py
+        with pytest.raises(InputError, match="KIND@RATE with a rate from 0 to 1"):
             parse(text)
     path = tmp_path / "de.tsv"
     path.write_text("Hund\tdog\nRüde\tdog\nHund\thound\n", encoding="utf-8")
     assert read_lexicon(path) == ({"hund": "dog", "rüde": "dog"}, {"dog": "Hund", "hound": "Hund"})
     path.write_text("Hund\tdog\nHund dog\n", encoding="utf-8")
-    unspaced = Loaded("test", {code: [] for code in ("ja", "my", "th", "zh")}, {})
-    assert queries.setups(TARGETS["tatoeba"], unspaced, "codeswitch", {}).keys() == {"codeswitch"}
     with pytest.raises(InputError, match=r"de.tsv: line 2: expected `word<TAB>English word`, found 'Hund dog'"):
         read_lexicon(path)

@@ -35,4 +35,3 @@ def test_a_folder_that_is_no_toy_world_is_left_alone(tmp_path: Path, capsys: pyt
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["--out", str(tmp_path), "--scale", "0.01"]) == 2
     assert "not a toy world" in capsys.readouterr().err and (tmp_path / "thesis.txt").exists()
-    assert main(["--out", str(tmp_path / "x"), "--scale", "0"]) == 2

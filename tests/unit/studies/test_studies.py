@@ -4,23 +4,30 @@ import json
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from common import files
 from common.errors import InputError
-from studies import phases
+from data_prep.__main__ import main as data_prep
+from data_prep.storage import store
+from mtl.data.loader import steps_from
+from mtl.run import setup
+from studies import difficulty, phases
 from studies.__main__ import main
 from studies.report.oracle import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
 from studies.runs import FINISHED, Run, locked
 from studies.study import read
-from tests.support.small import write_run
+from tests.support.rows import fails
+from tests.support.small import KINDS, write_run, write_tasks
 
 STUDY: dict[str, Any] = {
     "name": "small/one", "asks": "Does it?", "baseline": "both", "hold": "steps", "seeds": [1, 2],
@@ -33,14 +40,10 @@ SHARES = {"my_classify": 0.3, "my_choice": 0.5, "my_mlm": 0.2}
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, tiny_tokenizer_dir) -> Path:
     """A config with prepared data, whose tasks have shares."""
-    path = write_run(tmp_path_factory.mktemp("base"), tiny_tokenizer_dir)
-    values = json.loads(path.read_text())
-    values["tasks"] = [
-        {**entry, "share": SHARES[entry["name"]]} for entry in values["tasks"] if entry["name"] in SHARES
-    ]
-    values["mixture"] = {"kind": "fixed", "batches": "mixed"}
-    path.write_text(json.dumps(values))
-    return path
+    folder = tmp_path_factory.mktemp("base")
+    tasks = write_tasks(folder, kinds=("classify", "choice", "mlm"))
+    tasks = [{**entry, "share": SHARES[entry["name"]]} for entry in tasks]
+    return write_run(folder, tiny_tokenizer_dir, tasks=tasks, mixture={"kind": "fixed", "batches": "mixed"})
 
 
 @pytest.fixture
@@ -94,19 +97,13 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"seed": [1]}, ["unknown key `seed`", "`seeds`"]),
         ({"variants": {"text": {"stepz": 3}}}, ["variant text", "stepz", "`steps`"]),
         ({"variants": {"text": {"tasks-": ["mine"]}}}, ["variant text", "no 'mine'", "my_mlm"]),
-        ({"baseline": "bth"}, ["'bth'", "`both`"]),
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
-        ({"evaluate": {"suite": "xtrem"}}, ["suite xtrem"]),
         ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
-        ({"evaluate": {"also": ["perturb:codeswitch@0.1"]}}, ["codeswitch", "lexicons"]),
-        ({"against": ["xtreme"]}, ["against", "'xtreme'"]),
         ({"evaluate": {"also": ["mlm_loss"]}}, ["mlm_loss", "`languages`"]),
-        ({"evaluate": {"oracle": True}}, ["oracle", "toy_tatoeba"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),
         ({"hold": "task_steps", "variants": {"text": {"steps": 8}}}, ["both has 8", "text 6", "10 steps"]),
         ({"hold": "epochs", "variants": {"text": {"epochs": 2}}}, ["both has steps 8", "text epochs 2"]),
         ({"hold": "examples", "variants": {"text": {"steps": 8, "batch": {"examples": 6}}}}, ["96", "48", "16 steps"]),
-        ({"name": "runs/x"}, ["name", "runs/x"]),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_one_line(write, tmp_path, capsys, monkeypatch, changes, words) -> None:
@@ -147,6 +144,12 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert not set(first) & set(ids(optimizer={"lr": 0.5}))
     assert not set(first) & set(ids(evaluate={"every": 2}))
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
+    # Alignment in other languages is another evaluation of the same run.
+    names = set()
+    for code in ("de", "sw"):
+        path = write({"evaluate": {"also": ["align"], "languages": [code]}})
+        names |= {run.evaluation.name for run in resolve(read(str(path)), tmp_path).runs}
+    assert len(names) == 2
     # Other data under the same name.
     changed = tmp_path / "choice.jsonl"
     lines = (base.parent / "choice.train.jsonl").read_text().splitlines()
@@ -157,40 +160,22 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert list(made.unprepared) == ["both", "text"] and not made.runs[0].identity
 
 
-def test_runs_without_a_folder_show_nothing_of_the_current_one(write, tmp_path, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "failed.json").write_text('{"error": "of something else"}')
-    (tmp_path / "metrics.jsonl").write_text('{"step": 77}\n')
-    assert main([str(write(data=str(tmp_path / "nothing"))), "status"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.count("to be prepared") == 4 and "something else" not in shown and "77" not in shown
+def started(monkeypatch: pytest.MonkeyPatch, targets: Callable[[list[str]], Any]) -> list[list[str]]:
+    """The commands of the programs that evaluate, which leave scores of `targets(command)` and do nothing else."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], *_: Any) -> None:
+        commands.append(command)
+        place = Path(command[command.index("--out") + 1], "dev" if "--dev" in command else "")
+        place.mkdir(parents=True, exist_ok=True)
+        files.write_json(place / "scores.json", {"targets": targets(command)})
+
+    monkeypatch.setattr(phases.subprocesses, "run", run)
+    return commands
 
 
-def test_alignment_in_other_languages_is_another_evaluation(write) -> None:
-    def evaluations(**evaluate: Any) -> set[str]:
-        path = write({"evaluate": {"also": ["align"], **evaluate}})
-        return {run.evaluation.name for run in resolve(read(str(path)), path.parent).runs}
-
-    assert len(evaluations() | evaluations(languages=["de"]) | evaluations(languages=["sw"])) == 3
-
-
-def test_the_lm_head_of_a_run_without_text_is_that_of_its_start(write) -> None:
-    path, asked = write({"evaluate": {"also": ["mlm_loss"], "texts": {"de": "de.txt"}}}), {}
-    for run in resolve(read(str(path)), path.parent).runs:
-        run = replace(run, config=run.config.model_copy(update={"encoder": "some/encoder"}))
-        asked[run.variant.name] = phases._beside("mlm_loss", run, phases.Place(["hub"], ["hub"], 1))
-    assert all("--text=de=de.txt" in command for command in asked.values()) and "--head" not in asked["text"]
-    assert asked["both"][asked["both"].index("--head") + 1] == "some/encoder"
-
-
-@pytest.mark.parametrize("gpus", [None, 3])
-def test_a_login_node_without_gpus(write, tmp_path, monkeypatch, capsys, gpus) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    asked = [] if gpus is None else ["--num-gpus", str(gpus)]
-    assert main([str(write()), "slurm", "--out", str(tmp_path), *asked]) == 0
-    script = (tmp_path / "studies/small/one/slurm.sh").read_text()
-    assert ("--gpus-per-node=3 " in script) == (gpus == 3) == ("--gpus" in script)
-    assert ("--num-gpus N" in capsys.readouterr().err) == (gpus is None)
+def evaluated(path: Path, run: Run) -> None:
+    phases.evaluate(read(str(path)), run, phases.Place([], ["hub"], 1), lambda: None)
 
 
 def test_the_oracle_chooses_an_export_by_dev_for_each_language(write, monkeypatch) -> None:
@@ -204,20 +189,37 @@ def test_the_oracle_chooses_an_export_by_dev_for_each_language(write, monkeypatc
         ("encoder", True): {"de": 50.0, "sw": 70.0}, ("encoder", False): {"de": 51.0, "sw": 71.0, "xx": 1.0},
         ("encoder_mean", True): {"de": 60.0, "sw": 60.0}, ("encoder_mean", False): {"de": 41.0, "sw": 61.0, "xx": 9.0},
     }  # fmt: skip
-    began = []
 
-    def program(command: list[str], *_: Any) -> None:
-        named = Path(command[command.index("--encoder") + 1]).name, "--dev" in command
-        began.append(named)
-        place = Path(command[command.index("--out") + 1], "dev" if named[1] else "")
-        place.mkdir(parents=True, exist_ok=True)
-        files.write_json(place / "scores.json", {"targets": {"toy_xnli": {"languages": found[named]}}})
+    def named(command: list[str]) -> tuple[str, bool]:
+        return Path(command[command.index("--encoder") + 1]).name, "--dev" in command
 
-    monkeypatch.setattr(phases.subprocesses, "run", program)
-    phases.evaluate(read(str(path)), run, phases.Place([], [], 1), lambda: None)
-    assert began == [("encoder", False), ("encoder", True), ("encoder_mean", False), ("encoder_mean", True)]
+    commands = started(monkeypatch, lambda command: {"toy_xnli": {"languages": found[named(command)]}})
+    evaluated(path, run)
+    assert sorted(map(named, commands)) == sorted(found)
     assert run.state == "done" and oracle([run], "toy_xnli") == {"de": 41.0, "sw": 71.0, "xx": 1.0}
     assert oracle([run, replace(run, evaluation=path.parent)], "toy_xnli") is None
+
+
+def test_noise_is_scored_with_the_suite_and_mlm_loss_has_a_head(write, monkeypatch) -> None:
+    """By one call; a run whose suite was scored before the noise was asked for is scored again with it.
+
+    The LM head of a run without text is that of its start.
+    """
+    also = ["perturb:typo@0.1,case", "mlm_loss"]
+    path = write({"evaluate": {"also": also, "texts": {"de": "de.txt"}}})
+    commands = started(monkeypatch, lambda _: {"toy_tatoeba": {}})
+    for run in resolve(read(str(path)), path.parent).runs[::2]:
+        run = replace(run, config=run.config.model_copy(update={"encoder": "some/encoder"}))
+        run.evaluation.mkdir(parents=True)
+        for before in ([], ["suite", "mlm_loss"]):
+            files.write_json(run.evaluation / FINISHED, before)
+            evaluated(path, run)
+            assert sorted(run.finished) == sorted(["suite", *also]) and not run.steps
+        scored, loss, again = commands
+        assert all(one[one.index("--perturb") + 1] == "typo@0.1,case" for one in (scored, again))
+        assert "--text=de=de.txt" in loss and ("--head" in loss) == (run.variant.name == "both")
+        assert "--head" not in loss or loss[loss.index("--head") + 1] == "some/encoder"
+        commands.clear()
 
 
 class Programs:
@@ -249,25 +251,19 @@ def states(path: Path) -> list[str]:
     return [run.state for run in resolve(read(str(path)), path.parent).runs]
 
 
-def test_a_failed_run_stops_no_other_and_is_tried_again(write, monkeypatch, capsys) -> None:
-    programs, path = Programs(monkeypatch), write()
-    programs.broken = {"both seed 2"}
-    assert runner(path).run() == 1
-    assert states(path) == ["done", "failed", "done", "done"]
-    printed = capsys.readouterr().err
-    assert "failed: both seed 2: out of memory (log: " in printed
-    programs.broken, programs.trained = set(), []
-    assert runner(path).run() == 0
-    assert programs.trained == ["both seed 2"] and states(path) == ["done"] * 4
-
-
-def test_the_first_failure_ends_all_if_asked(write, monkeypatch) -> None:
+def test_a_failed_run_stops_no_other_unless_asked_and_is_tried_again(write, monkeypatch, capsys) -> None:
     programs, path = Programs(monkeypatch), write()
     programs.broken = {"both seed 1"}
     assert runner(path, stop_on_failure=True).run() == 1
     assert states(path) == ["failed", "missing", "missing", "missing"]
     assert runner(path, only=3).run() == 0
     assert states(path) == ["failed", "missing", "done", "missing"]
+    assert runner(path).run() == 1
+    assert states(path) == ["failed", "done", "done", "done"]
+    assert "failed: both seed 1: out of memory (log: " in capsys.readouterr().err
+    programs.broken, programs.trained = set(), []
+    assert runner(path).run() == 0
+    assert programs.trained == ["both seed 1"] and states(path) == ["done"] * 4
 
 
 def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
@@ -290,20 +286,83 @@ def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
         assert states(other) == ["running", "done", "running", "done"]
 
 
-def test_noise_is_scored_with_the_suite(write, monkeypatch) -> None:
-    """By one call; a run whose suite was scored before the noise was asked for is scored again with it."""
-    path = write({"evaluate": {"also": ["perturb:typo@0.1,case"]}})
-    study, calls = read(str(path)), []
-    run = resolve(study, path.parent).runs[0]
+# Strata of training examples by difficulty, and training on the rows that a file names
 
-    def start(place: phases.Place, command: list[str], *_: Any) -> None:
-        calls.append(command)
-        files.write_json(run.evaluation / "scores.json", {"targets": {"toy_tatoeba": {}}})
 
-    monkeypatch.setattr(phases.Place, "start", start)
-    run.evaluation.mkdir(parents=True)
-    for number, before in enumerate(([], ["suite"]), 1):
-        files.write_json(run.evaluation / FINISHED, before)
-        phases.evaluate(study, run, phases.Place([], ["hub"], 1), lambda: None)
-        assert run.finished == ["suite", "perturb:typo@0.1,case"] and not run.steps
-        assert len(calls) == number and calls[-1][calls[-1].index("--perturb") + 1] == "typo@0.1,case"
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, tiny_tokenizer_dir):
+    return write_run(tmp_path_factory.mktemp("subset"), tiny_tokenizer_dir, max_length=30)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run with dynamics of one task: 40 examples of two rows, 25 of label 0; one is seen only twice."""
+    rng = np.random.default_rng(1)
+    label = np.repeat((np.arange(40) > 24).astype(int), 2)
+    columns = {
+        "row": np.arange(80), "id": [f"x{number // 2:02}" for number in range(80)], "label": label,
+        "visits": [2 if number == 7 else 4 for number in range(80)],
+        **{name: rng.random(80) for name in ("confidence", "variability", "correctness")},
+    }  # fmt: skip
+    batch = pa.RecordBatch.from_pydict(columns)
+    (tmp_path / "run" / "dynamics").mkdir(parents=True)
+    store.write_table(tmp_path / "run" / "dynamics" / "nli.arrow", [batch], batch.schema)
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"seed": 7}))
+    return tmp_path / "run", columns
+
+
+def test_strata_are_thirds_of_each_label(run, capsys):
+    folder, columns = run
+    assert difficulty.main([str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "nli: 1 of 40 examples have fewer than 3 visits" in said and "seed 7" in said and "label is wrong" in said
+    files = folder.glob("dynamics/strata/nli.*.txt")
+    strata = {path.stem.partition(".")[2]: path.read_text().split() for path in files}
+    assert strata.keys() == {"easy", "medium", "hard", "ambiguous", "random"}
+    means = {name: np.array(columns[name]).reshape(-1, 2).mean(1) for name in ("confidence", "variability")}
+    for label, members in ((0, [n for n in range(25) if n != 3]), (1, list(range(25, 40)))):
+        third = len(members) // 3  # 8 and 5: all strata have 13
+        by = {name: sorted(members, key=lambda n, name=name: -means[name][n]) for name in means}
+        expected = {
+            "easy": by["confidence"][:third], "medium": by["confidence"][third : 2 * third],
+            "hard": by["confidence"][-third:], "ambiguous": by["variability"][:third],
+        }  # fmt: skip
+        for name, numbers in expected.items():
+            mine = {one for one in strata[name] if (int(one[1:]) > 24) == label}
+            assert mine == {f"x{number:02}" for number in numbers}, name
+        assert sum((int(one[1:]) > 24) == label for one in strata["random"]) == third
+    assert all(len(set(ids)) == 13 and "x03" not in ids for ids in strata.values())
+    fails(lambda: difficulty.main([str(folder), "--visits", "5"]), "too few for thirds")
+
+
+@pytest.mark.parametrize("kind", KINDS[:4])
+def test_a_subset_is_all_that_is_trained_on(config, tmp_path, kind):
+    """Every window of a question; the same examples when the data are prepared again, for another length."""
+    number, file = KINDS.index(kind), tmp_path / "ids.txt"
+    whole = setup.read(str(config), []).tasks[number]
+    ids = store.row_ids(whole.prepared).to_pylist()
+    wanted = sorted(set(ids), key=lambda one: hash((one, 1)))[::3]
+    file.write_text("\n".join(wanted))
+    rows = [row for row, one in enumerate(ids) if one in wanted]
+    override = f"tasks.my_{kind}.subset={file}"
+    made = setup.read(str(config), [override])
+    task = made.tasks[number]
+    assert len(task.train) == len(rows) < len(whole.train)
+    expected = whole.train.take(np.array(rows))
+    for ours, theirs in zip(task.train.take(np.arange(len(rows))), expected, strict=True):
+        assert ours.keys() == theirs.keys() and all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert task.mean_length == pytest.approx(np.mean([row["length"] for row in expected]))
+    drawn = np.concatenate([step.row[step.task == number] for step in steps_from(made.plan, 0)])
+    assert set(drawn.tolist()) <= set(range(len(rows)))
+    assert made.plan.fingerprint() != setup.read(str(config), []).plan.fingerprint()
+    assert data_prep(["--config", str(config), "--jobs", "1", "--set", "max_length=60"]) == 0
+    again = setup.read(str(config), [override, "max_length=60"]).tasks[number]
+    kept = store.row_ids(again.prepared).take(pa.array(again.train.chosen)).to_pylist()
+    assert set(kept) == set(wanted)
+
+
+def test_wrong_subsets_are_one_line(config, tmp_path):
+    file = tmp_path / "ids.txt"
+    file.write_text("no such id\n")
+    for kind, said in (("classify", "my_classify: subset"), ("mlm", "no ids of its training rows")):
+        fails(lambda kind=kind: setup.read(str(config), [f"tasks.my_{kind}.subset={file}"]), said)
