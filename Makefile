@@ -64,7 +64,7 @@ test-triton: .venv/installed .triton/installed
 	touch $@
 
 soak: .venv/installed unlock
-	python tests/support/soak.py --trials $(or $(N),50)
+	SOAK=$(or $(N),50) $(PYTEST) --timeout 0 -s tests/distributed/test_soak.py
 
 lint: .venv/installed
 	ruff check .

@@ -176,12 +176,8 @@ class Run:
     def _translated(
         self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, bar: "tqdm[Any]"
     ) -> Iterator[dict[str, str | None]]:
-        """The translations, in batches of similar length: of at most `batch_tokens` with padding, or of one text."""
-        batches: list[list[str]] = []
-        for text in sorted(texts, key=lambda text: (lengths[text], text)):
-            if not batches or (len(batches[-1]) + 1) * lengths[text] > batch_tokens:
-                batches.append([])
-            batches[-1].append(text)
+        """The translations, batch by batch."""
+        batches = batched(texts, lengths, batch_tokens)
         # In any order but that of lengths, so that the time that the bar expects is right from the start.
         random.Random(0).shuffle(batches)
         for batch in batches:
@@ -243,3 +239,13 @@ def _checked(cache: Cache, code: str, text: str) -> str:
     if reason := failure(text, found, code):
         raise LeftOut(reason)
     return str(found)
+
+
+def batched(texts: Sequence[str], lengths: dict[str, int], most: int) -> list[list[str]]:
+    """Batches of texts of similar length, of at most `most` tokens with padding, or of one text."""
+    batches: list[list[str]] = []
+    for text in sorted(texts, key=lambda text: (lengths[text], text)):
+        if not batches or (len(batches[-1]) + 1) * lengths[text] > most:
+            batches.append([])
+        batches[-1].append(text)
+    return batches

@@ -1,6 +1,5 @@
 """Checkpoints: what is kept, any damage is found and the one before used, nothing in them is executed."""
 
-import json
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from common.errors import InputError
 from common.files import file_sha256
 from mtl.run import checkpoint, setup
 from tests.support.launch import program, the_error
+from tests.support.live import metrics
 
 pytestmark = pytest.mark.timeout(600)
 RANKS = 2
@@ -35,10 +35,7 @@ def identity(finished):
 def test_the_newest_and_the_best_are_kept(finished, identity):
     """Evaluated every 3 steps, saved every 4 and where a dev score is the best so far; 3 are averaged."""
     _, folder = finished
-    means = {}
-    for line in map(json.loads, (folder / "metrics.jsonl").read_text().splitlines()):
-        if line["kind"] == "dev" and line["task"] == "all":
-            means[line["step"]] = line["mean"]
+    means = {line["step"]: line["mean"] for line in metrics(folder, kind="dev", task="all")}
     assert list(means) == [*range(3, 40, 3), 40]
     best = min(step for step in means if means[step] == max(means.values()))
     saved = {*range(4, 41, 4)} | {s for s in means if means[s] > max([-1, *(means[t] for t in means if t < s)])}

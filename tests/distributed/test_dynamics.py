@@ -5,7 +5,6 @@ import math
 from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +14,7 @@ from torch.nn import functional as F
 
 from common.errors import InputError
 from mtl.run import setup
-from mtl.run.dynamics import Dynamics
-from tests.support.exact_reference import Reference
+from tests.support.exact_reference import Reference, scores_of
 from tests.support.launch import program
 from tests.support.live import differences
 from tests.support.small import elsewhere, write_run
@@ -98,21 +96,10 @@ def test_they_follow_the_definition(made):
 
 def _visit(model, name: str, kind: str, row: dict) -> tuple[float, float]:
     """(probability of the gold answer, share right) from the definition."""
-    pieces = np.split(np.asarray(row["input_ids"], np.int64), np.cumsum(row["lengths"])[:-1])
-    hidden = [model.encoder(torch.from_numpy(piece)[None]).last_hidden_state[0] for piece in pieces]
-    head = model.heads[name]
-    if kind == "span":
-        start, end = head(hidden[0], model.encoder).T
-        right = (int(start.argmax()), int(end.argmax())) == (row["start"], row["end"])
-        return float(F.softmax(start, 0)[row["start"]] * F.softmax(end, 0)[row["end"]]), float(right)
-    if kind == "tag":
-        scores, gold = head(hidden[0][torch.tensor(row["positions"])], model.encoder), row["labels"]
-    elif kind == "choice":
-        scores, gold = head(torch.stack([h[0] for h in hidden]), model.encoder)[None], [row["label"]]
-    else:
-        scores, gold = head(hidden[0][:1], model.encoder), [row["label"]]
-    each = F.softmax(scores, 1)[torch.arange(len(gold)), torch.tensor(gold)]
-    return float(each.mean()), float((scores.argmax(1).numpy() == np.array(gold)).mean())
+    found = scores_of(model, name, kind, row)
+    shares = [float(F.softmax(scores, 0)[gold]) for scores, gold in found]
+    right = [bool(scores.argmax() == gold) for scores, gold in found]
+    return (math.prod(shares), float(all(right))) if kind == "span" else (np.mean(shares), np.mean(right))
 
 
 def test_ids_stay_with_their_rows(made):
@@ -124,14 +111,6 @@ def test_ids_stay_with_their_rows(made):
     assert found["id"] == [digests[row] for row in found["row"]] and len(set(found["id"])) == len(found["id"])
     labels = data["classify"].train.gather(np.array(found["row"]), ["label"])["label"]
     assert found["label"] == labels.tolist()
-
-
-def test_a_task_without_a_visit_has_no_table(made, tmp_path):
-    said: list[str] = []
-    unseen = Dynamics(setup.read(str(made[0]), []).plan, SimpleNamespace(), rank=0, first=1)
-    assert not unseen.load(tmp_path)
-    unseen.write(tmp_path, said.append)
-    assert not list((tmp_path / "dynamics").iterdir()) and "my_tag: 30 of 30 rows have fewer" in said[-1]
 
 
 def test_a_run_without_gold_labels_is_refused(made):

@@ -1,6 +1,5 @@
 """A run goes on with another number of ranks or micro-batch: the same examples, moments kept, equal to rounding."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.launch import program
+from tests.support.live import metrics
 from tests.support.small import STEADY, rewind
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -22,8 +22,7 @@ def go_on(config: Path, source: Path, target: Path, after: int, ranks: int, *arg
 
 
 def losses(folder: Path) -> list[tuple[int, str, float, float]]:
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [(x["step"], x["task"], x["loss"], x.get("grad_norm", 0.0)) for x in lines if "loss" in x]
+    return [(x["step"], x["task"], x["loss"], x.get("grad_norm", 0.0)) for x in metrics(folder) if "loss" in x]
 
 
 def close(one: Path, other: Path, steps: int) -> None:

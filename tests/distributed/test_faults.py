@@ -20,7 +20,7 @@ from transformers import AutoModel
 
 from mtl.run import checkpoint, setup
 from tests.support.launch import program, the_error
-from tests.support.live import Forked, send
+from tests.support.live import Forked, metrics
 from tests.support.small import elsewhere, write_run
 
 FIELDS = {"steps": 2000, "log_every": 5, "checkpoint": {"every": 20}, "evaluate": {"every": 500, "examples": 4}}
@@ -39,14 +39,14 @@ def long(tmp_path_factory, tiny_tokenizer_dir) -> Path:
 @pytest.mark.parametrize(
     ("ranks", "rank", "number", "cause"),
     [pytest.param(4, 0, signal.SIGKILL, KILLED, marks=pytest.mark.slow), (2, 1, signal.SIGKILL, KILLED),
-     pytest.param(2, 0, signal.SIGSTOP, SILENT, marks=pytest.mark.slow), (2, 1, signal.SIGSTOP, SILENT)],
+     (2, 1, signal.SIGSTOP, SILENT)],
 )  # fmt: skip
 def test_a_rank_that_dies_or_hangs_ends_all(long, tmp_path, ranks, rank, number, cause):
     config = elsewhere(long, tmp_path)
     with Forked(config, "--set", f"silence={SILENCE}", ranks=ranks) as live:
         live.until_step(25)  # all ranks know of the checkpoint of step 20
         pid = live.ranks[rank].pid
-        send(live.ranks[rank], number)
+        live.ranks[rank].send_signal(number)
         assert live.end(WITHIN) != 0
     the_error(live.printed, f"rank {rank} on", f"(process {pid}) {cause}", "the same command goes on after step")
     assert not (live.folder / "done").exists()
@@ -91,9 +91,7 @@ def bad_word(tmp_path_factory, tiny_tokenizer_dir) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "deepspeed_file", [*(pytest.param(f"zero{n}.json", marks=pytest.mark.slow) for n in (0, 1)), "zero2.json"]
-)
+@pytest.mark.parametrize("deepspeed_file", [pytest.param("zero0.json", marks=pytest.mark.slow), "zero2.json"])
 def test_a_loss_that_is_not_finite_names_the_example(bad_word, tmp_path, deepspeed_file):
     choice = ["--set", f"deepspeed={deepspeed_file}", "--set", "checkpoint.every=1", "--set", f"output={tmp_path}"]
     stopped = program("train.py", "--config", bad_word, *choice, ranks=2, check=False)
@@ -106,8 +104,7 @@ def test_a_loss_that_is_not_finite_names_the_example(bad_word, tmp_path, deepspe
     done = program("train.py", "--config", bad_word, *choice, *more, ranks=2)
     printed = done.stdout + done.stderr
     assert printed.count("the step is left out") == 2, printed
-    lines = [json.loads(x) for x in (tmp_path / "small/metrics.jsonl").read_text().splitlines()]
-    assert [x["skipped"] for x in lines if x["kind"] == "train" and x["task"] == "all"][-1] == 2
+    assert metrics(tmp_path / "small", kind="train", task="all")[-1]["skipped"] == 2
     dynamics = pa.ipc.open_file(pa.memory_map(str(tmp_path / "small/dynamics/my_tag.arrow"))).read_all()
     assert sum(dynamics["visits"].to_pylist()) == 4 * 10 and np.isfinite(dynamics["confidence"].to_numpy()).all()
     # Weight decay of what has no gradient, over the other steps : lr 1e-3, one step up, then down.
@@ -202,8 +199,8 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(long, tm
         the_error(second.stderr, "still works there")
         # Rank 1 is left alone, frozen so that it cannot find out.
         first, orphan = live.ranks
-        send(orphan, signal.SIGSTOP)
-        send(first, signal.SIGKILL)
+        orphan.send_signal(signal.SIGSTOP)
+        first.send_signal(signal.SIGKILL)
         while psutil.pid_exists(first.pid):
             time.sleep(0.1)
         resume = program("train.py", "--config", config, check=False)

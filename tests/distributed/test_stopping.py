@@ -1,6 +1,7 @@
 """Signals, a dead launcher, a time limit: the run saves, says how to go on, and resumes bitwise identical.
 
-What each launcher makes of signals and exit codes stands in docs/cluster.md.
+SIGUSR1, as Slurm sends it: tests/cluster/test_hosts.py. What each launcher makes of signals and exit codes stands in
+docs/cluster.md.
 """
 
 import signal
@@ -12,7 +13,7 @@ from common.errors import InputError
 from mtl.distributed.shutdown import STOPPED, seconds_of
 from mtl.run import checkpoint, setup
 from tests.support.launch import program
-from tests.support.live import Forked, Live, differences, metrics, send
+from tests.support.live import Forked, Live, differences, metrics
 from tests.support.small import elsewhere
 
 STEPS = 40  # of `finished`, evaluated every 3 steps and after the last
@@ -37,42 +38,26 @@ def saved_at(config: Path, printed: str, reason: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("rank", "number", "reason"),
+    ("start", "target", "number", "reason"),
     [
-        (0, signal.SIGTERM, "SIGTERM"),
-        pytest.param(1, signal.SIGUSR1, "SIGUSR1", marks=pytest.mark.slow),
-        pytest.param(0, signal.SIGINT, "ctrl-C", marks=pytest.mark.slow),
+        (Forked, "ranks", signal.SIGTERM, "SIGTERM"),
+        pytest.param(Forked, "ranks", signal.SIGINT, "ctrl-C", marks=pytest.mark.slow),
+        # launch.py passes it on, and then is gone itself
+        pytest.param(Live, "node", signal.SIGTERM, "", marks=pytest.mark.slow),
+        # `deepspeed` ends by SIGTERM and SIGUSR1 as by SIGKILL, without a word to the ranks
+        pytest.param(Live, "launcher", signal.SIGKILL, "the end of the launcher", marks=pytest.mark.slow),
     ],
 )
-def test_a_signal_to_one_rank(finished, tmp_path, rank, number, reason):
+def test_a_signal_to_one_rank_or_to_the_launcher(finished, tmp_path, start, target, number, reason):
     config = elsewhere(finished[0], tmp_path)
-    with Forked(config) as live:
+    with start(config) as live:
         live.until_step(5)
-        send(live.ranks[rank], number)
-        assert live.end(WITHIN) == STOPPED
-    assert 5 <= saved_at(config, live.printed, reason)[0] < STEPS
-    program("train.py", "--config", config, ranks=2)
-    assert not differences(live.folder, finished[1])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("target", "number", "reason"),
-    [
-        ("node", signal.SIGTERM, ""),  # launch.py passes it on, and then is gone itself
-        ("launcher", signal.SIGKILL, "the end of the launcher"),
-    ],
-)
-def test_a_signal_to_the_launcher(finished, tmp_path, target, number, reason):
-    """Of `deepspeed` itself; it ends by SIGTERM and SIGUSR1 as by SIGKILL, without a word to the ranks."""
-    config = elsewhere(finished[0], tmp_path)
-    with Live(config) as live:
-        live.until_step(5)
-        send(getattr(live, target), number)
-        live.end(WITHIN)
+        process = getattr(live, target)
+        (process[0] if target == "ranks" else process).send_signal(number)
+        code = live.end(WITHIN)
     step, command = saved_at(config, live.printed, reason)
     assert 5 <= step < STEPS
-    assert command.startswith("deepspeed --num_gpus 2 ")
+    assert command.startswith("deepspeed --num_gpus 2 ") if start is Live else code == STOPPED
     program("train.py", "--config", config, ranks=2)
     assert not differences(live.folder, finished[1])
 
@@ -86,7 +71,7 @@ def test_a_stop_in_a_dev_evaluation(finished, tmp_path, monkeypatch):
         stopped = program("tests/support/stopping_worker.py", "--config", config, ranks=2, check=False)
         assert stopped.returncode == STOPPED
         assert saved_at(config, stopped.stdout + stopped.stderr, "SIGTERM")[0] == step
-        assert step not in [line["step"] for line in metrics(folder) if line["kind"] == "dev"]
+        assert not metrics(folder, kind="dev", step=step)
     program("train.py", "--config", config, ranks=2)
     assert not differences(folder, finished[1])
 
@@ -103,8 +88,7 @@ def test_a_time_limit(finished, tmp_path):
         assert "--time-limit 0:07" in command
         reached.append(step)
     assert reached == sorted(reached)
-    lines = metrics(tmp_path / "runs" / "small")
-    steps = [line["step"] for line in lines if line["kind"] == "train" and line["task"] == "all"]
+    steps = [line["step"] for line in metrics(tmp_path / "runs" / "small", kind="train", task="all")]
     assert steps == list(range(2, reached[-1] + 1, 2))
 
 

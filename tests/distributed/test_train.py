@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,15 +12,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mtl.model.saved_heads import heads_folder_of, load_heads
 from mtl.run import checkpoint, setup
 from tests.support.launch import program, the_error
-from tests.support.live import differences, train_and_kill
-from tests.support.small import KINDS, dry_run, elsewhere, rewind, write_run
+from tests.support.live import differences, metrics, train_and_kill
+from tests.support.small import KINDS, elsewhere, rewind, write_run
 
 pytestmark = pytest.mark.timeout(600)
 STEPS = 40
-
-
-def lines_of(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_the_run_folder(finished):
@@ -46,19 +41,19 @@ def test_the_run_folder(finished):
 
 def test_metrics_and_curves(finished):
     """Every line once; the tag task (long or short word) is easy, so its loss must come well down."""
-    lines = lines_of(finished[1])
-    train = [x for x in lines if x["kind"] == "train" and x["task"] == "all"]
+    folder = finished[1]
+    train = metrics(folder, kind="train", task="all")
     assert [x["step"] for x in train] == list(range(2, STEPS + 1, 2))
     assert all(x["tokens_per_second"] > 0 and 0 < x["packing"] <= 1 and x["grad_norm"] > 0 for x in train)
-    losses = [x["loss"] for x in lines if x["kind"] == "train" and x["task"] == "my_tag"]
+    losses = [x["loss"] for x in metrics(folder, kind="train", task="my_tag")]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
-    dev = {x["task"]: x for x in lines if x["kind"] == "dev" and x["step"] == STEPS}
+    dev = {x["task"]: x for x in metrics(folder, kind="dev", step=STEPS)}
     assert set(dev) == {f"my_{k}" for k in KINDS} | {"all"}
     assert {"f1", "em", "majority", "loss"} <= set(dev["my_span"])
     assert {"accuracy", "majority", "loss"} <= set(dev["my_tag"])
-    metrics = [x["f1"] if "f1" in x else x["accuracy"] for task, x in dev.items() if task != "all"]
-    assert dev["all"]["mean"] == pytest.approx(np.mean(metrics))
-    board = EventAccumulator(str(finished[1] / "tensorboard")).Reload()
+    scores = [x["f1"] if "f1" in x else x["accuracy"] for task, x in dev.items() if task != "all"]
+    assert dev["all"]["mean"] == pytest.approx(np.mean(scores))
+    board = EventAccumulator(str(folder / "tensorboard")).Reload()
     tags = board.Tags()
     expected = "loss lr grad_norm tokens_per_second packing fill memory_gib seconds_per_step"
     assert {f"train/{name}" for name in expected.split()} <= set(tags["scalars"])
@@ -122,22 +117,6 @@ def test_killed_and_resumed_is_bitwise_identical(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ("max_length=40", "python -m data_prep --config {config} --set max_length=40"),
-        ("max_length=69", "max_length 69 is more than the encoder's 68 positions"),
-        ("export.average=11", "export.average 11: 40 steps with checkpoint.every 4 leave 10 checkpoint(s)"),
-        ("deepspeed=zero9.json", "zero9.json: no such file"),
-    ],
-)
-def test_a_config_that_is_refused_is_one_line(finished, capsys, arguments, said):
-    config = finished[0]
-    assert dry_run(["--config", config, "--set", arguments]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error:") and said.format(config=config) in line
-
-
-@pytest.mark.parametrize(
     ("ranks", "arguments", "said"),
     [
         (2, "--set seed=7", ["another run (seed: then 1, now 7)"]),
@@ -189,7 +168,7 @@ def test_resume_never_keeps_the_old_run_and_accepted_changes_go_on(tmp_path, tin
     more = program("train.py", "--config", path, "--set", "steps=4", "--set", "seed=9", "--accept-changes")
     assert "accepted: seed: then 5, now 9" in more.stdout + more.stderr
     assert (run / "done").read_text() == "step 4\n"
-    assert max(line["step"] for line in lines_of(run)) == 4
+    assert max(line["step"] for line in metrics(run)) == 4
 
 
 def test_early_stopping(tmp_path, tiny_tokenizer_dir):

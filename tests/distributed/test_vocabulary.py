@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from mtl.run import setup
 from tests.support.launch import program
-from tests.support.small import SHAPE, STEADY, write_run
+from tests.support.live import metrics
+from tests.support.small import STEADY
 
 pytestmark = pytest.mark.timeout(600)
 STEPS, LR, CLIP = (STEADY[key] for key in ("steps", "lr", "clip"))
@@ -41,32 +42,12 @@ def weights(folder: Path, name: str = "encoder_last") -> dict[str, torch.Tensor]
     return load_file(folder / name / "model.safetensors")
 
 
-def test_the_rows_trained_are_those_of_the_data_and_the_special_ones(made, steady, tmp_path, tiny_tokenizer_dir):
-    ids = set(made.tokenizer.all_special_ids)
-    for task in made.tasks:
-        for rows in (task.train, task.dev):
-            ids.update(int(token) for row in rows.take(np.arange(len(rows))) for token in row["input_ids"])
-    assert made.vocabulary.ids.tolist() == sorted(ids)
-    assert made.vocabulary.trained < made.vocabulary.rows // 2
-    table = made.model().encoder.get_input_embeddings()
-    assert table.weight.shape == (made.vocabulary.trained, SHAPE["hidden_size"])
-    rest = np.setdiff1d(np.arange(made.vocabulary.rows), made.vocabulary.ids)
-    for wrong in (int(rest[0]), int(rest[-1]), made.vocabulary.rows):  # an error, and never another row
-        with pytest.raises(IndexError):
-            table(torch.tensor([[0, wrong, 2]]))
-    # The softmax of a masked language model reaches every row.
-    masked = setup.read(str(write_run(tmp_path, tiny_tokenizer_dir)), [])
-    assert masked.vocabulary.ids is None
-    assert "my_mlm" in masked.vocabulary.why
-    assert masked.model().encoder.get_input_embeddings().weight.shape[0] == len(made.tokenizer)
-
-
 def test_the_export_equals_that_of_the_whole_table(made, steady, whole):
     """50 steps on two ranks, clipped at every step, with decay; the best encoder and the last."""
     trimmed = steady[1]
+    assert made.vocabulary.trained < made.vocabulary.rows // 2
     for folder in (trimmed, whole):
-        lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-        norms = [x["grad_norm"] for x in lines if x["kind"] == "train" and x["task"] == "all"]
+        norms = [line["grad_norm"] for line in metrics(folder, kind="train", task="all")]
         assert len(norms) == STEPS
         assert min(norms) > CLIP
     trained = torch.zeros(made.vocabulary.rows, dtype=torch.bool)
@@ -84,8 +65,8 @@ def test_the_export_equals_that_of_the_whole_table(made, steady, whole):
     heads = [load_file(folder / "heads_last" / "heads.safetensors") for folder in (trimmed, whole)]
     assert max(float((heads[0][n] - w).abs().max()) for n, w in heads[1].items()) < TRAINED * LR * STEPS
     scores = [json.loads((f / "checkpoints/step-00000050/state.json").read_text())["dev"] for f in (trimmed, whole)]
-    for task, metrics in scores[0].items():
-        assert metrics == pytest.approx(scores[1][task], rel=1e-4), task
+    for task, found in scores[0].items():
+        assert found == pytest.approx(scores[1][task], rel=1e-4), task
 
 
 @pytest.mark.slow

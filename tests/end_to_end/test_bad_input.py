@@ -109,7 +109,7 @@ def test_training_files(world: World) -> None:
             assert tables[0].equals(tables[1]), path.name
         return True
 
-    explore(90, example)
+    explore(60, example)
 
 
 # Configs
@@ -153,7 +153,7 @@ def test_run_configs(world: World) -> None:
             assert holds(read, written), (read, written)
         return taken
 
-    explore(140, example)
+    explore(90, example)
 
 
 def test_deepspeed_configs(world: World) -> None:
@@ -188,7 +188,7 @@ def test_deepspeed_configs(world: World) -> None:
             assert read.zero_optimization_stage == stage and stage in (0, 1, 2)
         return taken
 
-    explore(120, example)
+    explore(80, example)
 
 
 # What the programs wrote themselves
@@ -222,7 +222,7 @@ def test_prepared_folders(world: World) -> None:
         assert whole_folders(folder / "out" / "data") == {task["name"]: mine} and same()
         return taken
 
-    explore(80, example)
+    explore(50, example)
 
 
 def scored(encoder: Path, target: str, data: Path, folder: Path) -> bool:
@@ -255,4 +255,4 @@ def test_exported_encoders_and_heads(world: World) -> None:
         assert [path.name for path in out.glob("*")] == (["x"] if taken else [])
         return taken
 
-    explore(35, example)
+    explore(24, example)

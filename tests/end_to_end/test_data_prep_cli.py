@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.__main__ import main
 from data_prep.storage.store import Prepared
-from tests.support.launch import start
+from tests.support.launch import start, wait_until
 from tests.support.rows import run_config, write
 
 
@@ -21,10 +21,7 @@ class Running:
         )
         home.parent.mkdir(exist_ok=True)
         (self.process,) = start(["-m", "data_prep", "--config", config, "--jobs", jobs], 1, *self.files)
-        until = time.monotonic() + 120
-        while not any(file.parent not in before for file in home.glob(".writing-*/train.arrow")):
-            assert self.process.is_alive() and time.monotonic() < until
-            time.sleep(0.005)
+        wait_until(lambda: {p.parent for p in home.glob(".writing-*/train.arrow")} - before, 120, "nothing is written")
 
     def end(self, by: int | None = None) -> tuple[int | None, str, str]:
         """(exit code, output, errors); a signal goes to all its processes, as a terminal sends it."""

@@ -1,13 +1,12 @@
-"""Training on real rows of all nine tasks, with XLM-R's own tokenizer and a small random XLM-R.
+"""Training on real rows of all nine tasks, with XLM-R's own tokenizer and small random encoders.
 
-Prepares the first rows of each task (few enough that a random encoder can learn them in a minute) and trains on them:
-two ranks, ZeRO-2, killed and resumed. Scores: test_suites.py. Needs
-../shared; `make test-real` runs it and says so when it is missing.
+The first rows of each task are few enough that a random encoder can learn them in a minute. Scores: test_suites.py.
+Needs ../shared; `make test-real` runs it and says so when it is missing.
 """
 
 import json
+import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +17,9 @@ from transformers import AutoModel, BertConfig
 
 from data_prep.__main__ import main
 from data_prep.datasets import REVISIONS
-from tests.support.hub_server import Client, HubServer, Repo, repo_of
-from tests.support.launch import free_port, program
-from tests.support.live import train_and_kill
+from tests.support.hub_server import HubServer, Repo, hub_environment, repo_of
+from tests.support.launch import REPOSITORY, free_port, program
+from tests.support.live import metrics
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 
@@ -32,8 +31,10 @@ SHAPE = {
 }  # fmt: skip
 
 
-def first_rows(data: Path, out: Path) -> None:
-    """The first `KEPT` training rows of each dataset, in the layout they came in; dev whole."""
+@pytest.fixture(scope="module")
+def few(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first `KEPT` training rows of each dataset, in the layout they came in; dev whole."""
+    data, out = shared / "data", tmp_path_factory.mktemp("few")
     for source in (data / "hub").rglob("*.parquet"):
         if source.parts[-4:-2] in [("facebook", "xnli"), ("google", "xtreme")]:
             continue
@@ -45,76 +46,55 @@ def first_rows(data: Path, out: Path) -> None:
     for split in ("train", "dev"):
         lines = (data / f"raw/ccg/jiant_layout/pmb.{split}.tsv").read_text().splitlines(keepends=True)
         (out / f"ccg/pmb.{split}.tsv").write_text("".join(lines[:KEPT] if split == "train" else lines))
+    return out
 
 
-@pytest.fixture(scope="module")
-def trained(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on two ranks, killed with -9 after the first checkpoint, and the same command again to the end."""
-    folder = tmp_path_factory.mktemp("real")
+def test_the_loss_falls_on_each_of_the_nine(shared: Path, few: Path, tmp_path: Path) -> None:
     values = {
-        "name": "nine", "output": str(folder / "runs"), "data": str(folder / "data"), "tasks": NINE,
+        "name": "nine", "output": str(tmp_path / "runs"), "data": str(tmp_path / "data"), "tasks": NINE,
         "encoder": {"config": SHAPE, "tokenizer": str(shared / "data/tokenizer/xlmr")},
         "max_length": 256, "batch": {"examples": 36}, "micro_tokens": 4096, "steps": 160, "hidden_dropout_prob": 0.0,
         "mixture": {"kind": "uniform", "batches": "mixed"}, "optimizer": {"lr": 3e-3}, "log_every": 10,
-        "evaluate": {"every": 80, "examples": 50}, "checkpoint": {"every": 20}, "deepspeed": "zero2_cpu.json",
+        "evaluate": {"every": 80, "examples": 50}, "checkpoint": {"every": 80}, "deepspeed": "zero2_cpu.json",
     }  # fmt: skip
-    config = folder / "nine.json"
+    config = tmp_path / "nine.json"
     config.write_text(json.dumps(values))
-    first_rows(shared / "data", folder / "few")
-    assert main(["--config", str(config), "--source", str(folder / "few")]) == 0
-    train_and_kill(config, folder / "runs" / "nine", step=40, timeout=300)
-    again = program("train.py", "--config", config, ranks=2, timeout=600)
-    assert "resuming" in again.stdout + again.stderr
-    return folder / "runs" / "nine"
-
-
-def test_the_loss_falls_on_each_of_the_nine(trained: Path) -> None:
-    losses, steps = defaultdict(list), []
-    for line in map(json.loads, (trained / "metrics.jsonl").read_text().splitlines()):
-        if line["kind"] == "train":
-            losses[line["task"]].append(line["loss"])
-            steps += [line["step"]] if line["task"] == "all" else []
-    assert steps == list(range(10, 161, 10))  # once each, across the kill
+    assert main(["--config", str(config), "--source", str(few)]) == 0
+    program("train.py", "--config", config, timeout=600)
     for task in NINE:
-        first, last = np.mean(losses[task][:2]), np.mean(losses[task][-2:])
+        losses = [line["loss"] for line in metrics(tmp_path / "runs/nine", kind="train", task=task)]
+        first, last = np.mean(losses[:2]), np.mean(losses[-2:])
         print(f"{task:<15} {first:>8.3f} -> {last:.3f}")
         assert last < 0.8 * first, task
 
 
-# configs/quick.json in its two commands, with the Hub on 127.0.0.1: the real samples, a small BERT as the encoder
+def test_two_commands(shared: Path, few: Path, tmp_path: Path) -> None:
+    """Of configs/quick.json, with the Hub on 127.0.0.1 and a small BERT as the encoder.
 
-
-ENCODER = "intfloat/multilingual-e5-small"
-PROGRAM = """
-import subprocess
-done = subprocess.run({}, capture_output=True, text=True)
-result = done.returncode, done.stderr
-"""
-
-
-def test_two_commands(shared: Path, tmp_path: Path) -> None:
-    """All but Cosmos QA, whose files do not come from the Hub."""
+    All but Cosmos QA, whose files do not come from the Hub.
+    """
     torch.manual_seed(0)
     # As published: rows beyond the tokenizer's, two token types, another padding id than the tokenizer's.
     shape = {**SHAPE, "vocab_size": 250_037, "pad_token_id": 0, "type_vocab_size": 2, "max_position_embeddings": 512}
     config = BertConfig(**shape)
     AutoModel.from_config(config).save_pretrained(tmp_path / "encoder")
     files = [*(tmp_path / "encoder").iterdir(), *(shared / "data/tokenizer/xlmr").iterdir()]
-    repos = {ENCODER: Repo({path.name: path for path in files})}
-    for folder in (path for space in (shared / "data/hub").iterdir() for path in space.iterdir()):
+    repos = {"intfloat/multilingual-e5-small": Repo({path.name: path for path in files})}
+    for folder in (path for space in few.glob("*") if space.name != "ccg" for path in space.iterdir()):
         name = f"{folder.parent.name}/{folder.name}"
         repos[name] = repo_of(folder, tmp_path / "readme" / name / "README.md", REVISIONS.get(name))
     tasks = ["anli_plus", "mnli", "qqp", "squad_v1", "squad_v2", "hellaswag", "commonsenseqa"]
     values = [f"data={tmp_path / 'data'}", f"output={tmp_path}", f"tasks={tasks}".replace("'", '"')]
     sets = [word for value in values for word in ("--set", value)]
-    few = ["--set", "steps=2", "--set", "evaluate.examples=8", "--set", "deepspeed=zero2_cpu.json"]
-    launcher = [str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", "2", "--master_port", str(free_port())]
-    with HubServer(repos) as server, Client(server, tmp_path / "home") as client:
+    short = ["--set", "steps=2", "--set", "evaluate.examples=8", "--set", "deepspeed=zero2_cpu.json"]
+    launcher = [str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", "1", "--master_port", str(free_port())]
+    with HubServer(repos) as server:
+        environment = hub_environment(server, tmp_path / "home")
         for command in (
             [sys.executable, "-m", "data_prep", "--config", "quick.json", *sets],
-            [*launcher, "train.py", "--config", "quick.json", *sets, *few],
+            [*launcher, "train.py", "--config", "quick.json", *sets, *short],
         ):
-            (code, err), _, _ = client.run(PROGRAM.format(command))
-            assert code == 0, err[-3000:]
+            done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr[-3000:]
     exported = AutoModel.from_pretrained(tmp_path / "quick" / "encoder")
     assert exported.config.model_type == "bert" and exported.config.vocab_size == 250_037

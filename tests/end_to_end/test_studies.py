@@ -14,7 +14,7 @@ import pytest
 from examples.toyworld.__main__ import generate
 from studies.__main__ import main
 from tests.support.eval_live import fork_programs
-from tests.support.launch import REPOSITORY, environment
+from tests.support.launch import REPOSITORY, environment, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -65,10 +65,7 @@ def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monke
     command = [sys.executable, "-m", "studies", str(study), "run", "--out", str(out), "--num-gpus", "1"]
     with log.open("a") as file:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=file, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 400
-    while len(list(pool.glob("*"))) < 3:
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-        time.sleep(0.1)
+    wait_until(lambda: len(list(pool.glob("*"))) == 3, 400, log.read_text)
     time.sleep(random.uniform(0, 10))
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -4,20 +4,18 @@ import contextlib
 import io
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 import data_prep.__main__ as data_prep_program
 from common.errors import InputError
 from eval.driver import subprocesses
-from tests.support.launch import REPOSITORY, environment, program
+from tests.support.launch import program
 from tests.support.live import Live
 
 
@@ -25,14 +23,7 @@ class Driver(Live):
     """`python -m eval ARGUMENTS`. `launcher`: the driver's process; `printed`: all that it has written."""
 
     def __init__(self, log: Path, *arguments: object) -> None:
-        self.log = log
-        self.count = 0
-        with self.log.open("w") as out:
-            self.launcher = psutil.Popen(
-                [sys.executable, "-m", "eval", *map(str, arguments)], cwd=REPOSITORY, env=environment(), stdout=out,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        self._known = {}
+        self._start([sys.executable, "-m", "eval", *arguments], log, 0)
 
     def finish(self, code: int = 0, timeout: float = 280) -> str:
         """Waits for the end of the driver and of all that it has started; what it printed."""

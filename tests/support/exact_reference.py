@@ -101,7 +101,8 @@ class Reference:
                 entry = plan.config.tasks[t]
                 pairs.setdefault(int(t), []).append(_pair(self.model, encoded, source, entry.pooling))
                 continue
-            unit_losses[int(t)] += _units(self.model, task.name, task.task.kind, encoded)
+            parts = [F.cross_entropy(s, gold) for s, gold in scores_of(self.model, task.name, task.task.kind, encoded)]
+            unit_losses[int(t)] += [(parts[0] + parts[1]) / 2] if task.task.kind == "span" else parts
         for t, found in pairs.items():
             unit_losses[t] = _among_all(found, self.model.heads[plan.tasks[t].name].logit_scale[0])
         total = torch.zeros((), dtype=torch.float64)
@@ -117,25 +118,22 @@ def _decay(name: str) -> float:
     return DECAY if "weight" in name and "norm" not in name.lower() else 0.0
 
 
-def _units(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[Tensor]:
-    """The unit losses of one example, straight from the definition."""
+def scores_of(model: MultiTaskModel, name: str, kind: str, row: dict) -> list[tuple[Tensor, Tensor]]:
+    """(scores, index of the gold one) of each softmax over one example: of a span its start and its end."""
     ids = np.asarray(row["input_ids"], dtype=np.int64)
     hidden = [
         model.encoder(torch.from_numpy(piece)[None]).last_hidden_state[0]
         for piece in np.split(ids, np.cumsum(row["lengths"])[:-1])
     ]
-    head = model.heads[name]
-    if kind == "classify":
-        return [F.cross_entropy(head(hidden[0][:1], model.encoder)[0], torch.tensor(int(row["label"])))]
-    if kind == "choice":
-        scores = head(torch.stack([h[0] for h in hidden]), model.encoder)
-        return [F.cross_entropy(scores, torch.tensor(int(row["label"])))]
-    if kind == "span":
-        scores = head(hidden[0], model.encoder)
-        sides = [F.cross_entropy(scores[:, i], torch.tensor(int(row[k]))) for i, k in enumerate(("start", "end"))]
-        return [(sides[0] + sides[1]) / 2]
-    scores = head(hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], model.encoder)
-    return list(F.cross_entropy(scores, torch.tensor(np.asarray(row["labels"], dtype=np.int64)), reduction="none"))
+    if kind in ("tag", "mlm"):
+        read, gold = hidden[0][torch.tensor(np.asarray(row["positions"], dtype=np.int64))], row["labels"]
+    elif kind == "span":
+        read, gold = hidden[0], [row["start"], row["end"]]
+    else:
+        read, gold = torch.stack([h[0] for h in hidden]), [row["label"]]
+    scores = model.heads[name](read, model.encoder)
+    scores = scores.T if kind == "span" else scores[None] if kind == "choice" else scores
+    return list(zip(scores, torch.tensor(np.asarray(gold, dtype=np.int64)), strict=True))
 
 
 @dataclass

@@ -184,16 +184,20 @@ for line in sys.stdin:
 """
 
 
+def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
+    """The environment of programs to which the server is the Hub; `home`: their cache."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE", "PYTHONPATH"))}
+    clean |= {"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
+    return clean | {"DISABLE_SAFETENSORS_CONVERSION": "1", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
+
+
 class Client:
     """A process to which the server is the Hub: the clients read HF_ENDPOINT and HF_HOME when they are imported."""
 
     def __init__(self, server: HubServer, home: Path, folder: Path = REPOSITORY, **environment: str) -> None:
         """`home`: its cache; `folder`: where it works, so what it imports."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE", "PYTHONPATH"))}
-        clean |= {"HF_ENDPOINT": server.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "no_proxy": "*"}
-        clean |= {"DISABLE_SAFETENSORS_CONVERSION": "1", "DS_ACCELERATOR": "cpu", "TOKENIZERS_PARALLELISM": "false"}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVE], cwd=folder, env=clean | environment, text=True,
+            [sys.executable, "-c", SERVE], cwd=folder, env=hub_environment(server, home) | environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -55,6 +54,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def wait_until(true: Callable[[], object], seconds: float, otherwise: str | Callable[[], str]) -> None:
+    """Returns once `true()`; an AssertionError if it does not in time, with `otherwise`, or what calling it returns."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
+        time.sleep(0.02)
+
+
 def run(*command: object, timeout: float = 240, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Runs a program in its own process group, which is killed whole when the time is up."""
     process = subprocess.Popen(
@@ -72,29 +79,12 @@ def run(*command: object, timeout: float = 240, check: bool = True) -> subproces
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def fork(target: Callable[..., None], *arguments: object) -> ForkServerProcess:
-    """A process that calls a function of a module."""
-    with mock.patch.dict(os.environ, environment()):  # which the server takes when the first process is started
-        process = _FORKS.Process(target=target, args=arguments)
-        process.start()
-    return process
-
-
-TORCH = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-
-
 def start(
-    arguments: Sequence[object],
-    ranks: int,
-    out: Path,
-    err: Path,
-    names: tuple[str, str, str] = TORCH,
-    each: Sequence[Sequence[object]] = (),
+    arguments: Sequence[object], ranks: int, out: Path, err: Path, each: Sequence[Sequence[object]] = ()
 ) -> list[ForkServerProcess]:
     """`python ARGUMENTS` (a file, or -m and a module) on so many ranks, forked; their output is appended to files.
 
-    `names`: the launcher's variables for rank, number of ranks, rank on the host; `each`: arguments that only one rank
-    has, by rank.
+    `each`: arguments that only one rank has, by rank.
     """
     around = environment()
     assert around["DS_ACCELERATOR"] == "cpu"
@@ -102,9 +92,12 @@ def start(
         around |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     started = []
     for rank in range(ranks):
-        own = dict(zip(names, map(str, (rank, ranks, rank)), strict=True)) if ranks > 1 else {}
+        own = {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
         command = [str(a) for a in (*arguments, *(each[rank] if each else ()))]
-        started.append(fork(_run, command, around | own, out, err))
+        with mock.patch.dict(os.environ, environment()):  # which the server takes when the first process is started
+            process = _FORKS.Process(target=_run, args=(command, around | own, out, err))
+            process.start()
+        started.append(process)
     return started
 
 
@@ -131,15 +124,15 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
 
 
 def program(
-    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, **more: Any
+    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, each: Sequence[Sequence[object]] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """`start` (`more`: its `names` and `each`), and waits for the end.
+    """`start`, and waits for the end.
 
     What all ranks printed is together; the code is the first that is not 0.
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out", "err")]
-        processes, deadline = start(arguments, ranks, *files, **more), time.monotonic() + timeout
+        processes, deadline = start(arguments, ranks, *files, each), time.monotonic() + timeout
         try:
             for process in processes:
                 process.join(max(0, deadline - time.monotonic()))

@@ -1,11 +1,11 @@
 """Runs in the background that a test can look into, stop, freeze and kill; whether two finished runs are the same."""
 
 import json
-import os
-import signal
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,17 +26,18 @@ class Live:
 
     def __init__(self, config: Path, *arguments: object, ranks: int = 2) -> None:
         self.folder = config.parent / "runs" / "small"
-        self.log = config.parent / f"live-{time.monotonic_ns()}.log"
-        self.count = ranks
-        command = [
-            str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", str(ranks),
-            "--master_port", str(free_port()), "train.py", "--config", str(config), *map(str, arguments),
-        ]  # fmt: skip
-        with self.log.open("w") as out:
-            self.launcher = psutil.Popen(
-                command, cwd=REPOSITORY, env=environment(), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-            )
+        launcher = [Path(sys.executable).with_name("deepspeed"), "--num_gpus", ranks, "--master_port", free_port()]
+        log = config.parent / f"live-{time.monotonic_ns()}.log"
+        self._start([*launcher, "train.py", "--config", config, *arguments], log, ranks)
+
+    def _start(self, command: Sequence[object], log: Path, ranks: int) -> None:
+        self.log, self.count = log, ranks
         self._known: dict[int, psutil.Process] = {}
+        with log.open("w") as out:
+            self.launcher = psutil.Popen(
+                list(map(str, command)), cwd=REPOSITORY, env=environment(), stdout=out, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
 
     def __enter__(self) -> "Live":
         return self
@@ -94,16 +95,14 @@ class Live:
     @property
     def step(self) -> int:
         """The last step in metrics.jsonl."""
-        try:
-            lines = (self.folder / "metrics.jsonl").read_text().splitlines()
-            return max((int(json.loads(line)["step"]) for line in lines if line.endswith("}")), default=0)
-        except OSError:
-            return 0
+        path = self.folder / "metrics.jsonl"
+        text = path.read_text() if path.exists() else ""
+        return max(map(int, re.findall(r'"step": (\d+),', text)), default=0)
 
-    def until(self, true: object, timeout: float = 180) -> None:
+    def until(self, true: Callable[[], object], timeout: float = 180) -> None:
         """Waits until the function `true` says so."""
         deadline = time.monotonic() + timeout
-        while not true():  # type: ignore[operator]
+        while not true():
             self.look()
             if self.code() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"waited in vain; exit code: {self.code()}\n{self.printed[-3000:]}")
@@ -172,14 +171,10 @@ def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> Non
     assert not (folder / "done").exists()
 
 
-def send(process: psutil.Process, number: signal.Signals) -> None:
-    os.kill(process.pid, number)
-
-
-def metrics(folder: Path) -> list[dict]:
-    """The lines of metrics.jsonl, without what depends on the clock."""
+def metrics(folder: Path, **wanted: object) -> list[dict]:
+    """The lines of metrics.jsonl that say what is wanted: kind="dev", task="all"."""
     lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+    return [line for line in lines if wanted.items() <= line.items()]
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
@@ -195,6 +190,7 @@ def differences(folder: Path, reference: Path) -> list[str]:
     for path in reference.glob("dynamics/*.arrow"):
         if path.read_bytes() != (folder / "dynamics" / path.name).read_bytes():
             found.append(f"dynamics/{path.name}")
-    if metrics(folder) != metrics(reference):
+    ours, theirs = ([{k: line[k] for k in line.keys() - TIMING} for line in metrics(f)] for f in (folder, reference))
+    if ours != theirs:
         found.append("metrics.jsonl")
     return found + ["done"] * ((folder / "done").read_text() != (reference / "done").read_text())
