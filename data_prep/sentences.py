@@ -3,7 +3,7 @@
 SQuAD has none. A sentence ends at `.`, `!` or `?` (with closing quotes and brackets) before white space and something
 that can begin a sentence, unless the full stop belongs to an abbreviation or an initial; an empty line always ends one.
 Rules and not a model, because the same input must give the same pairs everywhere. Measured on the English paragraphs
-of XQuAD-R, whose boundaries are published: `tests/distributed/test_pairs.py` asks for an F1 of 0.985.
+of XQuAD-R, whose boundaries are published: `tests/unit/data_prep/test_sentences.py` asks for an F1 of 0.985.
 """
 
 import re

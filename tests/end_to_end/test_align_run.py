@@ -1,6 +1,6 @@
 """`python -m eval align` as a whole: scores of vectors of a padded transformers loop, its files, and its errors.
 
-The scores themselves: tests/unit/eval/test_align.py.
+The scores themselves: tests/unit/eval/test_scores_retrieval.py.
 """
 
 from pathlib import Path

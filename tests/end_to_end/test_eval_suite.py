@@ -186,7 +186,7 @@ def test_a_finished_target_is_reused_and_only_then(
         return evaluate(suite, "--direct", *more, encoder=run / "encoder", data=data)
 
     def items_are_of(scores: dict[str, Any]) -> None:
-        """The files beside scores.json are of its targets and languages; what is in them: test_items.py."""
+        """The files beside scores.json are of its targets and languages; what is in them: test_eval_figures.py."""
         written = {(path.parent.name, path.stem) for path in (tmp_path / "out/items").glob("*/*.arrow")}
         assert written == {(name, code) for name, one in scores["targets"].items() for code in one["details"]}
         for target, code in written:
