@@ -1,7 +1,7 @@
 """The English grammar: clause -> words with their CCG categories (in CCGbank's notation).
 
 Names and weekdays are NP outright, adjuncts modify verb phrases, questions use S[wq] and S[q]; the punctuation mark has
-the category `.`. Categories combine to S by application and composition (tests/unit/examples/test_toyworld.py does it).
+the category `.`. Categories combine to S by application and composition.
 """
 
 from __future__ import annotations
