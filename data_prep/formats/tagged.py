@@ -70,12 +70,12 @@ def conllu(path: Path) -> Rows:
                 raise InputError(f"{path}: line {number}: expected CoNLL-U's 10 columns, found {len(fields)}")
             place, form, tag, head = fields[0], fields[1], fields[3], fields[6]
             first, dash, last = place.partition("-")
-            if first.isdecimal() and dash and last.isdecimal():
+            if _numbers(first, last) and dash:
                 ranges[int(first)] = (int(last), form)
-            elif place.isdecimal():
+            elif _numbers(place):
                 forms[int(place)], tags[int(place)] = form, tag
-                heads[int(place)] = int(head) if head.isdecimal() else 0
-            elif not all(part.isdecimal() for part in place.split(".")):
+                heads[int(place)] = int(head) if _numbers(head) else 0
+            elif not _numbers(*place.split(".")):
                 raise InputError(f"{path}: line {number}: expected a word's number, found {shorten(place)}")
         if not forms:
             continue
@@ -90,6 +90,10 @@ def conllu(path: Path) -> Rows:
             row["words"].append(form.replace("\u200c", "").replace(" ", ""))
             row["tags"].append(tags[best])
         yield f"{path}: line {block[0][0]}", row
+
+
+def _numbers(*texts: str) -> bool:
+    return all(text.isdecimal() and len(text) < 7 for text in texts)  # int() refuses thousands of digits
 
 
 def _depth(node: int, heads: dict[int, int]) -> int:

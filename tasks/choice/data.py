@@ -44,7 +44,7 @@ class Type(TaskType[Choice]):
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
         prompt = fields.text(row, fields.column(row, PROMPT, where), where)
         letters: Sequence[str] = LETTERS
-        numbered = [name for name in row if re.fullmatch(r"(choice|ending|answer|option)_?\d+", name)]
+        numbered = [name for name in row if re.fullmatch(r"(choice|ending|answer|option)_?\d{1,2}", name)]
         if numbered and not any(name in row for name in CHOICES):
             numbered.sort(key=lambda name: int(re.sub(r"\D", "", name)))
             choices = [fields.text(row, name, where) for name in numbered]

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def predicting(driver: Driver) -> list[Any]:
 def test_whatever_ends_it_nothing_is_left_behind_and_the_same_command_goes_on(
     tmp_path: Path, tiny_tokenizer_dir: Path
 ) -> None:
-    """SIGTERM to the driver while ranks train; kill -9 of a process that predicts; kill -9 of the driver."""
+    """Ctrl-C while ranks train; kill -9 of a process that predicts, SIGTERM to the driver, kill -9 of it."""
     out, run = tmp_path / "out", tmp_path / "out" / "targets" / "toy_xnli"
     encoder = make_run(tmp_path / "run", tiny_tokenizer_dir, heads=())
     for split in ("train", "validation_matched"):
@@ -47,8 +48,8 @@ def test_whatever_ends_it_nothing_is_left_behind_and_the_same_command_goes_on(
     with Driver(tmp_path / "log", *arguments) as driver:
         driver.folder = run
         driver.until(lambda: driver.step >= 10, 240)
-        driver.launcher.send_signal(signal.SIGTERM)  # which launchers do not pass on to the ranks
-        printed = driver.finish(143, 100)
+        os.killpg(driver.launcher.pid, signal.SIGINT)  # as a terminal does: to the launchers and the ranks too
+        printed = driver.finish(130, 100)
     assert "interrupted; finished targets are kept" in printed and "Traceback" not in printed
     reached = driver.step
     assert 10 <= reached < STEPS and list((run / "checkpoints").glob("step-*")) and not (run / "done").exists()
@@ -65,10 +66,12 @@ def test_whatever_ends_it_nothing_is_left_behind_and_the_same_command_goes_on(
     assert steps == list(range(1, STEPS + 1)) and json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
     assert not (run / "checkpoints").exists() and not (run.parent / "toy_xnli.1").exists()
 
-    with Driver(tmp_path / "log", *arguments) as driver:
-        driver.until(lambda: predicting(driver), 240)
-        driver.launcher.kill()
-        driver.finish(-9, 60)
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):  # launchers do not pass SIGTERM on
+        with Driver(tmp_path / "log", *arguments) as driver:
+            driver.until(lambda: predicting(driver), 240)
+            driver.launcher.send_signal(number)
+            printed = driver.finish(code, 60)
+        assert ("the same command goes on" in printed) == (code == 143) and "Traceback" not in printed
 
     with Driver(tmp_path / "log", *arguments) as driver:
         printed = driver.finish()

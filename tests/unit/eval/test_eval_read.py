@@ -260,6 +260,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("tatoeba", {**TATOEBA, "tatoeba/test-de.tsv": "1\n" * 60}, "test-de.tsv: .*each number from 0 to 59 once"),
     ("xnli", {"xnli/dev-de.tsv": "a\tb\tmaybe\n"}, "dev-de.tsv: line 1: label: expected one of entailment"),
     ("udpos", {"UD_Spanish-X/es_x-ud-test.conllu": "1\ta\tb\n"}, "es_x-ud-test.conllu: line 1: .*10 columns, found 3"),
+    ("udpos", {"UD_Spanish-X/es_x-ud-test.conllu": CONLLU.replace("1-2", "7" * 5001)}, "line 2: .* word's number"),
     ("udpos", {"UD_Spanish-X/es_x-ud-test.conllu": CONLLU.replace("NUM", "NUMB")}, "conllu: line 1: .*'NUMB'"),
     ("panx", {"panx/de/test": "de:a\tB-PER\nb\tO\n"}, "line 2: .*xx:word"),
     ("panx", {"panx/de/test": None, "panx/test-de.tsv": "a\tB-MISC\n"}, "line 1: .*'B-MISC'"),
