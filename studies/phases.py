@@ -159,7 +159,12 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
 def _check(study: Study, run: Run) -> None:
     scores = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))
     headless = run.variant.evaluation.direct and not run.variant.trained  # it has no intermediate head to predict by
-    for target in study.primaries:
+    for name in study.primaries:
+        target, _, metric = name.partition(":")
         predicted = TARGETS[target].training and not TARGETS[target].retrieval
         if target not in scores["targets"] and not (headless and predicted):
             raise InputError(f"primary target {target}: {scores['not_run'].get(target, 'no scores')}")
+        details = scores["targets"].get(target, {}).get("details", {}).values()
+        if metric and not all(metric in one for one in details):
+            known = ", ".join(set.intersection(*map(set, details)))
+            raise InputError(f"primary {name}: not among what all languages are scored by ({known})")

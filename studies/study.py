@@ -95,7 +95,9 @@ class Evaluation(Strict):
 class Comparison(Strict):
     """What is claimed: declared before the first run."""
 
-    primary: list[str] = Field(min_length=1, description="targets of the suite whose differences are the answer")
+    primary: list[str] = Field(
+        min_length=1, description="targets of the suite whose differences are the answer, or TARGET:METRIC"
+    )
     equivalence: NotNegative = Field(0.5, description="points within which two variants count as the same")
     axis: str = Field("", description="what the variants' `at` counts; the report adds the slope over it")
     adversarial: bool = Field(False, description="show adversarial language pairs beside the rest")
@@ -169,7 +171,7 @@ class StudyFile(Strict):
             if name not in TARGETS:
                 raise ValueError(f"against: no target {name!r}; {nearest(name, TARGETS)}")
         for name in self.compare.primary:
-            if name not in self.evaluate.targets:
+            if name.partition(":")[0] not in self.evaluate.targets:
                 known = nearest(name, self.evaluate.targets)
                 raise ValueError(f"compare.primary: suite {self.evaluate.suite} has no target {name!r}; {known}")
         return self
@@ -214,7 +216,7 @@ class Study:
 
     @property
     def primaries(self) -> list[str]:
-        """Targets whose comparisons are the answer."""
+        """Targets, or TARGET:METRIC, whose comparisons are the answer."""
         return self.file.compare.primary
 
     @property

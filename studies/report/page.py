@@ -60,6 +60,8 @@ def sections(results: Results) -> list[Section]:
     if results.compared:
         found.append(Section("All comparisons", [tables.difference_table(results)]))
         found.append(Section("By language", list(_heat_maps(results))))
+    pools = [tables.pools_table(results, target) for target in results.targets]
+    found.append(Section("Within and across languages", [table for table in pools if table.rows]))
     for baseline in dict.fromkeys(one.a for one in results.compared):
         found.append(_groups(results, baseline))
     robust = [tables.robustness_table(results, target) for target in results.targets]

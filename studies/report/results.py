@@ -25,8 +25,9 @@ _NOTHING = load.Run({"targets": {}})
 
 @dataclass(frozen=True)
 class Compared:
-    """The variant `b` less its baseline `a` in a target's headline metric; of primary targets p is Holm's.
+    """The variant `b` less its baseline `a`; of primary targets p is Holm's.
 
+    target: compared by its headline metric, or TARGET:METRIC.
     runs: those of `a`, then those of `b`, with the same seeds.
     """
 
@@ -137,8 +138,9 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
     entries = {name: Entry(name, tuple(by_seed.values())) for name, by_seed in scored.items()}
     results = Results(study, runs, entries, [], [])
     for b, a in study.comparisons:
-        for target in results.targets if a in scored and b in scored else ():
-            if (one := _compare(study, scored, a, b, target)) is not None:
+        names = [*results.targets, *(name for name in study.primaries if ":" in name)]
+        for name in names if a in scored and b in scored else ():
+            if (one := _compare(study, scored, a, b, name)) is not None:
                 results.compared.append(one)
     primary = [i for i, one in enumerate(results.compared) if one.primary]
     for i, adjusted in zip(primary, holm([results.compared[i].found.of for i in primary]), strict=True):
@@ -146,13 +148,14 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
         results.compared[i] = replace(one, found=replace(one.found, of=adjusted))
     if study.file.compare.axis:
         for levels in dict.fromkeys("/".join(variant.levels.values()) for variant in study.variants.values()):
-            slopes = (_slope(study, scored, target, levels) for target in study.primaries)
+            slopes = (_slope(study, scored, name, levels) for name in study.primaries)
             results.slopes.extend(one for one in slopes if one is not None)
     return results
 
 
-def _slope(study: Study, scored: dict[str, dict[int, load.Run]], target: str, levels: str) -> Slope | None:
+def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, levels: str) -> Slope | None:
     """By least squares; a variant without a group is in all of them. None where no line is through two points."""
+    target, _, metric = name.partition(":")
     points = {
         v.name: (v.at, v.group)
         for v in study.variants.values()
@@ -170,9 +173,9 @@ def _slope(study: Study, scored: dict[str, dict[int, load.Run]], target: str, le
     rows = [np.kron(np.eye(len(seeds))[i], one) for i in range(len(seeds)) for one in weights]
     if not rows or not (codes := _codes([run.targets[target] for run in runs])):
         return None
-    metric = headline(runs[0].targets[target])
+    metric = metric or headline(runs[0].targets[target])
     scores, crossed = scores_of(runs, outcomes_of(runs, target, codes), target, metric, codes)
-    return Slope(target, levels, contrast(scores, [np.array(rows)]), crossed)
+    return Slope(name, levels, contrast(scores, [np.array(rows)]), crossed)
 
 
 def _codes(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -180,14 +183,14 @@ def _codes(records: Sequence[dict[str, Any]]) -> list[str]:
     return [code for code in records[0]["languages"] if all(code in one["languages"] for one in records)]
 
 
-def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: str, target: str) -> Compared | None:
-    seeds = [s for s in scored[a] if s in scored[b] and all(target in scored[name][s].targets for name in (a, b))]
-    first, second = ([scored[name][seed] for seed in seeds] for name in (a, b))
+def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: str, name: str) -> Compared | None:
+    target, _, metric = name.partition(":")
+    seeds = [s for s in scored[a] if s in scored[b] and all(target in scored[v][s].targets for v in (a, b))]
+    first, second = ([scored[variant][seed] for seed in seeds] for variant in (a, b))
     records = [run.targets[target] for run in (*first, *second)]
     if not records:
         return None
     if not (codes := _codes(records)):
         return None
-    metric = headline(records[0])
-    found = difference(first, second, target, metric, codes)
-    return Compared(a, b, target, target in study.primaries, found, study.file.compare.equivalence, [*first, *second])
+    found = difference(first, second, target, metric or headline(records[0]), codes)
+    return Compared(a, b, name, name in study.primaries, found, study.file.compare.equivalence, [*first, *second])

@@ -57,6 +57,21 @@ def robustness_table(results: Results, target: str) -> Table:
     return table
 
 
+def pools_table(results: Results, target: str) -> Table:
+    """mAP within the question's language, in one other and in all, rank distance: means over languages and seeds."""
+    metrics = {"map_mono": "monolingual", "map_cross": "cross-lingual", "map_multi": "multilingual"}
+    caption = f"{target}: mAP in percent by the languages that are searched, and rank distance"
+    table = Table(caption, row("variant", *metrics.values(), "rank distance"))
+    for name, entry in results.entries.items():
+        records = [run.targets[target] for run in entry.runs if target in run.targets]
+        details = [one for record in records for one in record["details"].values()]
+        if details and all(metric in one for metric in metrics for one in details):
+            cells = [number(statistics.fmean(one[metric] for one in details)) for metric in metrics]
+            places = [record["rank_distance"] for record in records if "rank_distance" in record]
+            table.rows.append(row(name, *cells, number(statistics.fmean(places)) if places else "none"))
+    return table
+
+
 def settings_table(results: Results) -> Table:
     """Settings of the resolved configs in which a variant differs from its baseline, and whether the file says so.
 

@@ -93,7 +93,7 @@ def set_outcomes(result: dict[str, Any], y: np.ndarray) -> dict[str, Outcomes]:
     """Makes Tatoeba's scores those of the outcomes [languages, items], in [0, 1]; returns what `items.write` takes."""
     about, found = result["targets"]["tatoeba"], {}
     for code, row in zip(about["languages"], y, strict=True):
-        found[code] = means({"en->xx": row, "xx->en": row}).named([f"{code} {i}" for i in range(len(row))])
+        found[code] = means({"en->xx": row, "xx->en": row / 2}).named([f"{code} {i}" for i in range(len(row))])
         about["details"][code] |= found[code].scores()
         about["languages"][code] = about["details"][code]["en->xx"]
     return found

@@ -10,9 +10,12 @@ import pytest
 import scipy.stats
 
 from eval.metrics import items
+from eval.report import load
+from eval.report.load import Entry
 from studies import estimate, report
 from studies.report.adversarial import adversarial_table
 from studies.report.results import gather
+from studies.report.tables import pools_table
 from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Comparison, Evaluation, Study, read
@@ -120,6 +123,20 @@ def test_study_json(world: World) -> None:
     # By least squares over 1, 2 and 4, of the means over seeds.
     slope = np.polyfit([1, 2, 4], 100 * y.mean(axis=(1, 2, 3)), 1)[0]
     assert stored["slopes"][0]["slope"] == pytest.approx(slope) and stored["slopes"][0]["axis"] == "steps"
+
+
+def test_other_metrics_than_the_headline(world: World) -> None:
+    """Tatoeba's other direction has half of every outcome here; LAReQA's settings stand in a table of their own."""
+    compare = Comparison(primary=["tatoeba", "tatoeba:xx->en"], equivalence=0)
+    study = replace(world.study, file=world.study.file.model_copy(update={"compare": compare}))
+    whole, half = (one for one in gather(study, world.runs).compared if one.b == "hot")
+    assert half.target == "tatoeba:xx->en" and half.primary and half.verdict == "better"
+    assert half.found.of.difference == pytest.approx(whole.found.of.difference / 2)
+    seeds = [{"map_mono": 60.0, "map_cross": 40.0, "map_multi": 30.0 + seed} for seed in (1, 2)]
+    records = [{"details": dict.fromkeys(CODES, one), "rank_distance": one["map_multi"]} for one in seeds]
+    entry = Entry("hot", tuple(load.Run({"targets": {"lareqa": one}}) for one in records))
+    table = pools_table(replace(gather(study, world.runs), entries={"hot": entry}), "lareqa")
+    assert [cell.values[0] for cell in table.rows[0]] == ["hot", "60.0", "40.0", "31.5", "31.5"]
 
 
 def test_what_the_page_says(world: World, shown: dict[str, Table]) -> None:
