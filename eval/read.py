@@ -10,7 +10,6 @@ sentences whose words a licence withholds are left out, and a note says how many
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
-from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Rows, Translation, joined
+from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Rows, Translation
 from eval.suites import Target
 from tasks.base import Example
 from tasks.registry import TASK_TYPES
@@ -34,26 +33,22 @@ from tasks.tag.data import Tag
 __all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
 
-def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None = None, dev: bool = False) -> Loaded:
+def read(target: Target, languages: Sequence[str], data: str, dev: bool = False) -> Loaded:
     """Test data of `target` in those of `languages` that `data` ("hub" or a folder) holds; () means all it holds.
 
-    `data` may also name several places with the languages to read from each; `languages` is not looked at then.
-    What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
+    What is downloaded is recorded in the lock file of the folder `data`, as for training data.
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
     `Loaded.dev` says where that is not the test. `dev`: never the test.
     Tests without labels are in `Loaded.unlabelled`, those of the same form of copy.
     Raises `NotThere` if there is nothing, `InputError` if a file or a row is wrong.
     """
-    if not isinstance(data, str):
-        parts = {place: read(target, codes, place, lock, dev) for place, codes in data.items()}
-        return joined([replace(part, data=place) for place, part in parts.items()])
     if dev and not target.dev:
         raise NotThere(f"{target.name} has no dev data in its languages")
     testset = TEST_SETS[target.data or target.name]
     splits = testset.splits[dev:]
     if data == "hub" and not languages:
         raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
-    place = _open(testset, data, lock or Lock(Path("data")))
+    place = _open(testset, data)
     if isinstance(place, Lock):
         return _read(testset, languages, place, splits[:1], data)
     if testset.kind == "mining":
@@ -71,10 +66,11 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
     return _read(testset, languages or languages_in(testset, place), place, splits, data)
 
 
-def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
+def _open(testset: Dataset, data: str) -> Folder | Lock:
     """The folder to read, downloaded if the Hub has only files of the target, or the lock file for the Hub."""
     if data != "hub":
         return Folder.open(Path(data), "--data")
+    lock = Lock(Path("data"))
     if testset.hub:
         return lock
     try:

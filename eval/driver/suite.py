@@ -3,7 +3,7 @@
     results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data=["hub"], out=None, options=Options())
 
 Per target: target training where it has one (`deepspeed`, `target_training.py`), vectors and predictions
-(`artifacts.py`; in this process, or in several by `accelerate launch`), metrics (`score_target.py`). All test data are
+(`artifacts.py`; in this process, or in several), metrics (`score_target.py`). All test data are
 read and all training data prepared first, so that errors in files appear early. `scores.json` is written after every
 target; a finished one is reused when encoder, training, protocol and data are the same.
 """
@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -197,24 +196,21 @@ def _run_one(
         target=run.target.name,
         encoder=str(encoder.folder),
         head=run.head,
-        data=run.loaded.data,
-        # The requested languages, not those found, so that other processes read the same data.
-        languages=run.target.of_suite(result["suite"]),
-        examples=options.examples,
         layer=None if dual else run.protocol.get("layer"),
         pooling=options.pooling if not dual else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if dual else MAX_LENGTH,
+        micro_tokens=options.micro_tokens,
+        folder=work_folder,
         query_prefix=options.query_prefix,
         passage_prefix=options.passage_prefix,
-        dev=options.dev,
-        micro_tokens=options.micro_tokens,
-        folder=str(work_folder),
-        perturb=options.perturb if run.perturb else "",
-        lexicons=options.lexicons,
-        protocol=options.protocol,
     )
-    _compute(job, run, encoder, options, bar)
+    if options.processes == 1:
+        artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
+    else:
+        from eval.driver import worker
+
+        worker.compute(job, run.loaded, options.processes, bar.update)
     centre = bool(protocol.get("centred"))  # never what target training has made
     scores = score_job(run.target, job, run.loaded, names, centre, options.device)
     if scores.details:
@@ -253,25 +249,6 @@ def _perturbed(
 def _vector(encoder: EvaluatedEncoder) -> str:
     """What a dual encoder's vectors are before they get length 1, for the protocol."""
     return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
-
-
-def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
-    """All artifacts of the job: in this process, or in several by `accelerate launch`."""
-    if options.processes == 1:
-        artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
-        return
-    from eval.driver import subprocesses
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "job.json"
-        files.write_json(path, dataclasses.asdict(job))
-        before = bar.n
-
-        def watch() -> None:
-            done = sum(int(part.read_text("utf-8") or 0) for part in Path(folder).glob("job.json.done*"))
-            bar.update(max(0, before + done - bar.n))
-
-        subprocesses.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
 
 
 def score_job(

@@ -1,95 +1,49 @@
-"""One of several processes that compute the artifacts of a job; `accelerate launch` starts one per GPU.
+"""Several processes that compute the artifacts of a job, one a GPU, by `torch.multiprocessing`.
 
-    accelerate launch --num_processes 4 -m eval.driver.worker JOB.json      # what `python -m eval --num-gpus 4` does
-
-Each process reads the test data itself, takes every fourth batch, and writes its progress to a file, which the driver
-sums for its progress bar. Before the first barrier the processes agree that all could read the data and load the model;
-if one fails later, the launcher ends the others. They exit when the driver is gone.
+Each takes every n-th batch. Where one fails the others are ended, and they end with the driver.
 """
 
-import json
-import os
-import sys
-import time
-import traceback
-from datetime import timedelta
-from pathlib import Path
+import multiprocessing
+from collections.abc import Callable
+from typing import Any
 
-import psutil
 import torch
-from accelerate import PartialState
-from accelerate.utils import gather_object
+from torch import multiprocessing as torch_processes
 
-from common.errors import InputError, reason
-from eval.inference.artifacts import Job, Process, limit, ready
+from common.errors import InputError
+from eval.inference.artifacts import Job, Process
 from eval.inference.encoder import EvaluatedEncoder
-from eval.read import read
-from eval.suites import TARGETS, by_protocol
-from mtl.distributed.shutdown import alive
+from eval.rows import Loaded
 
-WAIT = timedelta(hours=2)  # for the slowest process
+_START = "forkserver"  # not fork: CUDA
 
 
-class Progress:
-    """Progress of one process, in `path`; written a few times a second."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.done, self._written = path, 0, 0.0
-        self._parents = psutil.Process().parents()[:2]  # the launcher and the driver
-
-    def add(self, count: int) -> None:
-        self.done += count
-        if time.monotonic() - self._written > 0.2:
-            self.write()
-
-    def write(self) -> None:
-        self._written = time.monotonic()
-        if not all(map(alive, self._parents)):
-            os._exit(1)
-        self.path.write_text(str(self.done), encoding="utf-8")
-
-
-def main(path: str) -> int:
-    job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
-    try:
-        _work(job, state, Path(f"{path}.done{state.process_index}"))
-    except InputError as error:
-        problem, code = str(error), 2
-    except Exception as error:
-        traceback.print_exc()
-        problem, code = f"{job.target}: {type(error).__name__}: {reason(error)}", 1
-    else:
-        state.destroy_process_group()
-        return 0
-    # One write, newline included: all processes write to one log.
-    sys.stderr.write(f"error: {problem}\n")
-    sys.stderr.flush()
-    return code
+def compute(job: Job, loaded: Loaded, processes: int, progress: Callable[[int], Any]) -> None:
+    """What `job.folder` lacks; `progress` is called with items done. `InputError` of a process, or if one is killed."""
+    context = multiprocessing.get_context(_START)
+    done, barrier = context.RawArray("q", processes), context.Barrier(processes)
+    arguments = (job, loaded, processes, barrier, done)
+    started = torch_processes.start_processes(_work, arguments, processes, join=False, daemon=True, start_method=_START)
+    reported, finished = 0, False
+    while not finished:
+        try:
+            finished = bool(started.join(timeout=0.1))
+        except torch_processes.ProcessRaisedException as error:
+            *_, said = str(error).rpartition(f"{InputError.__name__}: ")
+            if said == str(error):
+                raise
+            raise InputError(said.strip()) from None
+        except torch_processes.ProcessExitedException as error:
+            raise InputError(f"{job.target}: prediction: {error}") from None
+        progress(sum(done) - reported)
+        reported = sum(done)
 
 
-def _work(job: Job, state: PartialState, path: Path) -> None:
-    progress = Progress(path)
-    problem: str | None = None
-    try:
-        target = by_protocol(TARGETS[job.target], job.protocol)
-        loaded = read(target, job.languages, job.data, dev=job.dev)
-        limit(loaded, job.examples)
-        if job.perturb:
-            from eval.perturb import queries
+def _work(rank: int, job: Job, loaded: Loaded, processes: int, barrier: Any, done: Any) -> None:
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
 
-            queries.perturb(target, loaded, job.perturb, job.lexicons)
-        encoder = EvaluatedEncoder(job.encoder, state.device)
-        ready(job, encoder)
-    except InputError as error:
-        problem = str(error)
-    for one in gather_object([problem]):
-        if one is not None:
-            raise InputError(one)
-    shard = state.process_index, state.num_processes
-    Process(job, encoder, shard, state.wait_for_everyone, progress.add).compute(loaded)
-    progress.write()
+    def progress(count: int) -> None:
+        done[rank] += count
 
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    Process(job, EvaluatedEncoder(job.encoder, device), (rank, processes), barrier.wait, progress).compute(loaded)

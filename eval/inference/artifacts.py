@@ -1,6 +1,6 @@
 """Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
-    job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
+    job = Job("xnli", "runs/x/encoder", "mnli", ...)
     Process(job, encoder).compute(loaded)                   # what job.folder lacks
 
 An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
@@ -24,7 +24,7 @@ from common import files
 from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import Shard, predict
-from eval.rows import Corpora, Data, Loaded
+from eval.rows import Corpora, Loaded
 from eval.suites import PROTOCOLS
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
@@ -66,33 +66,24 @@ class Options:
 
 @dataclass(frozen=True)
 class Job:
-    """One target for one encoder, JSON-serialisable for other processes.
+    """One target for one encoder.
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
-    languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; dev: not the tests;
-    perturb: noise of queries that are embedded as well, with lexicons: see `eval/perturb/queries.py`; protocol: of
-    `PROTOCOLS`.
+    query_length, passage_length: maximum tokens of texts to embed; folder: of the artifacts, one for every way of
+    computing them; query_prefix, passage_prefix: put before the texts.
     """
 
     target: str
     encoder: str
     head: str | None
-    data: Data
-    languages: Sequence[str]
-    examples: int | None
     layer: int | None
     pooling: str
     query_length: int
     passage_length: int
     micro_tokens: int
-    folder: str
+    folder: Path
     query_prefix: str = ""
     passage_prefix: str = ""
-    perturb: str = ""
-    lexicons: dict[str, str] = field(default_factory=dict)
-    protocol: str = PROTOCOLS[0]
-    dev: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,13 +139,6 @@ def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
     ]
 
 
-def limit(loaded: Loaded, examples: int | None) -> None:
-    """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    for _, _, rows in loaded.artifacts():
-        if examples is not None and not isinstance(rows[0], Corpora):
-            del rows[examples:]
-
-
 @dataclass(frozen=True)
 class Process:
     """One of the processes that share the artifacts of a job. wait: a barrier of all; progress: takes items done."""
@@ -167,7 +151,7 @@ class Process:
 
     def compute(self, loaded: Loaded) -> None:
         """Computes this shard of the artifacts that `job.folder` lacks."""
-        folder = Path(self.job.folder)
+        folder = self.job.folder
         folder.mkdir(parents=True, exist_ok=True)
         every = of_job(self.job, loaded)
         missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
@@ -219,16 +203,9 @@ class Process:
         whole.flush()
 
 
-def ready(job: Job, encoder: EvaluatedEncoder) -> None:
-    """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
-    _ = encoder.tokenizer, encoder.model
-    if job.head is not None and job.head not in encoder.heads:
-        raise InputError(f"{encoder.folder}: no head of {job.head} beside it")
-
-
 def vectors(job: Job, name: str) -> np.ndarray:
     """The finished vectors of an artifact, float32 [texts, H], memory-mapped copy-on-write."""
-    return np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
+    return np.load(job.folder / f"{name}.npy", mmap_mode="c")
 
 
 def noisy_vectors(job: Job, noise: str, sides: Mapping[str, Mapping[int, str]], name: str) -> np.ndarray:
@@ -241,14 +218,14 @@ def noisy_vectors(job: Job, noise: str, sides: Mapping[str, Mapping[int, str]], 
 
 def predictions(job: Job, name: str) -> list[Any]:
     """The finished predictions of an artifact, in order of its examples."""
-    return json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((job.folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
     """Number of truncated texts by reason, over all artifacts without noise."""
     total: Counter[str] = Counter()
     for artifact in of_job(job, replace(loaded, perturbed={})):
-        total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+        total.update(json.loads((job.folder / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 
 

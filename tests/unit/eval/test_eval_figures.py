@@ -27,7 +27,7 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
             np.save(folder / f"{name}.npy", values.astype(np.float32))
         else:
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
-    job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
+    job = Job(target, "", None, 2, "mean", 24, 40, 120, folder)
     found = score_job(TARGETS[target], job, loaded, names or {}, False, "cpu")
     assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
     return found
@@ -42,7 +42,7 @@ def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
     other = english + rng.normal(size=(40, 8))
     for name, vectors in (("en", english), ("xx", other)):
         np.save(tmp_path / f"de.{name}.npy", vectors.astype(np.float32))
-    job = Job("tatoeba", "", None, "", (), None, 2, "cls", 24, 40, 120, str(tmp_path))
+    job = Job("tatoeba", "", None, 2, "cls", 24, 40, 120, tmp_path)
     target = by_protocol(TARGETS["tatoeba"], "nlu-evals")
     found = score_job(target, job, Loaded("test", {"de": rows}, {}), {}, False, "cpu")
     cosines = (other / np.linalg.norm(other, axis=1, keepdims=True)) @ (
@@ -81,7 +81,7 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     noisy = vectors[query].copy()
     noisy[list(sides[query])] = rng.normal(size=(len(sides[query]), 8))
     np.save(tmp_path / f"{query}~typo@0.3.npy", noisy[list(sides[query])].astype(np.float32))
-    job = Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(tmp_path))
+    job = Job(target, "", None, 2, "mean", 24, 40, 120, tmp_path)
     records, outcomes = drops.measure(TARGETS[target], job, loaded, clean.items, False, "cpu")
     (tmp_path / "other").mkdir()
     expected = scored(target, loaded, tmp_path / "other", {**vectors, query: noisy})
