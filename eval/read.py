@@ -16,21 +16,18 @@ from typing import Any
 
 from common import fields
 from common.errors import InputError
-from common.fields import EmptyText, shorten
+from common.fields import EmptyText
 from common.files import file_sha256
 from data_prep.datasets import TEST_SETS
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown, with_label
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, shown, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
-from eval.rows import Candidate, Corpora, Loaded, NotThere, Query, Rows, Translation
+from eval.rows import Loaded, NotThere, Rows, Translation
 from eval.suites import Target
-from tasks.base import Example
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
 from tasks.tag.data import Tag
-
-__all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
 
 def read(target: Target, languages: Sequence[str], data: str, dev: bool = False) -> Loaded:
@@ -110,10 +107,6 @@ def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
 Usable = dict[str, dict[str, tuple[Copy, Rows]]]
 
 
-def _labelled_rows(usable: Usable, among: Sequence[str]) -> int:
-    return sum(len(rows) for split in among for _, rows in usable[split].values())
-
-
 def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
     """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
     folder = place if isinstance(place, Folder) else None
@@ -135,14 +128,11 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
             labelled = not hidden and _labelled(testset.kind, copy.source.label, rows)
             (found if labelled else withheld)[form][split][code] = copy, rows
 
-    form = max(
-        found,
-        key=lambda form: (
-            *(_labelled_rows(found[form], among) for among in (tests, splits)),
-            len(withheld[form][tests[0]]),
-        ),
-        default=None,
-    )
+    def worth(form: object) -> tuple[int, ...]:
+        rows = {split: sum(len(rows) for _, rows in copies.values()) for split, copies in found[form].items()}
+        return *(sum(rows[split] for split in some) for some in (tests, splits)), len(withheld[form][tests[0]])
+
+    form = max(found, key=worth, default=None)
     if form is None:
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
     split = max(splits, key=lambda split: len(found[form][split]))
@@ -179,9 +169,7 @@ def _located(testset: Dataset, split: str, code: str, place: Folder | Lock, note
             raise
         source = next(hub for hub in testset.hub if not hub.languages or code in hub.languages)
         problem = str(error).partition("; check the connection")[0]
-        config = source.config.format(**names(code))
-        instead = f"give --data DIR with {source.id}/{config}/{split}-*.parquet or {testset.layout}"
-        message = f"{problem}; check the connection, or {instead}"
+        message = f"{problem}; check the connection, or give --data DIR with {layouts(testset)}"
         if not source.unconfirmed:
             raise InputError(message) from None
         notes.append(message)
@@ -233,31 +221,20 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labell
             counted[f"left out: {reason}"] += 1
             continue
         try:
-            TASK_TYPES[testset.kind].validate(example, where, testset.labels if testset.kind == "classify" else None)
+            TASK_TYPES[testset.kind].validate(example, where, testset.labels)
         except EmptyText:
             if isinstance(example, Tag) and not example.words:
                 counted["left out: no words"] += 1  # nothing to score, and no line in a submission
                 continue
             counted["an empty text, kept"] += 1
-        if labelled:
-            _check(example, where, testset)
         if labelled and isinstance(example, Span):
+            if not example.answers:
+                raise InputError(f"{where}: no answer; expected one: no question of {testset.name} is unanswerable")
             moved = fields.answers(row, "answer_start", where)[0][1] != example.answers[0][1]
             counted["answer moved: this copy has lost the spaces before the context"] += moved
         examples.append(example)
     notes += [f"{copy.where}: {count} rows: {what}" for what, count in counted.items() if count]
     return examples
-
-
-def _check(example: Example, where: str, testset: Dataset) -> None:
-    if isinstance(example, Span) and not example.answers:
-        raise InputError(f"{where}: no answer; expected at least one ({testset.name} has no unanswerable questions)")
-    if isinstance(example, Tag):
-        unknown = set(example.tags) - set(testset.labels or ())
-        if unknown:
-            raise InputError(
-                f"{where}: tag {shorten(min(unknown))} is not one of {shorten(', '.join(testset.labels or ()))}"
-            )
 
 
 def _translation(row: dict[str, Any], where: str) -> Translation:

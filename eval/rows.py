@@ -38,10 +38,7 @@ class Corpus:
 
     def distinct(self) -> np.ndarray:
         """Indices int64 [m] of the first occurrence of each different sentence: what is embedded and searched."""
-        first: dict[str, int] = {}
-        for index, sentence in enumerate(self.sentences):
-            first.setdefault(sentence, index)
-        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+        return np.sort(np.unique(np.array(self.sentences, dtype=object), return_index=True)[1])
 
     def unrepeated(self) -> np.ndarray:
         """bool [m], aligned with `distinct()`: whether the sentence occurs once (white space around it set aside).

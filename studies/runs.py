@@ -12,7 +12,6 @@ seed, weights it starts from). All studies share the pool OUT/studies/runs/IDENT
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -138,16 +137,13 @@ def locked(folder: Path) -> Iterator[int | None]:
     the program that it had started has ended as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with (folder / LOCK).open("a") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
         else:
-            yield descriptor
-    finally:
-        os.close(descriptor)
+            yield file.fileno()
 
 
 def _busy(folder: Path) -> bool:

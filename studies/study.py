@@ -20,6 +20,7 @@ from common.config_fields import FolderName, NotNegative, Place, Positive, Stric
 from common.errors import InputError
 from common.files import file_sha256, json_sha256
 from common.run_config import RunConfig
+from eval.perturb import queries
 from eval.perturb.kinds import parse
 from eval.suites import TARGETS, resolve_suite
 from studies.merge import merged
@@ -66,8 +67,7 @@ class Evaluation(Strict):
             raise ValueError("also: mlm_loss needs `languages` or `texts`")
         try:
             targets = resolve_suite(self.suite)[1]
-            if self.noises and not any(target.retrieval for target in targets):
-                raise InputError(f"also: {PERTURB}{self.perturb}: suite {self.suite} has no retrieval target")
+            queries.check(targets, self.perturb, {})
             if "codeswitch" in self.perturb:
                 raise InputError("also: codeswitch needs lexicons; use `python -m eval --perturb codeswitch --lexicon`")
         except InputError as error:
@@ -90,6 +90,11 @@ class Evaluation(Strict):
     def targets(self) -> list[str]:
         """Names of the targets of the suite."""
         return [target.name for target in resolve_suite(self.suite)[1]]
+
+    @property
+    def trains(self) -> bool:
+        """Whether a target of the suite has target training."""
+        return any(target.training for target in resolve_suite(self.suite)[1])
 
 
 class Comparison(Strict):

@@ -127,8 +127,7 @@ class _Pairs:
             F.normalize(torch.from_numpy(side.astype(np.float64)).to(device), dim=1) for side in (english, other)
         )
         self.k = min(NEIGHBOURS, len(english))
-        left, right = english.astype(np.float32), other.astype(np.float32)
-        self.forward, self.backward = top_k_both(left, right, self.k, cosine=True, device=device)
+        self.forward, self.backward = top_k_both(self.x, self.y, self.k)
 
     def margin(self, partner: np.ndarray) -> float:
         # The search's own cosines are float32, whose rounding depends on the order of the sentences.

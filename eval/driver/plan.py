@@ -53,7 +53,9 @@ class TargetRun:
     @property
     def size(self) -> int:
         """Texts to embed or examples to predict."""
-        return sum(len(artifact.items) for artifact in artifacts.list_artifacts(self.loaded, self.head is not None))
+        if self.target.retrieval:
+            return sum(map(len, artifacts.texts(self.loaded).values()))
+        return sum(len(rows) for _, _, rows in self.loaded.artifacts())
 
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run, or says that there are none."""

@@ -58,19 +58,13 @@ def run(
     options = dataclasses.replace(
         options, sources=options.sources or shared_places(sources), prepared=options.prepared.resolve()
     )
-    if options.perturb:
-        from eval.perturb import kinds
-
-        kinds.parse(options.perturb)
-        if not any(target.retrieval for target in targets):
-            raise InputError(f"--perturb: noise is put into queries, and --suite {suite} has no retrieval target")
-    if options.lexicons:
+    if options.perturb or options.lexicons:
         from eval.perturb import queries
 
-        queries.check(options.lexicons, options.perturb)
+        queries.check(targets, options.perturb, options.lexicons)
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
-    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    evaluated = [EvaluatedEncoder(spec) for spec in dict.fromkeys(encoders)]
     for encoder in evaluated:
         depth = encoder.depth  # reads its config: a wrong encoder is reported before any download
         if options.layer is not None and not 0 <= options.layer <= depth:
@@ -166,7 +160,7 @@ def _run_one(
             stage.train(cost[stage.folder], bar.update)
     encoder, names, protocol, weights = run.encoder, run.names, run.protocol, ""
     if run.stages:
-        encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"), encoder.device)
+        encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"))
         head = encoder.heads[str(run.head)]
         names = {label: label for label in head.labels or ()}
         check_head(encoder, head, run.target, names)
@@ -200,10 +194,9 @@ def _run_one(
         pooling=options.pooling if not dual else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if dual else MAX_LENGTH,
-        micro_tokens=options.micro_tokens,
         folder=work_folder,
-        query_prefix=options.query_prefix,
-        passage_prefix=options.passage_prefix,
+        options=options,
+        centre=bool(protocol.get("centred")),  # never what target training has made
     )
     if options.processes == 1:
         artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
@@ -211,12 +204,11 @@ def _run_one(
         from eval.driver import worker
 
         worker.compute(job, run.loaded, options.processes, bar.update)
-    centre = bool(protocol.get("centred"))  # never what target training has made
-    scores = score_job(run.target, job, run.loaded, names, centre, options.device)
+    scores = score_job(run.target, job, run.loaded, names)
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
         if run.loaded.perturbed:
-            record["perturbed"] = _perturbed(run, job, scores, result, folder, centre, options.device)
+            record["perturbed"] = _perturbed(run, job, scores, result, folder)
         record["seconds"] = round(time.perf_counter() - start, 2)
         result["targets"][run.target.name] = record
     else:
@@ -227,19 +219,13 @@ def _run_one(
 
 
 def _perturbed(
-    run: TargetRun,
-    job: Job,
-    scores: TargetScores,
-    result: Mapping[str, Any],
-    folder: Path,
-    centre: bool,
-    device: str,
+    run: TargetRun, job: Job, scores: TargetScores, result: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
     """The scores with noise, beside those of earlier calls; their items are written."""
-    from eval.perturb.drops import measure
+    from eval.perturb.queries import measure
 
     noises = result["targets"].get(run.target.name, {}).get("perturbed", {})
-    found, outcomes = measure(run.target, job, run.loaded, scores.items, centre, device)
+    found, outcomes = measure(run.target, job, run.loaded, scores.items)
     for noise, one in outcomes.items():
         items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
         noises = {**noises, noise: {"setup": run.perturb[noise], "metrics": found[noise]}}
@@ -251,17 +237,15 @@ def _vector(encoder: EvaluatedEncoder) -> str:
     return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
 
 
-def score_job(
-    target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], centre: bool, device: str
-) -> TargetScores:
+def score_job(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:
     """Scores the finished artifacts of `job`; nothing is submitted of rows that are not the official test sets'.
 
-    names: head label -> target label; centre: subtract each side's mean vector before retrieval.
+    names: head label -> target label.
     """
     if target.retrieval:
         from eval.retrieval.score_vectors import score_vectors
 
-        scores = score_vectors(target, partial(artifacts.vectors, job), loaded, centre, device)
+        scores = score_vectors(target, partial(artifacts.vectors, job), loaded, job.centre)
     else:
         scores = score_predictions(target, job, loaded, names)
     submitted = () if loaded.unsubmitted or target.protocol else ({*loaded.rows} - {*loaded.dev}) | {*loaded.unlabelled}

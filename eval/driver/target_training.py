@@ -85,16 +85,12 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether a run with the current request has finished."""
-        found = self._request_on_disk()
-        return (self.folder / "done").is_file() and found is not None and found["request"] == self.request()
+        return (self.folder / "done").is_file() and self._request_on_disk().get("request") == self.request()
 
-    def _request_on_disk(self) -> dict[str, Any] | None:
-        """{"request", "plan"} of the run in the folder; None if the driver did not start it."""
-        try:
-            found = json.loads((self.folder / REQUEST).read_text(encoding="utf-8"))
-            return {"request": found["request"], "plan": found["plan"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def _request_on_disk(self) -> dict[str, Any]:
+        """{"request", "plan"} of the run in the folder; {} if the driver did not start it."""
+        path = self.folder / REQUEST
+        return configs.read_json(path) if path.is_file() else {}
 
     def prepare(self) -> None:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
@@ -163,15 +159,10 @@ class Stage:
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         dev = [line for line in map(json.loads, lines) if line["kind"] == "dev" and line["task"] == "all"]
         best = max(dev, key=lambda line: line["mean"]) if dev else None
+        fields = ("notes", "batch", "epochs", "steps", "optimizer", "max_length", "seed")
         return {
             "config": f"configs/targets/{self.name}.json",
-            "notes": run["notes"],
-            "batch": run["batch"],
-            "epochs": run["epochs"],
-            "steps": run["steps"],
-            "optimizer": run["optimizer"],
-            "max_length": run["max_length"],
-            "seed": run["seed"],
+            **{name: run[name] for name in fields},
             "overrides": self.options.overrides,
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,

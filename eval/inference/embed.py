@@ -34,13 +34,6 @@ def default_layer(depth: int) -> int:
     return max(1, round(14 / 24 * depth))
 
 
-def embed(
-    encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], layer: int, **options: Any
-) -> np.ndarray:
-    """float32 [texts, H]: the pooled output of one layer; otherwise as `embed_layers`."""
-    return embed_layers(encoder, tokenizer, texts, [layer], **options)[0]
-
-
 def embed_layers(
     encoder: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,

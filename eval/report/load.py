@@ -5,8 +5,8 @@ entries = group(runs)       # the first two as one entry, if their configs diffe
 """
 
 import itertools
-import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -144,17 +144,9 @@ def single_entries(scores: Sequence[Scores]) -> list[Entry]:
 
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Short names; the encoder's path where two are the same, then the folder of the scores."""
-    short, encoders = ([str(run.scores[key]) for run in runs] for key in ("name", "encoder"))
-    names = []
-    for run, name, encoder in zip(runs, short, encoders, strict=True):
-        if short.count(name) == 1:
-            names.append(name)
-        elif encoders.count(encoder) == 1 or run.folder is None:
-            names.append(encoder)
-        else:
-            below = run.folder.is_relative_to(Path.cwd())
-            names.append(os.path.relpath(run.folder) if below else str(run.folder))
-    return names
+    each = [(run.name, str(run.scores["encoder"]), str(run.folder or run.scores["encoder"])) for run in runs]
+    counts = [Counter(column) for column in zip(*each, strict=True)]
+    return [next((name for name, n in zip(names, counts, strict=True) if n[name] == 1), names[-1]) for names in each]
 
 
 def group(runs: Sequence[Run]) -> list[Entry]:

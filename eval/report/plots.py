@@ -1,8 +1,7 @@
 """The plots of a report, by matplotlib: PNG for report.md and TensorBoard, SVG for the page.
 
 Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too, for up to eight entries; bars also
-stand in the order of the legend. The SVG has a transparent background, and text and lines of it
-turn light where the reader prefers dark pages.
+stand in the order of the legend.
 """
 
 import base64
@@ -20,8 +19,7 @@ from matplotlib.figure import Figure
 
 from eval.report.compare import Value
 
-_INK, _GRID = "#1d2531", "#dfe3e9"  # no other colour of a plot may be equal
-_DARK = {_INK: "#e4e8ee", _GRID: "#39424f"}  # in their place on a dark page
+_INK, _GRID = "#1d2531", "#dfe3e9"
 _COLOURS = ("#8c96a3", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
 _NUMBERS = 600  # cells of a heat map up to which their figures are written in them
 _SETTINGS: Any = {
@@ -186,11 +184,5 @@ def _drawn(name: str, caption: str, figure: Figure) -> Plot:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once for both
     figure.savefig(image, format="png", dpi=120, facecolor="white")
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    rules = "".join(
-        f'[style*="{part}: {light}"] {{ {part}: {dark} !important }}\n'
-        for light, dark in _DARK.items()
-        for part in ("fill", "stroke")
-    )
-    svg = text.getvalue().replace("</style>", f"@media (prefers-color-scheme: dark) {{\n{rules}}}</style>", 1)
-    return Plot(name, caption, image.getvalue(), svg, round(figure.get_figwidth() * 96))
+    figure.savefig(text, format="svg", facecolor="white", metadata={"Date": None})
+    return Plot(name, caption, image.getvalue(), text.getvalue(), round(figure.get_figwidth() * 96))

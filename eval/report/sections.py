@@ -7,8 +7,7 @@ import pandas as pd
 
 import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.alignment import aligned, heat_maps, layer_table
-from eval.report.alignment_tables import MEASURES
+from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
 from eval.report.compare import Classes, Comparison, headline, title
 from eval.report.differences import Differences, difference_table
 from eval.report.perturbed import drop_blocks
@@ -85,9 +84,6 @@ def _classes(comparison: Comparison) -> Section:
             " family or script, English left out. Families have different targets, so compare runs within a row, not"
             " rows."
         )
-        left_out = [target.name for target in comparison.scored if target not in every]
-        if left_out:
-            text += f" Not in it, because not all runs have them: {', '.join(left_out)}."
         folded = [tables.class_table(comparison, classes, kind) for kind, classes in by_class.items()]
         drawn = _class_bars(comparison, by_class, "all", "By {}, mean over targets")
         section.blocks += [text, drawn, Section("The same as tables", list(folded))]
@@ -109,23 +105,19 @@ def _retrieval(comparison: Comparison) -> Section:
 
 
 def alignment(comparison: Comparison) -> Section:
-    """Heat maps and means by layer of the entries that have an align.json; nothing for scores that lie nowhere yet."""
+    """Heat maps and means by layer of the entries that have an align.json; nothing where there are none."""
     section = Section("Alignment by layer")
-    if any(run.folder is None for run in comparison.runs):
-        return section
     entries = [entry for entry in comparison.entries if aligned(entry)]
     absent = [entry.name for entry in comparison.entries if not aligned(entry)]
-    text = "No run has alignment scores."
-    if entries:
-        text = (
-            "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
-            f" The last column of a table is the same score over wrong pairs, by {entries[0].name}. All depend on n,"
-            " the number of pairs."
-        )
-    if absent:
-        text += f" Not there for {', '.join(absent)}: python -m eval align writes align.json beside the scores."
-    section.blocks.append(text)
-    for measure in MEASURES if entries else ():
+    if not entries:
+        return section
+    text = (
+        "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
+        f" The last column of a table is the same score over wrong pairs, by {entries[0].name}. All depend on n,"
+        " the number of pairs."
+    )
+    section.blocks.append(f"{text} Not there for {', '.join(absent)}." if absent else text)
+    for measure in MEASURES:
         parts: list[Block] = [*heat_maps(entries, measure), layer_table(entries, measure)]
         section.blocks += parts if measure is MEASURES[0] else [Section(measure.title, parts)]
     return section

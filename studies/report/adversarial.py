@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 
 from common.languages import language
-from eval.report.alignment_tables import MEASURES, measured
+from eval.report.alignment import MEASURES, measured
 from eval.report.compare import headline
-from eval.report.differences import outcomes_of, scores_of, signed, spoken
+from eval.report.differences import outcomes_of, spoken
 from eval.report.load import Run
-from eval.report.statistics import Scores, estimate
-from eval.report.tables import Table, number, row
+from eval.report.statistics import Scores, estimate, of_items
+from eval.report.tables import Table, number, row, signed
 from studies.report.results import Results
 
 _LOW = "low alignment"
@@ -41,8 +41,9 @@ def adversarial_table(results: Results) -> Table:
         for hard, rest in _parts(one.target, runs, codes):
             cells = []
             for _, metric, some in (hard, rest):
-                scores, crossed = scores_of(runs, outcomes, one.target, metric, some)
-                cells += _cells(scores, crossed)
+                scores = of_items(outcomes, metric, some)
+                assert scores is not None  # there is a comparison
+                cells += _cells(scores)
             table.rows.append(row(one.b, one.target, hard[0], *cells, " ".join(hard[2])))
             if hard[0] == _LOW:
                 table.note(_REGRESSION)
@@ -70,10 +71,9 @@ def _misalignment(baseline: Sequence[Run]) -> dict[str, float]:
     return {str(code): -float(mean) for code, mean in means.items()}
 
 
-def _cells(scores: Scores, crossed: bool) -> list[str]:
+def _cells(scores: Scores) -> list[str]:
     """Means of both over seeds, and their difference with its interval."""
     a, b = np.split(np.arange(len(scores.values)), 2)
     found = estimate(scores, list(a), list(b))
-    interval = found.interval if crossed else found.student
-    said = signed(found.difference) if interval is None else f"{signed(found.difference)} {spoken(interval)}"
+    said = f"{signed(found.difference)} {spoken(found.interval)}"
     return [number(float(scores.values[a].mean())), number(float(scores.values[b].mean())), said]

@@ -28,7 +28,7 @@ def difference_table(results: Results) -> Table:
     table = Table("Differences in points", row("variant", "baseline", "target", *columns), style="long")
     for one in results.compared:
         note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
-        p = "none" if not one.verdict else f"{one.found.of.p:.3f}" if one.found.of.p >= 0.001 else "< 0.001"
+        p = f"{one.found.of.p:.3f}" if one.found.of.p >= 0.001 else "< 0.001"
         cells = estimate_cells(table, one.found, one.margin)
         table.rows.append(row(Cell((one.b,), notes=note), one.a, one.target, *cells, p))
     return table

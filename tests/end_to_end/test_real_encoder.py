@@ -18,7 +18,7 @@ from filelock import FileLock
 from transformers import AutoModel, AutoTokenizer
 
 from common.languages import ISO3
-from eval.inference.embed import embed
+from eval.inference.embed import embed_layers
 from eval.inference.encoder import EvaluatedEncoder
 from tests.support.eval_run import make_run, scores_in
 from tests.support.launch import run
@@ -91,7 +91,7 @@ def test_tatoeba_is_that_of_a_plain_loop_and_near_the_published(shared: Path, tm
         print(f"{code}: {target['details'][code]}, published xx->en {published}")
     for family in ("xlm-roberta", "bert"):  # as an XLM-R, and as the BERT that it was published as
         ours = EvaluatedEncoder(str(real_encoder(shared, family)), torch.device("cpu"))
-        vectors = embed(ours.model, ours.tokenizer, [PREFIX + text for text in other[:200]], 12)
+        vectors = embed_layers(ours.model, ours.tokenizer, [PREFIX + text for text in other[:200]], [12])[0]
         assert np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - y[:200]).max() < 1e-5
 
 
@@ -109,4 +109,5 @@ def test_an_export_loads_in_sentence_transformers(tiny_tokenizer_dir: Path, tmp_
         check=True, timeout=300, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(library)},
     )  # fmt: skip
     ours = EvaluatedEncoder(str(folder), torch.device("cpu"))
-    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), embed(ours.model, ours.tokenizer, texts, 4), atol=1e-5)
+    (vectors,) = embed_layers(ours.model, ours.tokenizer, texts, [4])
+    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), vectors, atol=1e-5)

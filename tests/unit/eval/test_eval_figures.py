@@ -10,8 +10,8 @@ from sklearn.metrics import average_precision_score
 
 from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
-from eval.inference.artifacts import Job
-from eval.perturb import drops, queries
+from eval.inference.artifacts import Job, Options
+from eval.perturb import queries
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
 from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
@@ -27,8 +27,8 @@ def scored(target: str, loaded: Loaded, folder: Path, artifacts: dict[str, Any],
             np.save(folder / f"{name}.npy", values.astype(np.float32))
         else:
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
-    job = Job(target, "", None, 2, "mean", 24, 40, 120, folder)
-    found = score_job(TARGETS[target], job, loaded, names or {}, False, "cpu")
+    job = Job(target, "", None, 2, "mean", 24, 40, folder, Options())
+    found = score_job(TARGETS[target], job, loaded, names or {})
     assert found.details.keys() == found.submission.keys() == loaded.rows.keys()
     return found
 
@@ -42,9 +42,9 @@ def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
     other = english + rng.normal(size=(40, 8))
     for name, vectors in (("en", english), ("xx", other)):
         np.save(tmp_path / f"de.{name}.npy", vectors.astype(np.float32))
-    job = Job("tatoeba", "", None, 2, "cls", 24, 40, 120, tmp_path)
+    job = Job("tatoeba", "", None, 2, "cls", 24, 40, tmp_path, Options())
     target = by_protocol(TARGETS["tatoeba"], "nlu-evals")
-    found = score_job(target, job, Loaded("test", {"de": rows}, {}), {}, False, "cpu")
+    found = score_job(target, job, Loaded("test", {"de": rows}, {}), {})
     cosines = (other / np.linalg.norm(other, axis=1, keepdims=True)) @ (
         distinct / np.linalg.norm(distinct, axis=1, keepdims=True)
     ).T
@@ -81,8 +81,8 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     noisy = vectors[query].copy()
     noisy[list(sides[query])] = rng.normal(size=(len(sides[query]), 8))
     np.save(tmp_path / f"{query}~typo@0.3.npy", noisy[list(sides[query])].astype(np.float32))
-    job = Job(target, "", None, 2, "mean", 24, 40, 120, tmp_path)
-    records, outcomes = drops.measure(TARGETS[target], job, loaded, clean.items, False, "cpu")
+    job = Job(target, "", None, 2, "mean", 24, 40, tmp_path, Options())
+    records, outcomes = queries.measure(TARGETS[target], job, loaded, clean.items)
     (tmp_path / "other").mkdir()
     expected = scored(target, loaded, tmp_path / "other", {**vectors, query: noisy})
     found = records[noise][metric]
@@ -106,7 +106,7 @@ def test_bucc_threshold_from_validation_scores_from_test(tmp_path: Path) -> None
         again = Corpus((*english.ids, "again"), (*english.sentences, english.sentences[0]))
         rows.append(Corpora(name, other.ids, other.sentences, again.ids, again.sentences, gold))
         artifacts |= {f"de.{name}.xx": 3 * x, f"de.{name}.en": y}
-        near = [top_k(one.astype(np.float32), two.astype(np.float32), 4, cosine=True) for one, two in ((x, y), (y, x))]
+        near = [top_k(unit(one), unit(two), 4) for one, two in ((x, y), (y, x))]
         mined[name] = mining.mine(*near, other, again)
     threshold = mining.best_threshold(mined["validation"], rows[0].gold)
     assert threshold != pytest.approx(mining.best_threshold(mined["test"], rows[1].gold))

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from eval.read import Candidate, NotThere, Query, Translation, read
+from eval.read import NotThere, read
+from eval.rows import Candidate, Query, Translation
 from eval.suites import TARGETS, by_protocol
 from tasks.tag.data import Tag
 from tests.support.bad_input import altered, mangled

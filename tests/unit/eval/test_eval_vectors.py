@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InputError
 from data_prep.encoding import tokenizer as tokenizers
-from eval.inference.embed import default_layer, embed, embed_layers
+from eval.inference.embed import default_layer, embed_layers
 from mtl.model.encoder import load_encoder
 from tests.support.eval_run import make_run, padded_vectors
 
@@ -46,14 +46,14 @@ def test_vectors_equal_a_padded_loop(folder: Path, pooling: str) -> None:
         expected = padded_vectors(folder, TEXTS, layer, pooling)
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(one, expected, atol=1e-5)
-        assert (one == embed(encoder, tokenizer, TEXTS, layer=layer, **options)).all()
+        assert (one == embed_layers(encoder, tokenizer, TEXTS, [layer], **options)[0]).all()
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_gpu_gives_the_same_bits_each_time(folder: Path, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(folder), load_encoder(folder).to("cuda")
-    first, second = (embed(encoder, tokenizer, TEXTS * 200, layer=3, pooling=pooling) for _ in range(2))
+    first, second = (embed_layers(encoder, tokenizer, TEXTS * 200, [3], pooling=pooling)[0] for _ in range(2))
     assert first.tobytes() == second.tobytes()
     np.testing.assert_allclose(first[: len(TEXTS)], padded_vectors(folder, TEXTS, 3, pooling), atol=1e-3)
 
@@ -63,7 +63,7 @@ def test_long_texts_are_cut_and_counted(folder: Path) -> None:
     for block in encoder.encoder.layer[2:]:  # those above the layer are not computed
         block.forward = None  # type: ignore[method-assign,assignment]  # would fail if it were called
     truncated: Counter[str] = Counter()
-    vectors = embed(encoder, tokenizer, TEXTS, layer=2, max_length=12, truncated=truncated)
+    vectors = embed_layers(encoder, tokenizer, TEXTS, [2], max_length=12, truncated=truncated)[0]
     np.testing.assert_allclose(vectors, padded_vectors(folder, TEXTS, 2, max_length=12), atol=1e-5)
     lengths = [len(ids) for ids in tokenizer(TEXTS)["input_ids"]]
     assert truncated == {"text": sum(n > 12 for n in lengths)} and truncated["text"] > 0
@@ -73,7 +73,7 @@ def test_an_encoder_without_pooler_is_refused(folder: Path) -> None:
     encoder = load_encoder(folder)
     encoder.pooler = None
     with pytest.raises(InputError, match="has none"):
-        embed(encoder, tokenizers.load(folder), TEXTS, layer=4, pooling="pooler")
+        embed_layers(encoder, tokenizers.load(folder), TEXTS, [4], pooling="pooler")
 
 
 def test_default_layer() -> None:

@@ -163,9 +163,7 @@ def test_one_seed_and_runs_without_items(tmp_path: Path) -> None:
     crossed = table.cell("other", "95 % crossed")
     assert crossed.partition(" [1")[0] == points(gains.mean() - half, gains.mean() + half)
     assert "nothing about training again" in table.noted(crossed) and table.cell("other", "95 % Student") == "one seed"
-    assert "evaluate again" in table.noted(table.cell("before", "95 % crossed"))
-    assert table.cell("before", "difference") == table.cell("other", "difference")
-    assert table.cell("before", "verdict") == table.cell("before", "could have seen") == "none"
+    assert not any(row[0].startswith("before") for row in table.rows)
 
 
 # Training data that hold rows of a test

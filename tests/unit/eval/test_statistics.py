@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from eval.metrics import statistics
 from eval.metrics.items import CHUNKS, Outcomes, counts, means
+from eval.report import statistics
 from eval.report.statistics import Estimate, Scores, estimate, of_items
 
 

@@ -16,7 +16,7 @@ from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from eval import submission
 from eval.driver.suite import score_job
-from eval.inference.artifacts import Job
+from eval.inference.artifacts import Job, Options
 from eval.metrics import score_target
 from eval.read import read
 from eval.rows import UNLABELLED, Corpora, Corpus, Loaded, joined
@@ -223,13 +223,13 @@ def predict_gold(job: Job, loaded: Loaded, suffix: str = "") -> None:
 
 
 def gold_figures(target: str, loaded: Loaded, folder: Path, tests: Loaded | None = None) -> score_target.TargetScores:
-    job = Job(target, "", None, None, "mean", 0, 0, 0, folder)
+    job = Job(target, "", None, None, "mean", 0, 0, folder, Options())
     folder.mkdir()
     predict_gold(job, loaded)
     if tests is not None:
         predict_gold(job, tests, f".{UNLABELLED}")
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
-    return score_job(TARGETS[target], job, loaded, names, False, "cpu")
+    return score_job(TARGETS[target], job, loaded, names)
 
 
 LAYOUTS = ("upstream", "xtreme")

@@ -175,6 +175,9 @@ def test_hard_pairs_beside_the_rest(world: World) -> None:
             pawsx = scores["targets"]["pawsx"] = record("pawsx", ("de", "en"), "pawsx", 1)
             pawsx["details"]["de"] |= {"distractor_accuracy": 30.0 + run.seed, "other_accuracy": 90.0}
             (run.evaluation / "scores.json").write_text(json.dumps(scores))
+            shares = {"accuracy": 0.5, "distractor_accuracy": (30.0 + run.seed) / 100, "other_accuracy": 0.9}
+            outcomes = items.means({name: [share] * 4 for name, share in shares.items()}).named(list("abcd"))
+            items.write(run.evaluation, "pawsx", {"de": outcomes, "en": outcomes}, pawsx["fingerprint"])
             encoder = aligned(scores, run.seed, dict.fromkeys(CODES, 200))
             for code, score in zip(CODES, (50.0, 10.0, 80.0), strict=True):
                 for layer in encoder["languages"][code]["layers"].values():
