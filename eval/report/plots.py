@@ -1,4 +1,4 @@
-"""The plots of a report, by matplotlib: PNG for report.md and TensorBoard, SVG for the page.
+"""The plots of a report, by matplotlib: PNG for report.md, SVG for the page.
 
 Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too, for up to eight entries; bars also
 stand in the order of the legend.
