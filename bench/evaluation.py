@@ -34,8 +34,7 @@ from bench.interleaved import Factory, Measured, Runner, measure, ratios, spread
 from bench.workload import synthetic, texts
 from bench.workload.training import SHAPES as TRAINING_SHAPES
 from data_prep.encoding import tokenizer as tokenizers
-from eval.inference.embed import default_layer, embed_layers
-from eval.inference.predict import predict
+from eval.inference.predict import default_layer, embed_layers, predict
 from eval.suites import MAX_LENGTH
 from mtl.model.encoder import load_encoder
 from mtl.model.families import fresh_head

@@ -152,7 +152,6 @@ def _align(arguments: list[str]) -> int:
         help="default: all that the folder holds; from the Hub XTREME's 36",
     )  # fmt: skip
     add("--layers", type=_layers, metavar="all|N[,N...]", help="0: the embeddings (default: all)")
-    add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     given = vars(parser.parse_args(arguments))
     encoders, data, out = (given.pop(key) for key in ("encoder", "data", "out"))

@@ -239,10 +239,8 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labell
 
 def _translation(row: dict[str, Any], where: str) -> Translation:
     """Columns of LASER's files and mteb's copy, or of google/xtreme, which has kept each sentence's line end."""
-    other, english = (row.get(a, row.get(b)) for a, b in _SIDES)
+    names = (("sentence1", "source_sentence"), ("sentence2", "target_sentence"))
+    other, english = (row.get(a, row.get(b)) for a, b in names)
     if not (isinstance(other, str) and isinstance(english, str) and other.strip() and english.strip()):
         raise InputError(f"{where}: an empty sentence; expected a sentence in both languages")
     return Translation(english.rstrip("\r\n"), other.rstrip("\r\n"))
-
-
-_SIDES = (("sentence1", "source_sentence"), ("sentence2", "target_sentence"))

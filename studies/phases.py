@@ -1,6 +1,5 @@
 """What is done for one run: training, then the steps of its evaluation, each by the program that a user would start."""
 
-import json
 import shutil
 import sys
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from common import files
 from common.errors import InputError
-from common.run_config import RunConfig
+from common.run_config import RunConfig, read_json
 from data_prep import run_tasks
 from eval.driver import subprocesses
 from eval.inference.encoder import EvaluatedEncoder
@@ -113,7 +112,7 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
 
 def _valid(run: Run) -> list[str]:
     """Finished steps whose scores are still there: new data, say, replace those with the noise of another study."""
-    targets = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))["targets"].values()
+    targets = read_json(run.evaluation / "scores.json")["targets"].values()
     there = {noise for target in targets for noise in target.get("perturbed", {})}
     noises = {step: map(str, parse(step.removeprefix(PERTURB))) for step in run.finished if step.startswith(PERTURB)}
     return [step for step in run.finished if there.issuperset(noises.get(step, ()))]
@@ -147,7 +146,7 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
 
 
 def _check(study: Study, run: Run) -> None:
-    scores = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))
+    scores = read_json(run.evaluation / "scores.json")
     headless = run.variant.evaluation.direct and not run.variant.trained  # it has no intermediate head to predict by
     for target in study.primaries:
         predicted = TARGETS[target].training and not TARGETS[target].retrieval

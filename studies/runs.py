@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from common.files import json_sha256
-from common.run_config import RunConfig
+from common.run_config import RunConfig, read_json
 from eval.driver import subprocesses
 from eval.driver.results import NAME as SCORES
 from eval.suites import resolve_suite
@@ -70,7 +70,8 @@ class Run:
     @property
     def finished(self) -> list[str]:
         """Steps after the training that are finished."""
-        return list(_json(self.evaluation / FINISHED, []))
+        path = self.evaluation / FINISHED
+        return list(json.loads(path.read_text("utf-8"))) if path.is_file() else []
 
     @property
     def steps(self) -> list[str]:
@@ -112,7 +113,8 @@ class Run:
     @property
     def failure(self) -> str:
         """Why the last attempt failed."""
-        return str(_json(self.folder / FAILED, {}).get("error", "")) if self.identity else ""
+        path = self.folder / FAILED
+        return str(read_json(path)["error"]) if path.is_file() else ""
 
     @property
     def step(self) -> int:
@@ -151,10 +153,3 @@ def _busy(folder: Path) -> bool:
         return False
     with locked(folder) as held:
         return held is None
-
-
-def _json(path: Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return default

@@ -23,7 +23,6 @@ from common.run_config import RunConfig
 from eval.perturb import queries
 from eval.perturb.kinds import parse
 from eval.suites import TARGETS, resolve_suite
-from studies.merge import merged
 
 FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
@@ -31,6 +30,8 @@ Export = Literal["encoder", "encoder_last", "encoder_mean"]
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
 PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
+# Of each pair a config has one: giving it takes the other out.
+_EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
 
 
 def _study_name(text: str) -> str:
@@ -293,3 +294,36 @@ def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[s
         group=next((change.group for change in reversed(changes) if change.group), ""),
         levels=levels,
     )
+
+
+def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`values` with a change: nested keys are merged, `tasks+` and `tasks-` change a list, anything else is replaced.
+
+    merged({"steps": 100, "optimizer": {"lr": 1e-5, "warmup": 0.1}, "tasks": ["mnli"]},
+           {"epochs": 2, "optimizer": {"lr": 2e-5}, "tasks+": ["qqp"], "tasks-": ["mnli"]})
+    {"epochs": 2, "optimizer": {"lr": 2e-5, "warmup": 0.1}, "tasks": ["qqp"]}
+
+    Neither is altered. `InputError` for what `KEY-` does not find, or no list.
+    """
+    result = dict(values)
+    for key, value in change.items():
+        name, sign = (key[:-1], key[-1]) if key[-1:] in ("+", "-") else (key, "")
+        old = result.get(name)
+        if not sign:
+            if value is not None:
+                result.pop(_EXCLUSIVE.get(key, ""), None)
+            result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        elif not isinstance(value, list) or not isinstance(old, list):
+            raise InputError(f"`{key}`: both `{name}` and what is to change in it must be lists")
+        elif sign == "+":
+            result[name] = [*old, *value]
+        else:
+            there = [_name(item) for item in old]
+            if absent := [item for item in value if item not in there]:
+                raise InputError(f"`{key}`: there is no {absent[0]!r} in {', '.join(map(str, there))}")
+            result[name] = [item for item in old if _name(item) not in value]
+    return result
+
+
+def _name(item: Any) -> Any:
+    return item.get("name") or item.get("task") if isinstance(item, dict) else item

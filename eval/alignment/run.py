@@ -6,7 +6,6 @@ Reads Tatoeba's pairs (`read.py`), embeds both sides once for all layers, scores
 align.json after every encoder, with the protocol in it. One process; on CPU most of the time goes into the embedding.
 """
 
-import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from common.errors import InputError
 from eval import read
 from eval.alignment import measures as align
 from eval.driver import results
-from eval.inference.embed import embed_layers
 from eval.inference.encoder import EvaluatedEncoder
+from eval.inference.predict import embed_layers
 from eval.suites import MAX_LENGTH, TARGETS
 
 VERSION = 1  # of the scores: change it with anything that changes one
@@ -34,7 +33,6 @@ class Options:
     languages: tuple[str, ...] = ()
     pooling: str = "mean"
     examples: int | None = None
-    seed: int = 0
     micro_tokens: int = 16384
 
 
@@ -89,7 +87,7 @@ def _protocol(loaded: read.Loaded, data: str, options: Options) -> dict[str, Any
         "max_length": MAX_LENGTH,
         "similarity": "cosine",
         "neighbours": align.NEIGHBOURS,
-        "control": f"the same scores over wrong pairs, seed {options.seed}",
+        "control": "the same scores over wrong pairs, seed 0",
         "precision": "vectors float32, scores float64",
         "files": {name: digest for files in loaded.files.values() for name, digest in files.items()},
     }
@@ -118,6 +116,6 @@ def _one(
         other_vectors = embedded([pair.other for pair in rows])
         languages[code] = {"n": len(rows), "layers": {}}
         for number, layer in enumerate(layers):
-            scores = align.align(english_vectors[number], other_vectors[number], options.seed, encoder.device)
-            languages[code]["layers"][str(layer)] = {name: dataclasses.asdict(v) for name, v in scores.items()}
+            scores = align.align(english_vectors[number], other_vectors[number], device=encoder.device)
+            languages[code]["layers"][str(layer)] = scores
     return {"depth": encoder.depth, "layers": layers, "truncated": dict(truncated), "languages": languages}

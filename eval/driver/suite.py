@@ -70,9 +70,9 @@ def run(
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {encoder.name} has layers 0 (embeddings) to {depth}")
     check_folders("--source", options.sources)
-    places = [encoder.eval_folder / options.protocol if other else encoder.eval_folder for encoder in evaluated]
-    folders = places if out is None or len(evaluated) > 1 else [out / options.protocol if other else out]
-    folders = [folder / "dev" if options.dev else folder for folder in folders]
+    below = Path(options.protocol if other else "", "dev" if options.dev else "")
+    places = [encoder.eval_folder if out is None or len(evaluated) > 1 else out for encoder in evaluated]
+    folders = [place / below for place in places]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
@@ -110,7 +110,7 @@ def _prepare(runs: Sequence[TargetRun]) -> dict[str, str]:
             if stage.folder not in problems:
                 problems[stage.folder] = None
                 if not stage.done:
-                    _print(f"{run.encoder.name}: preparing the training data of {stage.name}")
+                    tqdm.write(f"{run.encoder.name}: preparing the training data of {stage.name}", file=sys.stderr)
                     try:
                         stage.prepare()
                     except InputError as error:
@@ -144,7 +144,8 @@ def _run_all(
                 bar.set_description(title)
                 if run.finished(result):
                     bar.update(run.size)
-                    _print(f"{title}: same encoder, training, protocol and data, taken from {folder}")
+                    same = "same encoder, training, protocol and data"
+                    tqdm.write(f"{title}: {same}, taken from {folder}", file=sys.stderr)
                     continue
                 _run_one(run, result, folder, options, cost, bar)
                 results.write(result, targets, folder)
@@ -168,8 +169,9 @@ def _run_one(
         if run.loaded.pool:
             from eval.retrieval.score_vectors import described
 
+            vector = "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            protocol |= {**described(run.target), "pooling": f"{_vector(encoder)}, length 1", **lengths}
+            protocol |= {**described(run.target), "pooling": f"{vector}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -208,7 +210,14 @@ def _run_one(
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
         if run.loaded.perturbed:
-            record["perturbed"] = _perturbed(run, job, scores, result, folder)
+            from eval.perturb import queries
+
+            earlier = result["targets"].get(run.target.name, {})
+            record["perturbed"] = dict(earlier.get("perturbed", {}))
+            found, outcomes = queries.measure(run.target, job, run.loaded, scores.items)
+            for noise, one in outcomes.items():
+                items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
+                record["perturbed"][noise] = {"setup": run.perturb[noise], "metrics": found[noise]}
         record["seconds"] = round(time.perf_counter() - start, 2)
         result["targets"][run.target.name] = record
     else:
@@ -216,25 +225,6 @@ def _run_one(
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
     items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
-
-
-def _perturbed(
-    run: TargetRun, job: Job, scores: TargetScores, result: Mapping[str, Any], folder: Path
-) -> dict[str, Any]:
-    """The scores with noise, beside those of earlier calls; their items are written."""
-    from eval.perturb.queries import measure
-
-    noises = result["targets"].get(run.target.name, {}).get("perturbed", {})
-    found, outcomes = measure(run.target, job, run.loaded, scores.items)
-    for noise, one in outcomes.items():
-        items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
-        noises = {**noises, noise: {"setup": run.perturb[noise], "metrics": found[noise]}}
-    return dict(noises)
-
-
-def _vector(encoder: EvaluatedEncoder) -> str:
-    """What a dual encoder's vectors are before they get length 1, for the protocol."""
-    return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
 
 
 def score_job(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:
@@ -277,7 +267,3 @@ def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job:
         "setup": run.setup,
         "fingerprint": run.fingerprint,
     }
-
-
-def _print(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)

@@ -62,15 +62,10 @@ class Stage:
 
     def arguments(self) -> list[str]:
         """`--set` of this run; the user's come last and take precedence."""
-        values = [
-            f"name={self.folder.name}",
-            f"output={self.folder.parent}",
-            f"data={self.options.prepared}",
-            f"encoder={self.encoder}",
-        ]
-        if self.head is not None:
-            values.append(f"tasks.{self.head[0]}.head={self.head[1]}")
-        return [argument for value in (*values, *_CPU, *self.options.overrides) for argument in ("--set", value)]
+        values = {"name": self.folder.name, "output": self.folder.parent, "data": self.options.prepared}
+        heads = {f"tasks.{self.head[0]}.head": self.head[1]} if self.head else {}
+        own = [f"{key}={value}" for key, value in {**values, "encoder": self.encoder, **heads}.items()]
+        return _sets(*own, *_CPU, *self.options.overrides)
 
     def request(self) -> dict[str, Any]:
         """What the run depends on, except the training data."""
@@ -96,9 +91,8 @@ class Stage:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
         arguments = ["--config", self.config, "--out", str(self.options.prepared)]
         arguments += [argument for source in self.options.sources for argument in ("--source", source)]
-        encoder = [f"encoder={self.first}", *self.options.overrides]
-        sets = [argument for value in encoder for argument in ("--set", value)]
-        subprocesses.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
+        arguments += _sets(f"encoder={self.first}", *self.options.overrides)
+        subprocesses.data_prep(arguments, self.folder.with_name(f"{self.folder.name}.data_prep.log"))
 
     def supplied(self) -> list[str]:
         """Notes on data that come from another than the first source."""
@@ -168,6 +162,10 @@ class Stage:
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,
         }
+
+
+def _sets(*values: str) -> list[str]:
+    return [argument for value in values for argument in ("--set", value)]
 
 
 def _has(source: str, dataset: str) -> bool:

@@ -23,7 +23,7 @@ import torch
 from common import files
 from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
-from eval.inference.predict import Shard, predict
+from eval.inference.predict import Shard, embed_batches, predict
 from eval.rows import Corpora, Loaded
 from eval.suites import PROTOCOLS
 from mtl.data.packing import at_once
@@ -170,8 +170,6 @@ class Process:
         part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
 
     def _embed(self, artifact: Artifact, folder: Path, truncated: Counter[str]) -> None:
-        from eval.inference.embed import embed_batches
-
         assert artifact.length is not None
         job, encoder, part = self.job, self.encoder, folder / f"{artifact.name}.part"
         if self.shard[0] == 0:

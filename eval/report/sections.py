@@ -20,26 +20,24 @@ _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # metrics that share
 
 @dataclass
 class Section:
-    """A heading and what stands below it: sentences, tables, plots, pairs of plots that stand side by side where there
+    """A heading and what stands below it: sentences, tables, plots, and sections that are folded away because only some
 
-    is room, and sections that are folded away because only some readers want them.
+    readers want them.
     """
 
     title: str
     blocks: list["Block"] = field(default_factory=list)
 
     def content(self) -> Iterator[str | Table | Plot]:
-        """The blocks one after another, without pairs and folds."""
+        """The blocks one after another, without folds."""
         for block in self.blocks:
             if isinstance(block, Section):
                 yield from block.content()
-            elif isinstance(block, tuple):
-                yield from block
             else:
                 yield block
 
 
-Block = str | Table | Plot | tuple[Plot, ...] | Section
+Block = str | Table | Plot | Section
 
 
 def build(comparison: Comparison, differences: Mapping[str, Differences]) -> list[Section]:
@@ -54,23 +52,20 @@ def build(comparison: Comparison, differences: Mapping[str, Differences]) -> lis
     parts = [_classes(comparison), _retrieval(comparison), alignment(comparison)]
     sections += [section for section in parts if section.blocks]
     sections += [_target(comparison, target) for target in comparison.scored]
-    return [
-        *sections,
-        Section("Runs and languages", [tables.runs_table(comparison), tables.languages_table(comparison)]),
-    ]
+    return [*sections, Section("Runs", [tables.runs_table(comparison)])]
 
 
 def _by_class(comparison: Comparison, targets: Sequence[Target]) -> dict[str, Classes]:
     return {kind: comparison.by_class(targets, kind) for kind in ("family", "script")}
 
 
-def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> tuple[Plot, ...]:
+def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> list[Block]:
     labels = [entry.name for entry in comparison.entries]
-    plots = []
+    plots: list[Block] = []
     for kind, classes in by_class.items():
         rows = {one: values for one, (values, _) in classes.items()}
         plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows))
-    return tuple(plots)
+    return plots
 
 
 def _classes(comparison: Comparison) -> Section:
@@ -86,7 +81,7 @@ def _classes(comparison: Comparison) -> Section:
         )
         folded = [tables.class_table(comparison, classes, kind) for kind, classes in by_class.items()]
         drawn = _class_bars(comparison, by_class, "all", "By {}, mean over targets")
-        section.blocks += [text, drawn, Section("The same as tables", list(folded))]
+        section.blocks += [text, *drawn, Section("The same as tables", list(folded))]
     return section
 
 
@@ -138,7 +133,7 @@ def _target(comparison: Comparison, target: Target) -> Section:
         section.blocks.append(Section("Noise in the queries", [*drops]))
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
-        section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))
+        section.blocks += _class_bars(comparison, by_class, name, name + " by {}, without English")
     others = [metric for metric in record["scores"] if metric not in main]
     if others:
         section.blocks.append(Section("More metrics", [tables.language_table(comparison, name, others)]))

@@ -7,7 +7,6 @@ The first cell of a row is its head. No cell is empty: a missing result is named
 """
 
 import functools
-import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,16 +47,15 @@ class Cell:
 class Table:
     """Header and rows of the same length.
 
-    spans: (label, columns) of a row above the header, if any. style: class in style.css: figures; long, of so many rows
-    that each is one line; texts, of sentences; listed, with a list in the last column. foot: how many of the last rows
-    sum up the others. decimals: of the numbers. low: lower is better.
+    style: class in style.css: figures; long, of so many rows that each is one line; texts, of sentences; listed, with a
+    list in the last column. foot: how many of the last rows sum up the others. decimals: of the numbers. low: lower is
+    better.
     """
 
     caption: str
     header: list[Cell]
     rows: list[list[Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    spans: list[tuple[str, int]] = field(default_factory=list)
     style: str = "figures"
     foot: int = 0
     decimals: int = 1
@@ -71,9 +69,7 @@ class Table:
 
     def cells(self, *metrics: Sequence[Value]) -> list[Cell]:
         """A cell per entry with its value of each metric, and how they differ from the first entry's."""
-        return [
-            self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))
-        ]  # fmt: skip
+        return [self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))]
 
     def _cell(self, values: Sequence[Value], metrics: Sequence[Sequence[Value]], compared: bool) -> Cell:
         reasons = dict.fromkeys(value.missing for value in values if value.missing)
@@ -92,9 +88,6 @@ class Table:
 def number(value: float, decimals: int = 1, sign: str = "") -> str:
     """sign: "+" for a difference."""
     return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"  # never -0.0
-
-
-SAME_QUESTIONS = {"lareqa": "xquad", "mlqar": "mlqa"}  # XQuAD-R and MLQA-R
 
 
 signed = functools.partial(number, sign="+")
@@ -140,10 +133,6 @@ def main_table(comparison: Comparison, view: View) -> Table:
     if suite in OFFICIAL:
         columns.append(row("average", *table.cells(comparison.average(view)), "none"))
     table.header, *table.rows = (list(cells) for cells in zip(*columns, strict=True))
-    if suite in GROUPS:
-        groups = {name: group for group, members in GROUPS[suite].items() for name in members}
-        runs = itertools.groupby(groups[target.name] for target in targets)
-        table.spans = [("", 1), *((group, len(list(members))) for group, members in runs), ("", 1)]
     return table
 
 
@@ -179,7 +168,7 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
 
 def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
     """A sentence for each way in which datasets of the target's task type were trained on; none for other targets."""
-    name = SAME_QUESTIONS.get(target.name, target.name)
+    name = {"lareqa": "xquad", "mlqar": "mlqa"}.get(target.name, target.name)  # XQuAD-R and MLQA-R
     if name not in TEST_SETS or TEST_SETS[name].kind not in TASK_TYPES:
         return []
     notes: dict[str, list[str]] = {}  # what was done -> runs
@@ -187,8 +176,8 @@ def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
         if target.name in run.targets:
             data = {d: about for d, about in run.overlap.items() if about["kind"] == TEST_SETS[name].kind}
             unchecked = [dataset for dataset, about in data.items() if name not in about["against"]]
-            texts = [f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"]
-            texts = texts if unchecked else []
+            what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
+            texts = [what] if unchecked else []
             for dataset, about in data.items():
                 if count := about["left_out"].get(name, 0):
                     texts.append(f"trained without {count:,} rows of {dataset} that this test has too")
@@ -305,10 +294,3 @@ def runs_table(comparison: Comparison) -> Table:
             seed = "not from a run" if run.config is None else str(run.config["seed"])
             table.rows.append(row(run.name, entry.name, seed, run.scores["encoder"], run.scores["fingerprint"][:12]))
     return table
-
-
-def languages_table(comparison: Comparison) -> Table:
-    """Code, name, family and script of every language of the report."""
-    codes = {code for run in comparison.runs for record in run.targets.values() for code in record["languages"]}
-    rows = [row(code, *language(code)[1:4]) for code in sorted(codes)]
-    return Table("Languages", row("code", "name", "family", "script"), rows, style="texts")

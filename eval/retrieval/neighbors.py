@@ -13,7 +13,6 @@ Memory beside the vectors: about 0.2 GB of blocks on CPU, 2 GB on a GPU, and 12 
 `top_k_both` of both sides.
 """
 
-import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,7 +55,8 @@ def top_k_both(left: Vectors, right: Vectors, k: int) -> tuple[Neighbours, Neigh
 
 
 def _search(left: Vectors, right: Vectors, k: int, both: bool) -> list[Neighbours]:
-    with torch.inference_mode(), _full_precision():
+    torch.backends.cuda.matmul.fp32_precision = "ieee"  # also where the environment allows TF32
+    with torch.inference_mode():
         x, y = _Side(left, "queries"), _Side(right, "index")
         rows, columns = _BLOCK[x.vectors.device.type]
         nearest = [_Nearest(*sides, k) for sides in ((x, y), (y, x))[: 1 + both]]
@@ -159,15 +159,3 @@ def _in_order(scores: Tensor, indices: Tensor, same: Tensor) -> tuple[Tensor, Te
     run = F.pad((scores[:, :-1] - scores[:, 1:] > same).cumsum(1), (1, 0))  # equal scores have one number
     order = (run * (int(indices.max()) + 1) + indices).argsort(1)
     return scores.gather(1, order), indices.gather(1, order)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """float32 products on a GPU are float32 products, whatever the program allows elsewhere."""
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision = before

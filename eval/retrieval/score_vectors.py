@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from eval.inference.embed import default_layer
 from eval.inference.encoder import DEVICE
+from eval.inference.predict import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.items import means
 from eval.metrics.score_target import TargetScores

@@ -16,8 +16,6 @@ from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section, alignment
 from eval.report.statistics import discoveries
 from eval.report.tables import class_table, number, signed
-from studies.report.adversarial import adversarial_table
-from studies.report.forgetting import forgetting_table
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
 from studies.study import Study
@@ -62,9 +60,9 @@ def sections(results: Results) -> list[Section]:
     found.append(Section("Robustness", [table for table in robust if table.rows]))
     found.append(noise.section(results))
     absent, settings = tables.not_run_table(results), tables.settings_table(results)
-    if study.file.compare.adversarial and (pairs := adversarial_table(results)).rows:
+    if study.file.compare.adversarial and (pairs := tables.adversarial_table(results)).rows:
         found.append(Section("Adversarial language pairs", [pairs]))
-    if (forgotten := forgetting_table(results)) is not None:
+    if (forgotten := tables.forgetting_table(results)) is not None:
         found.append(Section("Forgetting", [forgotten]))
     found.append(Section("Not run", [absent if absent.rows else "Every run has scores of every target."]))
     found.append(Section("Settings", [settings if settings.rows else "No setting of the configs differs."]))

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from eval.__main__ import main
 from eval.driver import suite
-from eval.inference import embed
+from eval.inference import artifacts
 from eval.metrics import items
 from eval.perturb.kinds import Perturbation
 from tests.support.eval_run import error_line, make_run, padded_vectors, scores_in
@@ -44,13 +44,13 @@ def evaluate(world: Path, out: str, *more: str) -> int:
 
 def test_noisy_scores_beside_the_clean_ones(world: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     embedded: list[str] = []
-    original = embed.embed_batches
+    original = artifacts.embed_batches
 
     def spy(encoder: Any, tokenizer: Any, texts: list[str], *more: Any, **options: Any) -> Any:
         embedded.extend(texts)
         return original(encoder, tokenizer, texts, *more, **options)
 
-    monkeypatch.setattr(embed, "embed_batches", spy)
+    monkeypatch.setattr(artifacts, "embed_batches", spy)
     assert evaluate(world, "noisy", "--perturb", NOISE) == 0
     printed = capsys.readouterr().out
     clean, noisy = (scores_in(world / name) for name in ("clean", "noisy"))

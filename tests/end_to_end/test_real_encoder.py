@@ -18,8 +18,8 @@ from filelock import FileLock
 from transformers import AutoModel, AutoTokenizer
 
 from common.languages import ISO3
-from eval.inference.embed import embed_layers
 from eval.inference.encoder import EvaluatedEncoder
+from eval.inference.predict import embed_layers
 from tests.support.eval_run import make_run, scores_in
 from tests.support.launch import run
 

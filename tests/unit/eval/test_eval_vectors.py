@@ -9,7 +9,7 @@ import pytest
 
 from common.errors import InputError
 from data_prep.encoding import tokenizer as tokenizers
-from eval.inference.embed import default_layer, embed_layers
+from eval.inference.predict import default_layer, embed_layers
 from mtl.model.encoder import load_encoder
 from tests.support.eval_run import make_run, padded_vectors
 

@@ -126,4 +126,3 @@ def test_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     for one, other in zip(top_k_both(*on_gpu, 4), expected, strict=True):
         assert (one[1] == other[1]).all()
         np.testing.assert_allclose(one[0], other[0], atol=1e-6)
-    assert torch.backends.cuda.matmul.fp32_precision == "tf32"

@@ -11,8 +11,8 @@ import scipy.stats
 
 from eval.metrics import items
 from studies import estimate, report
-from studies.report.adversarial import adversarial_table
 from studies.report.results import gather
+from studies.report.tables import adversarial_table
 from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Comparison, Evaluation, Study, read
