@@ -1,4 +1,4 @@
-"""The plots of a report, by matplotlib, as PNG.
+"""The plots of a report, by matplotlib, as PNG: for the page, report.md and TensorBoard.
 
 Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too, for up to eight entries; bars also
 stand in the order of the legend.

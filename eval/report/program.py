@@ -3,7 +3,7 @@
     python -m eval report runs/baseline_s1 runs/baseline_s2 runs/mtl_all_s1 runs/mtl_all_s2 --out compared
 
 RUN is a run folder, an eval folder or a scores.json. Written are report.html (one file that opens from disk),
-report.md, plots/ and scores.json: the runs' own together with what the table says.
+report.md, plots/, tensorboard/ and scores.json: the runs' own together with what the table says.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from typing import Any
 import eval.report.render as render
 from common import files
 from common.errors import InputError, writing
+from eval.report.board import write as write_board
 from eval.report.compare import Comparison, Value
 from eval.report.differences import Differences, of_view
 from eval.report.load import FILE, Scores, group, read, single_entries
@@ -65,10 +66,12 @@ def terminal_table(scores: Sequence[Scores]) -> str:
 
 
 def _write(comparison: Comparison, folder: Path, differences: Mapping[str, Differences]) -> list[Path]:
-    """report.md, report.html and plots/NAME.png in `folder`; returns the paths of the first two."""
+    """report.md, report.html, plots/NAME.png and tensorboard/ in `folder`; returns the paths of the first two."""
     title = f"Cross-lingual scores: {', '.join(suite for suite, _ in comparison.views)}"
-    text = render.intro(comparison, any(differences.values()))
-    return render.write(folder, title, text, build(comparison, differences))
+    text, sections = render.intro(comparison, any(differences.values())), build(comparison, differences)
+    paths = render.write(folder, title, text, sections)
+    write_board(folder / "tensorboard", comparison, sections)
+    return paths
 
 
 def _combined(comparison: Comparison, differences: Mapping[str, Differences]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report as sections of sentences, tables and plots, in reading order; `render` only sets them."""
+"""The report as sections of sentences, tables and plots, in reading order; `render` and `board` only set them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The tables of a report, as rows of cells that the page and Markdown read alike.
+"""The tables of a report, as rows of cells that the page, Markdown and TensorBoard read alike.
 
     table = main_table(comparison, ("xtreme", targets))
     table.rows[1][3].text()       # "76.1 / 60.3 (+1.2 / +0.4)"

@@ -66,6 +66,7 @@ def test_where_scores_lie_and_what_they_are_called(tmp_path: Path, capsys) -> No
     written = run.resolve() / "eval" / "report"
     assert capsys.readouterr().out.splitlines()[-1] == str(written / "report.html")
     assert (run / "eval" / "scores.json").read_bytes() == kept
+    assert len(list(written.glob("tensorboard/*/events*"))) == 2
     assert "baseline" not in (written / "report.md").read_text(encoding="utf-8")  # nothing to compare
 
 
