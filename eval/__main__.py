@@ -8,8 +8,8 @@
     python -m eval report runs/baseline runs/mtl_all --out compared
     python -m eval export --encoder runs/mtl_all/encoder --task mnli --out mnli_classifier
 
-This process is the driver: it trains the targets that need it (`deepspeed`), predicts (in processes of its own where
-there are several GPUs), scores, and reports. The same command goes on where it was interrupted.
+This process is the driver: it trains the targets that need it (`deepspeed`), predicts (`accelerate launch` where there
+are several GPUs), scores, and reports. The same command goes on where it was interrupted.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Runs the driver's subprocesses: data_prep and `deepspeed train.py`.
+"""Runs the driver's subprocesses: data_prep, `deepspeed train.py`, `accelerate launch`.
 
 Their output is appended to a log file; the user sees one progress bar and, on failure, the program's own error line.
 Subprocesses end with the driver, however it ends (kill -9 aside): all descendants get SIGTERM, because launchers do
@@ -60,6 +60,20 @@ def last_step(folder: Path) -> int:
             return int(json.loads(file.read().splitlines()[-1])["step"])
     except (OSError, ValueError, LookupError, TypeError):
         return 0
+
+
+def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+    """`accelerate launch --num_processes PROCESSES -m eval.driver.worker ARGUMENTS`.
+
+    `--multi_gpu` also without a GPU: it starts several processes, `--cpu` only one (accelerate 1.15).
+    """
+    launcher = Path(sys.executable).with_name("accelerate")
+    options = [
+        "launch", "--multi_gpu", "--gpu_ids", "all", "--num_processes", str(processes), "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port()),
+        "--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes)),
+    ]  # fmt: skip
+    run([str(launcher), *options, "-m", "eval.driver.worker", *arguments], log, "prediction", watch)
 
 
 def run(
@@ -156,4 +170,4 @@ def _reason(log: Path, began: int, what: str, code: int) -> str:
     if errors:
         return f"{errors[0]} (log: {log})"
     last = next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "nothing was printed")
-    return f"{what} ended with exit code {code}: {last[:200]} (log: {log})"
+    return f"{what} ended with exit code {code}: {last.removeprefix('traceback : ')[:200]} (log: {log})"

@@ -3,15 +3,17 @@
     results = run(["runs/a/encoder", "runs/b/encoder"], "xtreme", data=["hub"], out=None, options=Options())
 
 Per target: target training where it has one (`deepspeed`, `target_training.py`), vectors and predictions
-(`artifacts.py`; in this process, or in several), metrics (`score_target.py`). All test data are
+(`artifacts.py`; in this process, or in several by `accelerate launch`), metrics (`score_target.py`). All test data are
 read and all training data prepared first, so that errors in files appear early. `scores.json` is written after every
 target; a finished one is reused when encoder, training, protocol and data are the same.
 """
 
 import contextlib
 import dataclasses
+import pickle
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -203,9 +205,7 @@ def _run_one(
     if options.processes == 1:
         artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
     else:
-        from eval.driver import worker
-
-        worker.compute(job, run.loaded, options.processes, bar.update)
+        _compute(job, run.loaded, bar)
     scores = score_job(run.target, job, run.loaded, names)
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
@@ -225,6 +225,22 @@ def _run_one(
     submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
     items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
+
+
+def _compute(job: Job, loaded: Loaded, bar: "tqdm[Any]") -> None:
+    """All artifacts of the job in several processes, by `accelerate launch`."""
+    from eval.driver import subprocesses
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "job"
+        path.write_bytes(pickle.dumps((job, loaded)))
+        before = bar.n
+
+        def watch() -> None:
+            done = sum(int(part.read_text("utf-8") or 0) for part in Path(folder).glob("job.done*"))
+            bar.update(max(0, before + done - bar.n))
+
+        subprocesses.accelerate(job.options.processes, [str(path)], job.folder.with_suffix(".log"), watch)
 
 
 def score_job(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:

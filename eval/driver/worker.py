@@ -1,49 +1,88 @@
-"""Several processes that compute the artifacts of a job, one a GPU, by `torch.multiprocessing`.
+"""One of several processes that compute the artifacts of a job; `accelerate launch` starts one per GPU.
 
-Each takes every n-th batch. Where one fails the others are ended, and they end with the driver.
+    accelerate launch --num_processes 4 -m eval.driver.worker JOB           # what `python -m eval --num-gpus 4` does
+
+JOB is what the driver has pickled for them: the job, and the test data as it has read them. Each process takes every
+fourth batch, and writes its progress to a file, which the driver sums for its progress bar. Before the first barrier
+the processes agree that all could load the model; if one fails later, the launcher ends the others. They exit when the
+driver is gone.
 """
 
-import multiprocessing
-from collections.abc import Callable
-from typing import Any
+import os
+import pickle
+import sys
+import time
+import traceback
+from datetime import timedelta
+from pathlib import Path
 
+import psutil
 import torch
-from torch import multiprocessing as torch_processes
+from accelerate import PartialState
+from accelerate.utils import gather_object
 
-from common.errors import InputError
+from common.errors import InputError, reason
 from eval.inference.artifacts import Job, Process
 from eval.inference.encoder import EvaluatedEncoder
 from eval.rows import Loaded
+from mtl.distributed.shutdown import alive
 
-_START = "forkserver"  # not fork: CUDA
-
-
-def compute(job: Job, loaded: Loaded, processes: int, progress: Callable[[int], Any]) -> None:
-    """What `job.folder` lacks; `progress` is called with items done. `InputError` of a process, or if one is killed."""
-    context = multiprocessing.get_context(_START)
-    done, barrier = context.RawArray("q", processes), context.Barrier(processes)
-    arguments = (job, loaded, processes, barrier, done)
-    started = torch_processes.start_processes(_work, arguments, processes, join=False, daemon=True, start_method=_START)
-    reported, finished = 0, False
-    while not finished:
-        try:
-            finished = bool(started.join(timeout=0.1))
-        except torch_processes.ProcessRaisedException as error:
-            *_, said = str(error).rpartition(f"{InputError.__name__}: ")
-            if said == str(error):
-                raise
-            raise InputError(said.strip()) from None
-        except torch_processes.ProcessExitedException as error:
-            raise InputError(f"{job.target}: prediction: {error}") from None
-        progress(sum(done) - reported)
-        reported = sum(done)
+WAIT = timedelta(hours=2)  # for the slowest process
 
 
-def _work(rank: int, job: Job, loaded: Loaded, processes: int, barrier: Any, done: Any) -> None:
-    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
-    device = torch.device("cuda", rank) if torch.cuda.is_available() else torch.device("cpu")
+class Progress:
+    """Progress of one process, in `path`; written a few times a second."""
 
-    def progress(count: int) -> None:
-        done[rank] += count
+    def __init__(self, path: Path) -> None:
+        self.path, self.done, self._written = path, 0, 0.0
+        self._parents = psutil.Process().parents()[:2]  # the launcher and the driver
 
-    Process(job, EvaluatedEncoder(job.encoder, device), (rank, processes), barrier.wait, progress).compute(loaded)
+    def add(self, count: int) -> None:
+        self.done += count
+        if time.monotonic() - self._written > 0.2:
+            self.write()
+
+    def write(self) -> None:
+        self._written = time.monotonic()
+        if not all(map(alive, self._parents)):
+            os._exit(1)
+        self.path.write_text(str(self.done), encoding="utf-8")
+
+
+def main(path: str) -> int:
+    job, loaded = pickle.loads(Path(path).read_bytes())
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
+    try:
+        _work(job, loaded, state, Path(f"{path}.done{state.process_index}"))
+    except InputError as error:
+        problem, code = str(error), 2
+    except Exception as error:
+        traceback.print_exc()
+        problem, code = f"{job.target}: {type(error).__name__}: {reason(error)}", 1
+    else:
+        state.destroy_process_group()
+        return 0
+    # One write, newline included: all processes write to one log.
+    sys.stderr.write(f"error: {problem}\n")
+    sys.stderr.flush()
+    return code
+
+
+def _work(job: Job, loaded: Loaded, state: PartialState, path: Path) -> None:
+    progress = Progress(path)
+    problem: str | None = None
+    encoder = EvaluatedEncoder(job.encoder, state.device)
+    try:
+        _ = encoder.tokenizer, encoder.model
+    except InputError as error:
+        problem = str(error)
+    for one in gather_object([problem]):
+        if one is not None:
+            raise InputError(one)
+    shard = state.process_index, state.num_processes
+    Process(job, encoder, shard, state.wait_for_everyone, progress.add).compute(loaded)
+    progress.write()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,6 +1,6 @@
 """The driver with real processes on two CPU ranks, interrupted, killed and continued by the same command.
 
-`deepspeed` trains, forked processes predict. One process and two give the same scores: test_eval_training.py.
+`deepspeed` trains, `accelerate launch` predicts. One process and two give the same scores: test_eval_training.py.
 """
 
 import json
@@ -68,7 +68,7 @@ def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> 
     steps = [line["step"] for line in lines if line["kind"] == "train" and line["task"] == "all"]
     assert steps == list(range(1, 81)) and json.loads((run / "run.json").read_text())["hardware"]["ranks"] == 2
     assert not (run / "checkpoints").exists() and not (run.parent / "toy_xnli.1").exists()
-    assert not list((out / "work").iterdir())
+    assert [path.suffix for path in (out / "work").iterdir()] == [".log"]  # nothing else stays of the work
     assert totals(printed)[-1][0] == totals(printed)[-1][1] and len({total for _, total in totals(printed)}) == 1
     (target,) = scores_in(out)["targets"].values()
     (training,) = target["protocol"]["training"]
@@ -79,9 +79,11 @@ def test_interrupted_training_goes_on(base: Path, out: Path, tmp_path: Path) -> 
 
 def predicting(driver: Driver) -> list[Any]:
     """The two processes that predict, once both have begun with their share."""
-    forks = driver._with("multiprocessing.forkserver")
-    workers = [process for process in forks if process.ppid() in {fork.pid for fork in forks}]
-    return workers if totals(driver.printed)[-1:] and totals(driver.printed)[-1][0] != "0.00" else []
+    workers = [
+        process for process in driver._with("eval.driver.worker") if "accelerate" not in " ".join(process.cmdline())
+    ]
+    parts = [part for worker in workers for part in Path(worker.cmdline()[-1]).parent.glob("job.done*")]
+    return workers if len({part.name for part in parts if part.read_text() not in ("", "0")}) == 2 else []
 
 
 @pytest.mark.slow
@@ -95,8 +97,8 @@ def test_whatever_ends_a_prediction_leaves_nothing_behind(base: Path, out: Path,
         driver.until(lambda: predicting(driver), 240)
         predicting(driver)[1].kill()
         printed = driver.finish(2, 60)
-    said = "error: toy_xnli: prediction: process 1 terminated with signal SIGKILL"
-    assert said in printed and printed.count("error: ") == 1
+    said = "error: prediction ended with exit code 1: Signal 9 (SIGKILL) received by PID"
+    assert said in printed and printed.count("error: ") == 1 and "(log: " in printed
 
     for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
         with Driver(tmp_path / "log", *arguments) as driver:

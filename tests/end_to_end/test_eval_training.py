@@ -250,7 +250,7 @@ def test_a_chain_with_the_real_trainer(chain: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_direct_scores_are_the_same_on_two_processes(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors, also of noisy queries, labels and answers."""
+    """Vectors, also of noisy queries, labels and answers; there is a log of each target's processes."""
     fork_programs(monkeypatch)
     options = ("--direct", "--micro-tokens", "20", "--perturb", "typo@0.3")
     one = without_seconds(evaluate(world, "toy", *options))
@@ -258,7 +258,7 @@ def test_direct_scores_are_the_same_on_two_processes(world: Path, monkeypatch: p
     assert one.keys() == {"toy_tatoeba", "toy_xnli", "toy_xquad"}
     shutil.rmtree(world / "run" / "eval")
     two = evaluate(world, "toy", *options, "--num_gpus", "2")
-    assert without_seconds(two) == one
+    assert without_seconds(two) == one and len(list((world / "run" / "eval" / "work").glob("*.log"))) == 3
 
 
 MODULES = """

@@ -66,5 +66,10 @@ def fork_programs(patch: pytest.MonkeyPatch) -> None:
         log.write_text(program(REPOSITORY / "train.py", *absolute, ranks=ranks).stderr)
         watch()
 
+    def predict(ranks: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+        log.write_text(program("-m", "eval.driver.worker", *arguments, ranks=ranks).stderr)
+        watch()
+
     patch.setattr(subprocesses, "deepspeed", train)
+    patch.setattr(subprocesses, "accelerate", predict)
     patch.setattr(subprocesses, "data_prep", prepare_here)
