@@ -114,7 +114,7 @@ class Run:
     def failure(self) -> str:
         """Why the last attempt failed."""
         path = self.folder / FAILED
-        return str(read_json(path)["error"]) if path.is_file() else ""
+        return str(read_json(path)["error"]) if self.identity and path.is_file() else ""
 
     @property
     def step(self) -> int:
