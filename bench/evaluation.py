@@ -34,8 +34,7 @@ from bench.interleaved import Factory, Measured, Runner, measure, ratios, spread
 from bench.workload import synthetic, texts
 from bench.workload.training import SHAPES as TRAINING_SHAPES
 from data_prep.encoding import tokenizer as tokenizers
-from eval.inference.embed import default_layer, embed
-from eval.inference.predict import predict
+from eval.inference.predict import default_layer, embed_layers, predict
 from eval.suites import MAX_LENGTH
 from mtl.model.encoder import load_encoder
 from mtl.model.families import fresh_head
@@ -244,7 +243,7 @@ def _our_vectors(workload: Workload, layer: int) -> Runner:
     def run() -> Output:
         part = next(parts)
         tokens = sum(size for _, size in part)
-        vectors = np.concatenate([embed(encoder, tokenizer, some, layer=layer) for some, _ in part])
+        vectors = np.concatenate([embed_layers(encoder, tokenizer, some, [layer])[0] for some, _ in part])
         return Output(vectors, tokens, tokens)
 
     return run

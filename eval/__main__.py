@@ -50,14 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + int(error.args[0] if error.args else signal.SIGINT)
 
 
-def _layer(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a layer number, 0 for the embeddings")
-    return int(text)
-
-
 def _layers(text: str) -> tuple[int, ...] | None:
-    return None if text == "all" else tuple(_layer(part.strip()) for part in text.split(","))
+    return None if text == "all" else tuple(map(int, text.split(",")))
 
 
 def _parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -94,7 +88,7 @@ def _evaluate(arguments: list[str]) -> int:
         help="folder with the test data, or `hub` (default); repeat: where to look next; udpos:lt,pl=DIR: for these",
     )  # fmt: skip
     add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
-    add("--layer", type=_layer, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
+    add("--layer", type=int, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
     add("--query-prefix", default="", metavar="TEXT", help="before each sentence or query to embed: 'query: ' for E5")
     add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")
     add("--centre", action="store_true", help="subtract each language's mean vector before retrieval")
@@ -158,21 +152,18 @@ def _align(arguments: list[str]) -> int:
         help="default: all that the folder holds; from the Hub XTREME's 36",
     )  # fmt: skip
     add("--layers", type=_layers, metavar="all|N[,N...]", help="0: the embeddings (default: all)")
-    add("--seed", type=int, default=0, help="of the random pairs (default: 0)")
     add("--out", type=Path, metavar="DIR", help="where to write (default: eval/ beside the last encoder)")
     given = vars(parser.parse_args(arguments))
     encoders, data, out = (given.pop(key) for key in ("encoder", "data", "out"))
     codes = (code for text in given.pop("languages") for code in text.split(",") if code)
 
     from eval.alignment import run as align_run
-    from eval.report import alignment, alignment_tables
+    from eval.report import alignment
 
     options = align_run.Options(languages=tuple(dict.fromkeys(codes)), **given)
     result, folder = align_run.run(encoders, data, out, options)
-    print(alignment_tables.table(result))
+    print(alignment.table(result))
     print(folder / "align.json")
-    for path, caption in alignment.draw(result["encoders"], folder).items():
-        print(f"{path}: {caption}")
     return 0
 
 
@@ -230,9 +221,9 @@ def _export(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    from eval.report.program import main as report_main
+    from eval.report import program
 
-    return report_main(arguments)
+    return program.main(arguments)
 
 
 if __name__ == "__main__":

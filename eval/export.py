@@ -5,7 +5,6 @@ TokenClassification, MultipleChoice, MaskedLM; for other families of the encoder
 copied, not changed: the folder gives the logits that the trainer's head gives.
 """
 
-import tempfile
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ import transformers
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from common import files
 from common.errors import InputError, loading, writing
 from eval.inference.encoder import EvaluatedEncoder
 from mtl.model.encoder import export_config
@@ -34,18 +34,9 @@ def export(encoder: str, task: str, out: Path) -> str:
     with loading(f"--encoder {encoder}: the model with its head"):
         model = assemble(evaluated, head)
     evaluated.tokenizer.model_max_length = head.max_length
-    with writing(f"--out {out}"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-            whole = Path(folder) / out.name
-            model.save_pretrained(whole)
-            try:
-                evaluated.tokenizer.save_pretrained(whole)
-            except UnicodeError as error:
-                raise InputError(f"--encoder {encoder}: its tokenizer's settings cannot be written ({error})") from None
-            if out.exists():
-                out.rmdir()
-            whole.rename(out)
+    with writing(f"--out {out}"), files.replacing(out) as folder:
+        model.save_pretrained(folder)
+        evaluated.tokenizer.save_pretrained(folder)
     return type(model).__name__
 
 

@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from common import files
 from common.columns import Columns
 from common.errors import InputError, loading
 from common.table import table
@@ -56,7 +54,6 @@ class Options:
     examples: int | None = None
     max_length: int = 256
     micro_tokens: int = 16384
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run(encoders: Sequence[str], out: Path | None, options: Options) -> tuple[dict[str, Any], Path]:
@@ -64,26 +61,24 @@ def run(encoders: Sequence[str], out: Path | None, options: Options) -> tuple[di
 
     Raises `InputError` if an encoder has no LM head, or a language no texts.
     """
-    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    evaluated = [EvaluatedEncoder(spec) for spec in dict.fromkeys(encoders)]
     texts = {code: _texts(code, options) for code in dict.fromkeys([*options.languages, *options.texts])}
     if not texts:
         raise InputError("give --languages, or --text CODE=FILE")
-    heads = [lm_head(encoder, options.head) for encoder in evaluated]
+    heads = {encoder.spec: lm_head(encoder, options.head) for encoder in evaluated}
     folder = out or evaluated[-1].eval_folder
     protocol = {
         "version": VERSION, "data": [*options.data], "texts": dict(options.texts), "examples": options.examples,
         "max_length": options.max_length, "masked": MLM_PROBABILITY,
     }  # fmt: skip
-    result: dict[str, Any] = {"protocol": protocol, "encoders": []}
-    with results.locked(folder):
-        for encoder, (head, origin) in zip(evaluated, heads, strict=True):
-            bar = tqdm(texts.items(), desc=f"{encoder.name}: MLM loss", unit="language")
-            found = {code: _loss(encoder, head.to(encoder.device), code, rows, options) for code, rows in bar}
-            about = {"encoder": encoder.spec, "name": encoder.name, "fingerprint": encoder.fingerprint, "head": origin}
-            result["encoders"].append({**about, "languages": found})
-            files.write_json(folder / NAME, result)
-            encoder.unload()
-    return result, folder
+
+    def measured(encoder: EvaluatedEncoder) -> dict[str, Any]:
+        head, origin = heads[encoder.spec]
+        bar = tqdm(texts.items(), desc=f"{encoder.name}: MLM loss", unit="language")
+        found = {code: _loss(encoder, head.to(encoder.device), code, rows, options) for code, rows in bar}
+        return {"head": origin, "languages": found}
+
+    return results.each(evaluated, folder / NAME, protocol, measured), folder
 
 
 def lm_head(encoder: EvaluatedEncoder, other: str | None) -> tuple[Head, str]:
@@ -100,7 +95,7 @@ def lm_head(encoder: EvaluatedEncoder, other: str | None) -> tuple[Head, str]:
             with loading(f"--encoder {encoder.spec}: the LM head of {place}"):
                 head.load_state_dict(state)
             return head.eval(), origin
-    others = {} if other is None else EvaluatedEncoder(other, encoder.device).heads
+    others = {} if other is None else EvaluatedEncoder(other).heads
     for trained in (*others.values(), *encoder.heads.values()):
         if trained.kind == KIND:
             return trained.module, f"trained as {trained.task}"

@@ -10,50 +10,42 @@ sentences whose words a licence withholds are left out, and a note says how many
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from common import fields
 from common.errors import InputError
-from common.fields import EmptyText, shorten
+from common.fields import EmptyText
 from common.files import file_sha256
 from data_prep.datasets import TEST_SETS
-from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, names, shown, with_label
+from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, shown, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import Lock
-from eval.rows import Candidate, Corpora, Data, Loaded, NotThere, Query, Rows, Translation, joined
+from eval.rows import Loaded, NotThere, Rows, Translation
 from eval.suites import Target
-from tasks.base import Example
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
 from tasks.tag.data import Tag
 
-__all__ = ["Candidate", "Corpora", "Loaded", "NotThere", "Query", "Translation", "read"]
 
-
-def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None = None, dev: bool = False) -> Loaded:
+def read(target: Target, languages: Sequence[str], data: str, dev: bool = False) -> Loaded:
     """Test data of `target` in those of `languages` that `data` ("hub" or a folder) holds; () means all it holds.
 
-    `data` may also name several places with the languages to read from each; `languages` is not looked at then.
-    What is downloaded is recorded in `lock` (default: that of the folder `data`, as for training data).
+    What is downloaded is recorded in the lock file of the folder `data`, as for training data.
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
     `Loaded.dev` says where that is not the test. `dev`: never the test.
     Tests without labels are in `Loaded.unlabelled`, those of the same form of copy.
     Raises `NotThere` if there is nothing, `InputError` if a file or a row is wrong.
     """
-    if not isinstance(data, str):
-        parts = {place: read(target, codes, place, lock, dev) for place, codes in data.items()}
-        return joined([replace(part, data=place) for place, part in parts.items()])
     if dev and not target.dev:
         raise NotThere(f"{target.name} has no dev data in its languages")
     testset = TEST_SETS[target.data or target.name]
     splits = testset.splits[dev:]
     if data == "hub" and not languages:
         raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
-    place = _open(testset, data, lock or Lock(Path("data")))
+    place = _open(testset, data)
     if isinstance(place, Lock):
         return _read(testset, languages, place, splits[:1], data)
     if testset.kind == "mining":
@@ -71,10 +63,11 @@ def read(target: Target, languages: Sequence[str], data: Data, lock: Lock | None
     return _read(testset, languages or languages_in(testset, place), place, splits, data)
 
 
-def _open(testset: Dataset, data: str, lock: Lock) -> Folder | Lock:
+def _open(testset: Dataset, data: str) -> Folder | Lock:
     """The folder to read, downloaded if the Hub has only files of the target, or the lock file for the Hub."""
     if data != "hub":
         return Folder.open(Path(data), "--data")
+    lock = Lock(Path("data"))
     if testset.hub:
         return lock
     try:
@@ -114,10 +107,6 @@ def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
 Usable = dict[str, dict[str, tuple[Copy, Rows]]]
 
 
-def _labelled_rows(usable: Usable, among: Sequence[str]) -> int:
-    return sum(len(rows) for split in among for _, rows in usable[split].values())
-
-
 def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
     """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
     folder = place if isinstance(place, Folder) else None
@@ -139,14 +128,11 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
             labelled = not hidden and _labelled(testset.kind, copy.source.label, rows)
             (found if labelled else withheld)[form][split][code] = copy, rows
 
-    form = max(
-        found,
-        key=lambda form: (
-            *(_labelled_rows(found[form], among) for among in (tests, splits)),
-            len(withheld[form][tests[0]]),
-        ),
-        default=None,
-    )
+    def worth(form: object) -> tuple[int, ...]:
+        rows = {split: sum(len(rows) for _, rows in copies.values()) for split, copies in found[form].items()}
+        return *(sum(rows[split] for split in some) for some in (tests, splits)), len(withheld[form][tests[0]])
+
+    form = max(found, key=worth, default=None)
     if form is None:
         raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
     split = max(splits, key=lambda split: len(found[form][split]))
@@ -183,9 +169,7 @@ def _located(testset: Dataset, split: str, code: str, place: Folder | Lock, note
             raise
         source = next(hub for hub in testset.hub if not hub.languages or code in hub.languages)
         problem = str(error).partition("; check the connection")[0]
-        config = source.config.format(**names(code))
-        instead = f"give --data DIR with {source.id}/{config}/{split}-*.parquet or {testset.layout}"
-        message = f"{problem}; check the connection, or {instead}"
+        message = f"{problem}; check the connection, or give --data DIR with {layouts(testset)}"
         if not source.unconfirmed:
             raise InputError(message) from None
         notes.append(message)
@@ -237,15 +221,15 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labell
             counted[f"left out: {reason}"] += 1
             continue
         try:
-            TASK_TYPES[testset.kind].validate(example, where, testset.labels if testset.kind == "classify" else None)
+            TASK_TYPES[testset.kind].validate(example, where, testset.labels)
         except EmptyText:
             if isinstance(example, Tag) and not example.words:
                 counted["left out: no words"] += 1  # nothing to score, and no line in a submission
                 continue
             counted["an empty text, kept"] += 1
-        if labelled:
-            _check(example, where, testset)
         if labelled and isinstance(example, Span):
+            if not example.answers:
+                raise InputError(f"{where}: no answer; expected one: no question of {testset.name} is unanswerable")
             moved = fields.answers(row, "answer_start", where)[0][1] != example.answers[0][1]
             counted["answer moved: this copy has lost the spaces before the context"] += moved
         examples.append(example)
@@ -253,23 +237,10 @@ def _examples(testset: Dataset, copy: Copy, rows: Rows, notes: list[str], labell
     return examples
 
 
-def _check(example: Example, where: str, testset: Dataset) -> None:
-    if isinstance(example, Span) and not example.answers:
-        raise InputError(f"{where}: no answer; expected at least one ({testset.name} has no unanswerable questions)")
-    if isinstance(example, Tag):
-        unknown = set(example.tags) - set(testset.labels or ())
-        if unknown:
-            raise InputError(
-                f"{where}: tag {shorten(min(unknown))} is not one of {shorten(', '.join(testset.labels or ()))}"
-            )
-
-
 def _translation(row: dict[str, Any], where: str) -> Translation:
     """Columns of LASER's files and mteb's copy, or of google/xtreme, which has kept each sentence's line end."""
-    other, english = (row.get(a, row.get(b)) for a, b in _SIDES)
+    names = (("sentence1", "source_sentence"), ("sentence2", "target_sentence"))
+    other, english = (row.get(a, row.get(b)) for a, b in names)
     if not (isinstance(other, str) and isinstance(english, str) and other.strip() and english.strip()):
         raise InputError(f"{where}: an empty sentence; expected a sentence in both languages")
     return Translation(english.rstrip("\r\n"), other.rstrip("\r\n"))
-
-
-_SIDES = (("sentence1", "source_sentence"), ("sentence2", "target_sentence"))

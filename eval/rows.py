@@ -12,7 +12,6 @@ import numpy as np
 
 from common.errors import InputError
 
-Data = str | dict[str, tuple[str, ...]]  # "hub" or a folder; of several, which languages are read from each
 Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields as they are in the file)
 
 UNLABELLED = "unlabelled"
@@ -39,10 +38,7 @@ class Corpus:
 
     def distinct(self) -> np.ndarray:
         """Indices int64 [m] of the first occurrence of each different sentence: what is embedded and searched."""
-        first: dict[str, int] = {}
-        for index, sentence in enumerate(self.sentences):
-            first.setdefault(sentence, index)
-        return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+        return np.sort(np.unique(np.array(self.sentences, dtype=object), return_index=True)[1])
 
     def unrepeated(self) -> np.ndarray:
         """bool [m], aligned with `distinct()`: whether the sentence occurs once (white space around it set aside).
@@ -97,7 +93,7 @@ class Loaded:
 
     rows: `Classify`, `Span`, `Choice`, `Tag`, `Translation` or `Query`; for BUCC one or two `Corpora`, test last.
     pool: LAReQA's and Mewsli-X's candidates, of all languages together; every gold id is in it.
-    data: where it was read, as `eval.read.read` takes it.
+    data: where it was read, `hub` or a folder.
     supplied: what to know before comparing, in words, for example that this is not the first place that was asked for.
     unsubmitted: why these rows are not those of the official test files, so that no submission can be made of them.
     dev: languages of which dev is read, since the tests are not there or have no labels: in no average or submission.
@@ -111,7 +107,7 @@ class Loaded:
     files: dict[str, dict[str, str]]
     notes: list[str] = field(default_factory=list)
     pool: list[Candidate] = field(default_factory=list)
-    data: Data = "hub"
+    data: str = "hub"
     supplied: list[str] = field(default_factory=list)
     unsubmitted: str = ""
     dev: tuple[str, ...] = ()
@@ -132,15 +128,12 @@ def joined(parts: list[Loaded]) -> Loaded:
     for part in more:
         if part.split != first.split:
             raise InputError(f"{first.data}: split {first.split}, {part.data}: split {part.split}; expected one split")
-    places: dict[str, tuple[str, ...]] = {}
-    for part in parts:
-        places[str(part.data)] = (*places.get(str(part.data), ()), *part.files)
     return Loaded(
         first.split,
         {code: rows for part in parts for code, rows in part.rows.items()},
         {code: files for part in parts for code, files in part.files.items()},
         [note for part in parts for note in part.notes],
-        data=places,
+        data=" and ".join(dict.fromkeys(part.data for part in parts)),
         supplied=[sentence for part in parts for sentence in part.supplied],
         unsubmitted="; ".join(part.unsubmitted for part in parts if part.unsubmitted),
         dev=tuple(code for part in parts for code in part.dev),

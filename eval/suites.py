@@ -145,12 +145,10 @@ def resolve_suite(text: str) -> tuple[str, list[Target]]:
     if text in SUITES:
         return text, [TARGETS[name] for name in SUITES[text]]
     names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
+    for name in names or [text]:
         if name not in TARGETS:
             known = f"a suite ({', '.join(SUITES)}) or targets ({', '.join(TARGETS)})"
             raise InputError(f"--suite {text}: unknown name {name!r}; expected {known}")
-    if not names:
-        raise InputError(f"--suite: give a suite ({', '.join(SUITES)}) or names of targets")
     return ",".join(dict.fromkeys(names)), [TARGETS[name] for name in dict.fromkeys(names)]
 
 
@@ -195,13 +193,10 @@ def groups(sources: Sequence[Source], target: Target, codes: Sequence[str]) -> l
     own = [source for source in sources if source.target == target.name]
     served: dict[tuple[str, ...], list[str]] = {}
     for code in codes:
-        places = [source.place for source in own if code in source.languages]
-        if places:
-            key = tuple(places)
-            served[key] = [*served.get(key, []), code]
+        if places := tuple(source.place for source in own if code in source.languages):
+            served.setdefault(places, []).append(code)
     found = [(tuple(some), list(places)) for places, some in served.items()]
     rest = tuple(code for code in codes if not any(code in some for some, _ in found))
     if rest or not codes:
-        places = [source.place for source in own if not source.languages] or shared_places(sources)
-        found.append((rest, places))
+        found.append((rest, [source.place for source in own if not source.languages] or shared_places(sources)))
     return found

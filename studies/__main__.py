@@ -17,14 +17,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from common.command_line import interrupt_on, positive
 from common.errors import InputError
-
-if TYPE_CHECKING:
-    from studies.runs import Run
-    from studies.study import Study
 
 COMMANDS = ("plan", "run", "status", "report", "slurm")
 
@@ -63,7 +58,7 @@ def _study(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
 
     # Only now: these take seconds to import, and --help needs none of them.
-    from studies import estimate, slurm
+    from studies import estimate, report, slurm
     from studies.resolve import resolve
     from studies.study import read
 
@@ -79,7 +74,7 @@ def _study(arguments: list[str]) -> int:
         print(estimate.status(resolve(study, given.out)))
         return 0
     if given.command == "report":
-        _report(study, resolve(study, given.out).runs, folder)
+        print(*report.write(study, resolve(study, given.out).runs, folder), sep="\n")
         return 0
     import torch
 
@@ -105,15 +100,8 @@ def _study(arguments: list[str]) -> int:
     made = resolve(study, given.out)
     print(estimate.status(made))
     if given.only is None:
-        _report(study, made.runs, folder)
+        print(*report.write(study, made.runs, folder), sep="\n")
     return code
-
-
-def _report(study: "Study", runs: "Sequence[Run]", folder: Path) -> None:
-    from studies import report
-
-    for path in report.write(study, runs, folder):
-        print(path)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from common import files
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.run_config import read_json
 from common.table import table
 
@@ -48,11 +48,9 @@ def main(arguments: Sequence[str]) -> int:
             continue
         for name, ids in strata(examples, options.seed).items():
             file = out / f"{path.stem}.{name}.txt"
-            try:
+            with writing(f"--out {out}"):
                 out.mkdir(parents=True, exist_ok=True)
                 files.write_text(file, "".join(f"{one}\n" for one in ids))
-            except OSError as error:
-                raise InputError(f"--out {out}: cannot be written ({error.strerror})") from None
             means = examples.loc[ids, ["confidence", "variability", "correctness"]].mean()
             numbers = (f"{value:.3f}" for value in means)
             lines.append([path.stem, name, f"{len(ids):,}", *numbers, str(file)])

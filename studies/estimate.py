@@ -8,7 +8,7 @@ a model FLOPs utilisation of 0.53 of 793 TFLOP/s, without evaluation.
 import json
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from common.table import table
@@ -25,13 +25,12 @@ H100 = 0.53 * 793e12  # FLOP/s, measured on one (bench/README.md)
 
 def render(study: Study, made: Resolved, out: Path) -> str:
     """The plan of a study as text."""
-    runs = [*made.before, *made.runs]
     speeds, evaluations = _measured(out / "studies" / POOL)
     lines = [["", "variant", "seed", "state", "steps", "million tokens", "hours", "run folder"]]
     hours, unknown = 0.0, 0
     counted: set[tuple[str, ...]] = set()
     models: set[str] = set()
-    for number, run in enumerate(runs, 1 - len(made.before)):
+    for about, run in _runs(made):
         setup = made.setups.get(run.variant.name) if run.identity and run.variant.trained else None
         tokens = tokens_per_step(setup.plan) * setup.plan.steps if setup else None
         speed = _median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"]), []))
@@ -45,27 +44,25 @@ def render(study: Study, made: Resolved, out: Path) -> str:
         if run.state != "done" and run.key not in counted:
             hours, unknown = hours + (spent or 0), unknown + (spent is None)
         counted.add(run.key)
-        lines.append([
-            str(number) if number > 0 else "before", run.variant.name, str(run.seed) if number > 0 else "",
-            run.state if run.identity else "to be prepared", _steps(run),
-            "" if tokens is None else f"{tokens / 1e6:,.1f}", "" if spent is None else f"{spent:.2f}",
-            run.folder.name,
-        ])  # fmt: skip
-    about = _summary(study, made, hours, unknown, models, evaluations)
-    return "\n".join([table(lines, right=(0, 2, 4, 5, 6)), "", *about])
+        amounts = ["" if tokens is None else f"{tokens / 1e6:,.1f}", "" if spent is None else f"{spent:.2f}"]
+        lines.append([*about, _steps(run), *amounts, run.folder.name])
+    summary = _summary(study, made, hours, unknown, models, evaluations)
+    return "\n".join([table(lines, right=(0, 2, 4, 5, 6)), "", *summary])
 
 
 def status(made: Resolved) -> str:
     """The state of every run, as text."""
     lines = [["", "variant", "seed", "state", "step", "run folder", ""]]
-    for number, run in enumerate([*made.before, *made.runs], 1 - len(made.before)):
-        first = number < 1
-        lines.append([
-            "before" if first else str(number), run.variant.name, "" if first else str(run.seed),
-            run.state if run.identity else "to be prepared", f"{run.step} of {_steps(run)}" if run.step else "",
-            run.folder.name, run.failure,
-        ])  # fmt: skip
+    for about, run in _runs(made):
+        lines.append([*about, f"{run.step} of {_steps(run)}" if run.step else "", run.folder.name, run.failure])
     return table(lines, right=(0, 2))
+
+
+def _runs(made: Resolved) -> Iterator[tuple[list[str], Run]]:
+    """Every run, and its number, variant, seed and state as text."""
+    for number, run in enumerate([*made.before, *made.runs], 1 - len(made.before)):
+        which = [str(number), run.variant.name, str(run.seed)] if number > 0 else ["before", run.variant.name, ""]
+        yield [*which, run.state if run.identity else "to be prepared"], run
 
 
 def _summary(

@@ -1,6 +1,5 @@
 """What is done for one run: training, then the steps of its evaluation, each by the program that a user would start."""
 
-import json
 import shutil
 import sys
 import time
@@ -8,16 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from common import files
 from common.errors import InputError
-from common.run_config import RunConfig
+from common.run_config import RunConfig, read_json
 from data_prep import run_tasks
 from eval.driver import subprocesses
 from eval.inference.encoder import EvaluatedEncoder
 from eval.perturb.kinds import parse
-from eval.suites import TARGETS, resolve_suite
+from eval.suites import TARGETS
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
@@ -53,7 +50,7 @@ def prepare(config: RunConfig, path: Path, place: Place, against: Sequence[str] 
     """
     files.write_json(path, config.model_dump(mode="json"))
     if isinstance(config.encoder, str) and not Path(config.encoder).is_dir():
-        EvaluatedEncoder(config.encoder, torch.device("cpu")).folder  # noqa: B018 (downloads it)
+        EvaluatedEncoder(config.encoder).folder  # noqa: B018 (downloads it)
     more = [argument for one in place.source for argument in ("--source", one)]
     more += ["--against", ",".join(against)] if against else []
     subprocesses.data_prep(["--config", str(path), *more], path.with_suffix(".log"))
@@ -115,7 +112,7 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
 
 def _valid(run: Run) -> list[str]:
     """Finished steps whose scores are still there: new data, say, replace those with the noise of another study."""
-    targets = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))["targets"].values()
+    targets = read_json(run.evaluation / "scores.json")["targets"].values()
     there = {noise for target in targets for noise in target.get("perturbed", {})}
     noises = {step: map(str, parse(step.removeprefix(PERTURB))) for step in run.finished if step.startswith(PERTURB)}
     return [step for step in run.finished if there.issuperset(noises.get(step, ()))]
@@ -125,22 +122,14 @@ def _suite(run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
     command = ["eval", "--encoder", run.encoder, "--out", str(run.evaluation), "--suite", asked.suite]
     command += ["--pooling", asked.pooling, "--prepared", run.config.data, "--num-gpus", str(place.processes)]
-    command += [] if subprocesses.GPU else ["--micro-tokens", "2048"]
-    for option in ("examples", "layer"):
-        value = getattr(asked, option)
-        command += [] if value is None else [f"--{option}", str(value)]
     command += [f"--{option}" for option in ("direct", "centre") if getattr(asked, option)]
-    for option in ("query_prefix", "passage_prefix"):
-        command += [f"--{option.replace('_', '-')}={getattr(asked, option)}"]
-    command += ["--perturb", asked.perturb] if asked.perturb else []
-    sets = asked.set if asked.direct or not _trains(run) else [*asked.set, f"seed={run.seed}"]
+    for option in ("examples", "layer", "query_prefix", "passage_prefix", "perturb"):
+        value = getattr(asked, option)
+        command += [] if value in (None, "") else [f"--{option.replace('_', '-')}={value}"]
+    sets = asked.set if asked.direct or not asked.trains else [*asked.set, f"seed={run.seed}"]
     for option, values in (("data", place.data), ("source", place.source), ("set", sets)):
         command += [argument for value in values for argument in (f"--{option}", value)]
     return command
-
-
-def _trains(run: Run) -> bool:
-    return any(target.training for target in resolve_suite(run.variant.evaluation.suite)[1])
 
 
 def _beside(step: str, run: Run, place: Place) -> list[str]:
@@ -153,11 +142,11 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
         start = run.config.encoder if run.variant.trained else None
         if isinstance(start, str) and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config)):
             command += ["--head", start]  # any other run or encoder has its own
-    return [*command, *([] if subprocesses.GPU else ["--micro-tokens", "2048"])]
+    return command
 
 
 def _check(study: Study, run: Run) -> None:
-    scores = json.loads((run.evaluation / "scores.json").read_text(encoding="utf-8"))
+    scores = read_json(run.evaluation / "scores.json")
     headless = run.variant.evaluation.direct and not run.variant.trained  # it has no intermediate head to predict by
     for name in study.primaries:
         target, _, metric = name.partition(":")

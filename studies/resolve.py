@@ -15,7 +15,6 @@ from common.files import json_sha256
 from common.run_config import RunConfig
 from data_prep import run_tasks
 from data_prep.storage.store import NotPrepared
-from eval.suites import resolve_suite
 from mtl.data.plan import Plan
 from mtl.model.weight_files import weight_files
 from mtl.run import setup as setups
@@ -65,7 +64,7 @@ def resolve(study: Study, out: Path) -> Resolved:
         known = _substituted(config, folders)
         variant = Variant(name, name, config, True, study.file.evaluate)
         setup = open_setup(name, known)
-        run = _run(variant, config.seed, setup, known or config, pool, measured=False)
+        run = _run(variant, config.seed, known or config, pool, _identity(setup, config.seed), measured=False)
         made.before.append(run)
         folders[name] = run.folder.resolve() if run.identity and run.trained and not run.steps else None
         made.setups |= {name: setup} if setup else {}
@@ -84,10 +83,9 @@ def resolve(study: Study, out: Path) -> Resolved:
         known_length = study.file.hold in (None, "epochs") or count is not None
         ready = made.setups.get(name) if known_length else None
         for seed in study.file.seeds:
-            if variant.trained:
-                made.runs.append(_run(variant, seed, ready, config, pool))
-            else:
-                made.runs.append(_untrained(variant, seed, config, pool, ready=configs[name] is not None))
+            untrained = _untrained(variant, seed, config) if not variant.trained and configs[name] is not None else ""
+            identity = _identity(ready, seed) if variant.trained else untrained
+            made.runs.append(_run(variant, seed, config, pool, identity))
     return made
 
 
@@ -117,22 +115,14 @@ def _open(study: Study, name: str, config: RunConfig) -> Setup | None:
     return setup if all(same) else None
 
 
-def _run(variant: Variant, seed: int, setup: Setup | None, config: RunConfig, pool: Path, measured: bool = True) -> Run:
-    identity = _identity(setup, seed) if setup is not None else ""
-    return _placed(variant, seed, config, pool, identity, measured)
+def _untrained(variant: Variant, seed: int, config: RunConfig) -> str:
+    """The identity of an encoder as it is; without target training all seeds are the same run."""
+    weights = setups.encoder_identity(str(config.encoder))["weights"]
+    trains = variant.evaluation.trains and not variant.evaluation.direct
+    return json_sha256({"untrained": weights, "seed": seed if trains else None})[:16] if weights else ""
 
 
-def _untrained(variant: Variant, seed: int, config: RunConfig, pool: Path, ready: bool) -> Run:
-    assert isinstance(config.encoder, str)
-    weights = setups.encoder_identity(config.encoder)["weights"] if ready else []
-    targets = resolve_suite(variant.evaluation.suite)[1]
-    trains = any(target.training for target in targets) and not variant.evaluation.direct
-    # Without target training all seeds are the same run.
-    identity = json_sha256({"untrained": weights, "seed": seed if trains else None})[:16] if weights else ""
-    return _placed(variant, seed, config, pool, identity)
-
-
-def _placed(variant: Variant, seed: int, config: RunConfig, pool: Path, identity: str, measured: bool = True) -> Run:
+def _run(variant: Variant, seed: int, config: RunConfig, pool: Path, identity: str, measured: bool = True) -> Run:
     placed = config.model_copy(update={"seed": seed, "name": identity or config.name, "output": str(pool)})
     if not identity:
         return Run(variant, seed, placed, measured=measured)
@@ -141,8 +131,10 @@ def _placed(variant: Variant, seed: int, config: RunConfig, pool: Path, identity
     return Run(variant, seed, placed, identity, folder, evaluation, measured)
 
 
-def _identity(setup: Setup, seed: int) -> str:
-    """16 hex digits of the sha256 of all that the weights of a run depend on."""
+def _identity(setup: Setup | None, seed: int) -> str:
+    """16 hex digits of the sha256 of all that the weights of a run depend on; "" while its data are not prepared."""
+    if setup is None:
+        return ""
     # Without defaults, so that a field that a later version adds changes no identity.
     config = setup.run.model_dump(mode="json", exclude=_IRRELEVANT, exclude_defaults=True)
     entries = [entry.model_dump(mode="json", exclude=_PATHS, exclude_defaults=True) for entry in setup.run.tasks]

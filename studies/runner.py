@@ -48,11 +48,6 @@ class Options:
     only: int | None = None
     stop_on_failure: bool = False
 
-    def place(self, study: Study) -> Place:
-        """Where programs run, without GPUs of their own."""
-        source = self.source or study.file.source or ["hub"]
-        return Place(source, self.data or study.file.evaluate.data or source, self.processes)
-
 
 class Runner:
     """`run` does the work; `failures`: (run, reason) so far."""
@@ -62,7 +57,6 @@ class Runner:
         self.failures: list[tuple[Run, str]] = []
         self._stop = threading.Event()
         self._told = False
-        self._guard = threading.Lock()
         self._waiting: set[str] = set()
 
     def run(self) -> int:
@@ -99,7 +93,7 @@ class Runner:
                 _say(f"{name}: preparing the training data")
                 path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                phases.prepare(config, path, self.options.place(self.study), self.study.file.against)
+                phases.prepare(config, path, self._place(0), self.study.file.against)
             waiting = [run for run in made.before if run.identity and run.state != "done"]
             if not made.unprepared and not waiting:
                 return made
@@ -110,10 +104,10 @@ class Runner:
 
     def _work(self, queue: deque[Run], slot: int) -> None:
         while not self._stop.is_set():
-            with self._guard:
-                if not queue:
-                    return
+            try:
                 run = queue.popleft()
+            except IndexError:
+                return
             try:
                 with locked(run.folder) as lock:
                     if lock is not None:
@@ -124,8 +118,7 @@ class Runner:
             if run.identity not in self._waiting:
                 self._waiting.add(run.identity)
                 _say(f"{run.title}: another process works on it ({run.folder})")
-            with self._guard:
-                queue.append(run)
+            queue.append(run)
             self._stop.wait(_PAUSE)
 
     def _one(self, run: Run, place: Place, slot: int) -> None:
@@ -163,15 +156,15 @@ class Runner:
     def _failed(self, run: Run, reason: str) -> None:
         reason = reason if LOG in reason else f"{reason} (log: {run.folder / LOG})"
         files.write_json(run.folder / FAILED, {"error": reason})
-        with self._guard:
-            self.failures.append((run, reason))
+        self.failures.append((run, reason))
         _say(f"{run.title}: failed: {reason}")
         if self.options.stop_on_failure:
             self._stop.set()
 
     def _place(self, slot: int) -> Place:
         """Where the runs of a slot go: with several jobs each has GPUs of its own."""
-        place = self.options.place(self.study)
+        source = self.options.source or self.study.file.source or ["hub"]
+        place = Place(source, self.options.data or self.study.file.evaluate.data or source, self.options.processes)
         if not GPU or self.options.jobs == 1:
             return place
         named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))

@@ -12,15 +12,14 @@ seed, weights it starts from). All studies share the pool OUT/studies/runs/IDENT
 
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from common.files import json_sha256
-from common.run_config import RunConfig
+from common.run_config import RunConfig, read_json
 from eval.driver import subprocesses
 from eval.driver.results import NAME as SCORES
 from eval.suites import resolve_suite
@@ -71,7 +70,8 @@ class Run:
     @property
     def finished(self) -> list[str]:
         """Steps after the training that are finished."""
-        return list(_json(self.evaluation / FINISHED, []))
+        path = self.evaluation / FINISHED
+        return list(json.loads(path.read_text("utf-8"))) if path.is_file() else []
 
     @property
     def steps(self) -> list[str]:
@@ -113,7 +113,8 @@ class Run:
     @property
     def failure(self) -> str:
         """Why the last attempt failed."""
-        return str(_json(self.folder / FAILED, {}).get("error", "")) if self.identity else ""
+        path = self.folder / FAILED
+        return str(read_json(path)["error"]) if self.identity and path.is_file() else ""
 
     @property
     def step(self) -> int:
@@ -138,16 +139,13 @@ def locked(folder: Path) -> Iterator[int | None]:
     the program that it had started has ended as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with (folder / LOCK).open("a") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield None
         else:
-            yield descriptor
-    finally:
-        os.close(descriptor)
+            yield file.fileno()
 
 
 def _busy(folder: Path) -> bool:
@@ -155,10 +153,3 @@ def _busy(folder: Path) -> bool:
         return False
     with locked(folder) as held:
         return held is None
-
-
-def _json(path: Path, default: Any) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return default

@@ -20,9 +20,9 @@ from common.config_fields import FolderName, NotNegative, Place, Positive, Stric
 from common.errors import InputError
 from common.files import file_sha256, json_sha256
 from common.run_config import RunConfig
+from eval.perturb import queries
 from eval.perturb.kinds import parse
 from eval.suites import TARGETS, resolve_suite
-from studies.merge import merged
 
 FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
@@ -30,6 +30,8 @@ Export = Literal["encoder", "encoder_last", "encoder_mean"]
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
 PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
+# Of each pair a config has one: giving it takes the other out.
+_EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
 
 
 def _study_name(text: str) -> str:
@@ -66,8 +68,7 @@ class Evaluation(Strict):
             raise ValueError("also: mlm_loss needs `languages` or `texts`")
         try:
             targets = resolve_suite(self.suite)[1]
-            if self.noises and not any(target.retrieval for target in targets):
-                raise InputError(f"also: {PERTURB}{self.perturb}: suite {self.suite} has no retrieval target")
+            queries.check(targets, self.perturb, {})
             if "codeswitch" in self.perturb:
                 raise InputError("also: codeswitch needs lexicons; use `python -m eval --perturb codeswitch --lexicon`")
         except InputError as error:
@@ -90,6 +91,11 @@ class Evaluation(Strict):
     def targets(self) -> list[str]:
         """Names of the targets of the suite."""
         return [target.name for target in resolve_suite(self.suite)[1]]
+
+    @property
+    def trains(self) -> bool:
+        """Whether a target of the suite has target training."""
+        return any(target.training for target in resolve_suite(self.suite)[1])
 
 
 class Comparison(Strict):
@@ -290,3 +296,36 @@ def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[s
         group=next((change.group for change in reversed(changes) if change.group), ""),
         levels=levels,
     )
+
+
+def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`values` with a change: nested keys are merged, `tasks+` and `tasks-` change a list, anything else is replaced.
+
+    merged({"steps": 100, "optimizer": {"lr": 1e-5, "warmup": 0.1}, "tasks": ["mnli"]},
+           {"epochs": 2, "optimizer": {"lr": 2e-5}, "tasks+": ["qqp"], "tasks-": ["mnli"]})
+    {"epochs": 2, "optimizer": {"lr": 2e-5, "warmup": 0.1}, "tasks": ["qqp"]}
+
+    Neither is altered. `InputError` for what `KEY-` does not find, or no list.
+    """
+    result = dict(values)
+    for key, value in change.items():
+        name, sign = (key[:-1], key[-1]) if key[-1:] in ("+", "-") else (key, "")
+        old = result.get(name)
+        if not sign:
+            if value is not None:
+                result.pop(_EXCLUSIVE.get(key, ""), None)
+            result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        elif not isinstance(value, list) or not isinstance(old, list):
+            raise InputError(f"`{key}`: both `{name}` and what is to change in it must be lists")
+        elif sign == "+":
+            result[name] = [*old, *value]
+        else:
+            there = [_name(item) for item in old]
+            if absent := [item for item in value if item not in there]:
+                raise InputError(f"`{key}`: there is no {absent[0]!r} in {', '.join(map(str, there))}")
+            result[name] = [item for item in old if _name(item) not in value]
+    return result
+
+
+def _name(item: Any) -> Any:
+    return item.get("name") or item.get("task") if isinstance(item, dict) else item

@@ -1,7 +1,7 @@
 """How well one layer of an encoder aligns two languages: scores of n translation pairs, each with a random control.
 
     values = align(english, other)      # float [n, H] each, row i translates row i
-    values["mexa@1000"]                 # Value(score=41.3, random=0.0)
+    values["mexa@1000"]                 # {"score": 41.3, "random": 0.0}
 
 Every score depends on n (retrieval among 100 sentences is easier than among 1,000), so n is part of its name. The
 control is the same score over wrong pairs (`wrong_partners`): what an encoder gets that puts both languages somewhere
@@ -28,7 +28,6 @@ cosine. `None`: not defined (too few pairs, or vectors that do not vary).
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -45,12 +44,7 @@ _EQUAL = 1e-10  # cosines closer than this are equal: float64 rounding
 _BLOCK = 1 << 22  # cosines at once
 
 
-@dataclass(frozen=True)
-class Value:
-    """A score over the true pairs and over wrong ones."""
-
-    score: float | None
-    random: float | None
+Value = dict[str, float | None]  # "score": over the true pairs; "random": over wrong ones
 
 
 def align(
@@ -76,7 +70,7 @@ def align(
         "mexa": [plain.mexa(partner) for partner in pairings],
         "rank_distance": plain.rank_distances(pairings),
     }
-    return {f"{name}@{n}": Value(*map(_finite, [*results[name], None][:2])) for name in SCORES}
+    return {f"{name}@{n}": _value(*results[name]) for name in SCORES}
 
 
 def wrong_partners(n: int, seed: int) -> np.ndarray:
@@ -127,8 +121,7 @@ class _Pairs:
             F.normalize(torch.from_numpy(side.astype(np.float64)).to(device), dim=1) for side in (english, other)
         )
         self.k = min(NEIGHBOURS, len(english))
-        left, right = english.astype(np.float32), other.astype(np.float32)
-        self.forward, self.backward = top_k_both(left, right, self.k, cosine=True, device=device)
+        self.forward, self.backward = top_k_both(self.x, self.y, self.k)
 
     def margin(self, partner: np.ndarray) -> float:
         # The search's own cosines are float32, whose rounding depends on the order of the sentences.
@@ -184,5 +177,6 @@ def _top1(nearest: Neighbours, partner: np.ndarray) -> float:
     return 100 * float((nearest[1][:, 0] == partner).mean())
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+def _value(score: float | None, random: float | None = None) -> Value:
+    both = {"score": score, "random": random}
+    return {name: one if one is not None and math.isfinite(one) else None for name, one in both.items()}

@@ -6,23 +6,20 @@ Reads Tatoeba's pairs (`read.py`), embeds both sides once for all layers, scores
 align.json after every encoder, with the protocol in it. One process; on CPU most of the time goes into the embedding.
 """
 
-import dataclasses
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
-from common import files
 from common.errors import InputError
 from eval import read
 from eval.alignment import measures as align
 from eval.driver import results
-from eval.inference.embed import embed_layers
 from eval.inference.encoder import EvaluatedEncoder
+from eval.inference.predict import embed_layers
 from eval.suites import MAX_LENGTH, TARGETS
 
 VERSION = 1  # of the scores: change it with anything that changes one
@@ -36,9 +33,7 @@ class Options:
     languages: tuple[str, ...] = ()
     pooling: str = "mean"
     examples: int | None = None
-    seed: int = 0
     micro_tokens: int = 16384
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def run(encoders: list[str], data: str, out: Path | None, options: Options) -> tuple[dict[str, Any], Path]:
@@ -46,28 +41,25 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
 
     Raises `InputError` if an encoder, its layers, the data or a language asked for are wrong or missing.
     """
-    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
-    layers = [_layers(encoder, options) for encoder in evaluated]
+    evaluated = [EvaluatedEncoder(spec) for spec in dict.fromkeys(encoders)]
+    layers = {encoder.spec: _layers(encoder, options) for encoder in evaluated}
     loaded = _read(data, options)
     folder = out or evaluated[-1].eval_folder
-    result: dict[str, Any] = {"protocol": _protocol(loaded, data, options), "encoders": []}
+    protocol = _protocol(loaded, data, options)
     texts = 2 * sum(len(rows) for rows in loaded.rows.values())
-    with (
-        results.locked(folder),  # before an hour of work, not after
-        tqdm(total=texts * len(evaluated), unit="text", dynamic_ncols=True, smoothing=0.1) as bar,
-    ):
-        for encoder, some in zip(evaluated, layers, strict=True):
+    with tqdm(total=texts * len(evaluated), unit="text", dynamic_ncols=True, smoothing=0.1) as bar:
+
+        def measured(encoder: EvaluatedEncoder) -> dict[str, Any]:
             bar.set_description(f"{encoder.name}: alignment")
-            result["encoders"].append(_one(encoder, some, loaded, options, bar))
-            files.write_json(folder / "align.json", result)
-            del encoder.model  # one at a time on the device
-    return result, folder
+            return _one(encoder, layers[encoder.spec], loaded, options, bar)
+
+        return results.each(evaluated, folder / "align.json", protocol, measured), folder
 
 
 def _layers(encoder: EvaluatedEncoder, options: Options) -> list[int]:
     layers = list(range(encoder.depth + 1)) if options.layers is None else sorted(set(options.layers))
-    if layers[-1] > encoder.depth:
-        raise InputError(f"--layers {layers[-1]}: {encoder.name} has layers 0 (embeddings) to {encoder.depth}")
+    if wrong := [layer for layer in layers if not 0 <= layer <= encoder.depth]:
+        raise InputError(f"--layers {wrong[0]}: {encoder.name} has layers 0 (embeddings) to {encoder.depth}")
     return layers
 
 
@@ -77,8 +69,7 @@ def _read(data: str, options: Options) -> read.Loaded:
     loaded = read.read(target, languages, data)
     missing = [code for code in languages if code not in loaded.rows]
     if missing:
-        there = " ".join(sorted(read.read(target, (), data).rows)) if data != "hub" else "see docs/data.md"
-        raise InputError(f"--languages {' '.join(missing)}: no sentence pairs at --data {data} (there: {there})")
+        raise InputError(f"--languages {' '.join(missing)}: no sentence pairs at --data {data}")
     if options.examples is not None:
         loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
     return loaded
@@ -96,7 +87,7 @@ def _protocol(loaded: read.Loaded, data: str, options: Options) -> dict[str, Any
         "max_length": MAX_LENGTH,
         "similarity": "cosine",
         "neighbours": align.NEIGHBOURS,
-        "control": f"the same scores over wrong pairs, seed {options.seed}",
+        "control": "the same scores over wrong pairs, seed 0",
         "precision": "vectors float32, scores float64",
         "files": {name: digest for files in loaded.files.values() for name, digest in files.items()},
     }
@@ -125,14 +116,6 @@ def _one(
         other_vectors = embedded([pair.other for pair in rows])
         languages[code] = {"n": len(rows), "layers": {}}
         for number, layer in enumerate(layers):
-            scores = align.align(english_vectors[number], other_vectors[number], options.seed, options.device)
-            languages[code]["layers"][str(layer)] = {name: dataclasses.asdict(v) for name, v in scores.items()}
-    return {
-        "encoder": encoder.spec,
-        "name": encoder.name,
-        "fingerprint": encoder.fingerprint,
-        "depth": encoder.depth,
-        "layers": layers,
-        "truncated": dict(truncated),
-        "languages": languages,
-    }
+            scores = align.align(english_vectors[number], other_vectors[number], device=encoder.device)
+            languages[code]["layers"][str(layer)] = scores
+    return {"depth": encoder.depth, "layers": layers, "truncated": dict(truncated), "languages": languages}

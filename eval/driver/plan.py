@@ -53,7 +53,9 @@ class TargetRun:
     @property
     def size(self) -> int:
         """Texts to embed or examples to predict."""
-        return sum(len(artifact.items) for artifact in artifacts.list_artifacts(self.loaded, self.head is not None))
+        if self.target.retrieval:
+            return sum(map(len, artifacts.texts(self.loaded).values()))
+        return sum(len(rows) for _, _, rows in self.loaded.artifacts())
 
     def finished(self, result: Mapping[str, Any]) -> bool:
         """Whether `result`, an object of scores.json, has the scores of this run, or says that there are none."""
@@ -99,7 +101,8 @@ def _first_test(
         except NotThere as error:
             reasons.append(str(error))
             continue
-        artifacts.limit(some, options.examples)
+        for _, _, rows in some.artifacts() if target.kind != "mining" else ():  # which needs both sides whole
+            del rows[options.examples or len(rows) :]
         some.data = place
         if place != places[0]:
             some.supplied.append(f"test data of {place}, as {places[0]} lacks them")

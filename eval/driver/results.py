@@ -1,9 +1,8 @@
 """scores.json: reading earlier results, writing, and a lock that admits one driver per folder."""
 
-import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from common import files
 from common.errors import writing
+from common.run_config import read_json
 from eval.inference.encoder import EvaluatedEncoder
 from eval.metrics import aggregate, items
 from eval.suites import Target
@@ -27,6 +27,22 @@ def locked(folder: Path) -> AbstractContextManager[Any]:
         return files.lock(folder / LOCK, busy, wait=False)
 
 
+def each(
+    encoders: Sequence[EvaluatedEncoder],
+    path: Path,
+    protocol: dict[str, Any],
+    measured: Callable[[EvaluatedEncoder], dict[str, Any]],
+) -> dict[str, Any]:
+    """{"protocol", "encoders": what is measured of each}, written to `path` after every encoder."""
+    result: dict[str, Any] = {"protocol": protocol, "encoders": []}
+    with locked(path.parent):  # before an hour of work, not after
+        for encoder in encoders:
+            result["encoders"].append({**encoder.about, **measured(encoder)})
+            files.write_json(path, result)
+            encoder.unload()  # one at a time on the device
+    return result
+
+
 def begin(
     encoder: EvaluatedEncoder, suite: str, folder: Path, targets: Sequence[Target], wanted: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -38,27 +54,20 @@ def begin(
     """
     kept: dict[str, Any] = {}
     unscored: dict[str, str] = {}
-    path = folder / NAME
-    if path.is_file():
+    if (path := folder / NAME).is_file():
         asked = {target.name for target in targets}
-        try:
-            old = json.loads(path.read_text(encoding="utf-8"))
-            replaced = f"from other weights ({old['encoder']})" if old["fingerprint"] != encoder.fingerprint else ""
+        old = read_json(path)
+        if old.get("fingerprint") == encoder.fingerprint:
             for name, one in old["targets"].items():
-                if not replaced and (name not in asked or one["fingerprint"] == wanted.get(name)):
+                if name not in asked or one["fingerprint"] == wanted.get(name):
                     kept[name] = one
-            if not replaced:
-                unscored = {k: v for k, v in old.get("unscored", {}).items() if k not in asked or v == wanted.get(k)}
-        except (ValueError, KeyError, TypeError, AttributeError):
-            kept, replaced = {}, "not readable as scores"
-        if replaced:
-            tqdm.write(f"{path}: {replaced}; replaced", file=sys.stderr)
-            for old in ("submission", items.FOLDER):
-                shutil.rmtree(folder / old, ignore_errors=True)
+            unscored = {k: v for k, v in old.get("unscored", {}).items() if k not in asked or v == wanted.get(k)}
+        else:
+            tqdm.write(f"{path}: from other weights ({old.get('encoder')}); replaced", file=sys.stderr)
+            for name in ("submission", items.FOLDER):
+                shutil.rmtree(folder / name, ignore_errors=True)
     return {
-        "encoder": encoder.spec,
-        "name": encoder.name,
-        "fingerprint": encoder.fingerprint,
+        **encoder.about,
         "suite": suite,
         "targets": kept,
         "unscored": unscored,  # fingerprints of targets that were predicted for the submission only
@@ -73,13 +82,12 @@ def wider(folder: Path, target: str, setup: str, files: Mapping[str, Mapping[str
     Keeps the languages that XTREME-R has beyond XTREME when one suite is run after the other. `setup`: digest of
     encoder, training and protocol; `files`: {language: {file name: sha256}}.
     """
-    try:
-        old = json.loads((folder / NAME).read_text(encoding="utf-8"))["targets"][target]
-        same = old["setup"] == setup and old["languages"].keys() >= files.keys()
-        known = all(old["files"].get(name) == digest for some in files.values() for name, digest in some.items())
-        return dict(old) if same and known and old["fingerprint"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    path = folder / NAME
+    old: dict[str, Any] = read_json(path).get("targets", {}).get(target, {}) if path.is_file() else {}
+    if old.get("setup") != setup or not old["languages"].keys() >= files.keys():
         return None
+    known = all(old["files"].get(name) == digest for some in files.values() for name, digest in some.items())
+    return old if known else None
 
 
 def write(result: dict[str, Any], targets: Sequence[Target], folder: Path) -> None:

@@ -100,7 +100,7 @@ def run(
         out.write(f"$ {shlex.join(command)}\n")
         out.flush()
         began = out.tell()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, pass_fds=inherited)
+        process = psutil.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, pass_fds=inherited)
         family = _Family(process)
         try:
             while process.poll() is None:
@@ -125,54 +125,40 @@ class ProgramFailed(InputError):
 class _Family:
     """A program and all its descendants, including those that outlive their parent."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: psutil.Popen) -> None:
         self.process = process
-        self._known = {process.pid: psutil.Process(process.pid)}
+        self._known = {process}
         self._looked = 0.0
 
     def look(self, pause: float = 1.0) -> None:
         """Records new descendants; at most every `pause` seconds, because psutil scans all processes."""
-        if time.monotonic() - self._looked < pause:
-            return
-        for member in list(self._known.values()):
-            try:
-                for child in member.children(recursive=True):
-                    self._known.setdefault(child.pid, child)
-            except psutil.Error:
-                continue
-        self._looked = time.monotonic()
+        if time.monotonic() - self._looked > pause:
+            for member in set(self._known):
+                with suppress(psutil.Error):
+                    self._known.update(member.children(recursive=True))
+            self._looked = time.monotonic()
 
     def end(self, what: str) -> None:
         """Terminates all, processes without children first, and kills what is left after GRACE seconds."""
-        self.look(0.0)
+        if self.process.poll() is None:
+            print(f"\nending {what}, which may save first (up to {GRACE:.0f} s)", file=sys.stderr)
+        deadline = time.monotonic() + GRACE
+        asked: set[psutil.Process] = set()
         try:
-            if self.process.poll() is None:
-                print(f"\nending {what}, which may save first (up to {GRACE:.0f} s)", file=sys.stderr)
-            deadline = time.monotonic() + GRACE
-            asked: set[int] = set()
-            while (left := [m for m in self._known.values() if alive(m)]) and time.monotonic() < deadline:
-                parents = {_parent(member) for member in left}
+            while (left := [m for m in self._known if alive(m)]) and time.monotonic() < deadline:
+                self.look(0.0)
                 for member in left:
-                    if member.pid not in asked and member.pid not in parents:
-                        asked.add(member.pid)
-                        with suppress(psutil.Error):
+                    with suppress(psutil.Error):
+                        if member not in asked and not any(map(alive, member.children())):
                             member.terminate()
+                            asked.add(member)
                 time.sleep(0.1)
                 self.process.poll()
-                self.look(0.0)
         finally:  # also when the user interrupts the wait
-            for member in self._known.values():
+            for member in self._known:
                 with suppress(psutil.Error):
-                    if alive(member):
-                        member.kill()
+                    member.kill()
             self.process.wait()
-
-
-def _parent(process: psutil.Process) -> int:
-    try:
-        return int(process.ppid())
-    except psutil.Error:
-        return 0
 
 
 def _reason(log: Path, began: int, what: str, code: int) -> str:

@@ -10,6 +10,7 @@ target; a finished one is reused when encoder, training, protocol and data are t
 
 import contextlib
 import dataclasses
+import pickle
 import shutil
 import sys
 import tempfile
@@ -59,27 +60,21 @@ def run(
     options = dataclasses.replace(
         options, sources=options.sources or shared_places(sources), prepared=options.prepared.resolve()
     )
-    if options.perturb:
-        from eval.perturb import kinds
-
-        kinds.parse(options.perturb)
-        if not any(target.retrieval for target in targets):
-            raise InputError(f"--perturb: noise is put into queries, and --suite {suite} has no retrieval target")
-    if options.lexicons:
+    if options.perturb or options.lexicons:
         from eval.perturb import queries
 
-        queries.check(options.lexicons, options.perturb)
+        queries.check(targets, options.perturb, options.lexicons)
     if torch.cuda.is_available() and options.processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {options.processes}: this machine has {torch.cuda.device_count()}")
-    evaluated = [EvaluatedEncoder(spec, torch.device(options.device)) for spec in dict.fromkeys(encoders)]
+    evaluated = [EvaluatedEncoder(spec) for spec in dict.fromkeys(encoders)]
     for encoder in evaluated:
         depth = encoder.depth  # reads its config: a wrong encoder is reported before any download
         if options.layer is not None and not 0 <= options.layer <= depth:
             raise InputError(f"--layer {options.layer}: {encoder.name} has layers 0 (embeddings) to {depth}")
     check_folders("--source", options.sources)
-    places = [encoder.eval_folder / options.protocol if other else encoder.eval_folder for encoder in evaluated]
-    folders = places if out is None or len(evaluated) > 1 else [out / options.protocol if other else out]
-    folders = [folder / "dev" if options.dev else folder for folder in folders]
+    below = Path(options.protocol if other else "", "dev" if options.dev else "")
+    places = [encoder.eval_folder if out is None or len(evaluated) > 1 else out for encoder in evaluated]
+    folders = [place / below for place in places]
     if len(set(folders)) < len(folders):
         raise InputError(f"two encoders would write to {folders[-1]}; evaluate them one by one, each with its --out")
 
@@ -117,7 +112,7 @@ def _prepare(runs: Sequence[TargetRun]) -> dict[str, str]:
             if stage.folder not in problems:
                 problems[stage.folder] = None
                 if not stage.done:
-                    _print(f"{run.encoder.name}: preparing the training data of {stage.name}")
+                    tqdm.write(f"{run.encoder.name}: preparing the training data of {stage.name}", file=sys.stderr)
                     try:
                         stage.prepare()
                     except InputError as error:
@@ -151,7 +146,8 @@ def _run_all(
                 bar.set_description(title)
                 if run.finished(result):
                     bar.update(run.size)
-                    _print(f"{title}: same encoder, training, protocol and data, taken from {folder}")
+                    same = "same encoder, training, protocol and data"
+                    tqdm.write(f"{title}: {same}, taken from {folder}", file=sys.stderr)
                     continue
                 _run_one(run, result, folder, options, cost, bar)
                 results.write(result, targets, folder)
@@ -167,7 +163,7 @@ def _run_one(
             stage.train(cost[stage.folder], bar.update)
     encoder, names, protocol, weights = run.encoder, run.names, run.protocol, ""
     if run.stages:
-        encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"), encoder.device)
+        encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"))
         head = encoder.heads[str(run.head)]
         names = {label: label for label in head.labels or ()}
         check_head(encoder, head, run.target, names)
@@ -175,8 +171,9 @@ def _run_one(
         if run.loaded.pool:
             from eval.retrieval.score_vectors import described
 
+            vector = "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            protocol |= {**described(run.target), "pooling": f"{_vector(encoder)}, length 1", **lengths}
+            protocol |= {**described(run.target), "pooling": f"{vector}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -197,30 +194,30 @@ def _run_one(
         target=run.target.name,
         encoder=str(encoder.folder),
         head=run.head,
-        data=run.loaded.data,
-        # The requested languages, not those found, so that other processes read the same data.
-        languages=run.target.of_suite(result["suite"]),
-        examples=options.examples,
         layer=None if dual else run.protocol.get("layer"),
         pooling=options.pooling if not dual else "pooler" if family_of(encoder.config).has_pooler else "cls",
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if dual else MAX_LENGTH,
-        query_prefix=options.query_prefix,
-        passage_prefix=options.passage_prefix,
-        dev=options.dev,
-        micro_tokens=options.micro_tokens,
-        folder=str(work_folder),
-        perturb=options.perturb if run.perturb else "",
-        lexicons=options.lexicons,
-        protocol=options.protocol,
+        folder=work_folder,
+        options=options,
+        centre=bool(protocol.get("centred")),  # never what target training has made
     )
-    _compute(job, run, encoder, options, bar)
-    centre = bool(protocol.get("centred"))  # never what target training has made
-    scores = score_job(run.target, job, run.loaded, names, centre, options.device)
+    if options.processes == 1:
+        artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
+    else:
+        _compute(job, run.loaded, bar)
+    scores = score_job(run.target, job, run.loaded, names)
     if scores.details:
         record = _record(run, scores, protocol, job, result["suite"])
         if run.loaded.perturbed:
-            record["perturbed"] = _perturbed(run, job, scores, result, folder, centre, options.device)
+            from eval.perturb import queries
+
+            earlier = result["targets"].get(run.target.name, {})
+            record["perturbed"] = dict(earlier.get("perturbed", {}))
+            found, outcomes = queries.measure(run.target, job, run.loaded, scores.items)
+            for noise, one in outcomes.items():
+                items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
+                record["perturbed"][noise] = {"setup": run.perturb[noise], "metrics": found[noise]}
         record["seconds"] = round(time.perf_counter() - start, 2)
         result["targets"][run.target.name] = record
     else:
@@ -230,61 +227,31 @@ def _run_one(
     shutil.rmtree(work_folder)
 
 
-def _perturbed(
-    run: TargetRun,
-    job: Job,
-    scores: TargetScores,
-    result: Mapping[str, Any],
-    folder: Path,
-    centre: bool,
-    device: str,
-) -> dict[str, Any]:
-    """The scores with noise, beside those of earlier calls; their items are written."""
-    from eval.perturb.drops import measure
-
-    noises = result["targets"].get(run.target.name, {}).get("perturbed", {})
-    found, outcomes = measure(run.target, job, run.loaded, scores.items, centre, device)
-    for noise, one in outcomes.items():
-        items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)
-        noises = {**noises, noise: {"setup": run.perturb[noise], "metrics": found[noise]}}
-    return dict(noises)
-
-
-def _vector(encoder: EvaluatedEncoder) -> str:
-    """What a dual encoder's vectors are before they get length 1, for the protocol."""
-    return "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
-
-
-def _compute(job: Job, run: TargetRun, encoder: EvaluatedEncoder, options: Options, bar: "tqdm[Any]") -> None:
-    """All artifacts of the job: in this process, or in several by `accelerate launch`."""
-    if options.processes == 1:
-        artifacts.Process(job, encoder, progress=bar.update).compute(run.loaded)
-        return
+def _compute(job: Job, loaded: Loaded, bar: "tqdm[Any]") -> None:
+    """All artifacts of the job in several processes, by `accelerate launch`."""
     from eval.driver import subprocesses
 
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "job.json"
-        files.write_json(path, dataclasses.asdict(job))
+        path = Path(folder) / "job"
+        path.write_bytes(pickle.dumps((job, loaded)))
         before = bar.n
 
         def watch() -> None:
-            done = sum(int(part.read_text("utf-8") or 0) for part in Path(folder).glob("job.json.done*"))
+            done = sum(int(part.read_text("utf-8") or 0) for part in Path(folder).glob("job.done*"))
             bar.update(max(0, before + done - bar.n))
 
-        subprocesses.accelerate(options.processes, [str(path)], Path(job.folder).with_suffix(".log"), watch)
+        subprocesses.accelerate(job.options.processes, [str(path)], job.folder.with_suffix(".log"), watch)
 
 
-def score_job(
-    target: Target, job: Job, loaded: Loaded, names: Mapping[str, str], centre: bool, device: str
-) -> TargetScores:
+def score_job(target: Target, job: Job, loaded: Loaded, names: Mapping[str, str]) -> TargetScores:
     """Scores the finished artifacts of `job`; nothing is submitted of rows that are not the official test sets'.
 
-    names: head label -> target label; centre: subtract each side's mean vector before retrieval.
+    names: head label -> target label.
     """
     if target.retrieval:
         from eval.retrieval.score_vectors import score_vectors
 
-        scores = score_vectors(target, partial(artifacts.vectors, job), loaded, centre, device)
+        scores = score_vectors(target, partial(artifacts.vectors, job), loaded, job.centre)
     else:
         scores = score_predictions(target, job, loaded, names)
     submitted = () if loaded.unsubmitted or target.protocol else ({*loaded.rows} - {*loaded.dev}) | {*loaded.unlabelled}
@@ -316,7 +283,3 @@ def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job:
         "setup": run.setup,
         "fingerprint": run.fingerprint,
     }
-
-
-def _print(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)

@@ -62,15 +62,10 @@ class Stage:
 
     def arguments(self) -> list[str]:
         """`--set` of this run; the user's come last and take precedence."""
-        values = [
-            f"name={self.folder.name}",
-            f"output={self.folder.parent}",
-            f"data={self.options.prepared}",
-            f"encoder={self.encoder}",
-        ]
-        if self.head is not None:
-            values.append(f"tasks.{self.head[0]}.head={self.head[1]}")
-        return [argument for value in (*values, *_CPU, *self.options.overrides) for argument in ("--set", value)]
+        values = {"name": self.folder.name, "output": self.folder.parent, "data": self.options.prepared}
+        heads = {f"tasks.{self.head[0]}.head": self.head[1]} if self.head else {}
+        own = [f"{key}={value}" for key, value in {**values, "encoder": self.encoder, **heads}.items()]
+        return _sets(*own, *_CPU, *self.options.overrides)
 
     def request(self) -> dict[str, Any]:
         """What the run depends on, except the training data."""
@@ -85,24 +80,19 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether a run with the current request has finished."""
-        found = self._request_on_disk()
-        return (self.folder / "done").is_file() and found is not None and found["request"] == self.request()
+        return (self.folder / "done").is_file() and self._request_on_disk().get("request") == self.request()
 
-    def _request_on_disk(self) -> dict[str, Any] | None:
-        """{"request", "plan"} of the run in the folder; None if the driver did not start it."""
-        try:
-            found = json.loads((self.folder / REQUEST).read_text(encoding="utf-8"))
-            return {"request": found["request"], "plan": found["plan"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def _request_on_disk(self) -> dict[str, Any]:
+        """{"request", "plan"} of the run in the folder; {} if the driver did not start it."""
+        path = self.folder / REQUEST
+        return configs.read_json(path) if path.is_file() else {}
 
     def prepare(self) -> None:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
         arguments = ["--config", self.config, "--out", str(self.options.prepared)]
         arguments += [argument for source in self.options.sources for argument in ("--source", source)]
-        encoder = [f"encoder={self.first}", *self.options.overrides]
-        sets = [argument for value in encoder for argument in ("--set", value)]
-        subprocesses.data_prep([*arguments, *sets], self.folder.with_name(f"{self.folder.name}.data_prep.log"))
+        arguments += _sets(f"encoder={self.first}", *self.options.overrides)
+        subprocesses.data_prep(arguments, self.folder.with_name(f"{self.folder.name}.data_prep.log"))
 
     def supplied(self) -> list[str]:
         """Notes on data that come from another than the first source."""
@@ -163,20 +153,19 @@ class Stage:
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         dev = [line for line in map(json.loads, lines) if line["kind"] == "dev" and line["task"] == "all"]
         best = max(dev, key=lambda line: line["mean"]) if dev else None
+        fields = ("notes", "batch", "epochs", "steps", "optimizer", "max_length", "seed")
         return {
             "config": f"configs/targets/{self.name}.json",
-            "notes": run["notes"],
-            "batch": run["batch"],
-            "epochs": run["epochs"],
-            "steps": run["steps"],
-            "optimizer": run["optimizer"],
-            "max_length": run["max_length"],
-            "seed": run["seed"],
+            **{name: run[name] for name in fields},
             "overrides": self.options.overrides,
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,
         }
+
+
+def _sets(*values: str) -> list[str]:
+    return [argument for value in values for argument in ("--set", value)]
 
 
 def _has(source: str, dataset: str) -> bool:

@@ -1,14 +1,15 @@
 """One of several processes that compute the artifacts of a job; `accelerate launch` starts one per GPU.
 
-    accelerate launch --num_processes 4 -m eval.driver.worker JOB.json      # what `python -m eval --num-gpus 4` does
+    accelerate launch --num_processes 4 -m eval.driver.worker JOB           # what `python -m eval --num-gpus 4` does
 
-Each process reads the test data itself, takes every fourth batch, and writes its progress to a file, which the driver
-sums for its progress bar. Before the first barrier the processes agree that all could read the data and load the model;
-if one fails later, the launcher ends the others. They exit when the driver is gone.
+JOB is what the driver has pickled for them: the job, and the test data as it has read them. Each process takes every
+fourth batch, and writes its progress to a file, which the driver sums for its progress bar. Before the first barrier
+the processes agree that all could load the model; if one fails later, the launcher ends the others. They exit when the
+driver is gone.
 """
 
-import json
 import os
+import pickle
 import sys
 import time
 import traceback
@@ -21,10 +22,9 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from common.errors import InputError, reason
-from eval.inference.artifacts import Job, Process, limit, ready
+from eval.inference.artifacts import Job, Process
 from eval.inference.encoder import EvaluatedEncoder
-from eval.read import read
-from eval.suites import TARGETS, by_protocol
+from eval.rows import Loaded
 from mtl.distributed.shutdown import alive
 
 WAIT = timedelta(hours=2)  # for the slowest process
@@ -50,10 +50,10 @@ class Progress:
 
 
 def main(path: str) -> int:
-    job = Job(**json.loads(Path(path).read_text(encoding="utf-8")))
+    job, loaded = pickle.loads(Path(path).read_bytes())
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
     try:
-        _work(job, state, Path(f"{path}.done{state.process_index}"))
+        _work(job, loaded, state, Path(f"{path}.done{state.process_index}"))
     except InputError as error:
         problem, code = str(error), 2
     except Exception as error:
@@ -68,19 +68,12 @@ def main(path: str) -> int:
     return code
 
 
-def _work(job: Job, state: PartialState, path: Path) -> None:
+def _work(job: Job, loaded: Loaded, state: PartialState, path: Path) -> None:
     progress = Progress(path)
     problem: str | None = None
+    encoder = EvaluatedEncoder(job.encoder, state.device)
     try:
-        target = by_protocol(TARGETS[job.target], job.protocol)
-        loaded = read(target, job.languages, job.data, dev=job.dev)
-        limit(loaded, job.examples)
-        if job.perturb:
-            from eval.perturb import queries
-
-            queries.perturb(target, loaded, job.perturb, job.lexicons)
-        encoder = EvaluatedEncoder(job.encoder, state.device)
-        ready(job, encoder)
+        _ = encoder.tokenizer, encoder.model
     except InputError as error:
         problem = str(error)
     for one in gather_object([problem]):

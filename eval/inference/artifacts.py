@@ -1,6 +1,6 @@
 """Vectors and predictions of one target with one encoder, each kept and shared between processes.
 
-    job = Job(target="xnli", encoder="runs/x/encoder", head="mnli", ...)
+    job = Job("xnli", "runs/x/encoder", "mnli", ...)
     Process(job, encoder).compute(loaded)                   # what job.folder lacks
 
 An artifact holds the vectors of a list of texts (`NAME.npy`, float32 [texts, H]) or the predictions for a list of
@@ -23,8 +23,8 @@ import torch
 from common import files
 from common.errors import InputError
 from eval.inference.encoder import EvaluatedEncoder
-from eval.inference.predict import Shard, predict
-from eval.rows import Corpora, Data, Loaded
+from eval.inference.predict import Shard, embed_batches, predict
+from eval.rows import Corpora, Loaded
 from eval.suites import PROTOCOLS
 from mtl.data.packing import at_once
 from mtl.run import memory_estimate
@@ -61,38 +61,27 @@ class Options:
     lexicons: dict[str, str] = field(default_factory=dict)
     protocol: str = PROTOCOLS[0]
     processes: int = max(1, torch.cuda.device_count())
-    device: str = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One target for one encoder, JSON-serialisable for other processes.
+    """One target for one encoder.
 
     encoder: the encoder's folder (after target training where there is one); head: name of its task, None for vectors;
-    languages: of the test data; folder: of the artifacts, one for every way of computing them; query_length,
-    passage_length: maximum tokens of texts to embed; query_prefix, passage_prefix: put before them; dev: not the tests;
-    perturb: noise of queries that are embedded as well, with lexicons: see `eval/perturb/queries.py`; protocol: of
-    `PROTOCOLS`.
+    query_length, passage_length: maximum tokens of texts to embed; folder: of the artifacts, one for every way of
+    computing them; centre: subtract each side's mean vector before retrieval.
     """
 
     target: str
     encoder: str
     head: str | None
-    data: Data
-    languages: Sequence[str]
-    examples: int | None
     layer: int | None
     pooling: str
     query_length: int
     passage_length: int
-    micro_tokens: int
-    folder: str
-    query_prefix: str = ""
-    passage_prefix: str = ""
-    perturb: str = ""
-    lexicons: dict[str, str] = field(default_factory=dict)
-    protocol: str = PROTOCOLS[0]
-    dev: bool = False
+    folder: Path
+    options: Options
+    centre: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,51 +97,34 @@ class Artifact:
         return folder / f"{self.name}.{'json' if self.length is None else 'npy'}"
 
 
-def list_artifacts(loaded: Loaded, by_head: bool, query_length: int = 0, passage_length: int = 0) -> list[Artifact]:
-    """All artifacts of a target, in order of computation; `by_head`: predictions instead of vectors."""
-    noisy = [
-        Artifact(f"{name}~{noise}", list(texts.values()), query_length)
-        for (noise, _), sides in loaded.perturbed.items()
-        for name, texts in sides.items()
-        if texts
-    ]
+def texts(loaded: Loaded) -> dict[str, Sequence[str]]:
+    """What is embedded of a target, by the artifact that holds the vectors, in order of computation."""
+    found: dict[str, Sequence[str]] = {}
     if loaded.pool:
-        queries = [Artifact(code, [query.text for query in rows], query_length) for code, rows in loaded.rows.items()]
-        return [Artifact("pool", [candidate.text for candidate in loaded.pool], passage_length), *queries, *noisy]
-    if by_head:
-        return [Artifact(name, rows, None) for name, _, rows in loaded.artifacts()]
-    found: list[Artifact] = []
+        found["pool"] = [candidate.text for candidate in loaded.pool]
     for name, _, rows in loaded.artifacts():
-        if isinstance(rows[0], Corpora):
+        if loaded.pool:
+            found[name] = [query.text for query in rows]
+        elif isinstance(rows[0], Corpora):
             for corpora in rows:
                 for side, corpus in corpora.sides().items():
-                    distinct = [corpus.sentences[index] for index in corpus.distinct()]
-                    found.append(Artifact(f"{name}.{corpora.split}.{side}", distinct, query_length))
+                    found[f"{name}.{corpora.split}.{side}"] = [corpus.sentences[i] for i in corpus.distinct()]
         else:
-            found.append(Artifact(f"{name}.en", [row.english for row in rows], query_length))
-            found.append(Artifact(f"{name}.xx", [row.other for row in rows], query_length))
-    return [*found, *noisy]
+            found |= {f"{name}.en": [row.english for row in rows], f"{name}.xx": [row.other for row in rows]}
+    noisy = [(noise, sides) for (noise, _), sides in loaded.perturbed.items()]
+    return found | {f"{k}~{noise}": [*some.values()] for noise, sides in noisy for k, some in sides.items() if some}
 
 
-def of_job(job: Job, loaded: Loaded) -> list[Artifact]:
-    """`list_artifacts` with the settings of a job."""
-    artifacts = list_artifacts(loaded, job.head is not None, job.query_length, job.passage_length)
-    prefixes = {artifact.name: job.query_prefix for artifact in artifacts if artifact.length is not None}
-    if loaded.pool:
-        prefixes["pool"] = job.passage_prefix
+def list_artifacts(job: Job, loaded: Loaded) -> list[Artifact]:
+    """All artifacts of a job, in order of computation."""
+    if job.head is not None and not loaded.pool:
+        return [Artifact(name, rows, None) for name, _, rows in loaded.artifacts()]
+    query, passage = (job.options.query_prefix, job.query_length), (job.options.passage_prefix, job.passage_length)
     return [
-        replace(artifact, items=[prefix + text for text in artifact.items])
-        if (prefix := prefixes.get(artifact.name))
-        else artifact
-        for artifact in artifacts
+        Artifact(name, [prefix + text for text in some] if prefix else some, length)
+        for name, some in texts(loaded).items()
+        for prefix, length in (passage if name == "pool" else query,)
     ]
-
-
-def limit(loaded: Loaded, examples: int | None) -> None:
-    """Keeps the first `examples` rows of each language (BUCC's corpora are not cut: mining needs both sides)."""
-    for _, _, rows in loaded.artifacts():
-        if examples is not None and not isinstance(rows[0], Corpora):
-            del rows[examples:]
 
 
 @dataclass(frozen=True)
@@ -167,9 +139,9 @@ class Process:
 
     def compute(self, loaded: Loaded) -> None:
         """Computes this shard of the artifacts that `job.folder` lacks."""
-        folder = Path(self.job.folder)
+        folder = self.job.folder
         folder.mkdir(parents=True, exist_ok=True)
-        every = of_job(self.job, loaded)
+        every = list_artifacts(self.job, loaded)
         missing = [artifact for artifact in every if not artifact.file(folder).is_file()]
         if self.shard[0] == 0:
             self.progress(sum(len(artifact.items) for artifact in every if artifact not in missing))
@@ -181,7 +153,7 @@ class Process:
             except (RuntimeError, MemoryError) as error:
                 if not memory_estimate.ran_out(error):
                     raise
-                advice = f"lower --micro-tokens (now {at_once(self.job.micro_tokens, self.encoder.device)})"
+                advice = f"lower --micro-tokens (now {at_once(self.job.options.micro_tokens, self.encoder.device)})"
                 raise InputError(f"{self.job.target}, {artifact.name}: out of memory: {advice}") from None
             self.wait()
             if self.shard[0] == 0:
@@ -192,14 +164,12 @@ class Process:
         encoder = self.encoder
         found = predict(
             encoder.model, encoder.tokenizer, encoder.heads[str(self.job.head)], artifact.items,
-            shard=self.shard, micro_tokens=self.job.micro_tokens, truncated=truncated, progress=self.progress,
+            shard=self.shard, micro_tokens=self.job.options.micro_tokens, truncated=truncated, progress=self.progress,
         )  # fmt: skip
         part = folder / f"{artifact.name}.part{self.shard[0]}"
         part.write_text(json.dumps(sorted(found.items())), encoding="utf-8")
 
     def _embed(self, artifact: Artifact, folder: Path, truncated: Counter[str]) -> None:
-        from eval.inference.embed import embed_batches
-
         assert artifact.length is not None
         job, encoder, part = self.job, self.encoder, folder / f"{artifact.name}.part"
         if self.shard[0] == 0:
@@ -211,7 +181,7 @@ class Process:
         layers = [encoder.config.num_hidden_layers if job.layer is None else job.layer]
         for indices, (pooled,) in embed_batches(
             encoder.model, encoder.tokenizer, artifact.items, layers,
-            pooling=job.pooling, max_length=artifact.length, micro_tokens=job.micro_tokens, shard=self.shard,
+            pooling=job.pooling, max_length=artifact.length, micro_tokens=job.options.micro_tokens, shard=self.shard,
             truncated=truncated,
         ):  # fmt: skip
             whole[indices] = pooled
@@ -219,16 +189,9 @@ class Process:
         whole.flush()
 
 
-def ready(job: Job, encoder: EvaluatedEncoder) -> None:
-    """Loads what the job needs, `InputError` if it is missing; called before the first barrier."""
-    _ = encoder.tokenizer, encoder.model
-    if job.head is not None and job.head not in encoder.heads:
-        raise InputError(f"{encoder.folder}: no head of {job.head} beside it")
-
-
 def vectors(job: Job, name: str) -> np.ndarray:
     """The finished vectors of an artifact, float32 [texts, H], memory-mapped copy-on-write."""
-    return np.load(Path(job.folder) / f"{name}.npy", mmap_mode="c")
+    return np.load(job.folder / f"{name}.npy", mmap_mode="c")
 
 
 def noisy_vectors(job: Job, noise: str, sides: Mapping[str, Mapping[int, str]], name: str) -> np.ndarray:
@@ -241,14 +204,14 @@ def noisy_vectors(job: Job, noise: str, sides: Mapping[str, Mapping[int, str]], 
 
 def predictions(job: Job, name: str) -> list[Any]:
     """The finished predictions of an artifact, in order of its examples."""
-    return json.loads((Path(job.folder) / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((job.folder / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def truncations(job: Job, loaded: Loaded) -> dict[str, int]:
     """Number of truncated texts by reason, over all artifacts without noise."""
     total: Counter[str] = Counter()
-    for artifact in of_job(job, replace(loaded, perturbed={})):
-        total.update(json.loads((Path(job.folder) / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
+    for artifact in list_artifacts(job, replace(loaded, perturbed={})):
+        total.update(json.loads((job.folder / f"{artifact.name}.{TRUNCATED}").read_text(encoding="utf-8")))
     return dict(total)
 
 

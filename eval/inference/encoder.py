@@ -15,6 +15,7 @@ from mtl.model import weight_files
 from mtl.model.encoder import load_config, load_encoder
 from mtl.model.saved_heads import LoadedHead, heads_folder_of, load_heads
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 _HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
 
 
@@ -23,7 +24,7 @@ class EvaluatedEncoder:
     """An encoder under evaluation. `spec`: a folder or a Hub id, as the user gave it. Weights are loaded lazily."""
 
     spec: str
-    device: torch.device
+    device: torch.device = DEVICE
 
     @cached_property
     def folder(self) -> Path:
@@ -62,6 +63,11 @@ class EvaluatedEncoder:
             return Path("runs") / self.spec.replace("/", "--") / "eval"
         beside = path.resolve().parent / "eval"
         return beside if path.resolve().name == "encoder" else beside / path.resolve().name
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What files of results say of it."""
+        return {"encoder": self.spec, "name": self.name, "fingerprint": self.fingerprint}
 
     @cached_property
     def config(self) -> PretrainedConfig:

@@ -91,15 +91,10 @@ def average(result: Mapping[str, Any], suite: str, targets: Sequence[Target]) ->
         else:
             contributions[target.name] = contribution(record, codes)
     groups = {}
-    if suite in GROUPS:
-        for group, members in GROUPS[suite].items():
-            absent_targets = [name for name in members if name not in contributions]
-            values = {name: contributions[name] for name in members if name in contributions}
-            groups[group] = {
-                "score": None if absent_targets else score.mean(values),
-                "targets": list(members),
-                "missing": absent_targets,
-            }
+    for group, members in GROUPS.get(suite, {}).items():
+        lacking = [name for name in members if name not in contributions]
+        mean = None if lacking else score.mean({name: contributions[name] for name in members})
+        groups[group] = {"score": mean, "targets": list(members), "missing": lacking}
     complete = not missing and suite in OFFICIAL
     return {
         "suite": suite,

@@ -1,7 +1,7 @@
 """Noise in a text: typing errors, casing, accents, punctuation, romanisation, code-switching.
 
     for noise in parse("typo@0.1,romanise"):
-        noise.apply("some text", item="7", language="de")
+        noise.apply("some text", item="7", language="de", lexicon={}, spared=())
 
 A unit is changed with probability `rate`, by random numbers that depend on item, kind and rate alone. Nothing is cut or
 inserted within a grapheme cluster (`\\X` of `regex`: UAX 29), and a text without units of its kind stays what it is.
@@ -21,7 +21,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from types import MappingProxyType
 from typing import Any
 
 import regex
@@ -116,14 +115,7 @@ class Perturbation:
     def __str__(self) -> str:
         return self.kind if self.rate == 1 else f"{self.kind}@{self.rate:g}"
 
-    def apply(
-        self,
-        text: str,
-        item: str,
-        language: str,
-        lexicon: Lexicon = MappingProxyType({}),
-        spared: Collection[int] = (),
-    ) -> str:
+    def apply(self, text: str, item: str, language: str, lexicon: Lexicon, spared: Collection[int]) -> str:
         """`text`, in `language`, with noise; unchanged where clusters would grow together or nothing be left.
 
         spared: indices into `text` at which no unit begins.

@@ -1,20 +1,102 @@
-"""Alignment scores (`python -m eval align`) in the report: layer x language heat maps, and means by layer.
+"""Alignment scores (`python -m eval align`): a table for the terminal, and heat maps and means by layer in the report.
 
-Read is the align.json beside a run's scores.json; it may hold several encoders, known by the fingerprint of their
-weights. The scores are defined in `eval/alignment/measures.py`. Each depends on n, the number of pairs, which stands
-in its name there ("mexa@1000") and in the captions here.
+    print(table(result))      # `result` is what align.json holds
+
+The report reads the align.json beside a run's scores.json; it may hold several encoders, known by the fingerprint of
+their weights. The scores are defined in `eval/alignment/measures.py`. Each depends on n, the number of pairs, which
+stands in its name there ("mexa@1000") and in the captions here.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pandas as pd
 
-from eval.report.alignment_tables import MEASURES, Measure, Result, measured, pairs, short_names
 from eval.report.compare import Value, intervals
-from eval.report.load import Entry, Run
+from eval.report.load import Entry
 from eval.report.plots import Plot, heat
-from eval.report.tables import Table, head, row
+from eval.report.tables import Table, head, number, row
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """names: the scores of align.json whose mean is shown. percent: colours begin at 0. low: lower is better."""
+
+    key: str
+    title: str
+    names: tuple[str, ...]
+    percent: bool = False
+    low: bool = False
+    decimals: int = 1
+
+
+MEASURES = (
+    Measure("top1", "top-1, mean of both directions, in percent", ("top1_en->xx", "top1_xx->en"), True),
+    Measure(
+        "centred", "top-1 with each language's mean taken off, in percent", ("centred_en->xx", "centred_xx->en"), True
+    ),
+    Measure("mexa", "MEXA, in percent", ("mexa",), True),
+    Measure("margin", "ratio margin", ("margin",), decimals=3),
+    Measure("cka", "linear CKA, debiased", ("cka",), decimals=3),
+    Measure("anc", "ANC, signed", ("anc",), decimals=3),
+    Measure("rank_distance", "rank distance, in places, lower is better", ("rank_distance",), low=True),
+)
+_DECIMALS = {name: measure.decimals for measure in MEASURES for name in measure.names}
+
+
+def scores_of(encoder: Result, which: str = "score") -> pd.DataFrame:
+    """The scores of one encoder of align.json, (layer, language) x name, NaN where undefined; which: or "random"."""
+    cells = {
+        (int(layer), code): {name.partition("@")[0]: cell[which] for name, cell in scores.items()}
+        for code, language in encoder["languages"].items()
+        for layer, scores in language["layers"].items()
+    }
+    return pd.DataFrame.from_dict(cells, orient="index", dtype=float).rename_axis(["layer", "language"])
+
+
+def measured(encoder: Result, measure: Measure, which: str = "score") -> pd.Series:
+    """A measure by (layer, language): the mean of its scores, NaN if one is undefined."""
+    return scores_of(encoder, which)[list(measure.names)].mean(axis=1, skipna=False)
+
+
+def table(result: Result) -> str:
+    """Means over languages by layer, the range of the controls below them; of further encoders also what they gain."""
+    parts = []
+    baseline, names = None, short_names(result["encoders"])
+    for name, encoder in zip(names, result["encoders"], strict=True):
+        means, random = (scores_of(encoder, which).groupby("layer").mean() for which in ("score", "random"))
+        shown = pd.concat([means, random.agg(["min", "max"]).set_axis(["random, lowest", "random, highest"])])
+        count, n = len(encoder["languages"]), pairs([encoder])
+        parts += [f"{name}: mean over {count} language{'s' if count > 1 else ''}, {n} pairs each", _text(shown), ""]
+        if baseline is None:
+            baseline = means
+        elif len(gain := (means - baseline).reindex(means.index.intersection(baseline.index))):
+            parts += [f"{name} less {names[0]}", _text(gain, "+"), ""]
+    return "\n".join(parts).rstrip()
+
+
+def pairs(encoders: Iterable[Result]) -> str:
+    """How many pairs the languages of these encoders have."""
+    sizes = sorted({language["n"] for encoder in encoders for language in encoder["languages"].values()})
+    return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}"
+
+
+def short_names(encoders: Sequence[Result]) -> list[str]:
+    """Names of the encoders; the whole path where two are the same."""
+    names = [str(one["name"]) for one in encoders]
+    return [name if names.count(name) == 1 else str(one["encoder"]) for name, one in zip(names, encoders, strict=True)]
+
+
+def _text(frame: pd.DataFrame, sign: str = "") -> str:
+    forms = {name: partial(number, decimals=_DECIMALS[str(name)], sign=sign) for name in frame}
+    return frame.to_string(formatters=forms, na_rep="–")
+
+
+# In the report
 
 
 def aligned(entry: Entry) -> bool:
@@ -41,15 +123,8 @@ def _scores(entries: Sequence[Entry], measure: Measure, which: str = "score") ->
 
 def _means(scores: pd.DataFrame, layer: int, codes: Sequence[str]) -> list[Value]:
     """Each entry's mean over languages at one layer."""
-    part = scores.loc[layer].reindex(codes)
-
-    def why(i: int) -> str:
-        if not codes:
-            return "no language that all runs have"
-        lacking = part.index[part[i].isna().any(axis=1)]
-        return f"not defined: no score at layer {layer} for {' '.join(lacking)}"
-
-    return intervals(part.mean(skipna=False), why)
+    means = scores.loc[layer].reindex(codes).mean(skipna=False)
+    return intervals(means, lambda i: "not defined: no score in a language, or no language that all runs have")
 
 
 def layer_table(entries: Sequence[Entry], measure: Measure) -> Table:
@@ -80,12 +155,3 @@ def heat_maps(entries: Sequence[Entry], measure: Measure) -> list[Plot]:
         )
         for number, (entry, grid) in enumerate(zip(entries, grids, strict=True), start=1)
     ]  # fmt: skip
-
-
-def draw(encoders: Sequence[Result], folder: Path) -> dict[Path, str]:
-    """Writes `heat_maps` of the encoders of one align.json into `folder`; returns {path: caption}."""
-    entries = [Entry(n, (Run({}, alignment=e),)) for n, e in zip(short_names(encoders), encoders, strict=True)]
-    plots = {folder / f"{plot.name}.png": plot for measure in MEASURES for plot in heat_maps(entries, measure)}
-    for path, plot in plots.items():
-        path.write_bytes(plot.png)
-    return {path: plot.caption for path, plot in plots.items()}

@@ -104,33 +104,17 @@ class Comparison:
             columns = {}
             for i, entry in enumerate(self.entries):
                 for k, run in enumerate(entry.runs):
-                    record = run.targets.get(target)
-                    if record is None:
-                        column = {}
-                    elif metric == headline(record):
-                        column = record["languages"]
-                    else:
-                        column = {code: one.get(metric, math.nan) for code, one in record["details"].items()}
+                    details = run.targets.get(target, {"details": {}})["details"]
+                    column = {code: one.get(metric, math.nan) for code, one in details.items()}
                     columns[i, k] = pd.Series(column, dtype=float)
             self._tables[target, metric] = pd.DataFrame(columns)
         return self._tables[target, metric]
 
     def values(self, target: str, metric: str, codes: Sequence[str]) -> list[Value]:
         """Each entry's unweighted mean over languages."""
-
-        def why(i: int) -> str:
-            runs = self.entries[i].runs
-            if reason := self.not_run(self.entries[i], target):
-                return reason
-            if not codes:
-                return "no language that all runs have"
-            without = [run for run in runs if any(code not in run.targets[target]["languages"] for code in codes)]
-            if without:
-                in_some = "" if len(without) == len(runs) else " in some seeds"
-                return f"no data: this language was not in the test data{in_some}"
-            return f"no {label(metric)} in its scores.json"
-
-        return intervals(self.table(target, metric).reindex(codes).mean(skipna=False), why)
+        means = self.table(target, metric).reindex(codes).mean(skipna=False)
+        absent = "no data: no such language or metric in the scores of every run"
+        return intervals(means, lambda i: self.not_run(self.entries[i], target) or absent)
 
     def by_language(self, target: str) -> dict[str, list[Value]]:
         """{language: each entry's headline metric}, in alphabetical order."""
@@ -163,13 +147,9 @@ class Comparison:
 
     def not_run(self, entry: Entry, target: str) -> str:
         """Why an entry has no metric of a target, "" if it has; all of its seeds must have it."""
-        without = [run.name for run in entry.runs if target not in run.targets]
-        whom = "" if len(without) == len(entry.runs) else f" for {', '.join(without)}"
-        return f"not run{whom}: {self.why_not_run(entry, target)}" if without else ""
-
-    def why_not_run(self, entry: Entry, target: str) -> str:
-        """The reasons of `not_run` alone."""
-        return "; ".join(dict.fromkeys(_reason(run, target) for run in entry.runs if target not in run.targets))
+        without = [run for run in entry.runs if target not in run.targets]
+        whom = "" if len(without) == len(entry.runs) else f" for {', '.join(run.name for run in without)}"
+        return f"not run{whom}: {'; '.join(dict.fromkeys(_reason(run, target) for run in without))}" if without else ""
 
     def average(self, view: View, group: str | None = None) -> list[Value]:
         """Each entry's average of a suite, or of one of its groups, over all targets with all their languages."""
@@ -189,12 +169,7 @@ class Comparison:
 
 
 def _reason(run: Run, target: str) -> str:
-    if target in run.scores["not_run"]:
-        return str(run.scores["not_run"][target])
-    suite = str(run.scores["suite"])
-    if target in [one.name for one in resolve_suite(suite)[1]]:
-        return "not finished yet; the same evaluation goes on where it stopped"
-    return f"not among what was asked for (--suite {suite})"
+    return str(run.scores["not_run"].get(target, f"not scored yet (--suite {run.scores['suite']})"))
 
 
 def _average(entry: Entry, view: View, group: str | None) -> Value:
@@ -208,11 +183,7 @@ def _average(entry: Entry, view: View, group: str | None) -> Value:
         each = [one["groups"][group] for one in each]
     if not missing:
         return Value(**aggregate.interval([one["score"] for one in each]))
-    names: dict[str, list[str]] = {}  # by what they lack
-    for name, lack in missing.items():
-        names.setdefault(lack, []).append(name)
-    reasons = [f"{', '.join(some)} {lack}" for lack, some in names.items()]
-    return Value(missing=f"no average: {'; '.join(reasons)}")
+    return Value(missing=f"no average: {'; '.join(f'{name} {lack}' for name, lack in missing.items())}")
 
 
 def _views(runs: Sequence[Run], everything: bool) -> list[View]:

@@ -1,34 +1,22 @@
-"""Differences between entries with the intervals of `eval/report/statistics.py`, from the files of all outcomes.
-
-Without those files (scores of an earlier version) only Student's interval over seeds is left, which is for these test
-items alone.
-"""
+"""Differences between entries with the intervals of `eval/report/statistics.py`, from the files of all outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from eval.metrics import items
 from eval.metrics.items import Outcomes
 from eval.report.compare import Comparison, View, headline, title
 from eval.report.load import Entry, Run
-from eval.report.statistics import Estimate, Interval, Scores, estimate, of_items
-from eval.report.tables import Cell, Table, head, number, row
-
-NO_ITEMS = (
-    "the runs have no items/ beside their scores, or other items: Student's interval over seeds is for these test items"
-    " alone; evaluate again for both"
-)
+from eval.report.statistics import Estimate, Interval, estimate, of_items
+from eval.report.tables import Cell, Table, head, number, row, signed
 
 
 @dataclass(frozen=True)
 class Difference:
-    """of: the target's; languages: of each language; crossed: whether there are items, else only `student` counts."""
+    """of: the target's; languages: of each language."""
 
     of: Estimate
     languages: dict[str, Estimate]
-    crossed: bool
 
 
 Differences = dict[tuple[str, str], Difference]  # by entry and target
@@ -50,49 +38,30 @@ def matched(first: Entry, second: Entry) -> tuple[Sequence[Run], Sequence[Run], 
 
 def difference(
     first: Sequence[Run], second: Sequence[Run], target: str, metric: str, codes: Sequence[str], paired: bool = True
-) -> Difference:
-    """`second` less `first` in the mean of a metric over `codes`, which all runs have.
+) -> Difference | None:
+    """`second` less `first` in the mean of a metric over `codes`, which all runs have; None without the same items.
 
     `paired`: run i of both has the same seed; otherwise there is a seed variance on either side.
     """
-    runs = [*first, *second]
-    sides = range(len(first)), range(len(first), len(runs))
-    each = outcomes_of(runs, target, codes)
+    each = outcomes_of([*first, *second], target, codes)
+    sides = range(len(first)), range(len(first), len(each))
 
-    def between(some: Sequence[str]) -> tuple[Estimate, bool]:
-        scores, crossed = scores_of(runs, each, target, metric, some)
-        return estimate(scores, *sides, paired=paired), crossed
+    def between(some: Sequence[str]) -> Estimate | None:
+        scores = of_items(each, metric, some)
+        return None if scores is None else estimate(scores, *sides, paired=paired)
 
-    whole, crossed = between(codes)
-    return Difference(whole, {code: between([code])[0] for code in codes}, crossed)
-
-
-Items = list[dict[str, Outcomes]] | None
+    whole, languages = between(codes), {code: found for code in codes if (found := between([code])) is not None}
+    return None if whole is None else Difference(whole, languages)
 
 
-def scores_of(runs: Sequence[Run], each: Items, target: str, metric: str, codes: Sequence[str]) -> tuple[Scores, bool]:
-    """The mean over `codes` of each run, and whether `each` (of `outcomes_of`) gave the covariance; else it is 0."""
-    found = None if each is None else of_items([{code: one[code] for code in codes} for one in each], metric)
-    if found is not None:
-        return found, True
-    details = [run.targets[target]["details"] for run in runs]
-    values = np.array([np.mean([one[code][metric] for code in codes]) for one in details])
-    return Scores(values, np.zeros((len(runs), len(runs))), 0), False
-
-
-def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str], noise: str = "") -> Items:
-    """By run and language, with this noise in the queries; None if a run has not all of them."""
-    found = []
+def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str], noise: str = "") -> list[dict[str, Outcomes]]:
+    """By run and language, with this noise in the queries; a run without its items lacks them."""
+    name, found = f"{target}~{noise}" if noise else target, []
     for run in runs:
-        if run.folder is None:
-            return None
+        assert run.folder is not None
         fingerprint = run.targets[target]["fingerprint"]
-        name = f"{target}~{noise}" if noise else target
         read = {code: items.read(run.folder, name, code, fingerprint) for code in codes}
-        there = {code: one for code, one in read.items() if one is not None}
-        if len(there) < len(codes):
-            return None
-        found.append(there)
+        found.append({code: one for code, one in read.items() if one is not None})
     return found
 
 
@@ -108,12 +77,28 @@ def of_view(comparison: Comparison, view: View) -> Differences:
             if codes and not any(comparison.not_run(some, target.name) for some in (first, entry)):
                 metric = headline(records[0])
                 one, other, paired = matched(first, entry)
-                found[entry.name, target.name] = difference(one, other, target.name, metric, codes, paired)
+                if (differs := difference(one, other, target.name, metric, codes, paired)) is not None:
+                    found[entry.name, target.name] = differs
     return found
 
 
+def not_compared(comparison: Comparison, view: View, found: Differences) -> str:
+    """A sentence on the differences that `found` lacks although both entries have scores; "" if there are none."""
+    first, *others = comparison.entries
+    lacking = [
+        f"{entry.name} on {target.name}"
+        for entry in others
+        for target in view[1]
+        if not any(comparison.not_run(some, target.name) for some in (first, entry))
+        and (entry.name, target.name) not in found
+    ]
+    return f"Not compared, since not all runs have the same items beside their scores: {', '.join(lacking)}." * bool(
+        lacking
+    )
+
+
 def difference_table(comparison: Comparison, view: View, found: Differences) -> Table:
-    """Rows: entries but the first, and their targets."""
+    """Rows: entries but the first, and their targets, of which all runs have the items beside their scores."""
     columns = ("target", "difference", "95 % crossed", "95 % Student", "seeds", "could have seen", "verdict")
     first = comparison.entries[0].name
     table = Table(f"{view[0]}: differences from {first}, in points", row("run", *columns), style="long")
@@ -131,21 +116,9 @@ def estimate_cells(table: Table, found: Difference, margin: float = 0.5) -> list
     """Difference, crossed interval, Student's, seeds, visible difference, verdict."""
     one = found.of
     student = "one seed" if one.student is None else spoken(one.student)
-    if not found.crossed:
-        note: tuple[int, ...] = (table.note(NO_ITEMS),)
-        known = "none" if one.student is None else number(one.visible)
-        verdict = "none" if one.student is None else f"{one.verdict(margin)}, these items"
-        crossed = Cell(("no items",), notes=note)
-    else:
-        known, verdict = number(one.visible), one.verdict(margin)
-        note = (table.note("one seed: says nothing about training again"),) if one.seeds == 1 else ()
-        crossed = Cell((spoken(one.interval),), notes=note)
-    return row(signed(one.difference), crossed, student, str(one.seeds), known, verdict)
-
-
-def signed(value: float, decimals: int = 1) -> str:
-    """A difference with its sign."""
-    return f"{round(value, decimals) + 0.0:+.{decimals}f}"  # never -0.0
+    note = (table.note("one seed: says nothing about training again"),) if one.seeds == 1 else ()
+    crossed = Cell((spoken(one.interval),), notes=note)
+    return row(signed(one.difference), crossed, student, str(one.seeds), number(one.visible), one.verdict(margin))
 
 
 def spoken(interval: Interval, decimals: int = 1) -> str:

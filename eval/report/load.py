@@ -5,8 +5,8 @@ entries = group(runs)       # the first two as one entry, if their configs diffe
 """
 
 import itertools
-import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -49,8 +49,7 @@ class Run:
     @cached_property
     def overlap(self) -> dict[str, Any]:
         """By training dataset what was checked for test rows, from the run.json of the run that made the encoder."""
-        beside = [] if self.folder is None else [self.folder.parent, self.folder.parent.parent]
-        for folder in (Path(self.scores["encoder"]).parent, *beside):
+        for folder in (Path(self.scores["encoder"]).parent, *(self.folder.parents[:2] if self.folder else ())):
             if (folder / "run.json").is_file():
                 return read_json(folder / "run.json").get("overlap", {})
         return {}
@@ -81,10 +80,7 @@ def read(paths: Sequence[str]) -> list[Run]:
     for file in files:  # one align.json may hold the encoders of several runs
         path = file.with_name("align.json")
         if path.is_file():
-            found = read_json(path)
-            if "encoders" not in found:
-                raise InputError(f"{path}: not of `python -m eval align`; run it again, or move the file away")
-            for encoder in found["encoders"]:
+            for encoder in read_json(path)["encoders"]:
                 if encoder["languages"]:
                     aligned.setdefault(encoder["fingerprint"], encoder)
     runs = [_read(file) for file in files]
@@ -100,15 +96,11 @@ def _find(place: str) -> Path:
     for file in (path / FILE, path / "eval" / FILE):
         if file.is_file():
             return file
-    deeper = sorted(path.glob(f"*/{FILE}")) + sorted(path.glob(f"eval/*/{FILE}"))
-    hint = f"did you mean {deeper[0].parent}?" if deeper else "score it with `python -m eval --encoder ...` first"
-    raise InputError(f"{place}: no {FILE} there or in eval/; {hint}")
+    raise InputError(f"{place}: no {FILE} there or in eval/; score it with `python -m eval --encoder ...` first")
 
 
 def _read(file: Path) -> Run:
     scores = read_json(file)
-    if "baseline" in scores and "runs" in scores:
-        raise InputError(f"{file}: these are the combined scores of a report; give the runs themselves")
     if absent := [key for key in _KEYS if key not in scores]:
         raise InputError(f"{file}: no {', '.join(absent)}, not of this `python -m eval`; evaluate that encoder again")
     for name in scores["targets"]:
@@ -144,17 +136,9 @@ def single_entries(scores: Sequence[Scores]) -> list[Entry]:
 
 def names_of(runs: Sequence[Run]) -> list[str]:
     """Short names; the encoder's path where two are the same, then the folder of the scores."""
-    short, encoders = ([str(run.scores[key]) for run in runs] for key in ("name", "encoder"))
-    names = []
-    for run, name, encoder in zip(runs, short, encoders, strict=True):
-        if short.count(name) == 1:
-            names.append(name)
-        elif encoders.count(encoder) == 1 or run.folder is None:
-            names.append(encoder)
-        else:
-            below = run.folder.is_relative_to(Path.cwd())
-            names.append(os.path.relpath(run.folder) if below else str(run.folder))
-    return names
+    each = [(run.name, str(run.scores["encoder"]), str(run.folder or run.scores["encoder"])) for run in runs]
+    counts = [Counter(column) for column in zip(*each, strict=True)]
+    return [next((name for name, n in zip(names, counts, strict=True) if n[name] == 1), names[-1]) for names in each]
 
 
 def group(runs: Sequence[Run]) -> list[Entry]:

@@ -19,18 +19,14 @@ def noises(runs: Sequence[Run], target: str) -> list[tuple[str, str]]:
     return [key for key in every[0] if all(key in some for some in every)]
 
 
-def drop_of(runs: Sequence[Run], target: str, noise: str, metric: str) -> Drop:
-    """Of all these seeds together, from their items; without these no interval but that of a single run."""
+def drop_of(runs: Sequence[Run], target: str, noise: str, metric: str) -> Drop | None:
+    """Of all these seeds together, from their items; None without these, but of a single run."""
     records = [run.targets[target]["perturbed"][noise]["metrics"][metric] for run in runs]
     if len(runs) == 1:
         return Drop(*(records[0][key] for key in ("clean", "noisy", "drop", "interval")))
     codes = applicable(runs, target, noise, metric)[0]
-    clean, noisy = outcomes_of(runs, target, codes), outcomes_of(runs, target, codes, noise)
-    found = relative_drop(list(zip(clean, noisy, strict=True)), metric) if clean and noisy else None
-    if found is None:
-        clean_mean, noisy_mean = (float(np.mean([record[key] for record in records])) for key in ("clean", "noisy"))
-        found = Drop(clean_mean, noisy_mean, 100 * (1 - noisy_mean / clean_mean), None)
-    return found
+    pairs = zip(outcomes_of(runs, target, codes), outcomes_of(runs, target, codes, noise), strict=True)
+    return relative_drop(list(pairs), metric, codes)
 
 
 def applicable(runs: Sequence[Run], target: str, noise: str, metric: str) -> tuple[list[str], list[str]]:
@@ -49,19 +45,19 @@ def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | Non
     points = {}
     for entry in comparison.entries:
         for noise, metric in noises(entry.runs, target):
-            found = drop_of(entry.runs, target, noise, metric)
+            if (found := drop_of(entry.runs, target, noise, metric)) is None:
+                continue
             each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in entry.runs]
             codes = [code for code in each[0] if all(code in one for one in each)]
             drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}
             worst, beyond = uneven(drops, found.drop)
             figures = [number(value) for value in (found.clean, found.noisy, found.drop)]
-            interval = "no items" if found.interval is None else spoken(found.interval)
             touched = float(np.mean([one["touched"] for one in each[0].values()]))
             more = (f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0))
             some, others = applicable(entry.runs, target, noise, metric)
             counted = (str(len(some)), " ".join(others) or "–")
-            table.rows.append(row(head(entry), noise, label(metric), *figures, interval, *more, *counted))
-            points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *(found.interval or (found.drop,) * 2))
+            table.rows.append(row(head(entry), noise, label(metric), *figures, spoken(found.interval), *more, *counted))
+            points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *found.interval)
     if not points:
         return None
     caption = f"{target}: relative drop by noise in the queries"

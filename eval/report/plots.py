@@ -1,8 +1,7 @@
-"""The plots of a report, by matplotlib: PNG for report.md and TensorBoard, SVG for the page.
+"""The plots of a report, by matplotlib, as PNG: for the page, report.md and TensorBoard.
 
 Colours are those of Okabe and Ito (2008), which the colour-blind can tell apart too, for up to eight entries; bars also
-stand in the order of the legend. The SVG has a transparent background, and text and lines of it
-turn light where the reader prefers dark pages.
+stand in the order of the legend.
 """
 
 import base64
@@ -20,13 +19,10 @@ from matplotlib.figure import Figure
 
 from eval.report.compare import Value
 
-_INK, _GRID = "#1d2531", "#dfe3e9"  # no other colour of a plot may be equal
-_DARK = {_INK: "#e4e8ee", _GRID: "#39424f"}  # in their place on a dark page
+_INK, _GRID = "#1d2531", "#dfe3e9"
 _COLOURS = ("#8c96a3", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
 _NUMBERS = 600  # cells of a heat map up to which their figures are written in them
 _SETTINGS: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "report",
     "font.size": 9.0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
 }
@@ -34,18 +30,17 @@ _SETTINGS: Any = {
 
 @dataclass(frozen=True)
 class Plot:
-    """name: file name and id. caption: what it shows, in a sentence. width: of the SVG in CSS pixels."""
+    """name: file name and id. caption: what it shows, in a sentence. width: in a page, in CSS pixels."""
 
     name: str
     caption: str
     png: bytes
-    svg: str
     width: int
 
     @property
     def uri(self) -> str:
-        """The SVG as the source of an image in a page."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+        """The source of an image in a page."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
 @matplotlib.rc_context(_SETTINGS)
@@ -166,9 +161,7 @@ def _blank(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _colours(entries: int) -> list[Any]:
     """Of the entries' bars; the baseline is grey where there is something to compare."""
-    if entries > len(_COLOURS):
-        return [matplotlib.colormaps["tab20"](i % 20) for i in range(entries)]
-    return list(_COLOURS[:entries] if entries > 1 else _COLOURS[1:2])
+    return [_COLOURS[i % len(_COLOURS)] for i in range(entries)] if entries > 1 else [_COLOURS[1]]
 
 
 def _legend(figure: Figure, axes: Axes) -> None:
@@ -182,15 +175,6 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 
 def _drawn(name: str, caption: str, figure: Figure) -> Plot:
-    image, text = io.BytesIO(), io.StringIO()
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once for both
-    figure.savefig(image, format="png", dpi=120, facecolor="white")
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    rules = "".join(
-        f'[style*="{part}: {light}"] {{ {part}: {dark} !important }}\n'
-        for light, dark in _DARK.items()
-        for part in ("fill", "stroke")
-    )
-    svg = text.getvalue().replace("</style>", f"@media (prefers-color-scheme: dark) {{\n{rules}}}</style>", 1)
-    return Plot(name, caption, image.getvalue(), svg, round(figure.get_figwidth() * 96))
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=192, facecolor="white")  # twice the page's 96, for sharp screens
+    return Plot(name, caption, image.getvalue(), round(figure.get_figwidth() * 96))

@@ -79,8 +79,7 @@ def _combined(comparison: Comparison, differences: Mapping[str, Differences]) ->
 
     {"baseline": name, "runs": {entry: [{"from": folder, "scores": a run's scores.json}]}, "results": {entry: {tag:
     {"mean", "half", "n"} or why there is none}}}, tags as `Comparison.results` has them; "differences": [{"a": the
-    baseline, "b": entry, "target", "suite", "verdict", "crossed": whether items were there, and the fields of
-    `Estimate`}]}.
+    baseline, "b": entry, "target", "suite", "verdict", and the fields of `Estimate`}]}.
     """
     entries, results = comparison.entries, comparison.results()
     return {
@@ -89,7 +88,7 @@ def _combined(comparison: Comparison, differences: Mapping[str, Differences]) ->
         "results": {e.name: {tag: _plain(values[i]) for tag, values in results.items()} for i, e in enumerate(entries)},
         "differences": [
             {"a": entries[0].name, "b": entry, "target": target, "suite": suite, "verdict": one.of.verdict()}
-            | {"crossed": one.crossed, **asdict(one.of)}
+            | {"crossed": True, **asdict(one.of)}
             for suite, found in differences.items()
             for (entry, target), one in found.items()
         ],

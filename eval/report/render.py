@@ -12,7 +12,7 @@ import jinja2
 
 from eval.report.compare import Comparison
 from eval.report.plots import Plot
-from eval.report.sections import Section
+from eval.report.sections import Block, Section
 from eval.report.tables import Table
 
 _TEMPLATES = jinja2.Environment(
@@ -38,7 +38,7 @@ def write(folder: Path, title: str, intro: str, sections: Sequence[Section]) -> 
             if isinstance(block, Plot):
                 (folder / "plots" / f"{block.name}.png").write_bytes(block.png)
     paths = [folder / "report.md", folder / "report.html"]
-    paths[0].write_text(markdown(title, intro, sections, "plots"), encoding="utf-8")
+    paths[0].write_text(markdown(title, intro, sections), encoding="utf-8")
     paths[1].write_text(html(title, intro, sections), encoding="utf-8")
     return paths
 
@@ -48,25 +48,20 @@ def html(title: str, intro: str, sections: Sequence[Section]) -> str:
     return _TEMPLATES.get_template("page.html").render(title=title, intro=intro, sections=sections)
 
 
-def markdown(title: str, intro: str, sections: Sequence[Section], plots: str) -> str:
-    """The same as text; pictures are files `plots`/NAME.png beside it."""
+def markdown(title: str, intro: str, sections: Sequence[Section]) -> str:
+    """The same as text; pictures are files plots/NAME.png beside it."""
     parts = [f"# {title}", intro]
     for section in sections:
-        parts.append(f"## {section.title}")
-        for block in section.blocks:
-            if isinstance(block, Section):
-                parts += [f"### {block.title}", *(_text(one, plots) for one in block.content())]
-            elif isinstance(block, tuple):
-                parts.append("\n".join(_text(plot, plots) for plot in block))
-            else:
-                parts.append(_text(block, plots))
+        parts += [f"## {section.title}", *map(_text, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
-def _text(block: str | Table | Plot, plots: str) -> str:
-    if isinstance(block, Table):
-        return table_text(block)
-    return block if isinstance(block, str) else f"![{block.caption}]({plots}/{block.name}.png)"
+def _text(block: Block) -> str:
+    if isinstance(block, Section):
+        return "\n\n".join([f"### {block.title}", *map(_text, block.blocks)])
+    if isinstance(block, Plot):
+        return f"![{block.caption}](plots/{block.name}.png)"
+    return block if isinstance(block, str) else table_text(block)
 
 
 def table_text(table: Table) -> str:

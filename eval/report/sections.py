@@ -7,10 +7,9 @@ import pandas as pd
 
 import eval.report.tables as tables
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
-from eval.report.alignment import aligned, heat_maps, layer_table
-from eval.report.alignment_tables import MEASURES
+from eval.report.alignment import MEASURES, aligned, heat_maps, layer_table
 from eval.report.compare import Classes, Comparison, headline, title
-from eval.report.differences import Differences, difference_table
+from eval.report.differences import Differences, difference_table, not_compared
 from eval.report.perturbed import drop_blocks
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
@@ -21,26 +20,24 @@ _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # metrics that share
 
 @dataclass
 class Section:
-    """A heading and what stands below it: sentences, tables, plots, pairs of plots that stand side by side where there
+    """A heading and what stands below it: sentences, tables, plots, and sections that are folded away because only some
 
-    is room, and sections that are folded away because only some readers want them.
+    readers want them.
     """
 
     title: str
     blocks: list["Block"] = field(default_factory=list)
 
     def content(self) -> Iterator[str | Table | Plot]:
-        """The blocks one after another, without pairs and folds."""
+        """The blocks one after another, without folds."""
         for block in self.blocks:
             if isinstance(block, Section):
                 yield from block.content()
-            elif isinstance(block, tuple):
-                yield from block
             else:
                 yield block
 
 
-Block = str | Table | Plot | tuple[Plot, ...] | Section
+Block = str | Table | Plot | Section
 
 
 def build(comparison: Comparison, differences: Mapping[str, Differences]) -> list[Section]:
@@ -52,26 +49,25 @@ def build(comparison: Comparison, differences: Mapping[str, Differences]) -> lis
             sections[-1].blocks.append(tables.group_table(comparison, view))
         if differences[view[0]]:
             sections[-1].blocks.append(difference_table(comparison, view, differences[view[0]]))
+        if lacking := not_compared(comparison, view, differences[view[0]]):
+            sections[-1].blocks.append(lacking)
     parts = [_classes(comparison), _retrieval(comparison), alignment(comparison)]
     sections += [section for section in parts if section.blocks]
     sections += [_target(comparison, target) for target in comparison.scored]
-    return [
-        *sections,
-        Section("Runs and languages", [tables.runs_table(comparison), tables.languages_table(comparison)]),
-    ]
+    return [*sections, Section("Runs", [tables.runs_table(comparison)])]
 
 
 def _by_class(comparison: Comparison, targets: Sequence[Target]) -> dict[str, Classes]:
     return {kind: comparison.by_class(targets, kind) for kind in ("family", "script")}
 
 
-def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> tuple[Plot, ...]:
+def _class_bars(comparison: Comparison, by_class: dict[str, Classes], name: str, caption: str) -> list[Block]:
     labels = [entry.name for entry in comparison.entries]
-    plots = []
+    plots: list[Block] = []
     for kind, classes in by_class.items():
         rows = {one: values for one, (values, _) in classes.items()}
         plots.append(bars(f"{name}_{kind}", caption.format(kind), labels, rows))
-    return tuple(plots)
+    return plots
 
 
 def _classes(comparison: Comparison) -> Section:
@@ -85,12 +81,9 @@ def _classes(comparison: Comparison) -> Section:
             " family or script, English left out. Families have different targets, so compare runs within a row, not"
             " rows."
         )
-        left_out = [target.name for target in comparison.scored if target not in every]
-        if left_out:
-            text += f" Not in it, because not all runs have them: {', '.join(left_out)}."
         folded = [tables.class_table(comparison, classes, kind) for kind, classes in by_class.items()]
         drawn = _class_bars(comparison, by_class, "all", "By {}, mean over targets")
-        section.blocks += [text, drawn, Section("The same as tables", list(folded))]
+        section.blocks += [text, *drawn, Section("The same as tables", list(folded))]
     return section
 
 
@@ -109,23 +102,19 @@ def _retrieval(comparison: Comparison) -> Section:
 
 
 def alignment(comparison: Comparison) -> Section:
-    """Heat maps and means by layer of the entries that have an align.json; nothing for scores that lie nowhere yet."""
+    """Heat maps and means by layer of the entries that have an align.json; nothing where there are none."""
     section = Section("Alignment by layer")
-    if any(run.folder is None for run in comparison.runs):
-        return section
     entries = [entry for entry in comparison.entries if aligned(entry)]
     absent = [entry.name for entry in comparison.entries if not aligned(entry)]
-    text = "No run has alignment scores."
-    if entries:
-        text = (
-            "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
-            f" The last column of a table is the same score over wrong pairs, by {entries[0].name}. All depend on n,"
-            " the number of pairs."
-        )
-    if absent:
-        text += f" Not there for {', '.join(absent)}: python -m eval align writes align.json beside the scores."
-    section.blocks.append(text)
-    for measure in MEASURES if entries else ():
+    if not entries:
+        return section
+    text = (
+        "How close the vectors of translations are, layer by layer (0: the embeddings), each language with English."
+        f" The last column of a table is the same score over wrong pairs, by {entries[0].name}. All depend on n,"
+        " the number of pairs."
+    )
+    section.blocks.append(f"{text} Not there for {', '.join(absent)}." if absent else text)
+    for measure in MEASURES:
         parts: list[Block] = [*heat_maps(entries, measure), layer_table(entries, measure)]
         section.blocks += parts if measure is MEASURES[0] else [Section(measure.title, parts)]
     return section
@@ -146,7 +135,7 @@ def _target(comparison: Comparison, target: Target) -> Section:
         section.blocks.append(Section("Noise in the queries", [*drops]))
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
-        section.blocks.append(_class_bars(comparison, by_class, name, name + " by {}, without English"))
+        section.blocks += _class_bars(comparison, by_class, name, name + " by {}, without English")
     others = [metric for metric in record["scores"] if metric not in main]
     if others:
         section.blocks.append(Section("More metrics", [tables.language_table(comparison, name, others)]))

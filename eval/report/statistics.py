@@ -79,26 +79,27 @@ class Estimate:
         return "better" if self.difference > 0 else "worse"
 
 
-def of_items(runs: Sequence[Mapping[str, Outcomes]], metric: str) -> Scores | None:
-    """A metric's unweighted mean over languages; every run has the same ones.
+def of_items(
+    runs: Sequence[Mapping[str, Outcomes]], metric: str, languages: Sequence[str] | None = None
+) -> Scores | None:
+    """A metric's unweighted mean over languages, by default all of the first run's.
 
-    None for a mean over items that are not the same in all runs. Of ratios, an item that a run lacks has counts of 0:
-    BUCC's are the sentences in its pairs.
+    None where a run has not all of them, and for a mean over items that are not the same in all runs. Of ratios, an
+    item that a run lacks has counts of 0: BUCC's are the sentences in its pairs.
     """
-    by_language = {}
-    for language in runs[0]:
-        outcomes = [run[language] for run in runs]
-        definition = outcomes[0].metrics[metric]
-        if not definition.denominator and any(list(one.ids) != list(outcomes[0].ids) for one in outcomes):
-            return None
-        by_language[language] = outcomes
-    ids = {name for outcomes in by_language.values() for one in outcomes for name in one.ids}
+    languages = list(runs[0]) if languages is None else languages
+    if not all(language in run for language in languages for run in runs):
+        return None
+    ids = {name for run in runs for language in languages for name in run[language].ids}
     number = {name: i for i, name in enumerate(sorted(ids))}
     parts: list[Sums] = []
     ratio = False
-    for outcomes in by_language.values():
+    for language in languages:
+        outcomes = [run[language] for run in runs]
         definition = outcomes[0].metrics[metric]
         ratio = bool(definition.denominator)
+        if not ratio and any(list(one.ids) != list(outcomes[0].ids) for one in outcomes):
+            return None
         rows = [np.array([number[name] for name in one.ids], dtype=np.int64) for one in outcomes]
         up, down = (
             np.stack(
@@ -199,20 +200,22 @@ def _student(sides: Sequence[np.ndarray]) -> Interval:
 
 @dataclass(frozen=True)
 class Drop:
-    """clean, noisy: a score without and with noise; drop: 100 (1 - noisy / clean); interval: 95 %, None if unknown."""
+    """clean, noisy: a score without and with noise; drop: 100 (1 - noisy / clean); interval: 95 %."""
 
     clean: float
     noisy: float
     drop: float
-    interval: Interval | None
+    interval: Interval
 
 
-def relative_drop(pairs: Sequence[tuple[Mapping[str, Outcomes], Mapping[str, Outcomes]]], metric: str) -> Drop | None:
-    """From the clean to the noisy outcomes, a pair for each seed; None for other items or a clean score of 0.
+def relative_drop(
+    pairs: Sequence[tuple[Mapping[str, Outcomes], Mapping[str, Outcomes]]], metric: str, languages: Sequence[str]
+) -> Drop | None:
+    """From the clean to the noisy outcomes, a pair for each seed; None without the same items or a clean score of 0.
 
     The interval is that of `contrast` for the ratio, linearised at the means (delta method).
     """
-    scores = of_items([side for pair in pairs for side in pair], metric)
+    scores = of_items([side for pair in pairs for side in pair], metric, languages)
     if scores is None or not (clean := float(scores.values[0::2].mean())):
         return None
     noisy = float(scores.values[1::2].mean())

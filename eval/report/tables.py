@@ -6,18 +6,21 @@
 The first cell of a row is its head. No cell is empty: a missing result is named in the cell and explained in a note.
 """
 
-import itertools
+import functools
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
+
 from common.languages import language
+from data_prep.datasets import TEST_SETS
 from eval.metrics import aggregate
 from eval.report.compare import Classes, Comparison, Value, View, headline, title
-from eval.report.load import Entry
-from eval.report.overlap import overlap_notes
+from eval.report.load import Entry, Run
 from eval.suites import GROUPS, OFFICIAL, Target
+from tasks.registry import TASK_TYPES
 
 
 @dataclass(frozen=True)
@@ -44,16 +47,15 @@ class Cell:
 class Table:
     """Header and rows of the same length.
 
-    spans: (label, columns) of a row above the header, if any. style: class in style.css: figures; long, of so many rows
-    that each is one line; texts, of sentences; listed, with a list in the last column. foot: how many of the last rows
-    sum up the others. decimals: of the numbers. low: lower is better.
+    style: class in style.css: figures; long, of so many rows that each is one line; texts, of sentences; listed, with a
+    list in the last column. foot: how many of the last rows sum up the others. decimals: of the numbers. low: lower is
+    better.
     """
 
     caption: str
     header: list[Cell]
     rows: list[list[Cell]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    spans: list[tuple[str, int]] = field(default_factory=list)
     style: str = "figures"
     foot: int = 0
     decimals: int = 1
@@ -67,9 +69,7 @@ class Table:
 
     def cells(self, *metrics: Sequence[Value]) -> list[Cell]:
         """A cell per entry with its value of each metric, and how they differ from the first entry's."""
-        return [
-            self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))
-        ]  # fmt: skip
+        return [self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))]
 
     def _cell(self, values: Sequence[Value], metrics: Sequence[Sequence[Value]], compared: bool) -> Cell:
         reasons = dict.fromkeys(value.missing for value in values if value.missing)
@@ -80,18 +80,17 @@ class Table:
         pairs = [(value, metric[0]) for value, metric in zip(values, metrics, strict=True)]
         deltas: tuple[str, ...] = ()
         if compared and not any(first.missing for _, first in pairs):
-            deltas = tuple(delta(value, first, self.decimals) for value, first in pairs)
+            deltas = tuple(signed(value.mean - first.mean, self.decimals) for value, first in pairs)
         shown = tuple(number(value.mean, self.decimals) for value in values)
         return Cell(shown, halves if any(halves) else (), deltas)
 
 
-def number(value: float, decimals: int = 1) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # never -0.0
+def number(value: float, decimals: int = 1, sign: str = "") -> str:
+    """sign: "+" for a difference."""
+    return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"  # never -0.0
 
 
-def delta(value: Value, first: Value, decimals: int = 1) -> str:
-    """With its sign; the difference of the exact means, rounded."""
-    return f"{round(value.mean - first.mean, decimals) + 0.0:+.{decimals}f}"
+signed = functools.partial(number, sign="+")
 
 
 def row(*cells: Cell | str) -> list[Cell]:
@@ -134,10 +133,6 @@ def main_table(comparison: Comparison, view: View) -> Table:
     if suite in OFFICIAL:
         columns.append(row("average", *table.cells(comparison.average(view)), "none"))
     table.header, *table.rows = (list(cells) for cells in zip(*columns, strict=True))
-    if suite in GROUPS:
-        groups = {name: group for group, members in GROUPS[suite].items() for name in members}
-        runs = itertools.groupby(groups[target.name] for target in targets)
-        table.spans = [("", 1), *((group, len(list(members))) for group, members in runs), ("", 1)]
     return table
 
 
@@ -152,18 +147,8 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
     """What a reader must know before comparing the metrics of a target."""
     notes = []
     found = comparison.records(target.name)
-    if len(codes) < len(asked):
-        absent: dict[str, list[str]] = {}  # languages -> the runs without them
-        for run in comparison.runs:
-            if target.name in run.targets:
-                lacking = [code for code in asked if code not in run.targets[target.name]["languages"]]
-                absent.setdefault(" ".join(lacking), []).append(run.name)
-        which = "; ".join(
-            f"no data for {some}" + ("" if len(absent) == 1 else f" in {', '.join(names)}")
-            for some, names in absent.items()
-            if some
-        )
-        notes.append(f"over {len(codes)} of {len(asked)} languages: {which}")
+    if absent := [code for code in asked if code not in codes]:
+        notes.append(f"over {len(codes)} of {len(asked)} languages: not all runs have data for {' '.join(absent)}")
     limits = {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}
     if limits:
         notes.append(f"{', '.join(sorted(limits))} rows of each language only")
@@ -179,6 +164,26 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
         names = ", ".join(key.replace("_", " ") for key in differing)
         notes.append(f"the runs were scored with different settings: {names} (see Protocol)")
     return notes
+
+
+def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
+    """A sentence for each way in which datasets of the target's task type were trained on; none for other targets."""
+    name = {"lareqa": "xquad", "mlqar": "mlqa"}.get(target.name, target.name)  # XQuAD-R and MLQA-R
+    if name not in TEST_SETS or TEST_SETS[name].kind not in TASK_TYPES:
+        return []
+    notes: dict[str, list[str]] = {}  # what was done -> runs
+    for run in runs:
+        if target.name in run.targets:
+            data = {d: about for d, about in run.overlap.items() if about["kind"] == TEST_SETS[name].kind}
+            unchecked = [dataset for dataset, about in data.items() if name not in about["against"]]
+            what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
+            texts = [what] if unchecked else []
+            for dataset, about in data.items():
+                if count := about["left_out"].get(name, 0):
+                    texts.append(f"trained without {count:,} rows of {dataset} that this test has too")
+            for text in texts:
+                notes.setdefault(text, []).append(run.name)
+    return [f"{', '.join(names)}: {text}" for text, names in notes.items()]
 
 
 def group_table(comparison: Comparison, view: View) -> Table:
@@ -260,9 +265,11 @@ def protocol_table(comparison: Comparison, target: str) -> Table:
                 record = run.targets[target]
                 mined = {key: record[key] for key in _MINED if key in record}
                 settings = {**record["protocol"], **mined, "truncated": record["truncated"] or "none"}
-                for path, value in _leaves(settings):
-                    whose = run.name if path[-1] in aggregate.DRAWN else entry.name
-                    said.setdefault(" ".join(path).replace("_", " "), {}).setdefault(value, []).append(whose)
+                if "training" in settings:
+                    settings["training"] = {str(i): stage for i, stage in enumerate(settings["training"], start=1)}
+                for key, value in pd.json_normalize(settings, sep=" ").to_dict("records")[0].items():
+                    whose = run.name if str(key).split()[-1] in aggregate.DRAWN else entry.name
+                    said.setdefault(str(key).replace("_", " "), {}).setdefault(_in_words(value), []).append(whose)
     found = comparison.records(target)
     table = Table(f"{target}: protocol", row("setting", "value"), style="texts")
     for key, values in said.items():
@@ -273,17 +280,10 @@ def protocol_table(comparison: Comparison, target: str) -> Table:
     return table
 
 
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Each plain value below `value` in words, with the keys that lead to it; the stages of a training by number."""
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        value = {str(number): one for number, one in enumerate(value, start=1)}
-    if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _leaves(one, (*path, key))
-    elif isinstance(value, list):
-        yield path, "; ".join(map(str, value)) or "none"
-    else:
-        yield path, f"{value:.6g}" if isinstance(value, float) else str(value)
+def _in_words(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def runs_table(comparison: Comparison) -> Table:
@@ -294,10 +294,3 @@ def runs_table(comparison: Comparison) -> Table:
             seed = "not from a run" if run.config is None else str(run.config["seed"])
             table.rows.append(row(run.name, entry.name, seed, run.scores["encoder"], run.scores["fingerprint"][:12]))
     return table
-
-
-def languages_table(comparison: Comparison) -> Table:
-    """Code, name, family and script of every language of the report."""
-    codes = {code for run in comparison.runs for record in run.targets.values() for code in record["languages"]}
-    rows = [row(code, *language(code)[1:4]) for code in sorted(codes)]
-    return Table("Languages", row("code", "name", "family", "script"), rows, style="texts")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from common.table import table
 from eval.report.compare import Comparison, Value, View, headline, title
 from eval.report.perturbed import drop_blocks
-from eval.report.tables import Table, column_notes, delta, number
+from eval.report.tables import Table, main_table, number, signed
 from eval.suites import OFFICIAL
 
 
@@ -55,7 +55,7 @@ def _cells(values: Sequence[Value]) -> list[str]:
     first = values[0]
     cells = [_text(first)]
     for value in values[1:]:
-        cells += [_text(value), "–" if value.missing or first.missing else delta(value, first)]
+        cells += [_text(value), "–" if value.missing or first.missing else signed(value.mean - first.mean)]
     return cells
 
 
@@ -66,23 +66,13 @@ def _text(value: Value) -> str:
 
 
 def _notes(comparison: Comparison, view: View) -> list[str]:
-    suite, targets = view
-    not_run: dict[tuple[str, str], list[str]] = {}  # (for whom, why) -> targets
-    notes: dict[str, list[str]] = {}
-    for target in targets:
-        reasons: dict[str, list[str]] = {}
-        for entry in comparison.entries:
-            if why := comparison.why_not_run(entry, target.name):
-                reasons.setdefault(why, []).append(entry.name)
-        for why, names in reasons.items():
-            whom = "" if len(names) == len(comparison.entries) else f" for {', '.join(names)}"
-            not_run.setdefault((whom, why), []).append(target.name)
-        if comparison.records(target.name):
-            asked = comparison.wanted(target, suite)
-            for text in column_notes(comparison, target, asked, comparison.shared(target.name, asked)):
-                notes.setdefault(text, []).append(target.name)
-    lines = [f"not run{whom}: {', '.join(names)} ({why})" for (whom, why), names in not_run.items()]
-    lines += [f"{', '.join(names)}: {text}" for text, names in notes.items()]
-    if suite in OFFICIAL and all(value.missing for value in comparison.average(view)):
-        lines.append(f"no average for {suite}: it is taken over all of its targets with all of their test data")
+    """The notes of the report's table, each with its targets."""
+    table = main_table(comparison, view)
+    targets: dict[str, dict[str, None]] = {}
+    for heading, *cells in zip(table.header, *table.rows, strict=True):
+        for note in (note for cell in (heading, *cells) for note in cell.notes if heading.values != ("average",)):
+            targets.setdefault(table.notes[note - 1], {})[heading.values[0]] = None
+    lines = [f"{', '.join(names)}: {text}" for text, names in targets.items()]
+    if view[0] in OFFICIAL and all(value.missing for value in comparison.average(view)):
+        lines.append(f"no average for {view[0]}: it is taken over all of its targets with all of their test data")
     return lines

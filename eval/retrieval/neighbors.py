@@ -1,20 +1,20 @@
-"""Exact nearest neighbours by dot product or cosine: blocked `torch.topk`, on CPU or GPU; no index is built.
+"""Exact nearest neighbours by dot product: blocked `torch.topk`, on CPU or GPU; no index is built.
 
     scores, indices = top_k(queries, index, 4)              # each query's 4 best rows of `index`, best first
     forward, backward = top_k_both(german, english, 4)           # both directions from the same products
 
-Exact: the neighbours by the exact dot products of the float32 vectors, whatever the BLAS, the device or the number of
+Exact: the neighbours by the exact dot products of the vectors, whatever the BLAS, the device or the number of
 threads. Blocks are multiplied in float32 (never TF32), and the best 2k + 16 rows of each query are kept. Those closer
 together than the rounding error of a product can be (H * 2^-24 * |x| * |y|, the bound for any order of summation:
 Higham 2002, section 3.1) are multiplied again in float64; scores that are equal there go to the earlier row. A query
 with more near ties than are kept (copies of one sentence, a collapsed encoder) is searched in float64 altogether.
 
 Memory beside the vectors: about 0.2 GB of blocks on CPU, 2 GB on a GPU, and 12 (2k + 16) bytes for each query, with
-`top_k_both` of both sides. The vectors may be memory-mapped arrays; a block is read at a time.
+`top_k_both` of both sides.
 """
 
-import contextlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -40,35 +40,25 @@ def centre(vectors: np.ndarray) -> np.ndarray:
     return vectors - vectors.mean(axis=0, keepdims=True)
 
 
-def top_k(
-    queries: Vectors, index: Vectors, k: int, *, cosine: bool = False, device: torch.device | str | None = None
-) -> Neighbours:
-    """The k rows of `index` [m, H] with the highest dot product (or cosine) for each of `queries` [n, H], best first.
+def top_k(queries: Vectors, index: Vectors, k: int) -> Neighbours:
+    """The k rows of `index` [m, H] with the highest dot product for each of `queries` [n, H], best first.
 
-    float32 arrays or tensors; `cosine` divides by the lengths (a row of zeros scores 0 everywhere). Equal scores: the
-    earlier row first. `device` None: where the tensors are, CPU for arrays; vectors elsewhere are moved there a block
-    at a time. 1 <= k <= m. `InputError` for a NaN or an infinity.
+    float32 or float64, on one device. Equal scores: the earlier row first. 1 <= k <= m. `InputError` for a NaN or an
+    infinity.
     """
-    return _search(queries, index, k, cosine, device, both=False)[0]
+    return _search(queries, index, k, both=False)[0]
 
 
-def top_k_both(
-    left: Vectors, right: Vectors, k: int, *, cosine: bool = False, device: torch.device | str | None = None
-) -> tuple[Neighbours, Neighbours]:
+def top_k_both(left: Vectors, right: Vectors, k: int) -> tuple[Neighbours, Neighbours]:
     """(`top_k(left, right, k)`, `top_k(right, left, k)`) for the products of one; k at most both lengths."""
-    forward, backward = _search(left, right, k, cosine, device, both=True)
+    forward, backward = _search(left, right, k, both=True)
     return forward, backward
 
 
-def _search(
-    left: Vectors, right: Vectors, k: int, cosine: bool, device: torch.device | str | None, both: bool
-) -> list[Neighbours]:
-    if device is None:
-        device = next((x.device for x in (left, right) if isinstance(x, Tensor)), "cpu")
-    device = torch.device(device)
-    rows, columns = _BLOCK[device.type]
+def _search(left: Vectors, right: Vectors, k: int, both: bool) -> list[Neighbours]:
     with torch.inference_mode(), _full_precision():
-        x, y = _Side(left, cosine, device, "queries"), _Side(right, cosine, device, "index")
+        x, y = _Side(left, "queries"), _Side(right, "index")
+        rows, columns = _BLOCK[x.vectors.device.type]
         nearest = [_Nearest(*sides, k) for sides in ((x, y), (y, x))[: 1 + both]]
         for row in range(0, len(x), rows):
             part = x.read(slice(row, row + rows))
@@ -81,12 +71,11 @@ def _search(
 
 
 class _Side:
-    """Vectors [n, H], read onto the device by rows, with `cosine` of length 1; `norms` float32 [n] are as given."""
+    """Vectors [n, H], read by rows; `norms` float32 [n]: their lengths."""
 
-    def __init__(self, vectors: Vectors, cosine: bool, device: torch.device, name: str) -> None:
-        self.vectors, self.cosine, self.device = torch.as_tensor(vectors), cosine, device
-        blocks = self.vectors.split(_BLOCK[device.type][0])
-        self.norms = torch.cat([torch.linalg.vector_norm(block.to(device, torch.float32), dim=1) for block in blocks])
+    def __init__(self, vectors: Vectors, name: str) -> None:
+        self.vectors = torch.as_tensor(vectors)
+        self.norms = torch.linalg.vector_norm(self.vectors, dim=1).float()
         wrong = (~self.norms.isfinite()).nonzero()
         if len(wrong):
             raise InputError(f"vectors ({name}): row {int(wrong[0])} has a NaN or an infinity, so it has no neighbours")
@@ -95,9 +84,7 @@ class _Side:
         return len(self.vectors)
 
     def read(self, rows: slice | Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        part = self.vectors[rows if isinstance(rows, slice) else rows.to(self.vectors.device)]
-        part = part.to(self.device, torch.float32).to(dtype)
-        return F.normalize(part, dim=1, eps=torch.finfo(torch.float32).tiny) if self.cosine else part
+        return self.vectors[rows].to(dtype)
 
 
 class _Nearest:
@@ -109,10 +96,11 @@ class _Nearest:
     def __init__(self, queries: _Side, index: _Side, k: int) -> None:
         self.queries, self.index, self.k = queries, index, k
         self.width = queries.vectors.shape[1]
-        sizes = (queries.norms > 0).float() if queries.cosine else queries.norms * index.norms.max()  # |x| |y| at most
-        error = (2 if queries.cosine else 1) * (self.width + 8) * 2.0**-24  # lengths of a cosine are rounded, too
-        self.slack, self.same = sizes[:, None] * (2.1 * error), sizes[:, None].double() * ((self.width + 8) * 2.0**-50)
-        self.scores = sizes.new_full((len(queries), min(2 * k + 16, len(index))), -torch.inf)
+        sizes = (queries.norms * index.norms.max())[:, None]  # |x| |y| at most
+        # 8 more than the sum needs: vectors in float64 are rounded before.
+        self.slack = sizes * (2.1 * (self.width + 8) * 2.0**-24)
+        self.same = sizes.double() * ((self.width + 8) * 2.0**-50)
+        self.scores = queries.norms.new_full((len(queries), min(2 * k + 16, len(index))), -torch.inf)
         self.indices = torch.zeros_like(self.scores, dtype=torch.int64)
 
     def add(self, scores: Tensor, first: int, start: int) -> None:
@@ -173,7 +161,7 @@ def _in_order(scores: Tensor, indices: Tensor, same: Tensor) -> tuple[Tensor, Te
     return scores.gather(1, order), indices.gather(1, order)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _full_precision() -> Iterator[None]:
     """float32 products on a GPU are float32 products, whatever the program allows elsewhere."""
     matmul = torch.backends.cuda.matmul

@@ -40,12 +40,10 @@ def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable]
     return total / min(len(wanted), k)
 
 
-def mean_average_precision(
-    ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]], k: int = TOP_K
-) -> Outcomes:
-    """ "map@k": the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@k."""
-    each = [average_precision(found, wanted, k) for found, wanted in zip(ranked, relevant, strict=True)]
-    return means({f"map@{k}": each})
+def mean_average_precision(ranked: Sequence[Sequence[Hashable]], relevant: Sequence[Collection[Hashable]]) -> Outcomes:
+    """ "map@20": the mean of `average_precision` over queries, at least one. With one relevant candidate: MRR@20."""
+    each = [average_precision(found, wanted) for found, wanted in zip(ranked, relevant, strict=True)]
+    return means({f"map@{TOP_K}": each})
 
 
 def ranks(scores: np.ndarray, indices: Sequence[int]) -> list[int]:

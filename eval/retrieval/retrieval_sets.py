@@ -9,6 +9,8 @@ Mewsli-X: mentions in WikiNews sentences, and one pool of entity descriptions in
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from data_prep.datasets.mewslix import CANDIDATES, entity_text, mention_text
 from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
 from data_prep.sources.folders import Folder
-from data_prep.sources.locate import locate
+from data_prep.sources.locate import Copy, locate
 from eval.rows import Candidate, Loaded, NotThere, Query, Rows
 
 
@@ -29,10 +31,7 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
     loaded = Loaded("validation", {}, {})
     questions: dict[str, list[tuple[str, str]]] = {}
     right: dict[str, list[str]] = {}
-    for code in languages or testset.languages:
-        copy = next(locate(testset, "validation", code, folder), None)
-        if copy is None:
-            continue
+    for code, copy in _copies(testset, "validation", languages, folder):
         loaded.files[code] = folder.sums(copy.parts[0].files)
         questions[code] = []
         outside = 0
@@ -63,7 +62,7 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
         if outside:
             loaded.notes.append(f"{copy.where}: {outside} questions left out: their answer begins in no sentence")
     if not questions:
-        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
+        raise _absent(testset, folder)
     missing = [code for code in testset.languages if code not in questions]
     if missing:
         loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one ({testset.rows})")
@@ -79,9 +78,7 @@ def read_paragraphs(testset: Dataset, folder: Folder, languages: Sequence[str]) 
     """
     loaded = Loaded("validation", {}, {})
     names: dict[str, str] = {}  # paragraph -> id of the first with this text
-    for code in languages or testset.languages:
-        if (copy := next(locate(testset, "validation", code, folder), None)) is None:
-            continue
+    for code, copy in _copies(testset, "validation", languages, folder):
         loaded.files[code], loaded.rows[code] = folder.sums(copy.parts[0].files), []
         for number, (where, paragraph) in enumerate(copy.parts[0].rows(), 1):
             context = fields.text(paragraph, "context", where)
@@ -92,8 +89,19 @@ def read_paragraphs(testset: Dataset, folder: Folder, languages: Sequence[str]) 
                 name, text = (fields.text(question, key, where) for key in ("id", "question"))
                 loaded.rows[code].append(Query(f"{name}_{code}", text, (names[context],)))
     if not loaded.rows:
-        raise NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
+        raise _absent(testset, folder)
     return loaded
+
+
+def _copies(testset: Dataset, split: str, languages: Sequence[str], folder: Folder) -> Iterator[tuple[str, Copy]]:
+    """The first copy of each language that has one."""
+    for code in languages or testset.languages:
+        for copy in islice(locate(testset, split, code, folder), 1):
+            yield code, copy
+
+
+def _absent(testset: Dataset, folder: Folder) -> NotThere:
+    return NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
 
 
 def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
@@ -103,38 +111,31 @@ def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[in
             " use the files of github.com/google-research-datasets/lareqa"
         )
     found = paragraph["sentence_breaks"]
-    try:
+    with suppress(TypeError, ValueError, OverflowError):
         breaks = [(int(start), int(end)) for start, end in found]
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{where}: field `sentence_breaks`: expected pairs, found {shorten(found)}") from None
-    if not all(0 <= start < end <= length for start, end in breaks):
-        raise InputError(f"{where}: field `sentence_breaks`: a pair lies outside the paragraph")
-    return breaks
+        if all(0 <= start < end <= length for start, end in breaks):
+            return breaks
+    raise fields.wrong(where, "sentence_breaks", "pairs, none of them outside the paragraph", found)
 
 
 def read_mewslix(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loaded:
     """Mentions of each language and the pool of entities; the split that has most languages with their labels."""
-    usable: dict[str, dict[str, list[Query]]] = {}
-    files: dict[str, dict[str, dict[str, str]]] = {}
+    usable: dict[str, dict[str, tuple[list[Query], dict[str, str]]]] = {}
     notes: list[str] = []
     read: dict[str, Rows] = {}  # a file may hold all languages
     for split in testset.splits:
-        usable[split], files[split] = {}, {}
-        for code in languages or testset.languages:
-            copy = next(locate(testset, split, code, folder), None)
-            if copy is None:
-                continue
+        usable[split] = {}
+        for code, copy in _copies(testset, split, languages, folder):
             if copy.where not in read:
                 read[copy.where] = list(copy.parts[0].rows())
             queries = list(_mentions(read[copy.where], code))
             if queries and not any(query.gold[0] for query in queries):
                 notes.append(f"{copy.where}: labels withheld, not used")
             elif queries:
-                usable[split][code], files[split][code] = queries, folder.sums(copy.parts[0].files)
+                usable[split][code] = queries, folder.sums(copy.parts[0].files)
     split = max(usable, key=lambda s: len(usable[s]))
     if not usable[split]:
-        reason = f"{notes[0]} (this copy has no labels)" if notes else f"no data at --data {folder.path}"
-        raise NotThere(f"{reason}; expected {testset.layout} ({testset.obtain})")
+        raise NotThere(f"{notes[0]} (this copy has no labels)") if notes else _absent(testset, folder)
     found = next((paths for name in CANDIDATES if (paths := folder.find((name,), "", testset.name))), None)
     if found is None:
         raise NotThere(
@@ -147,12 +148,11 @@ def read_mewslix(testset: Dataset, folder: Folder, languages: Sequence[str]) -> 
     if len(known) < len(pool):
         raise InputError(f"{found[0]}: an entity stands there twice; expected each entity_id once")
     sums = folder.sums(found)
-    for code, queries in usable[split].items():
+    for code, (queries, own) in usable[split].items():
         for query in queries:
             if query.gold[0] not in known:
                 raise InputError(f"{found[0]}: entity {query.gold[0]!r} of mention {query.id!r} is not in it")
-        loaded.rows[code] = list(queries)
-        loaded.files[code] = {**files[split][code], **sums}
+        loaded.rows[code], loaded.files[code] = queries, {**own, **sums}
     return loaded
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from eval.inference.embed import default_layer
+from eval.inference.encoder import DEVICE
+from eval.inference.predict import default_layer
 from eval.metrics.aggregate import TO_ENGLISH, TO_OTHER
 from eval.metrics.items import means
 from eval.metrics.score_target import TargetScores
@@ -15,6 +16,7 @@ from eval.rows import UNLABELLED, Candidate, Corpora, Loaded, Query, Translation
 from eval.suites import MAX_LENGTH, TOP_K, Target
 
 Read = Callable[[str], np.ndarray]  # name of an artifact -> its vectors, float32 [texts, H]
+Unit = Callable[[str], Tensor]  # the same of length 1, on the device
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
 PROTOCOLS: dict[str, dict[str, Any]] = {
     "mining": mining.PROTOCOL,
@@ -55,38 +57,38 @@ def protocol(target: Target, depth: int, layer: int | None, pooling: str, centre
     }
 
 
-def score_vectors(target: Target, read: Read, loaded: Loaded, centre: bool, device: str) -> TargetScores:
+def score_vectors(target: Target, read: Read, loaded: Loaded, centre: bool) -> TargetScores:
     """Scores the vectors that `read` gives. centre: subtract each side's mean vector first, in a pool each language's.
 
     `read` gives arrays that may be changed.
     """
     scores = TargetScores()
+
+    def unit(name: str) -> Tensor:
+        found = read(name)
+        return neighbors.normalise(neighbors.centre(found) if centre else found).to(DEVICE)
+
     if loaded.pool:
-        _rank(scores, target, read, loaded, centre, device)
+        pool = read("pool")
+        languages = np.array([candidate.language for candidate in loaded.pool])
+        for code in np.unique(languages) if centre else ():
+            pool[languages == code] = neighbors.centre(pool[languages == code])
+        _rank(scores, target, unit, neighbors.normalise(pool).to(DEVICE), loaded)
     if target.kind == "mining":
         for code, corpora in loaded.rows.items():
-            _mine(scores, read, code, corpora, loaded.unlabelled.get(code, []), centre, device)
+            _mine(scores, unit, code, corpora, loaded.unlabelled.get(code, []))
     elif target.kind == "translation" and target.protocol:
         for code, rows in loaded.rows.items():
-            _to_english(scores, read, code, rows, centre, device)
+            _to_english(scores, unit, code, rows)
     elif target.kind == "translation":
         for name, code, rows in loaded.artifacts():
-            _translate(scores, read, name, code, rows, rows is loaded.rows.get(code), centre, device)
+            _translate(scores, unit, name, code, rows, rows is loaded.rows.get(code))
     return scores
 
 
-def _translate(
-    scores: TargetScores,
-    read: Read,
-    name: str,
-    code: str,
-    rows: list[Translation],
-    gold: bool,
-    centre: bool,
-    device: str,
-) -> None:
+def _translate(scores: TargetScores, unit: Unit, name: str, code: str, rows: list[Translation], gold: bool) -> None:
     """gold: whether the sentences of a row are each other's translations."""
-    english, other = (_unit_vectors(read, f"{name}.{side}", centre, device) for side in ("en", "xx"))
+    english, other = (unit(f"{name}.{side}") for side in ("en", "xx"))
     to_other, to_english = (indices[:, 0] for _, indices in neighbors.top_k_both(english, other, 1))
     if gold:
         gold_rows = np.arange(len(rows))
@@ -96,32 +98,16 @@ def _translate(
     scores.submission[code] = [(row.english, int(index)) for row, index in zip(rows, to_other, strict=True)]
 
 
-def _to_english(
-    scores: TargetScores, read: Read, code: str, rows: list[Translation], centre: bool, device: str
-) -> None:
+def _to_english(scores: TargetScores, unit: Unit, code: str, rows: list[Translation]) -> None:
     """As nlu-evals: queries are not in English, and every English sentence of the right text is right."""
-    english, other = (_unit_vectors(read, f"{code}.{side}", centre, device) for side in ("en", "xx"))
+    english, other = (unit(f"{code}.{side}") for side in ("en", "xx"))
     _, indices = neighbors.top_k(other, english, 1)
     right = [rows[index].english == row.english for index, row in zip(indices[:, 0], rows, strict=True)]
     outcomes = means({"accuracy": right}).named([row.english for row in rows])
     scores.add(code, outcomes, n=len(rows), chance=100 / len({row.english for row in rows}))
 
 
-def _unit_vectors(read: Read, name: str, centre: bool, device: str) -> Tensor:
-    """float32 [texts, H] on `device`, of length 1."""
-    found = read(name)
-    return neighbors.normalise(neighbors.centre(found) if centre else found).to(device)
-
-
-def _mine(
-    scores: TargetScores,
-    read: Read,
-    code: str,
-    corpora: list[Corpora],
-    unlabelled: list[Corpora],
-    centre: bool,
-    device: str,
-) -> None:
+def _mine(scores: TargetScores, unit: Unit, code: str, corpora: list[Corpora], unlabelled: list[Corpora]) -> None:
     """The threshold comes from dev, the metrics from test; with only one split both, recorded in `extra`.
 
     `unlabelled`: a test without gold, mined for the submission.
@@ -129,7 +115,7 @@ def _mine(
     mined = {}
     for name, one in [*((code, one) for one in corpora), *((f"{code}.{UNLABELLED}", one) for one in unlabelled)]:
         sides = one.sides()
-        x, y = (_unit_vectors(read, f"{name}.{one.split}.{side}", centre, device) for side in sides)
+        x, y = (unit(f"{name}.{one.split}.{side}") for side in sides)
         k = min(mining.NEIGHBOURS, len(x), len(y))
         mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *sides.values())
     dev, test = corpora[0], corpora[-1]
@@ -143,20 +129,15 @@ def _mine(
     scores.extra.setdefault("scored_on", {})[code] = test.split
 
 
-def _rank(scores: TargetScores, target: Target, read: Read, loaded: Loaded, centre: bool, device: str) -> None:
+def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded: Loaded) -> None:
+    """pool: the vectors of `loaded.pool`."""
     ids = [candidate.id for candidate in loaded.pool]
-    found = read("pool")
-    if centre:
-        languages = np.array([candidate.language for candidate in loaded.pool])
-        for code in np.unique(languages):
-            found[languages == code] = neighbors.centre(found[languages == code])
-    pool = neighbors.normalise(found).to(device)
     several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
     for code, rows in loaded.rows.items():
-        queries = _unit_vectors(read, code, centre, device)
+        queries = unit(code)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
         ranked = [[ids[index] for index in row] for row in indices.tolist()]
         columns[code] = {**ranking.mean_average_precision(ranked, [set(query.gold) for query in rows]).columns}

@@ -29,11 +29,14 @@ def section(results: Results) -> Section:
             for name, entry in results.entries.items():
                 if any((noise, metric) not in found[name] for noise in same):
                     continue
-                drops = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in rates.items()}
+                each = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in rates.items()}
+                drops = {rate: one for rate, one in each.items() if one is not None}
+                if len(drops) < len(rates):
+                    continue
                 last = drops[max(drops)]
                 curves[name] = {0.0: last.clean, **{rate: one.noisy for rate, one in drops.items()}}
-                interval = "no items" if last.interval is None else spoken(last.interval)
-                table.rows.append(row(name, *map(number, curves[name].values()), number(last.drop), interval))
+                scores = map(number, (*curves[name].values(), last.drop))
+                table.rows.append(row(name, *scores, spoken(last.interval)))
             if curves:
                 section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
     return section

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 import eval.report.render as render
@@ -12,21 +11,16 @@ import studies.report.tables as tables
 from common import files
 from eval.report.alignment import aligned
 from eval.report.compare import Comparison
-from eval.report.differences import signed, spoken
+from eval.report.differences import spoken
 from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section, alignment
 from eval.report.statistics import discoveries
-from eval.report.tables import class_table, number
-from studies.report.adversarial import adversarial_table
-from studies.report.forgetting import forgetting_table
+from eval.report.tables import class_table, number, signed
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
 from studies.study import Study
 
 ENOUGH = 5  # seeds of a claim
-_IN_WORDS = {
-    "better": "better", "worse": "worse", "equivalent": "equivalent", "indistinguishable": "not distinguishable",
-}  # fmt: skip
 
 
 def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -48,7 +42,7 @@ def sections(results: Results) -> list[Section]:
     study = results.study
     answer = Section("Answer", [*(sentence(one) for one in results.compared if one.primary)])
     if not answer.blocks:
-        answer.blocks.append("No primary target has been scored for a variant and its baseline yet.")
+        answer.blocks.append("No primary target has been scored, with its items, for a variant and its baseline yet.")
     elif min(one.found.of.seeds for one in results.compared if one.primary) < ENOUGH:
         answer.blocks.append(f"Fewer than {ENOUGH} seeds: a lead, not a claim.")
     answer.blocks += [_slope(one, study.file.compare.axis) for one in results.slopes]
@@ -68,9 +62,9 @@ def sections(results: Results) -> list[Section]:
     found.append(Section("Robustness", [table for table in robust if table.rows]))
     found.append(noise.section(results))
     absent, settings = tables.not_run_table(results), tables.settings_table(results)
-    if study.file.compare.adversarial and (pairs := adversarial_table(results)).rows:
+    if study.file.compare.adversarial and (pairs := tables.adversarial_table(results)).rows:
         found.append(Section("Adversarial language pairs", [pairs]))
-    if (forgotten := forgetting_table(results)) is not None:
+    if (forgotten := tables.forgetting_table(results)) is not None:
         found.append(Section("Forgetting", [forgotten]))
     found.append(Section("Not run", [absent if absent.rows else "Every run has scores of every target."]))
     found.append(Section("Settings", [settings if settings.rows else "No setting of the configs differs."]))
@@ -82,13 +76,10 @@ def sentence(one: Compared) -> str:
     of, count = one.found.of, len(one.found.languages)
     text = f"{one.b} - {one.a} on {one.target}: {signed(of.difference)}"
     sizes = f"{of.seeds} seed{'s' * (of.seeds > 1)}, {count} language{'s' * (count > 1)}"
-    if one.verdict is None:
-        return f"{text}, {sizes}: no interval, since there are neither items nor several seeds."
-    text += f" {spoken(of.interval)}, {sizes}: {_IN_WORDS[one.verdict]}; could have seen {number(of.visible)}."
+    verdict = one.verdict.replace("indistinguishable", "not distinguishable")
+    text += f" {spoken(of.interval)}, {sizes}: {verdict}; could have seen {number(of.visible)}."
     if of.seeds == 1:
         text += " One seed: other test items alone, nothing about training again."
-    if not one.found.crossed:
-        text += " Without the items of all runs: another seed on these test items alone."
     return text
 
 
@@ -102,7 +93,7 @@ def _forest(results: Results) -> Plot | None:
     rows = {
         f"{one.b} - {one.a}, {one.target}": (one.found.of.difference, *one.found.of.interval)
         for one in results.compared
-        if one.primary and one.verdict
+        if one.primary
     }
     if not rows:
         return None
@@ -123,10 +114,7 @@ def _heat_maps(results: Results) -> Sequence[Plot]:
         plots.append(heat(f"{target}_scores", caption, grid, (0.0, 100.0), ".1f"))
         some = {f"{one.b} - {one.a}": one.found for one in results.compared if one.target == target}
         rows = {name: {c: e.difference for c, e in found.languages.items()} for name, found in some.items()}
-        ps = {
-            name: {c: e.p if found.crossed or e.student else np.nan for c, e in found.languages.items()}
-            for name, found in some.items()
-        }
+        ps = {name: {c: e.p for c, e in found.languages.items()} for name, found in some.items()}
         values, p = (pd.DataFrame.from_dict(one, orient="index").sort_index(axis=1) for one in (rows, ps))
         if values.size:
             most = max(0.1, float(values.abs().max(axis=None)))

@@ -3,21 +3,24 @@
 A seed counts in a comparison if both variants have the target with it; a language, if all of these runs have it.
 """
 
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from common.run_config import read_json
 from eval.report import load
 from eval.report.compare import headline
-from eval.report.differences import Difference, difference, outcomes_of, scores_of
+from eval.report.differences import Difference, difference, outcomes_of
 from eval.report.load import Entry
-from eval.report.statistics import Estimate, Verdict, contrast, holm
+from eval.report.statistics import Estimate, Verdict, contrast, holm, of_items
 from eval.suites import resolve_suite
-from studies.report.oracle import oracle
-from studies.runs import Run
+from studies.runs import ORACLE, Run
 from studies.study import Study
 
 _NOTHING = load.Run({"targets": {}})
@@ -40,10 +43,8 @@ class Compared:
     runs: Sequence[load.Run]
 
     @property
-    def verdict(self) -> Verdict | None:
-        """None where neither items nor seeds give an interval."""
-        known = self.found.crossed or self.found.of.student is not None
-        return self.found.of.verdict(self.margin) if known else None
+    def verdict(self) -> Verdict:
+        return self.found.of.verdict(self.margin)
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,6 @@ class Slope:
     target: str
     levels: str
     found: Estimate
-    crossed: bool
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Results:
             "comparisons": [_plain(one) for one in self.compared],
             "slopes": [
                 {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels}
-                | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": one.crossed}
+                | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": True}
                 for one in self.slopes
             ],
         }
@@ -110,21 +110,10 @@ class Results:
 
 
 def _plain(one: Compared) -> dict[str, Any]:
-    found = one.found.of
-    return {
-        "a": one.a,
-        "b": one.b,
-        "target": one.target,
-        "difference": found.difference,
-        "interval": list(found.interval) if one.verdict else None,
-        "student": list(found.student) if found.student else None,
-        "crossed": one.found.crossed,
-        "seeds": found.seeds,
-        "p": found.p if one.verdict else None,
-        "verdict": one.verdict,
-        "visible": found.visible if one.verdict else None,
-        "primary": one.primary,
-    }
+    found = asdict(one.found.of)
+    del found["of_seeds"]
+    about = {"a": one.a, "b": one.b, "target": one.target, "primary": one.primary}
+    return {**about, **found, "crossed": True, "verdict": one.verdict}
 
 
 def gather(study: Study, runs: Sequence[Run]) -> Results:
@@ -173,9 +162,8 @@ def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, leve
     rows = [np.kron(np.eye(len(seeds))[i], one) for i in range(len(seeds)) for one in weights]
     if not rows or not (codes := _codes([run.targets[target] for run in runs])):
         return None
-    metric = metric or headline(runs[0].targets[target])
-    scores, crossed = scores_of(runs, outcomes_of(runs, target, codes), target, metric, codes)
-    return Slope(name, levels, contrast(scores, [np.array(rows)]), crossed)
+    scores = of_items(outcomes_of(runs, target, codes), metric or headline(runs[0].targets[target]), codes)
+    return None if scores is None else Slope(name, levels, contrast(scores, [np.array(rows)]))
 
 
 def _codes(records: Sequence[dict[str, Any]]) -> list[str]:
@@ -188,9 +176,39 @@ def _compare(study: Study, scored: dict[str, dict[int, load.Run]], a: str, b: st
     seeds = [s for s in scored[a] if s in scored[b] and all(target in scored[v][s].targets for v in (a, b))]
     first, second = ([scored[variant][seed] for seed in seeds] for variant in (a, b))
     records = [run.targets[target] for run in (*first, *second)]
-    if not records:
+    codes = _codes(records) if records else []
+    found = difference(first, second, target, metric or headline(records[0]), codes) if codes else None
+    primary, margin = name in study.primaries, study.file.compare.equivalence
+    return None if found is None else Compared(a, b, name, primary, found, margin, [*first, *second])
+
+
+def oracle(runs: Sequence[Run], target: str) -> dict[str, float] | None:
+    """The oracle's test score by language, mean over the runs (seeds); None if one of them lacks it.
+
+    It is what the best export of a run by target-language dev would have scored, which no user can follow: selection is
+    by English dev, which often says little of a target language (Keung et al. 2020, arXiv 2004.15001). It shows how
+    much is lost by that, chooses for every language, and enters no comparison. A language without dev data has the
+    score of the export that is evaluated.
+    """
+    if not all(ORACLE in run.finished for run in runs):
         return None
-    if not (codes := _codes(records)):
-        return None
-    found = difference(first, second, target, metric or headline(records[0]), codes)
-    return Compared(a, b, name, name in study.primaries, found, study.file.compare.equivalence, [*first, *second])
+    each = [_of_run(run, target) for run in runs]
+    codes = [code for code in (each or [{}])[0] if all(code in one for one in each)]
+    return {code: statistics.fmean(one[code] for one in each) for code in codes} or None
+
+
+def _of_run(run: Run, target: str) -> dict[str, float]:
+    exports = [
+        (_scores(export.evaluation / "dev", target), _scores(export.evaluation, target)) for export in run.exports
+    ]
+    scored_on_dev = set(read_json(run.evaluation / load.FILE)["targets"].get(target, {}).get("dev", ()))
+    best = {}
+    for code, own in exports[0][1].items():  # of the export that is evaluated; it is the first, and wins where equal
+        known = [(dev[code], test[code]) for dev, test in exports if code in dev and code in test]
+        known = [] if code in scored_on_dev else known  # the test score would be the dev score that selects
+        best[code] = max(known, key=itemgetter(0))[1] if known else own
+    return best if any(dev for dev, _ in exports) else {}
+
+
+def _scores(folder: Path, target: str) -> dict[str, float]:
+    return dict(read_json(folder / load.FILE)["targets"].get(target, {}).get("languages", {}))

@@ -1,16 +1,25 @@
 """The tables of a study's page that the report of runs has not: robustness, settings, what was not run, provenance."""
 
 import json
+import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from common.languages import language
 from common.run_config import read_json
-from eval.report.differences import estimate_cells
+from eval.metrics.aggregate import interval
+from eval.mlm_loss import NAME
+from eval.report.alignment import MEASURES, measured
+from eval.report.compare import Value, headline
+from eval.report.differences import estimate_cells, outcomes_of, spoken
 from eval.report.load import FILE
-from eval.report.tables import Cell, Table, number, row
+from eval.report.load import Run as Scored
+from eval.report.statistics import Scores, estimate, of_items
+from eval.report.tables import Cell, Table, number, row, signed
 from studies.report.results import Results
 from studies.runs import Run
 from studies.study import Study
@@ -19,6 +28,13 @@ _ORACLE = (
     "mean of the export that is best by dev data of each language, out of encoder/, encoder_last/ and encoder_mean/: in"
     " no comparison, since who transfers has no such data"
 )
+_LOW = "low alignment"
+_MEXA = next(measure for measure in MEASURES if measure.key == "mexa")
+_REGRESSION = (
+    "chosen by the baseline's alignment of Tatoeba's sentences: on Tatoeba a baseline that was unlucky there gains by"
+    " being measured again"
+)
+Part = tuple[str, str, Sequence[str]]  # (name, metric, languages)
 _OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that are no setting
 
 
@@ -28,7 +44,7 @@ def difference_table(results: Results) -> Table:
     table = Table("Differences in points", row("variant", "baseline", "target", *columns), style="long")
     for one in results.compared:
         note = (table.note("primary; p is adjusted for all primary comparisons (Holm)"),) if one.primary else ()
-        p = "none" if not one.verdict else f"{one.found.of.p:.3f}" if one.found.of.p >= 0.001 else "< 0.001"
+        p = f"{one.found.of.p:.3f}" if one.found.of.p >= 0.001 else "< 0.001"
         cells = estimate_cells(table, one.found, one.margin)
         table.rows.append(row(Cell((one.b,), notes=note), one.a, one.target, *cells, p))
     return table
@@ -143,3 +159,87 @@ def provenance_table(results: Results) -> Table:
     if len(codes) > 1:
         table.note(f"the runs were trained by {len(codes)} versions of the code: compare with care")
     return table
+
+
+def forgetting_table(results: Results) -> Table | None:
+    """What variants forgot of the languages: the MLM loss before and after training (`"also": ["mlm_loss"]`).
+
+    Rows: languages; columns: variants, an encoder that is not trained first, from which the others differ.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in results.runs:
+        path = run.evaluation / NAME
+        if run.identity and path.is_file():
+            found.setdefault(run.variant.name, []).append(read_json(path)["encoders"][0])
+    if not found:
+        return None
+    about = results.study.variants
+    names = sorted(found, key=lambda name: (about[name].trained, about[name].baseline != name))
+    caption = f"MLM loss in nats a masked token, and its difference from {names[0]}; lower is better"
+    table = Table(caption, row("language", *names), style="long", decimals=3, low=True)
+    each = [set(one["languages"]) for some in found.values() for one in some]
+    codes = sorted(set.intersection(*each))
+    for label, some in (*((code, [code]) for code in codes), (f"mean of {len(codes)}", codes)):
+        means = [[sum(e["languages"][c]["loss"] for c in some) / len(some) for e in found[name]] for name in names]
+        table.rows.append(row(label, *table.cells([Value(**interval(each)) for each in means])))
+    table.foot = 1
+    for name in names:
+        table.note(f"{name}: LM head {', '.join(dict.fromkeys(str(one['head']) for one in found[name]))}")
+    return table
+
+
+def adversarial_table(results: Results) -> Table:
+    """Primary targets by their headline metric: each variant against its baseline, on the hard part and on the rest.
+
+    Adversarial language pairs are our name for what should be hard to transfer to:
+
+    - low alignment: the third of the languages with the lowest MEXA in the baseline, mean over layers and seeds;
+    - distant: the third that URIEL's syntax puts farthest from English (common/languages.csv);
+    - distractors: see `eval/metrics/distractors.py`.
+    """
+    columns = ("target", "pairs", "baseline", "variant", "difference", "rest: baseline", "variant", "difference")
+    header = row("variant", *columns, "languages")
+    table = Table("Adversarial language pairs (our name), without English", header, style="long listed")
+    for one in (compared for compared in results.compared if compared.primary and ":" not in compared.target):
+        runs = one.runs
+        codes = [code for code in one.found.languages if code != "en"]
+        outcomes = outcomes_of(runs, one.target, codes)
+        for hard, rest in _parts(one.target, runs, codes):
+            cells = []
+            for _, metric, some in (hard, rest):
+                scores = of_items(outcomes, metric, some)
+                assert scores is not None  # there is a comparison
+                cells += _cells(scores)
+            table.rows.append(row(one.b, one.target, hard[0], *cells, " ".join(hard[2])))
+            if hard[0] == _LOW:
+                table.note(_REGRESSION)
+    return table
+
+
+def _parts(target: str, runs: Sequence[Scored], codes: Sequence[str]) -> list[tuple[Part, Part]]:
+    records = [run.targets[target] for run in runs]
+    metric = headline(records[0])
+    found: list[tuple[Part, Part]] = []
+    distances = {code: language(code).syntax for code in codes if not math.isnan(language(code).syntax)}
+    for name, hardness in ((_LOW, _misalignment(runs[: len(runs) // 2])), ("distant", distances)):
+        order = sorted((code for code in codes if code in hardness), key=lambda code: -hardness[code])
+        if third := len(order) // 3:
+            hard, rest = sorted(order[:third]), sorted(order[third:])
+            found.append(((name, metric, hard), ("", metric, rest)))
+    if codes and all("distractor_accuracy" in record["details"][code] for record in records for code in codes):
+        found.append((("distractors", "distractor_accuracy", codes), ("", "other_accuracy", codes)))
+    return found
+
+
+def _misalignment(baseline: Sequence[Scored]) -> dict[str, float]:
+    each = [measured(run.alignment, _MEXA) for run in baseline if run.alignment is not None]
+    means = pd.concat(each).groupby("language").mean().dropna() if each else {}
+    return {str(code): -float(mean) for code, mean in means.items()}
+
+
+def _cells(scores: Scores) -> list[str]:
+    """Means of both over seeds, and their difference with its interval."""
+    a, b = np.split(np.arange(len(scores.values)), 2)
+    found = estimate(scores, list(a), list(b))
+    said = f"{signed(found.difference)} {spoken(found.interval)}"
+    return [number(float(scores.values[a].mean())), number(float(scores.values[b].mean())), said]

@@ -73,4 +73,4 @@ def test_two_encoders(
         for one in encoders
     ]
     assert "b less a" in printed and "random, highest" in printed and f"{cka[1] - cka[0]:+.3f}" in printed
-    assert f"{cka[0]:.3f}" in printed and len(list(tmp_path.glob("align_*_[12].png"))) == 2 * 7
+    assert f"{cka[0]:.3f}" in printed

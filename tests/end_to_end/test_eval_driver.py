@@ -24,7 +24,7 @@ def predicting(driver: Driver) -> list[Any]:
     workers = [
         process for process in driver._with("eval.driver.worker") if "accelerate" not in " ".join(process.cmdline())
     ]
-    parts = [part for worker in workers for part in Path(worker.cmdline()[-1]).parent.glob("job.json.done*")]
+    parts = [part for worker in workers for part in Path(worker.cmdline()[-1]).parent.glob("job.done*")]
     return workers if len({part.name for part in parts if part.read_text() not in ("", "0")}) == 2 else []
 
 

@@ -91,7 +91,7 @@ def test_scores_report_and_submission(encoder: Path, world: Path, tmp_path: Path
 
     assert set(scores["not_run"]) == {"pawsx", "udpos", "panx", "mlqa", "tydiqa", "bucc"}
     assert all(f"--data {place}" in scores["not_run"]["bucc"] for place in (tmp_path / "other", world))
-    assert "2 of 36" in printed and "no data for" in printed and "udpos, panx (--direct: no" in printed
+    assert "2 of 36" in printed and "have data for" in printed and "udpos, panx: not run: --direct: no" in printed
     (line,) = (line for line in printed.splitlines() if line.startswith(f"{tmp_path}/out/submission/xtreme: "))
     assert "pawsx: nothing there" in line and "xnli: no file for ar bg el" in line and "bucc2018: nothing there" in line
     assert "| ru | 5 |" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")

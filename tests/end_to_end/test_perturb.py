@@ -59,7 +59,9 @@ def test_noisy_scores_beside_the_clean_ones(world: Path, capsys: Any) -> None:
         pairs = [(a, a if code == "de" else b) for a, b in PAIRS]
         english, other = zip(*pairs, strict=True)
         for metric, queries, index, language in (("en->xx", english, other, "en"), ("xx->en", other, english, code)):
-            texts = [Perturbation("typo", 0.3).apply(q, e, language) for q, e in zip(queries, english, strict=True)]
+            texts = [
+                Perturbation("typo", 0.3).apply(q, e, language, {}, ()) for q, e in zip(queries, english, strict=True)
+            ]
             x, y = (padded_vectors(world / "run/encoder", side, 3) for side in (texts, index))
             nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
             right = nearest[:, 0] == np.arange(len(pairs))

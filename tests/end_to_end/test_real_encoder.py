@@ -18,8 +18,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from common.languages import ISO3
 from eval.__main__ import main
-from eval.inference.embed import embed
 from eval.inference.encoder import EvaluatedEncoder
+from eval.inference.predict import embed_layers
 from tests.support.eval_run import make_run, scores_in, skip_reports
 from tests.support.target_files import copy
 
@@ -92,7 +92,7 @@ def test_tatoeba_is_that_of_a_plain_loop_and_near_the_published(
         print(f"{code}: {target['details'][code]}, published xx->en {published}")
     for family in ("xlm-roberta", "bert"):  # as an XLM-R, and as the BERT that it was published as
         ours = EvaluatedEncoder(str(real_encoder(shared, family)), torch.device("cpu"))
-        vectors = embed(ours.model, ours.tokenizer, [PREFIX + text for text in other[:200]], 12)
+        vectors = embed_layers(ours.model, ours.tokenizer, [PREFIX + text for text in other[:200]], [12])[0]
         assert np.abs(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) - y[:200]).max() < 1e-5
 
 
@@ -110,4 +110,5 @@ def test_an_export_loads_in_sentence_transformers(tiny_tokenizer_dir: Path, tmp_
         check=True, timeout=300, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(library)},
     )  # fmt: skip
     ours = EvaluatedEncoder(str(folder), torch.device("cpu"))
-    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), embed(ours.model, ours.tokenizer, texts, 4), atol=1e-5)
+    (vectors,) = embed_layers(ours.model, ours.tokenizer, texts, [4])
+    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), vectors, atol=1e-5)

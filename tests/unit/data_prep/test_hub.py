@@ -28,13 +28,13 @@ from tests.unit.data_prep.dataset_forms import ANSWERED, squad_json
 SIQA, FILE = "lighteval/siqa", "train-00000-of-00001.parquet"
 
 READ = """
-from pathlib import Path
+import os
 from common.errors import InputError
-from data_prep.sources.sources_lock import Lock
 from eval.read import NotThere, read
 from eval.suites import TARGETS
+os.chdir({folder!r})
 try:
-    loaded = read(TARGETS[{name!r}], tuple({codes!r}.split()), "hub", Lock(Path({folder!r})))
+    loaded = read(TARGETS[{name!r}], tuple({codes!r}.split()), "hub")
     rows = {{code: [repr(row) for row in rows] for code, rows in loaded.rows.items()}}
     result = {{"split": loaded.split, "rows": rows, "files": loaded.files}}
 except (NotThere, InputError) as error:
@@ -63,7 +63,7 @@ class Programs(Client):
 
     def read(self, folder: Path, name: str, codes: str):
         """The test data of a target."""
-        return self.run(READ.format(name=name, codes=codes, folder=str(folder / "data")))[0]
+        return self.run(READ.format(name=name, codes=codes, folder=str(folder)))[0]
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from sklearn.metrics import average_precision_score
 
 from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
-from eval.inference.artifacts import Job
+from eval.inference.artifacts import Job, Options
 from eval.metrics import items, score_target
-from eval.perturb import drops, queries
+from eval.perturb import queries
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
 from eval.rows import Candidate, Corpora, Corpus, Loaded, Query, Translation
@@ -35,13 +35,13 @@ def job_in(folder: Path, target: str, artifacts: dict[str, Any]) -> Job:
             np.save(folder / f"{name}.npy", values.astype(np.float32))
         else:
             (folder / f"{name}.json").write_text(json.dumps(values), encoding="utf-8")
-    return Job(target, "", None, "", (), None, 2, "mean", 24, 40, 120, str(folder))
+    return Job(target, "", None, 2, "mean", 24, 40, folder, Options())
 
 
 def scored(target: str | Target, loaded: Loaded, folder: Path, artifacts: dict[str, Any], names: Any = None) -> Any:
     """details, submission, extra of a target from these artifacts."""
     about = TARGETS[target] if isinstance(target, str) else target
-    return score_job(about, job_in(folder, about.name, artifacts), loaded, names or {}, False, "cpu")
+    return score_job(about, job_in(folder, about.name, artifacts), loaded, names or {})
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
@@ -87,8 +87,8 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     if target == "bucc":
         mined, corpus = {}, Corpus(ids, words)
         for split in ("validation", "test"):
-            sides = [vectors[f"de.{split}.{side}"].astype(np.float32) for side in ("xx", "en")]
-            near = [top_k(one, two, 4, cosine=True) for one, two in (sides, sides[::-1])]
+            sides = [unit(vectors[f"de.{split}.{side}"]) for side in ("xx", "en")]
+            near = [top_k(one, two, 4) for one, two in (sides, sides[::-1])]
             mined[split] = mining.mine(*near, corpus, corpus)
         threshold = mining.best_threshold(mined["validation"], gold)
         assert threshold != pytest.approx(mining.best_threshold(mined["test"], gold))
@@ -100,7 +100,7 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     noisy = vectors[query].copy()
     noisy[list(sides[query])] = rng.normal(size=(len(sides[query]), 8))
     job = job_in(tmp_path, target, {f"{query}~typo@0.3": noisy[list(sides[query])]})
-    records, outcomes = drops.measure(TARGETS[target], job, loaded, clean.items, False, "cpu")
+    records, outcomes = queries.measure(TARGETS[target], job, loaded, clean.items)
     (tmp_path / "other").mkdir()
     expected = scored(target, loaded, tmp_path / "other", {**vectors, query: noisy})
     found = records[noise][metric]

@@ -20,9 +20,8 @@ from data_prep.encoding import tokenizer as tokenizers
 from eval import mlm_loss
 from eval.__main__ import main
 from eval.export import export
-from eval.inference.embed import default_layer, embed, embed_layers
 from eval.inference.encoder import EvaluatedEncoder
-from eval.inference.predict import predict
+from eval.inference.predict import default_layer, embed_layers, predict
 from mtl.data.packing import pack
 from mtl.data.task_data import special_of
 from mtl.model.encoder import load_config, load_encoder
@@ -211,14 +210,14 @@ def test_vectors_equal_a_padded_loop(run: Path, pooling: str) -> None:
         expected = padded_vectors(run, TEXTS, layer, pooling)
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(one, expected, atol=1e-5)
-        assert (one == embed(encoder, tokenizer, TEXTS, layer=layer, **options)).all()
+        assert (one == embed_layers(encoder, tokenizer, TEXTS, [layer], **options)[0]).all()
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_a_gpu_gives_the_same_bits_each_time(run: Path, pooling: str) -> None:
     tokenizer, encoder = tokenizers.load(run), load_encoder(run).to("cuda")
-    first, second = (embed(encoder, tokenizer, TEXTS * 200, layer=3, pooling=pooling) for _ in range(2))
+    first, second = (embed_layers(encoder, tokenizer, TEXTS * 200, [3], pooling=pooling)[0] for _ in range(2))
     assert first.tobytes() == second.tobytes()
     np.testing.assert_allclose(first[: len(TEXTS)], padded_vectors(run, TEXTS, 3, pooling), atol=1e-3)
 
@@ -228,7 +227,7 @@ def test_long_texts_are_cut_and_counted(run: Path) -> None:
     for block in encoder.encoder.layer[2:]:  # those above the layer are not computed
         block.forward = None  # type: ignore[method-assign,assignment]  # would fail if it were called
     truncated: Counter[str] = Counter()
-    vectors = embed(encoder, tokenizer, TEXTS, layer=2, max_length=12, truncated=truncated)
+    vectors = embed_layers(encoder, tokenizer, TEXTS, [2], max_length=12, truncated=truncated)[0]
     np.testing.assert_allclose(vectors, padded_vectors(run, TEXTS, 2, max_length=12), atol=1e-5)
     lengths = [len(ids) for ids in tokenizer(TEXTS)["input_ids"]]
     assert truncated == {"text": sum(n > 12 for n in lengths)} and truncated["text"] > 0

@@ -40,7 +40,7 @@ def attached(text: str) -> set[tuple[str, str]]:
 @given(TEXTS, st.sampled_from([one for one in EVERY if one.kind in ("typo", "codeswitch", "punctuation")]))
 def test_nothing_is_torn_from_what_it_belongs_to(text: str, noise: Perturbation) -> None:
     """No mark, joiner or modifier gets another base; Hangul syllables and flags are made of what they were made of."""
-    changed = noise.apply(text, "1", "hi", LEXICON)
+    changed = noise.apply(text, "1", "hi", LEXICON, ())
     assert attached(changed) <= attached(text)
     for composed in ("각", "가"):  # of the conjoining letters above
         assert (composed in unicodedata.normalize("NFC", changed)) <= (composed in unicodedata.normalize("NFC", text))
@@ -51,9 +51,9 @@ def test_nothing_is_torn_from_what_it_belongs_to(text: str, noise: Perturbation)
 @settings(max_examples=200, deadline=None)
 @given(TEXTS, st.sampled_from(EVERY[:4]), st.text(max_size=3))
 def test_same_seed_same_text_and_rate_0_is_the_text(text: str, noise: Perturbation, item: str) -> None:
-    assert noise.apply(text, item, "de") == noise.apply(text, item, "de")
-    assert Perturbation(noise.kind, 0.0).apply(text, item, "de") == text
-    assert noise.apply(text, item, "de").strip() or not text.strip()
+    assert noise.apply(text, item, "de", {}, ()) == noise.apply(text, item, "de", {}, ())
+    assert Perturbation(noise.kind, 0.0).apply(text, item, "de", {}, ()) == text
+    assert noise.apply(text, item, "de", {}, ()).strip() or not text.strip()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_same_seed_same_text_and_rate_0_is_the_text(text: str, noise: Perturbati
     ],
 )
 def test_only_where_the_script_has_it(noise: str, text: str, language: str, expected: str) -> None:
-    assert parse(noise)[0].apply(text, "1", language, LEXICON) == expected
+    assert parse(noise)[0].apply(text, "1", language, LEXICON, ()) == expected
 
 
 def test_the_template_of_mewslix_is_spared() -> None:
@@ -88,7 +88,7 @@ def test_the_template_of_mewslix_is_spared() -> None:
 def test_words_are_touched_as_often_as_the_rate_says(word: str, rate: float) -> None:
     count = 0
     for item in range(200):
-        changed = Perturbation("typo", rate).apply(" ".join([word] * 10), str(item), "en").split(" ")
+        changed = Perturbation("typo", rate).apply(" ".join([word] * 10), str(item), "en", {}, ()).split(" ")
         count += sum(one != word for one in changed)
     low, high = scipy.stats.binom.interval(1 - 1e-4, 2000, rate)
     assert low <= count <= high

@@ -85,8 +85,6 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
         bad.write_text(content if isinstance(content, str) else json.dumps(content))
         assert f"{bad}" in (line := says(good, bad)) and message in line
     assert "cannot be written" in says(good, "--out", bad)
-    write(good / "eval/align.json", {})
-    assert "align.json" in says(good)
 
 
 # Differences: crossed and Student's intervals
@@ -146,9 +144,9 @@ def test_one_seed_and_runs_without_items(tmp_path: Path) -> None:
     table, _ = differences(tmp_path, places)
     crossed = table.cell("other", "95 % crossed")
     assert "nothing about training again" in table.noted(crossed) and table.cell("other", "95 % Student") == "one seed"
-    assert "evaluate again" in table.noted(table.cell("before", "95 % crossed"))
-    assert table.cell("before", "difference") == table.cell("other", "difference")
-    assert table.cell("before", "verdict") == table.cell("before", "could have seen") == "none"
+    assert not any(row[0].startswith("before") for row in table.rows)
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert "Not compared, since not all runs have the same items beside their scores: before on " in page
 
 
 # Training data that hold rows of a test
@@ -205,7 +203,7 @@ def test_alignment_by_layer(tmp_path: Path) -> None:
         row = [str(layer), f"{means[0]:.1f}", f"{means[1]:.1f} ({means[1] - means[0]:+.1f})", f"{control:.1f}"]
         assert top1.rows[layer + 1] == row
     (cka,) = (table for caption, table in found.items() if caption.startswith("linear CKA"))
-    assert cka.cell("0", "b") == "not defined [1]" and cka.notes["[1]"] == "not defined: no score at layer 0 for kk"
+    assert cka.cell("0", "b") == "not defined [1]" and cka.notes["[1]"].startswith("not defined: no score")
     assert cka.cell("1", "a") == f"{mean(a, 1, 'cka'):.3f}"
     text = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert "(n = 390 to 1000)" in text and "Not there for c" in text

@@ -16,10 +16,10 @@ from common.labels import NER, NLI, UPOS
 from common.languages import ISO3, TYDIQA_NAMES, UD_NAMES
 from eval import submission
 from eval.driver.suite import score_job
-from eval.inference.artifacts import Job
+from eval.inference.artifacts import Job, Options
 from eval.metrics import score_target
 from eval.read import read
-from eval.rows import UNLABELLED, Corpora, Corpus, Loaded
+from eval.rows import UNLABELLED, Corpora, Corpus, Loaded, joined
 from eval.suites import LANGUAGES, TARGETS, Source, groups, parse_data
 from tasks.classify.data import Classify
 from tasks.span.data import Span
@@ -223,13 +223,13 @@ def predict_gold(job: Job, loaded: Loaded, suffix: str = "") -> None:
 
 
 def gold_figures(target: str, loaded: Loaded, folder: Path, tests: Loaded | None = None) -> score_target.TargetScores:
-    job = Job(target, "", None, "", (), None, None, "mean", 0, 0, 0, str(folder))
+    job = Job(target, "", None, None, "mean", 0, 0, folder, Options())
     folder.mkdir()
     predict_gold(job, loaded)
     if tests is not None:
         predict_gold(job, tests, f".{UNLABELLED}")
     names = {label: label for label in score_target.labels_of(TARGETS[target])}
-    return score_job(TARGETS[target], job, loaded, names, False, "cpu")
+    return score_job(TARGETS[target], job, loaded, names)
 
 
 @pytest.mark.parametrize("target", MAKE)
@@ -286,7 +286,7 @@ def test_names_are_the_official_scorers_and_what_a_prediction_lacks(shared: Path
 
 
 def test_two_releases_of_ud(tmp_path: Path) -> None:
-    """Below one folder they are refused; each in its own is read for its languages, by other processes as well."""
+    """Below one folder they are refused; each in its own is read for its languages."""
     for release in ("2.5", "2.7"):
         for code in ("de", "fr", "lt"):
             treebanks(tmp_path / "both" / release, "udpos", code, random.Random(release + code))
@@ -298,9 +298,9 @@ def test_two_releases_of_ud(tmp_path: Path) -> None:
     sources = [parse_data(old), parse_data(f"udpos:lt,pl={new}")]
     (first, second) = groups(sources, udpos, ("de", "fr", "lt"))
     assert (first, second) == ((("lt",), [new]), (("de", "fr"), [old]))
-    whole = read(udpos, (), {new: ("lt",), old: ("de", "fr")})
-    assert whole.rows == {**read(udpos, ("lt",), new).rows, **read(udpos, ("de", "fr"), old).rows}
-    assert whole.split == "test" and read(udpos, (), json.loads(json.dumps(whole.data))) == whole
+    parts = [read(udpos, ("lt",), new), read(udpos, ("de", "fr"), old)]
+    whole = joined(parts)
+    assert whole.rows == {**parts[0].rows, **parts[1].rows} and whole.split == "test"
 
 
 def test_data_of_one_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

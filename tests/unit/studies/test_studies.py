@@ -21,7 +21,7 @@ from mtl.data.loader import steps_from
 from mtl.run import setup
 from studies import difficulty, phases
 from studies.__main__ import main
-from studies.report.oracle import oracle
+from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
 from studies.runs import FINISHED, Run, locked

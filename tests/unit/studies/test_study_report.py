@@ -13,9 +13,8 @@ from eval.metrics import items
 from eval.report import load
 from eval.report.load import Entry
 from studies import estimate, report
-from studies.report.adversarial import adversarial_table
 from studies.report.results import gather
-from studies.report.tables import pools_table
+from studies.report.tables import adversarial_table, pools_table
 from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Comparison, Evaluation, Study, read
@@ -192,6 +191,9 @@ def test_hard_pairs_beside_the_rest(world: World) -> None:
             pawsx = scores["targets"]["pawsx"] = record("pawsx", ("de", "en"), "pawsx", 1)
             pawsx["details"]["de"] |= {"distractor_accuracy": 30.0 + run.seed, "other_accuracy": 90.0}
             (run.evaluation / "scores.json").write_text(json.dumps(scores))
+            shares = {"accuracy": 0.5, "distractor_accuracy": (30.0 + run.seed) / 100, "other_accuracy": 0.9}
+            outcomes = items.means({name: [share] * 4 for name, share in shares.items()}).named(list("abcd"))
+            items.write(run.evaluation, "pawsx", {"de": outcomes, "en": outcomes}, pawsx["fingerprint"])
             encoder = aligned(scores, run.seed, dict.fromkeys(CODES, 200))
             for code, score in zip(CODES, (50.0, 10.0, 80.0), strict=True):
                 for layer in encoder["languages"][code]["layers"].values():
