@@ -254,7 +254,7 @@ def languages(n: int, width: int, noise: float = 0.8) -> tuple[np.ndarray, np.nd
 
 
 def scores_of(x: np.ndarray, y: np.ndarray) -> dict[str, float | None]:
-    return {name.partition("@")[0]: value.score for name, value in align(x, y).items()}
+    return {name.partition("@")[0]: value["score"] for name, value in align(x, y).items()}
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
