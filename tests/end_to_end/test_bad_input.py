@@ -188,7 +188,7 @@ def test_deepspeed_configs(world: World) -> None:
             assert read.zero_optimization_stage == stage and stage in (0, 1, 2)
         return taken
 
-    explore(80, example)
+    explore(120, example)
 
 
 # What the programs wrote themselves
