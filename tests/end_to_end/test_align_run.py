@@ -66,7 +66,7 @@ def test_two_encoders(
             n, scores = sizes[code], one["languages"][code]["layers"]["3"]
             assert set(scores) == {f"{name}@{n}" for name in SCORES}
             expected = measures.align(*(padded_vectors(folder, texts[:n], 3, pooling) for texts in (ENGLISH, OTHER)))
-            assert all(scores[key]["score"] == pytest.approx(expected[key].score, abs=1e-3) for key in scores)
+            assert all(scores[key]["score"] == pytest.approx(expected[key]["score"], abs=1e-3) for key in scores)
     printed = capsys.readouterr().out
     cka = [
         np.mean([language["layers"]["2"][f"cka@{language['n']}"]["score"] for language in one["languages"].values()])

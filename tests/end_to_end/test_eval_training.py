@@ -185,7 +185,7 @@ def test_missing_training_data_leave_a_target_out_and_the_others_go_on(
     assert scores["not_run"]["toy_xquad"].startswith("no training data: ")
     assert scores["average"]["missing"] == {"toy_xquad": "not run"}
     *_, table = capfd.readouterr().out.rpartition("\ntarget ")
-    assert "\ntoy_xnli" in table and "\ntoy_xquad" not in table
+    assert "\ntoy_xnli " in table and "\ntoy_xquad " not in table
     evaluate(world, "toy_xquad", "--set", "seed=2", code=2)
     assert "error: --suite toy_xquad: nothing to run: toy_xquad: no training data: " in capfd.readouterr().err
 
