@@ -162,6 +162,8 @@ def _write_split(
             lengths.update(batch.column("length").to_pylist())
             total["units"] += int(batch.column("units").to_numpy().sum())
             ids, numbers = batch.column("input_ids").values.to_numpy(), batch.column("example").to_numpy()
+            if ids.max(initial=0) >= len(seen):
+                raise InputError(f"dataset {job.dataset}: the tokenizer gave an id outside its {len(seen)} tokens")
             seen[ids] = True
             total["with rows"] += len(np.unique(numbers))
             bar.update(int(numbers[-1]) + 1 - bar.n if len(numbers) else 0)

@@ -3,13 +3,14 @@
 from common.labels import NLI
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub, Task, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 
 ROUNDS = splits("train_r1 train_r2 train_r3", "dev_r1 dev_r2 dev_r3")
 WORDS = {"e": "entailment", "n": "neutral", "c": "contradiction"}
 
 
-upstream_anli = mnli.sentence_pair("context", "hypothesis", words=WORDS, name="uid")
+upstream_anli = sentence_pair("context", "hypothesis", words=WORDS, name="uid")
 
 TRAINING = Dataset(
     "anli",

@@ -5,8 +5,8 @@ from functools import partial
 
 from common.labels import PAWSX
 from common.languages import codes
-from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub, Task, by_language, in_languages, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 
 COLUMNS = ("sentence1", "sentence2", "label")
@@ -16,7 +16,7 @@ TRANSLATED = codes("de es fr ja ko zh")
 WORDS = {"0": "not_paraphrase", "1": "paraphrase"}
 
 
-pawsx = mnli.sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
+pawsx = sentence_pair(*COLUMNS, order=PAWSX, words=WORDS)  # of the Hub, x-final and XTREME
 
 ENGLISH = Dataset(
     "pawsx",

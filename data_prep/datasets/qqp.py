@@ -3,14 +3,15 @@
 from common.labels import QQP
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub, Task
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 
 COLUMNS = ("question1", "question2", "label")
 WORDS = {"0": "not_duplicate", "1": "duplicate"}
 
 
-hub_qqp = mnli.sentence_pair(*COLUMNS, order=QQP)
-glue_qqp = mnli.sentence_pair("question1", "question2", "is_duplicate", words=WORDS)
+hub_qqp = sentence_pair(*COLUMNS, order=QQP)
+glue_qqp = sentence_pair("question1", "question2", "is_duplicate", words=WORDS)
 
 TRAINING = Dataset(
     "qqp",

@@ -3,9 +3,10 @@
 from common.labels import NLI
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 
-hub_snli = mnli.sentence_pair(*mnli.COLUMNS, order=NLI, unlabelled=(None, -1))
+hub_snli = sentence_pair(*mnli.COLUMNS, order=NLI, unlabelled=(None, -1))
 
 TRAINING = Dataset(
     "snli",

@@ -11,17 +11,16 @@ from common.labels import NLI
 from common.languages import codes
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import Dataset, Files, Hub, Task, by_language, in_languages, splits
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from tasks.classify.data import Classify
 
 LANGUAGES = codes("en", *mnli.TRANSLATED)
 WORDS = {"contradictory": "contradiction"}
 
-upstream_xnli = mnli.sentence_pair(
-    "sentence1", "sentence2", "gold_label", words=WORDS, unlabelled=("-",), name="pairID"
-)
-xtreme_xnli = mnli.sentence_pair(*mnli.COLUMNS, words=WORDS, unlabelled=("-",))
-upstream_translation = mnli.sentence_pair("premise", "hypo", "label", words=WORDS)
+upstream_xnli = sentence_pair("sentence1", "sentence2", "gold_label", words=WORDS, unlabelled=("-",), name="pairID")
+xtreme_xnli = sentence_pair(*mnli.COLUMNS, words=WORDS, unlabelled=("-",))
+upstream_translation = sentence_pair("premise", "hypo", "label", words=WORDS)
 
 
 def upstream(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:

@@ -23,6 +23,7 @@ from data_prep.datasets.schema import (
     in_languages,
     splits,
 )
+from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from data_prep.formats.readers import Reader
 from tasks.classify.data import Classify
@@ -32,7 +33,7 @@ COLUMNS = ("english1", "english2", "sentence1", "sentence2", "label")
 PAIRS = "translate-train/en-{code}-translated.tsv"
 
 
-xtreme_nli = mnli.sentence_pair("sentence1", "sentence2", words=xnli.WORDS)
+xtreme_nli = sentence_pair("sentence1", "sentence2", words=xnli.WORDS)
 
 
 def xtreme_pawsx(row: fields.RawRow, where: str, labels: fields.Labels) -> Classify:

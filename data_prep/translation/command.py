@@ -133,13 +133,14 @@ class Run:
         texts = sorted({text for group in todo.values() for text in group})
         lengths = {text: self.system.length(text) for text in texts}
         total = sum(lengths[text] for group in todo.values() for text in group)
-        code = max(todo, key=lambda code: len(todo[code]))
-        if dry_run and processes.RANK == 0 and todo[code]:
-            speed = self._speed(todo[code], code, lengths, batch_tokens, caches[code])
-            share = f" for each of {processes.COUNT} processes" * (processes.COUNT > 1)
-            print(f"{total:,} source tokens{share}: about {total / speed / 3600:.2g} hours at {speed:,.0f} tokens/s")
         if dry_run:
-            return processes.wait()
+            code = max(todo, key=lambda code: len(todo[code]))
+            if processes.RANK == 0 and todo[code]:
+                speed = self._speed(todo[code], code, lengths, batch_tokens, caches[code])
+                each = f" for each of {processes.COUNT} processes" if processes.COUNT > 1 else ""
+                print(f"{total:,} source tokens{each}: about {total / speed / 3600:.2g} hours at {speed:,.0f} tokens/s")
+            processes.wait()
+            return
         with tqdm(total=total, unit=" tokens", desc="translating", disable=processes.RANK > 0) as bar:
             for code, cache in caches.items():
                 cache.add(self._translated(todo[code], code, lengths, batch_tokens, bar))

@@ -92,9 +92,9 @@ def not_compared(comparison: Comparison, view: View, found: Differences) -> str:
         if not any(comparison.not_run(some, target.name) for some in (first, entry))
         and (entry.name, target.name) not in found
     ]
-    return f"Not compared, since not all runs have the same items beside their scores: {', '.join(lacking)}." * bool(
-        lacking
-    )
+    if not lacking:
+        return ""
+    return f"Not compared, since not all runs have the same items beside their scores: {', '.join(lacking)}."
 
 
 def difference_table(comparison: Comparison, view: View, found: Differences) -> Table:

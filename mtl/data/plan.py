@@ -110,12 +110,14 @@ class Plan:
         self.mean_length = np.array([task.mean_length for task in tasks])
         examples, steps = config.batch.examples, config.steps
         if examples is None:
+            assert config.batch.tokens is not None
             start = sampler.task_probabilities(
                 mixture.kind, np.array(capped), temperature=mixture.temperature, given=shares
             )
-            examples = max(1, round((config.batch.tokens or 0) / float(start @ self.mean_length)))
+            examples = max(1, round(config.batch.tokens / float(start @ self.mean_length)))
         if steps is None:
-            steps = max(1, math.ceil((config.epochs or 0) * self.epoch_examples / examples))
+            assert config.epochs is not None
+            steps = max(1, math.ceil(config.epochs * self.epoch_examples / examples))
         self.sampler = sampler.Sampler(
             sizes=tuple(source.rows for task in tasks for source in task.sources),
             kind=mixture.kind,
