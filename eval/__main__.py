@@ -51,7 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _layers(text: str) -> tuple[int, ...] | None:
-    return None if text == "all" else tuple(map(int, text.split(",")))
+    try:
+        return None if text == "all" else tuple(map(int, text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected all, or layer numbers from 0, the embeddings") from None
 
 
 def _parser(command: str, description: str, examples: str) -> argparse.ArgumentParser:
