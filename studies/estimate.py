@@ -77,7 +77,8 @@ def _summary(
     ]
     how = f", by {' and '.join(sorted(models))}" if models else ""
     counted = "with" if evaluations else "without"
-    lines.append(f"left to do: {hours:.2f} hours on the hardware of one run, {counted} evaluation{how}")
+    known = f"{hours:.2f} hours on the hardware of one run, {counted} evaluation{how}"
+    lines.append(f"left to do: {known if hours or not unknown else 'unknown'}")
     if unknown:
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
     primary = (one.found.of for one in gather(study, made.runs).compared if one.primary)

@@ -162,11 +162,14 @@ class Runner:
             self._stop.set()
 
     def _place(self, slot: int) -> Place:
-        """Where the runs of a slot go: with several jobs each has GPUs of its own."""
+        """Where the runs of a slot go: with several jobs each has GPUs of its own, or its share of the CPU's cores."""
         source = self.options.source or self.study.file.source or ["hub"]
         place = Place(source, self.options.data or self.study.file.evaluate.data or source, self.options.processes)
-        if not GPU or self.options.jobs == 1:
+        if self.options.jobs == 1:
             return place
+        if not GPU:  # torch would give all cores to each, and threads that wait for a busy core cost more than they add
+            threads = max(1, (os.cpu_count() or 1) // (self.options.jobs * place.processes))
+            return replace(place, environment={"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))})
         named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         mine = named.split(",")[slot * place.processes :][: place.processes]
         return replace(place, environment={"CUDA_VISIBLE_DEVICES": ",".join(mine)})
