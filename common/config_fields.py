@@ -30,11 +30,8 @@ class Strict(BaseModel):
     @classmethod
     def _known_keys(cls, values: Any) -> Any:
         given = values if isinstance(values, dict) and cls.model_config["extra"] == "forbid" else {}
-        unknown = [
-            f"unknown key `{key}`; {nearest(key, cls.model_fields)}" for key in given if key not in cls.model_fields
-        ]
-        if unknown:
-            raise ValueError("; ".join(unknown))
+        if unknown := [key for key in given if key not in cls.model_fields]:
+            raise ValueError("; ".join(f"unknown key `{key}`; {nearest(key, cls.model_fields)}" for key in unknown))
         return values
 
     @field_validator("*", mode="before")
