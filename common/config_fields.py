@@ -9,22 +9,11 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """No unknown keys, no NaN or Infinity, booleans only for boolean fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
