@@ -90,12 +90,8 @@ class Prepared:
         self.manifest = _read_manifest(path)
         labels = self.manifest["labels"]
         self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
-        self.train, self.dev = (
-            Split(
-                path / f"{split}.arrow", schema(self.manifest["kind"], split, self.manifest.get("token_types", False))
-            )
-            for split in SPLITS
-        )
+        kind, typed = self.manifest["kind"], self.manifest.get("token_types", False)
+        self.train, self.dev = (Split(path / f"{split}.arrow", schema(kind, split, typed)) for split in SPLITS)
 
     def verify(self) -> None:
         """Reads every byte: `InputError` if a file is not the one that was written."""
