@@ -12,22 +12,7 @@ import pytest
 import torch
 
 from tests.support import exact_reference as ref
-from tests.support.exact_cases import (
-    BITWISE,
-    COMPILED,
-    EXACT,
-    FAMILIES,
-    FILES,
-    FOUR_RANKS,
-    LANGUAGES,
-    LAUNCHES,
-    OFFLOAD,
-    ONE_RANK,
-    PAIRS,
-    PAIRS_ON_ONE_AND_FOUR,
-    PARTS,
-    World,
-)
+from tests.support.exact_cases import BITWISE, EXACT, FILES, LAUNCHES, OFFLOAD, PARTS, World
 from tests.support.launch import REPOSITORY
 from tests.support.small import KINDS
 
@@ -41,21 +26,15 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
 
 
 @pytest.mark.parametrize(
-    ("launch", "cases"),
-    [
-        ("1 rank", [*ONE_RANK, *PAIRS_ON_ONE_AND_FOUR]),
-        ("2 ranks", [*EXACT, *PAIRS, *LANGUAGES, *FAMILIES]),
-        pytest.param("4 ranks", [*FOUR_RANKS, *PAIRS_ON_ONE_AND_FOUR], marks=SLOW),
-        pytest.param("2 ranks, compiled", list(COMPILED), marks=SLOW),
-    ],
-    ids=lambda value: value.replace(" ", "-") if isinstance(value, str) else "",
+    "launch", ["1 rank", "2 ranks", *(pytest.param(name, marks=SLOW) for name in ("4 ranks", "2 ranks, compiled"))]
 )
-def test_ranks_equal_one_float64_process(world, launch, cases):
-    distances = {name: world.distance(launch, name) for name in cases}
-    for name, far in distances.items():
+def test_ranks_equal_one_float64_process(world, launch):
+    cases = {name: case for name, case in LAUNCHES[launch][1].items() if "batches" in case}
+    assert cases
+    for name, case in cases.items():
+        far, steps = world.distance(launch, name), world.found(launch, name)["tasks"]
         print(f"\n{launch}, {name}: {far}", end="")
-        steps = world.found(launch, name)["tasks"]
-        assert [len(step) for step in steps] == [LAUNCHES[launch][1][name]["micro_steps"]] * ref.STEPS
+        assert [len(step) for step in steps] == [case["micro_steps"]] * ref.STEPS
         assert far.gradient < 1e-5, (name, far)
         assert far.zero < 1e-6, (name, far)
         assert far.norm < 2e-5, (name, far)
