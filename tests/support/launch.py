@@ -60,7 +60,7 @@ def wait_until(true: Callable[[], object], seconds: float, otherwise: str | Call
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, otherwise if isinstance(otherwise, str) else otherwise()
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 @dataclass(frozen=True)
