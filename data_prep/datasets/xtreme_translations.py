@@ -49,8 +49,8 @@ def translated(of: Dataset, path: str, read: Reader, convert: Convert, languages
 
 SQUAD = "SQuAD/translate-train/squad.translate.train.en-{code}.json"
 _NLI = translated(mnli.TRAINING, f"XNLI/{PAIRS}", partial(readers.tsv, columns=COLUMNS), xtreme_nli, mnli.TRANSLATED)
-quoted = partial(readers.quoted_tsv, columns=COLUMNS)
-_PAWSX = translated(pawsx.ENGLISH, f"PAWSX/{PAIRS}", quoted, xtreme_pawsx, pawsx.TRANSLATED)
+_QUOTED = partial(readers.quoted_tsv, columns=COLUMNS)
+_PAWSX = translated(pawsx.ENGLISH, f"PAWSX/{PAIRS}", _QUOTED, xtreme_pawsx, pawsx.TRANSLATED)
 _SQUAD = translated(squad.V1, SQUAD, readers.squad_json, squad.translated_squad, codes("ar de el es hi ru th tr vi zh"))
 TRAINING = (*_NLI, *_PAWSX, *_SQUAD)
 TASKS = (

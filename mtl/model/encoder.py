@@ -121,7 +121,9 @@ def load_encoder(
             encoder, unused = new_encoder(config), set()
         else:
             encoder, info = _from_pretrained(AutoModel, spec, config, **family.options)
-            parts = tuple(f"{name}." for name, _ in encoder.named_children() if name != "pooler")
+            names = [name for name, _ in encoder.named_children() if name != "pooler"]
+            # Of a checkpoint with heads the encoder's names have a prefix.
+            parts = tuple(f"{start}{name}." for name in names for start in ("", f"{encoder.base_model_prefix}."))
             unused = {name for name in info["unexpected_keys"] if not name.startswith(parts)}
             # transformers would initialise the missing ones at random and ignore those that nothing takes. A pooler
             # may be missing: published encoders have none.

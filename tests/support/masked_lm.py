@@ -76,7 +76,7 @@ def export(made: Setup) -> nn.Module:
     made.run.folder.mkdir(parents=True)
     model = made.model()
     scatter(model)
-    export_run(made, {name: p.detach() for name, p in model.named_parameters()}, State(1, made.identity()), "")
+    export_run(made, {name: p.detach() for name, p in model.named_parameters()}, State(1, made.identity()), "", ())
     return model
 
 

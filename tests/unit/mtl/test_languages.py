@@ -229,7 +229,7 @@ def test_pooling_and_temperature_reach_the_head_and_the_export(hybrid: str, tmp_
         model = made.model()
         scale = model.head("pairs").logit_scale
         assert scale.tolist() == [20] and scale.requires_grad == learned
-    export_run(made, {n: p.detach() for n, p in model.named_parameters()}, State(1, made.identity()), "")
+    export_run(made, {n: p.detach() for n, p in model.named_parameters()}, State(1, made.identity()), "", ())
     pooling = json.loads((tmp_path / "small/encoder/1_Pooling/config.json").read_text())
     assert pooling["pooling_mode_cls_token"] and not pooling["pooling_mode_mean_tokens"]
     assert "trained by `pairs` as the first token" in (tmp_path / "small/encoder/README.md").read_text()

@@ -245,6 +245,7 @@ DAMAGES: list[tuple[bool, str, Callable[[dict[str, torch.Tensor]], dict[str, tor
     (False, WEIGHTS, dict, {"num_attention_heads": 5}, "not a multiple"),
     (False, WEIGHTS, dict, {"num_hidden_layers": 3}, "encoder.layer.2."),
     (False, WEIGHTS, dict, {"num_hidden_layers": 1}, "nothing takes encoder.layer.1."),
+    (True, WEIGHTS, dict, {"num_hidden_layers": 1}, "encoder.layer.1."),
 ]
 
 
