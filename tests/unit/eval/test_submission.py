@@ -304,9 +304,8 @@ def test_two_releases_of_ud(tmp_path: Path) -> None:
         for code in ("de", "fr", "lt"):
             treebanks(tmp_path / "both" / release, "udpos", code, random.Random(release + code))
     udpos = TARGETS["udpos"]
-    fails(
-        lambda: read(udpos, ("lt",), str(tmp_path / "both")), "lt_hse-ud-test.conllu", "two different files of one name"
-    )
+    said = ("lt_hse-ud-test.conllu", "two different files of one name")
+    fails(lambda: read(udpos, ("lt",), str(tmp_path / "both")), *said)
     old, new = (str(tmp_path / "both" / release) for release in ("2.5", "2.7"))
     sources = [parse_data(old), parse_data(f"udpos:lt,pl={new}")]
     (first, second) = groups(sources, udpos, ("de", "fr", "lt"))

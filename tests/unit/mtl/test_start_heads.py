@@ -79,10 +79,9 @@ def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tok
     tuned = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
     notes = setup.read(str(config), [f"encoder={tuned}"]).model().notes
     (note,) = (note for note in notes if "not used" in note)
-    assert note.startswith(
-        f"encoder {tuned} (XLMRobertaForQuestionAnswering) holds trained weights that are not used: "
-    )
-    assert "qa_outputs.*" in note and any("no LM head" in note and "starts at random" in note for note in notes)
+    said = "holds trained weights that are not used: "
+    assert note.startswith(f"encoder {tuned} (XLMRobertaForQuestionAnswering) {said}") and "qa_outputs.*" in note
+    assert any("no LM head" in note and "starts at random" in note for note in notes)
     whole = masked_lm.checkpoint(tmp_path / "whole", tiny_tokenizer_dir)
     first = json.dumps(json.loads(config.read_text())["tasks"][:1])
     (note,) = setup.read(str(config), [f"tasks={first}", f"encoder={whole}"]).model().notes
