@@ -283,9 +283,8 @@ def test_the_archive_of_mlqa_serves_all_its_languages(files, tmp_path):
     for code in ("de", "vi"):
         (file,) = DATASETS[f"squad_v1.{code}"].published
         served = replace(file, urls=(f"{files.url}/files/mlqa.tar.gz",), sha256=None)
-        found = locate_training(
-            replace(DATASETS[f"squad_v1.{code}"], published=(served,)), [None], Lock(tmp_path / "x")
-        )
+        dataset = replace(DATASETS[f"squad_v1.{code}"], published=(served,))
+        found = locate_training(dataset, [None], Lock(tmp_path / "x"))
         assert next(found.train[0].rows())[1]["id"] == code
         assert found.licence == "CC BY-SA 3.0, machine-translated (Facebook, 2019)"
     assert files.downloads() == ["mlqa.tar.gz"]
