@@ -33,8 +33,9 @@ HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
 def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str, ...] = tuple(HEADS)) -> Path:
     """Writes `folder`/encoder and `folder`/heads as the trainer exports them; returns the encoder's folder."""
     tokenizer = tokenizers.load(tokenizer_dir)
+    shape = {"num_hidden_layers": 4, "max_position_embeddings": 530, "type_vocab_size": 1}
     # Large weights, so that outputs of different inputs differ much.
-    config = masked_lm.shape(tokenizer_dir, num_hidden_layers=4, max_position_embeddings=530, initializer_range=0.2)
+    config = masked_lm.shape(tokenizer_dir, **shape, initializer_range=0.2)
     torch.manual_seed(seed)
     weights = {f"encoder.{name}": p.data for name, p in AutoModel.from_config(config).named_parameters()}
     tasks: list[Any] = []
