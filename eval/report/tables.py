@@ -167,14 +167,19 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
 
 
 def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
-    """A sentence for each way in which datasets of the target's task type were trained on; none for other targets."""
+    """A sentence for each way in which datasets that may have the target's rows were trained on.
+
+    Those are of its task type, or pairs, which are made of any (SQuAD's questions, NLI's sentences). None for targets
+    that training data cannot be checked against.
+    """
     name = {"lareqa": "xquad", "mlqar": "mlqa"}.get(target.name, target.name)  # XQuAD-R and MLQA-R
     if name not in TEST_SETS or TEST_SETS[name].kind not in TASK_TYPES:
         return []
     notes: dict[str, list[str]] = {}  # what was done -> runs
     for run in runs:
         if target.name in run.targets:
-            data = {d: about for d, about in run.overlap.items() if about["kind"] == TEST_SETS[name].kind}
+            kinds = (TEST_SETS[name].kind, "pair")
+            data = {d: about for d, about in run.overlap.items() if about["kind"] in kinds}
             unchecked = [dataset for dataset, about in data.items() if name not in about["against"]]
             what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
             texts = [what] if unchecked else []
