@@ -146,9 +146,19 @@ def _chance(record: dict[str, Any], codes: Sequence[str]) -> str:
 def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], codes: Sequence[str]) -> list[str]:
     """What a reader must know before comparing the metrics of a target."""
     notes = []
-    found = comparison.records(target.name)
     if absent := [code for code in asked if code not in codes]:
         notes.append(f"over {len(codes)} of {len(asked)} languages: not all runs have data for {' '.join(absent)}")
+    notes += run_notes(comparison.runs, target)
+    if differing := aggregate.differing(comparison.records(target.name)):
+        names = ", ".join(key.replace("_", " ") for key in differing)
+        notes.append(f"the runs were scored with different settings: {names} (see Protocol)")
+    return notes
+
+
+def run_notes(runs: Sequence[Run], target: Target) -> list[str]:
+    """The same of each run by itself: on how many rows, by what training, on which rows trained. One has the target."""
+    notes = []
+    found = [run.targets[target.name] for run in runs if target.name in run.targets]
     limits = {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}
     if limits:
         notes.append(f"{', '.join(sorted(limits))} rows of each language only")
@@ -158,12 +168,7 @@ def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], c
         by = "by an intermediate head, " if untrained[0]["protocol"]["head"] else ""
         notes.append(f"{some}{by}without target training")
     notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
-    notes += overlap_notes(comparison.runs, target)
-    differing = aggregate.differing(found)
-    if differing:
-        names = ", ".join(key.replace("_", " ") for key in differing)
-        notes.append(f"the runs were scored with different settings: {names} (see Protocol)")
-    return notes
+    return notes + overlap_notes(runs, target)
 
 
 def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
@@ -188,7 +193,7 @@ def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
                     texts.append(f"trained without {count:,} rows of {dataset} that this test has too")
             for text in texts:
                 notes.setdefault(text, []).append(run.name)
-    return [f"{', '.join(names)}: {text}" for text, names in notes.items()]
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in notes.items()]
 
 
 def group_table(comparison: Comparison, view: View) -> Table:

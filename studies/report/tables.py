@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from eval.report.differences import estimate_cells, outcomes_of, spoken
 from eval.report.load import FILE
 from eval.report.load import Run as Scored
 from eval.report.statistics import Scores, estimate, of_items
-from eval.report.tables import Cell, Table, number, row, signed
+from eval.report.tables import Cell, Table, number, row, run_notes, signed
+from eval.suites import TARGETS
 from studies.report.results import Results
 from studies.runs import Run
 from studies.study import Study
@@ -70,6 +72,9 @@ def robustness_table(results: Results, target: str) -> Table:
                 note = table.note(_ORACLE if known else "not trained, or not evaluated so")
                 cells.append(Cell((number(statistics.fmean(known)) if known else "none",), notes=(note,)))
             table.rows.append(cells)
+    named = [replace(r, scores={**r.scores, "name": name}) for name, e in results.entries.items() for r in e.runs]
+    for text in run_notes(named, TARGETS[target]):
+        table.note(text)
     return table
 
 

@@ -42,6 +42,7 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
     result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
     found = set_outcomes(result, y)
     about = result["targets"]["tatoeba"]
+    about["protocol"]["n"] = "first 200"
     for noise, share in {**NOISE, **({"typo@0.5": 0.5} if variant == "hot" else {})}.items():  # of another study
         noisy = set_outcomes(json.loads(json.dumps(result)), y * share)
         figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
@@ -140,6 +141,7 @@ def test_what_the_page_says(world: World) -> None:
     assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
     robust = shown["tatoeba: over languages without English"]
     each = 100 * y[2].mean(axis=(0, 2))
+    assert "first 200 rows of each language only" in robust.notes.values()
     assert robust.cell("hot", "mean") == f"{each.mean():.1f}"
     assert robust.cell("hot", "worst") == f"{each.min():.1f} ({CODES[each.argmin()]})"
     assert robust.cell("hot", "spread") == f"{each.std(ddof=1):.1f}"
