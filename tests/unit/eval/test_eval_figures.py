@@ -17,6 +17,7 @@ from common.labels import PAWSX, QQP
 from eval.driver.suite import score_job
 from eval.inference.artifacts import Job, Options
 from eval.metrics import items, score_target
+from eval.metrics.aggregate import metric_names
 from eval.perturb import queries
 from eval.retrieval import mining
 from eval.retrieval.neighbors import top_k
@@ -248,7 +249,7 @@ def test_scores_are_those_of_the_files(target: str, tmp_path: Path) -> None:
             expected = {name: 100 * column.mean() for name, column in columns.items()}
         details = {name: value for name, value in scores.details[code].items() if name not in ("n", "chance")}
         assert details == pytest.approx(expected, abs=1e-9) and 0 < details[next(iter(details))] < 100
-        assert set(json.loads(table.schema.metadata[b"metrics"])) == set(details)
+        assert set(json.loads(table.schema.metadata[b"metrics"])) == set(details) == set(metric_names(TARGETS[target]))
         whole = items.read(tmp_path / "out", target, code, "f")
         assert whole is not None and whole.scores() == pytest.approx(expected, abs=1e-9)
         assert items.read(tmp_path / "out", target, code, "other scores") is None

@@ -97,6 +97,7 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"variants": {"text": {"stepz": 3}}}, ["variant text", "stepz", "`steps`"]),
         ({"variants": {"text": {"tasks-": ["mine"]}}}, ["variant text", "no 'mine'", "my_mlm"]),
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
+        ({"compare": {"primary": ["toy_tatoeba:en-xx"]}}, ["primary", "no metric 'en-xx'", "`en->xx`"]),
         ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
         ({"evaluate": {"also": ["mlm_loss"]}}, ["mlm_loss", "`languages`"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),
