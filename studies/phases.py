@@ -11,16 +11,19 @@ from common import files
 from common.errors import InputError
 from common.run_config import RunConfig, read_json
 from data_prep import run_tasks
+from data_prep.datasets import TEST_SETS
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import languages_in
 from eval.driver import subprocesses
 from eval.driver.subprocesses import Watch
 from eval.inference.encoder import EvaluatedEncoder
 from eval.perturb.kinds import parse
-from eval.suites import TARGETS
+from eval.suites import TARGETS, groups, parse_data
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
 from studies.runs import FINISHED, LOG, ORACLE, STRATA, SUITE, Run
-from studies.study import PERTURB, STEPS, Study
+from studies.study import PERTURB, STEPS, Evaluation, Study
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _suite(run: Run, place: Place) -> list[str]:
 def _beside(step: str, run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
     command = ["eval", step.replace("_", "-"), "--encoder", run.encoder, "--out", str(run.evaluation)]
-    command += ["--data", place.data[0]]
+    command += [argument for one in data_of(step, asked, place.data) for argument in ("--data", one)]
     command += ["--languages", *asked.languages] if asked.languages else []
     if step == "mlm_loss":
         command += [f"--text={code}={file}" for code, file in asked.texts.items()]
@@ -142,6 +145,21 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
         if isinstance(start, str) and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config)):
             command += ["--head", start]  # any other run or encoder has its own
     return command
+
+
+def data_of(step: str, asked: Evaluation, data: Sequence[str]) -> list[str]:
+    """Where `align` or `mlm_loss` reads; `data`: as `--data` of the suite. `InputError` if it is in none of them."""
+    sources = [parse_data(text) for text in data]
+    if step == "mlm_loss":
+        found = [source.place for source in sources if not source.target]
+        needed, what = not asked.texts.keys() >= set(asked.languages), "folder with Wikipedia, or `hub`,"
+    else:
+        (*_, (_, places)), pairs = groups(sources, TARGETS["tatoeba"], ()), TEST_SETS["tatoeba"]
+        found = [one for one in places if one == "hub" or languages_in(pairs, Folder.open(Path(one), "--data"))][:1]
+        needed, what = True, f"Tatoeba ({pairs.layout})"
+    if needed and not found:
+        raise InputError(f"{step}: no {what} in any --data ({', '.join(data)})")
+    return found
 
 
 def _check(study: Study, run: Run) -> None:

@@ -25,7 +25,7 @@ from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
 from studies.runs import FINISHED, Run, locked
-from studies.study import read
+from studies.study import STEPS, read
 from tests.support.rows import fails
 from tests.support.small import KINDS, write_run, write_tasks
 
@@ -220,6 +220,22 @@ def test_noise_is_scored_with_the_suite_and_mlm_loss_has_a_head(write, monkeypat
         assert "--text=de=de.txt" in loss and ("--head" in loss) == (run.variant.name == "both")
         assert "--head" not in loss or loss[loss.index("--head") + 1] == "some/encoder"
         commands.clear()
+
+
+def test_align_and_mlm_loss_find_their_data_or_nothing_runs(write, tmp_path, capsys) -> None:
+    pairs, other = tmp_path / "pairs", tmp_path / "other"
+    for folder in (pairs, other):
+        folder.mkdir()
+    for code in ("deu", "eng"):
+        (pairs / f"tatoeba.deu-eng.{code}").write_text("x\n")
+    path = write({"evaluate": {"also": [*STEPS], "languages": ["de"]}})
+    asked, data = read(str(path)).file.evaluate, [f"xnli={pairs}", str(other), f"tatoeba={pairs}"]
+    assert [phases.data_of(step, asked, data) for step in STEPS] == [[str(pairs)], [str(other)]]
+    assert phases.data_of("align", asked, [str(other), str(pairs)]) == [str(pairs)]
+    for given, said in ((str(other), "align: no Tatoeba"), (f"tatoeba={pairs}", "mlm_loss: no folder")):
+        assert main([str(path), "run", "--out", str(tmp_path), "--data", given]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
 
 
 class Programs:
