@@ -19,8 +19,9 @@ from data_prep.__main__ import main as data_prep
 from data_prep.storage import store
 from mtl.data.loader import steps_from
 from mtl.run import setup
-from studies import difficulty, phases
+from studies import difficulty, estimate, phases
 from studies.__main__ import main
+from studies.hold import tokens_per_step
 from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
@@ -129,6 +130,30 @@ def test_what_is_held_sets_the_steps(write) -> None:
     # Steps of the baseline follow from its epochs: 3 x (60 + 25 examples) / 12.
     assert steps(write(epochs=3, steps=None)) == {"both": 22, "text": 22}
     assert steps(write({"hold": "epochs"}, epochs=3, steps=None)) == {"both": None, "text": None}
+
+
+def test_the_plan_counts_a_training_once(write, base, tmp_path) -> None:
+    """Of two exports of a run, at 0.1 tokens a second; a variant that starts from another run waits for it."""
+    own, pool = {"tasks-": ["my_mlm"]}, tmp_path / "studies/runs/earlier"
+    path = write({"seeds": [1], "variants": {"text": {**own, "take": "encoder_last"}}})
+    study = read(str(path))
+    (pool / "eval-0").mkdir(parents=True)
+    files.write_json(pool / "config.json", study.variants["both"].config.model_dump(mode="json"))
+    (pool / "metrics.jsonl").write_text('{"task": "all", "kind": "train", "tokens_per_second": 0.1}\n')
+    files.write_json(pool / "eval-0" / "scores.json", {"targets": {"xnli": {"seconds": 7200}}})
+    made = resolve(study, tmp_path)
+    training = 8 * tokens_per_step(made.setups["both"].plan) / 0.1 / 3600
+    assert f"left to do: {training + 4:.2f} hours" in estimate.render(study, made, tmp_path)
+    made.runs[0].folder.mkdir()
+    (made.runs[0].folder / "done").touch()
+    assert "left to do: 4.00 hours" in estimate.render(study, made, tmp_path)
+    later = {
+        "before": {"first": {"base": str(base)}},
+        "variants": {"text": {"encoder": "{first}/encoder"}},
+        "seeds": [1],
+    }
+    plan = estimate.render(study := read(str(write(later))), resolve(study, tmp_path), tmp_path)
+    assert "left to do: at least" in plan and "1 waiting" in plan
 
 
 def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
