@@ -262,8 +262,8 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
 # What was done
 
 
-# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored
-_MINED = ("threshold", "threshold_from", "scored_on")
+# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored. LAReQA's: if few
+_MINED = ("threshold", "threshold_from", "scored_on", "rank_distance_over")
 
 
 def protocol_table(comparison: Comparison, target: str) -> Table:

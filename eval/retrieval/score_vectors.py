@@ -132,10 +132,10 @@ def _mine(scores: TargetScores, unit: Unit, code: str, corpora: list[Corpora], u
 def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded: Loaded) -> None:
     """pool: the vectors of `loaded.pool`."""
     ids = [candidate.id for candidate in loaded.pool]
-    several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
+    counts = np.zeros(2, dtype=int)  # questions with several right candidates, all questions
     for code, rows in loaded.rows.items():
         queries = unit(code)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
@@ -146,7 +146,9 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
             relevant, precisions = _whole_ranking(queries, pool, rows, loaded.pool)
             columns[code]["map_multi"] = [ranking.precision_of_ranks(places) for places in relevant]
             settings[code] = ranking.mono_and_cross(code, precisions)
-            distances.append(ranking.rank_distance(relevant))
+            several = [places for places in relevant if len(places) > 1]
+            counts += len(several), len(relevant)
+            distances += [ranking.rank_distance(several)] if several else []
     several_languages = bool(settings) and all(settings.values())
     for code, rows in loaded.rows.items():
         # A question of LAReQA is the same in all languages, a mention of Mewsli-X is in one of them.
@@ -154,8 +156,10 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
         more = settings[code] if several_languages else {}
         scores.add(code, means({**columns[code], **more}).named(names), n=len(rows))
     scores.extra["pool"] = len(ids)
-    if distances and several:
+    if distances:
         scores.extra["rank_distance"] = float(np.mean(distances))
+        if counts[0] < counts[1]:
+            scores.extra["rank_distance_over"] = f"{counts[0]:,} of {counts[1]:,} questions, those with several answers"
 
 
 def _whole_ranking(

@@ -2,7 +2,7 @@
 
 from eval.report.compare import label
 from eval.report.differences import spoken
-from eval.report.perturbed import drop_of, noises
+from eval.report.perturbed import NO_DROP, drop_of, noises
 from eval.report.plots import lines
 from eval.report.sections import Section
 from eval.report.tables import Table, number, row
@@ -39,4 +39,7 @@ def section(results: Results) -> Section:
                 table.rows.append(row(name, *scores, spoken(last.interval)))
             if curves:
                 section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
+            if left := [name for name, some in asked.items() if set(some) & set(same) and name not in curves]:
+                why = f"not scored with each of these, or {NO_DROP}"
+                section.blocks.append(f"{caption}: left out {', '.join(left)}: {why}.")
     return section

@@ -89,7 +89,9 @@ def pools_table(results: Results, target: str) -> Table:
         if details and all(metric in one for metric in metrics for one in details):
             cells = [number(statistics.fmean(one[metric] for one in details)) for metric in metrics]
             places = [record["rank_distance"] for record in records if "rank_distance" in record]
-            table.rows.append(row(name, *cells, number(statistics.fmean(places)) if places else "none"))
+            notes = [table.note(text) for one in records if (text := one.get("rank_distance_over"))]
+            distance = number(statistics.fmean(places)) if places else "none"
+            table.rows.append(row(name, *cells, Cell((distance,), notes=tuple(notes[:1]))))
     return table
 
 

@@ -11,7 +11,11 @@ import scipy.stats
 
 from eval.metrics import items
 from eval.report import load
+from eval.report.compare import Comparison as Compared
 from eval.report.load import Entry
+from eval.report.perturbed import drop_blocks
+from eval.report.render import markdown
+from eval.report.sections import Section
 from studies import estimate, report
 from studies.report.results import gather
 from studies.report.tables import adversarial_table, pools_table
@@ -47,7 +51,8 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
         noisy = set_outcomes(json.loads(json.dumps(result)), y * share)
         figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
         about.setdefault("perturbed", {})[noise] = {"setup": "", "metrics": {"en->xx": figures}}
-        items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
+        if variant != "long":
+            items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
     evaluation.mkdir(parents=True, exist_ok=True)
     loss = {"head": "its own", "languages": {code: {"loss": 1.0 + seed + i} for i, code in enumerate(CODES)}}
     loss["languages"]["de"]["loss"] += variant == "hot"
@@ -134,7 +139,7 @@ def test_other_metrics_than_the_headline(world: World) -> None:
 
 
 def test_what_the_page_says(world: World) -> None:
-    folder, y, _, _, shown = world
+    folder, y, study, runs, shown = world
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line
@@ -150,6 +155,9 @@ def test_what_the_page_says(world: World) -> None:
     expected = [f"{share * clean:.1f}" for share in (1, 0.9, 0.7)]
     # All items lose the same share, so that the ratio is known exactly.
     assert curve.rows[0][2:4] == ["0.05", "0.20"] and curve.rows[-1] == ["hot", *expected, "30.0", "[+30.0, +30.0]"]
+    assert len(curve.rows) == 3 and "(typo): left out long: not scored with each of these, or not all seeds" in text
+    drops = drop_blocks(Compared([gather(study, runs).entries["long"]], everything=True), "tatoeba")
+    assert "long, typo@0.2, en→xx is left out: not all seeds" in markdown("", "", [Section("", [*drops])])
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
     of_tatoeba = {f"tatoeba_{plot}" for plot in ("typo_en_xx", "differences", "scores")}
