@@ -159,6 +159,7 @@ def test_what_the_page_says(world: World) -> None:
     drops = drop_blocks(Compared([gather(study, runs).entries["long"]], everything=True), "tatoeba")
     assert "long, typo@0.2, en→xx is left out: not all seeds" in markdown("", "", [Section("", [*drops])])
     page = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'class="fits"' in page.partition('id="plot-primaries"')[2].partition("<img")[0]  # on a phone
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
     of_tatoeba = {f"tatoeba_{plot}" for plot in ("typo_en_xx", "differences", "scores")}
     assert {path.stem for path in (folder / "plots").iterdir()} == {"primaries", *of_tatoeba}
