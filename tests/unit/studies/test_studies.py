@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from common import files
 from common.errors import InputError
 from data_prep.__main__ import main as data_prep
 from data_prep.storage import store
+from eval.driver.subprocesses import ProgramFailed
 from mtl.data.loader import steps_from
+from mtl.distributed.watchdog import Member
 from mtl.run import setup
+from mtl.run.run_lock import RunLock
 from studies import difficulty, estimate, phases
 from studies.__main__ import main
 from studies.hold import tokens_per_step
@@ -135,8 +138,7 @@ def test_what_is_held_sets_the_steps(write) -> None:
 def test_the_plan_counts_a_training_once(write, base, tmp_path) -> None:
     """Of two exports of a run, at 0.1 tokens a second; a variant that starts from another run waits for it."""
     own, pool = {"tasks-": ["my_mlm"]}, tmp_path / "studies/runs/earlier"
-    path = write({"seeds": [1], "variants": {"text": {**own, "take": "encoder_last"}}})
-    study = read(str(path))
+    study = read(str(write({"seeds": [1], "variants": {"text": {**own, "take": "encoder_last"}}})))
     (pool / "eval-0").mkdir(parents=True)
     files.write_json(pool / "config.json", study.variants["both"].config.model_dump(mode="json"))
     (pool / "metrics.jsonl").write_text('{"task": "all", "kind": "train", "tokens_per_second": 0.1}\n')
@@ -170,11 +172,8 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert not set(first) & set(ids(evaluate={"every": 2}))
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
     # Alignment in other languages is another evaluation of the same run.
-    names = set()
-    for code in ("de", "sw"):
-        path = write({"evaluate": {"also": ["align"], "languages": [code]}})
-        names |= {run.evaluation.name for run in resolve(read(str(path)), tmp_path).runs}
-    assert len(names) == 2
+    paths = (write({"evaluate": {"also": ["align"], "languages": [code]}}) for code in ("de", "sw"))
+    assert len({run.evaluation.name for path in paths for run in resolve(read(str(path)), tmp_path).runs}) == 2
     # Other data under the same name.
     changed = tmp_path / "choice.jsonl"
     lines = (base.parent / "choice.train.jsonl").read_text().splitlines()
@@ -248,19 +247,34 @@ def test_noise_is_scored_with_the_suite_and_mlm_loss_has_a_head(write, monkeypat
 
 
 def test_align_and_mlm_loss_find_their_data_or_nothing_runs(write, tmp_path, capsys) -> None:
-    pairs, other = tmp_path / "pairs", tmp_path / "other"
-    for folder in (pairs, other):
-        folder.mkdir()
+    (pairs := tmp_path / "pairs").mkdir()
+    (other := tmp_path / "other").mkdir()
     for code in ("deu", "eng"):
         (pairs / f"tatoeba.deu-eng.{code}").write_text("x\n")
     path = write({"evaluate": {"also": [*STEPS], "languages": ["de"]}})
     asked, data = read(str(path)).file.evaluate, [f"xnli={pairs}", str(other), f"tatoeba={pairs}"]
     assert [phases.data_of(step, asked, data) for step in STEPS] == [[str(pairs)], [str(other)]]
-    assert phases.data_of("align", asked, [str(other), str(pairs)]) == [str(pairs)]
     for given, said in ((str(other), "align: no Tatoeba"), (f"tatoeba={pairs}", "mlm_loss: no folder")):
         assert main([str(path), "run", "--out", str(tmp_path), "--data", given]) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert said in line
+        assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+def test_a_training_of_another_host_is_waited_for(write, monkeypatch) -> None:
+    [run, *_] = resolve(read(str(path := write())), path.parent).runs
+    run.folder.mkdir(parents=True)
+    locks: list[RunLock] = []
+
+    def beaten(*_: Any, **__: Any) -> None:
+        locks.append(RunLock.take(run.folder, Member.here(0))[0])
+        raise ProgramFailed("a process of node 2 still works there", 2)
+
+    def watch() -> None:
+        (run.folder / "done").touch()
+        locks[0].release_all()
+
+    monkeypatch.setattr(phases.subprocesses, "deepspeed", beaten)
+    phases.train(run, phases.Place([], [], 1), watch)
+    assert run.trained and len(locks) == 1
 
 
 class Programs:
@@ -313,11 +327,8 @@ def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
     files.write_json(other, {**values, "name": "other", "variants": {"both": {}, "third": {}}})
     values["variants"]["third"] = {}  # `text` under another name
     files.write_json(path, values)
-    threads = [threading.Thread(target=runner(one, jobs=jobs).run) for one, jobs in ((path, 1), (path, 2), (other, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(lambda one, jobs: runner(one, jobs=jobs).run(), (path, path, other), (1, 2, 1))] == [0, 0, 0]
     assert len(programs.trained) == 4  # two different runs, each with two seeds
     assert states(path) == ["done"] * 6 and states(other) == ["done"] * 4
     with locked(resolve(read(str(other)), path.parent).runs[0].folder):
