@@ -33,12 +33,12 @@ def render(study: Study, made: Resolved, out: Path) -> str:
     for about, run in _runs(made):
         setup = made.setups.get(run.variant.name) if run.identity and run.variant.trained else None
         tokens = tokens_per_step(setup.plan) * setup.plan.steps if setup else None
-        speed = _median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"]), []))
+        speed = statistics.median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"])) or [0.0])
         training = None if run.variant.trained or not run.identity else 0.0
         if setup and tokens is not None:
             training = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
             models.add("tokens per second of earlier runs" if speed else "the cost model for one H100")
-        evaluation = (_median(evaluations) or 0) * (run.measured and run.key not in counted)
+        evaluation = statistics.median(evaluations or [0.0]) * (run.measured and run.key not in counted)
         if training is None:
             unknown += run.key not in counted
         else:
@@ -46,8 +46,7 @@ def render(study: Study, made: Resolved, out: Path) -> str:
             hours += (training * (not run.trained) + evaluation * bool(run.steps)) / 3600
         counted |= {run.identity, run.key}
         spent = "" if training is None else f"{(training + evaluation) / 3600:.2f}"
-        amounts = ["" if tokens is None else f"{tokens / 1e6:,.1f}", spent]
-        lines.append([*about, _steps(run), *amounts, run.folder.name])
+        lines.append([*about, _steps(run), "" if tokens is None else f"{tokens / 1e6:,.1f}", spent, run.folder.name])
     summary = _summary(study, made, hours, unknown, models, evaluations)
     return "\n".join([table(lines, right=(0, 2, 4, 5, 6)), "", *summary])
 
@@ -90,9 +89,8 @@ def _summary(
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
     primary = (one.found.of for one in gather(study, made.runs).compared if one.primary)
     planned = len(study.file.seeds)
-    visible = max(((one.visible_with(planned), one.seeds) for one in primary if one.seeds > 1), default=None)
     known = "unknown, until two variants have two seeds with scores"
-    if visible is not None:
+    if visible := max(((one.visible_with(planned), one.seeds) for one in primary if one.seeds > 1), default=None):
         known = f"{visible[0]:.1f} points with {planned} seeds, by the variances of the {visible[1]} that are done"
     lines.append(f"smallest difference it could see: {known}")
     every = {run.identity or run.key: run.variant.name for run in (*made.before, *made.runs)}
@@ -129,7 +127,3 @@ def _measured(pool: Path) -> tuple[dict[str, list[float]], list[float]]:
         targets = json.loads(path.read_text(encoding="utf-8"))["targets"]
         seconds.append(sum(one["seconds"] for one in targets.values()))
     return speeds, seconds
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from signal import SIGINT, SIGTERM, SIGUSR1
 
@@ -62,8 +63,8 @@ class Runner:
 
     def run(self) -> int:
         """The exit code: 0, 1 after a failure, 75 if a program was told to stop, from outside."""
-        for asked in (variant.evaluation for variant in self.study.variants.values()):
-            for step in (step for step in STEPS if step in asked.also):
+        for asked, step in product((variant.evaluation for variant in self.study.variants.values()), STEPS):
+            if step in asked.also:
                 phases.data_of(step, asked, self._place(0).data)
         made = self._ready()
         runs = made.runs if made.runs and not self.failures else []

@@ -178,11 +178,8 @@ class StudyFile(Strict):
             if target not in self.evaluate.targets:
                 known = nearest(name, self.evaluate.targets)
                 raise ValueError(f"compare.primary: suite {self.evaluate.suite} has no target {name!r}; {known}")
-            known_metrics = metric_names(TARGETS[target])
-            if metric and metric not in known_metrics:
-                raise ValueError(
-                    f"compare.primary: {target} has no metric {metric!r}; {nearest(metric, known_metrics)}"
-                )
+            if metric and metric not in (names := metric_names(TARGETS[target])):
+                raise ValueError(f"compare.primary: {target} has no metric {metric!r}; {nearest(metric, names)}")
         return self
 
 

@@ -159,11 +159,9 @@ def run_notes(runs: Sequence[Run], target: Target) -> list[str]:
     """The same of each run by itself: on how many rows, by what training, on which rows trained. One has the target."""
     notes = []
     found = [run.targets[target.name] for run in runs if target.name in run.targets]
-    limits = {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}
-    if limits:
+    if limits := {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}:
         notes.append(f"{', '.join(sorted(limits))} rows of each language only")
-    untrained = [record for record in found if record["protocol"].get("training_on_target") == "none"]
-    if untrained:
+    if untrained := [record for record in found if record["protocol"].get("training_on_target") == "none"]:
         some = "" if len(untrained) == len(found) else "some runs "
         by = "by an intermediate head, " if untrained[0]["protocol"]["head"] else ""
         notes.append(f"{some}{by}without target training")
@@ -183,15 +181,12 @@ def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
     notes: dict[str, list[str]] = {}  # what was done -> runs
     for run in runs:
         if target.name in run.targets:
-            kinds = (TEST_SETS[name].kind, "pair")
-            data = {d: about for d, about in run.overlap.items() if about["kind"] in kinds}
+            data = {d: about for d, about in run.overlap.items() if about["kind"] in ("pair", TEST_SETS[name].kind)}
             unchecked = [dataset for dataset, about in data.items() if name not in about["against"]]
             what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
-            texts = [what] if unchecked else []
-            for dataset, about in data.items():
-                if count := about["left_out"].get(name, 0):
-                    texts.append(f"trained without {count:,} rows of {dataset} that this test has too")
-            for text in texts:
+            left = {dataset: count for dataset, about in data.items() if (count := about["left_out"].get(name, 0))}
+            without = [f"trained without {count:,} rows of {d} that this test has too" for d, count in left.items()]
+            for text in [what] * bool(unchecked) + without:
                 notes.setdefault(text, []).append(run.name)
     return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in notes.items()]
 
@@ -262,7 +257,8 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
 # What was done
 
 
-# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored. LAReQA's: if few
+# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored; and of which
+# questions the rank distance is, where these are not all.
 _MINED = ("threshold", "threshold_from", "scored_on", "rank_distance_over")
 
 

@@ -135,7 +135,7 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
-    counts = np.zeros(2, dtype=int)  # questions with several right candidates, all questions
+    alone = 0
     for code, rows in loaded.rows.items():
         queries = unit(code)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
@@ -147,7 +147,7 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
             columns[code]["map_multi"] = [ranking.precision_of_ranks(places) for places in relevant]
             settings[code] = ranking.mono_and_cross(code, precisions)
             several = [places for places in relevant if len(places) > 1]
-            counts += len(several), len(relevant)
+            alone += len(relevant) - len(several)
             distances += [ranking.rank_distance(several)] if several else []
     several_languages = bool(settings) and all(settings.values())
     for code, rows in loaded.rows.items():
@@ -158,8 +158,7 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
     scores.extra["pool"] = len(ids)
     if distances:
         scores.extra["rank_distance"] = float(np.mean(distances))
-        if counts[0] < counts[1]:
-            scores.extra["rank_distance_over"] = f"{counts[0]:,} of {counts[1]:,} questions, those with several answers"
+        scores.extra |= {"rank_distance_over": f"all but {alone:,} questions, which have one answer"} if alone else {}
 
 
 def _whole_ranking(

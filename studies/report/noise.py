@@ -27,9 +27,8 @@ def section(results: Results) -> Section:
             columns = (*(number(rate, 2) for rate in rates), "relative drop at the last, %", "95 % crossed")
             table, curves = Table(caption, row("variant", "clean", *columns)), {}
             for name, entry in results.entries.items():
-                if any((noise, metric) not in found[name] for noise in same):
-                    continue
-                each = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in rates.items()}
+                there = {rate: noise for rate, noise in rates.items() if (noise, metric) in found[name]}
+                each = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in there.items()}
                 drops = {rate: one for rate, one in each.items() if one is not None}
                 if len(drops) < len(rates):
                     continue
@@ -40,6 +39,5 @@ def section(results: Results) -> Section:
             if curves:
                 section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
             if left := [name for name, some in asked.items() if set(some) & set(same) and name not in curves]:
-                why = f"not scored with each of these, or {NO_DROP}"
-                section.blocks.append(f"{caption}: left out {', '.join(left)}: {why}.")
+                section.blocks.append(f"{caption}: left out {', '.join(left)}: not all of it scored, or {NO_DROP}.")
     return section

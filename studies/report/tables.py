@@ -59,9 +59,7 @@ def robustness_table(results: Results, target: str) -> Table:
     columns = ["mean", "worst", "10th percentile", "spread (sd)", *["oracle"] * bool(best)]
     table = Table(f"{target}: over languages without English", row("variant", *columns))
     for name, record in records.items():
-        found = record["languages"]
-        languages = {code: score for code, score in found.items() if code != "en"}
-        if languages:
+        if languages := {code: score for code, score in record["languages"].items() if code != "en"}:
             values = np.array(list(languages.values()))
             worst = min(languages, key=lambda code: languages[code])
             spread = number(values.std(ddof=1)) if len(values) > 1 else "one language"
@@ -184,8 +182,7 @@ def forgetting_table(results: Results) -> Table | None:
     names = sorted(found, key=lambda name: (about[name].trained, about[name].baseline != name))
     caption = f"MLM loss in nats a masked token, and its difference from {names[0]}; lower is better"
     table = Table(caption, row("language", *names), style="long", decimals=3, low=True)
-    each = [set(one["languages"]) for some in found.values() for one in some]
-    codes = sorted(set.intersection(*each))
+    codes = sorted(set.intersection(*(set(one["languages"]) for some in found.values() for one in some)))
     for label, some in (*((code, [code]) for code in codes), (f"mean of {len(codes)}", codes)):
         means = [[sum(e["languages"][c]["loss"] for c in some) / len(some) for e in found[name]] for name in names]
         table.rows.append(row(label, *table.cells([Value(**interval(each)) for each in means])))
