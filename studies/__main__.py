@@ -81,8 +81,8 @@ def _study(arguments: list[str]) -> int:
     gpus = torch.cuda.device_count()
     processes = given.processes or max(1, gpus // given.jobs)
     if given.command == "slurm":
-        more = [part for one in given.source for part in ("--source", one)]
-        more += [part for one in given.data for part in ("--data", one)]
+        places = (("--source", given.source), ("--data", given.data))
+        more = [part for option, some in places for one in some for part in (option, one)]
         words = [given.name, "run", "--out", str(given.out), "--num-gpus", str(processes), *more]
         on_gpus = gpus > 0 or given.processes is not None
         if not on_gpus:  # as on a login node

@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--visits", type=int, default=3, help="leave out examples visited less often (default: 3)")
     parser.add_argument("--seed", type=int, default=1, help="of the stratum `random` (default: 1)")
     options = parser.parse_args(arguments)
-    found = sorted((options.run / "dynamics").glob("*.arrow"))
-    if not found:
+    if not (found := sorted((options.run / "dynamics").glob("*.arrow"))):
         raise InputError(f'{options.run}: no dynamics/*.arrow; train with "dynamics": true to the end first')
     out = options.out or options.run / "dynamics" / "strata"
     lines = [["task", "stratum", "examples", "confidence", "variability", "correctness", "file"]]
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str]) -> int:
                 out.mkdir(parents=True, exist_ok=True)
                 files.write_text(file, "".join(f"{one}\n" for one in ids))
             means = examples.loc[ids, ["confidence", "variability", "correctness"]].mean()
-            numbers = (f"{value:.3f}" for value in means)
-            lines.append([path.stem, name, f"{len(ids):,}", *numbers, str(file)])
+            lines.append([path.stem, name, f"{len(ids):,}", *(f"{value:.3f}" for value in means), str(file)])
     if len(lines) == 1:
         raise InputError(f"{options.run}: {'; '.join(remarks)}: train longer, or lower --visits")
     seed = read_json(options.run / "config.json")["seed"]

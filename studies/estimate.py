@@ -28,24 +28,25 @@ def render(study: Study, made: Resolved, out: Path) -> str:
     speeds, evaluations = _measured(out / "studies" / POOL)
     lines = [["", "variant", "seed", "state", "steps", "million tokens", "hours", "run folder"]]
     hours, unknown = 0.0, 0
-    counted: set[tuple[str, ...]] = set()
+    counted: set[object] = set()  # identities, of which each is trained once, and keys
     models: set[str] = set()
     for about, run in _runs(made):
         setup = made.setups.get(run.variant.name) if run.identity and run.variant.trained else None
         tokens = tokens_per_step(setup.plan) * setup.plan.steps if setup else None
-        speed = _median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"]), []))
-        spent = None
+        speed = statistics.median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"])) or [0.0])
+        training = None if run.variant.trained or not run.identity else 0.0
         if setup and tokens is not None:
-            seconds = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
+            training = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
             models.add("tokens per second of earlier runs" if speed else "the cost model for one H100")
-            spent = (seconds + (_median(evaluations) or 0)) / 3600
-        elif not run.variant.trained and run.identity:
-            spent = (_median(evaluations) or 0) / 3600
-        if run.state != "done" and run.key not in counted:
-            hours, unknown = hours + (spent or 0), unknown + (spent is None)
-        counted.add(run.key)
-        amounts = ["" if tokens is None else f"{tokens / 1e6:,.1f}", "" if spent is None else f"{spent:.2f}"]
-        lines.append([*about, _steps(run), *amounts, run.folder.name])
+        evaluation = statistics.median(evaluations or [0.0]) * (run.measured and run.key not in counted)
+        if training is None:
+            unknown += run.key not in counted
+        else:
+            training *= run.identity not in counted
+            hours += (training * (not run.trained) + evaluation * bool(run.steps)) / 3600
+        counted |= {run.identity, run.key}
+        spent = "" if training is None else f"{(training + evaluation) / 3600:.2f}"
+        lines.append([*about, _steps(run), "" if tokens is None else f"{tokens / 1e6:,.1f}", spent, run.folder.name])
     summary = _summary(study, made, hours, unknown, models, evaluations)
     return "\n".join([table(lines, right=(0, 2, 4, 5, 6)), "", *summary])
 
@@ -62,14 +63,19 @@ def _runs(made: Resolved) -> Iterator[tuple[list[str], Run]]:
     """Every run, and its number, variant, seed and state as text."""
     for number, run in enumerate([*made.before, *made.runs], 1 - len(made.before)):
         which = [str(number), run.variant.name, str(run.seed)] if number > 0 else ["before", run.variant.name, ""]
-        yield [*which, run.state if run.identity else "to be prepared"], run
+        yield [*which, _state(run, made)], run
+
+
+def _state(run: Run, made: Resolved) -> str:
+    waits = any(f"{{{one.variant.name}}}" in run.config.model_dump_json() for one in made.before)
+    return run.state if run.identity else "waiting" if waits else "to be prepared"
 
 
 def _summary(
     study: Study, made: Resolved, hours: float, unknown: int, models: set[str], evaluations: Sequence[float]
 ) -> list[str]:
     distinct = {run.key: run for run in made.runs}
-    states = Counter(run.state if run.identity else "to be prepared" for run in distinct.values())
+    states = Counter(_state(run, made) for run in distinct.values())
     lines = [
         f"{len(made.runs)} runs, {len(distinct)} of them different: "
         + ", ".join(f"{count} {state if state != 'done' else 'done, used again'}" for state, count in states.items()),
@@ -77,19 +83,18 @@ def _summary(
     ]
     how = f", by {' and '.join(sorted(models))}" if models else ""
     counted = "with" if evaluations else "without"
-    known = f"{hours:.2f} hours on the hardware of one run, {counted} evaluation{how}"
+    known = f"{'at least ' * bool(unknown)}{hours:.2f} hours on the hardware of one run, {counted} evaluation{how}"
     lines.append(f"left to do: {known if hours or not unknown else 'unknown'}")
     if unknown:
         lines.append(f"not counted: {unknown} runs whose data are to be prepared, or that wait for a run before them")
     primary = (one.found.of for one in gather(study, made.runs).compared if one.primary)
     planned = len(study.file.seeds)
-    visible = max(((one.visible_with(planned), one.seeds) for one in primary if one.seeds > 1), default=None)
     known = "unknown, until two variants have two seeds with scores"
-    if visible is not None:
+    if visible := max(((one.visible_with(planned), one.seeds) for one in primary if one.seeds > 1), default=None):
         known = f"{visible[0]:.1f} points with {planned} seeds, by the variances of the {visible[1]} that are done"
     lines.append(f"smallest difference it could see: {known}")
-    sizes = [_bytes(made.setups[run.variant.name]) for run in made.runs if run.variant.name in made.setups]
-    if sizes:
+    every = {run.identity or run.key: run.variant.name for run in (*made.before, *made.runs)}
+    if sizes := [_bytes(made.setups[name]) for name in every.values() if name in made.setups]:
         kept, training = sum(kept for kept, _ in sizes), max(training for _, training in sizes)
         lines.append(f"disk: {kept / GIB:.2f} GiB, and {training / GIB:.2f} GiB of checkpoints while a run trains")
     return lines
@@ -122,7 +127,3 @@ def _measured(pool: Path) -> tuple[dict[str, list[float]], list[float]]:
         targets = json.loads(path.read_text(encoding="utf-8"))["targets"]
         seconds.append(sum(one["seconds"] for one in targets.values()))
     return speeds, seconds
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None

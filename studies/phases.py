@@ -11,16 +11,19 @@ from common import files
 from common.errors import InputError
 from common.run_config import RunConfig, read_json
 from data_prep import run_tasks
+from data_prep.datasets import TEST_SETS
+from data_prep.sources.folders import Folder
+from data_prep.sources.locate import languages_in
 from eval.driver import subprocesses
-from eval.driver.subprocesses import Watch
+from eval.driver.subprocesses import ProgramFailed, Watch
 from eval.inference.encoder import EvaluatedEncoder
 from eval.perturb.kinds import parse
-from eval.suites import TARGETS
+from eval.suites import TARGETS, groups, parse_data
 from mtl.distributed.watchdog import Member
 from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
 from studies.runs import FINISHED, LOG, ORACLE, STRATA, SUITE, Run
-from studies.study import PERTURB, STEPS, Study
+from studies.study import PERTURB, STEPS, Evaluation, Study
 
 
 @dataclass(frozen=True)
@@ -56,29 +59,36 @@ def prepare(config: RunConfig, path: Path, place: Place, against: Sequence[str] 
 
 
 def train(run: Run, place: Place, watch: Watch) -> None:
-    """Trains the run to its end, or goes on with it."""
+    """Trains the run to its end, or goes on with it; waits while others work there.
+
+    They are ranks of an earlier attempt, which save before they end, or those of another host, where file locks do not
+    reach.
+    """
     path = run.folder / "run_config.json"
     files.write_json(path, run.config.model_dump(mode="json"))
-    _wait_for_ranks(run.folder, watch)
-    subprocesses.deepspeed(
-        place.processes, ["--config", str(path)], run.folder / LOG, watch, "training",
-        environment=place.environment, inherited=place.inherited,
-    )  # fmt: skip
+    while _others_work(run.folder):
+        watch()
+        time.sleep(0.5)
+    if not run.trained:
+        try:
+            subprocesses.deepspeed(
+                place.processes, ["--config", str(path)], run.folder / LOG, watch, "training",
+                environment=place.environment, inherited=place.inherited,
+            )  # fmt: skip
+        except ProgramFailed:
+            if not run.trained and not _others_work(run.folder):
+                raise
+            train(run, place, watch)  # another host was faster
     if not run.trained:
         raise InputError(f"training ended before its last step (log: {run.folder / LOG})")
 
 
-def _wait_for_ranks(folder: Path, watch: Watch) -> None:
-    """Returns once no rank of an earlier attempt works in the folder: they save before they end."""
-    while True:
-        try:
-            lock, _ = RunLock.take(folder, Member.here(0))
-        except InputError:
-            watch()
-            time.sleep(0.5)
-        else:
-            lock.release_all()
-            return
+def _others_work(folder: Path) -> bool:
+    try:
+        RunLock.take(folder, Member.here(0))[0].release_all()
+    except InputError:
+        return True
+    return False
 
 
 def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
@@ -134,7 +144,7 @@ def _suite(run: Run, place: Place) -> list[str]:
 def _beside(step: str, run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
     command = ["eval", step.replace("_", "-"), "--encoder", run.encoder, "--out", str(run.evaluation)]
-    command += ["--data", place.data[0]]
+    command += [argument for one in data_of(step, asked, place.data) for argument in ("--data", one)]
     command += ["--languages", *asked.languages] if asked.languages else []
     if step == "mlm_loss":
         command += [f"--text={code}={file}" for code, file in asked.texts.items()]
@@ -142,6 +152,21 @@ def _beside(step: str, run: Run, place: Place) -> list[str]:
         if isinstance(start, str) and not any(task.kind == "mlm" for task in run_tasks.resolve(run.config)):
             command += ["--head", start]  # any other run or encoder has its own
     return command
+
+
+def data_of(step: str, asked: Evaluation, data: Sequence[str]) -> list[str]:
+    """Where `align` or `mlm_loss` reads; `data`: as `--data` of the suite. `InputError` if it is in none of them."""
+    sources = [parse_data(text) for text in data]
+    if step == "mlm_loss":
+        found = [source.place for source in sources if not source.target]
+        needed, what = not asked.texts.keys() >= set(asked.languages), "folder with Wikipedia, or `hub`,"
+    else:
+        places, pairs = groups(sources, TARGETS["tatoeba"], ())[-1][1], TEST_SETS["tatoeba"]
+        found = [one for one in places if one == "hub" or languages_in(pairs, Folder.open(Path(one), "--data"))][:1]
+        needed, what = True, f"Tatoeba ({pairs.layout})"
+    if needed and not found:
+        raise InputError(f"{step}: no {what} in any --data ({', '.join(data)})")
+    return found
 
 
 def _check(study: Study, run: Run) -> None:

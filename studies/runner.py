@@ -11,6 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from signal import SIGINT, SIGTERM, SIGUSR1
 
@@ -26,7 +27,7 @@ from studies import phases
 from studies.phases import Place
 from studies.resolve import Resolved, resolve
 from studies.runs import FAILED, LOG, Run, locked
-from studies.study import Study
+from studies.study import STEPS, Study
 
 # Exit codes of programs that were told to stop: 75, those of shells for signals, and the signals themselves.
 _TOLD = {STOPPED, *(code for s in (SIGINT, SIGUSR1, SIGTERM) for code in (128 + s, -s))}
@@ -62,6 +63,9 @@ class Runner:
 
     def run(self) -> int:
         """The exit code: 0, 1 after a failure, 75 if a program was told to stop, from outside."""
+        for asked, step in product((variant.evaluation for variant in self.study.variants.values()), STEPS):
+            if step in asked.also:
+                phases.data_of(step, asked, self._place(0).data)
         made = self._ready()
         runs = made.runs if made.runs and not self.failures else []
         if self.options.only is not None:

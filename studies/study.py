@@ -20,6 +20,7 @@ from common.config_fields import FolderName, NotNegative, Place, Positive, Stric
 from common.errors import InputError
 from common.files import file_sha256, json_sha256
 from common.run_config import RunConfig
+from eval.metrics.aggregate import metric_names
 from eval.perturb import queries
 from eval.perturb.kinds import parse
 from eval.suites import TARGETS, resolve_suite
@@ -173,9 +174,12 @@ class StudyFile(Strict):
             if name not in TARGETS:
                 raise ValueError(f"against: no target {name!r}; {nearest(name, TARGETS)}")
         for name in self.compare.primary:
-            if name.partition(":")[0] not in self.evaluate.targets:
+            target, _, metric = name.partition(":")
+            if target not in self.evaluate.targets:
                 known = nearest(name, self.evaluate.targets)
                 raise ValueError(f"compare.primary: suite {self.evaluate.suite} has no target {name!r}; {known}")
+            if metric and metric not in (names := metric_names(TARGETS[target])):
+                raise ValueError(f"compare.primary: {target} has no metric {metric!r}; {nearest(metric, names)}")
         return self
 
 

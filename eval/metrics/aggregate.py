@@ -28,6 +28,17 @@ PROTOCOL: dict[str, Any] = {
 }
 LEVEL = 0.95
 TO_OTHER, TO_ENGLISH = "en->xx", "xx->en"  # retrieval metrics: queries in English, in the other language
+_BY_KIND = {  # of target; at the end what two targets have besides
+    "classify": ("accuracy",), "choice": ("accuracy",), "span": ("f1", "em"), "entities": ("map@20",),
+    "tag": ("f1", "precision", "recall"), "mining": ("f1", "precision", "recall"),
+    "translation": (TO_OTHER, TO_ENGLISH), "answers": ("map@20", "map_multi", "map_mono", "map_cross"),
+    "pawsx": ("distractor_accuracy", "other_accuracy"), "udpos": ("accuracy",),
+}  # fmt: skip
+
+
+def metric_names(target: Target) -> tuple[str, ...]:
+    """The metrics of a target by XTREME's protocol; some data lack "map_mono" and "map_cross"."""
+    return _BY_KIND[target.kind] + _BY_KIND.get(target.name, ())
 
 
 def means(details: Mapping[str, Metrics], languages: Mapping[str, float]) -> dict[str, Any]:

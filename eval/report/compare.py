@@ -149,7 +149,8 @@ class Comparison:
         """Why an entry has no metric of a target, "" if it has; all of its seeds must have it."""
         without = [run for run in entry.runs if target not in run.targets]
         whom = "" if len(without) == len(entry.runs) else f" for {', '.join(run.name for run in without)}"
-        return f"not run{whom}: {'; '.join(dict.fromkeys(_reason(run, target) for run in without))}" if without else ""
+        each = (run.scores["not_run"].get(target, f"not scored yet (--suite {run.scores['suite']})") for run in without)
+        return f"not run{whom}: {'; '.join(dict.fromkeys(map(str, each)))}" if without else ""
 
     def average(self, view: View, group: str | None = None) -> list[Value]:
         """Each entry's average of a suite, or of one of its groups, over all targets with all their languages."""
@@ -166,10 +167,6 @@ class Comparison:
             found[f"{target}/score"] = self.values(target, metric, self.shared(target))
             found |= {f"{target}/{code}": values for code, values in self.by_language(target).items()}
         return found
-
-
-def _reason(run: Run, target: str) -> str:
-    return str(run.scores["not_run"].get(target, f"not scored yet (--suite {run.scores['suite']})"))
 
 
 def _average(entry: Entry, view: View, group: str | None) -> Value:

@@ -11,6 +11,8 @@ from eval.report.plots import Plot, forest
 from eval.report.statistics import Drop, relative_drop, uneven
 from eval.report.tables import Table, head, number, row
 
+NO_DROP = "not all seeds have the same items beside their scores, or the clean score is 0"
+
 
 def noises(runs: Sequence[Run], target: str) -> list[tuple[str, str]]:
     """(noise, metric) of all that every one of these runs has."""
@@ -37,8 +39,8 @@ def applicable(runs: Sequence[Run], target: str, noise: str, metric: str) -> tup
     return [code for code in codes if code not in without], [code for code in codes if code in without]
 
 
-def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | None:
-    """A row and a point with its interval for every run, noise and metric; None where nothing was scored with noise."""
+def drop_blocks(comparison: Comparison, target: str) -> list[Table | Plot]:
+    """A row and a point with its interval for every run, noise and metric; none where nothing was scored with noise."""
     columns = ("clean", "noisy", "relative drop, %", "95 %", "falls most", "fall more than twice that, %", "touched, %")
     header = row("run", "noise", "metric", *columns, "languages", "not applicable")
     table = Table(f"{target}: noise in the queries", header, style="long")
@@ -46,6 +48,7 @@ def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | Non
     for entry in comparison.entries:
         for noise, metric in noises(entry.runs, target):
             if (found := drop_of(entry.runs, target, noise, metric)) is None:
+                table.note(f"{entry.name}, {noise}, {label(metric)} is left out: {NO_DROP}")
                 continue
             each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in entry.runs]
             codes = [code for code in each[0] if all(code in one for one in each)]
@@ -59,6 +62,6 @@ def drop_blocks(comparison: Comparison, target: str) -> tuple[Table, Plot] | Non
             table.rows.append(row(head(entry), noise, label(metric), *figures, spoken(found.interval), *more, *counted))
             points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *found.interval)
     if not points:
-        return None
+        return [table] if table.notes else []
     caption = f"{target}: relative drop by noise in the queries"
-    return table, forest(f"{target}_noise", caption, points, 0.0, "percent of the score")
+    return [table, forest(f"{target}_noise", caption, points, 0.0, "percent of the score")]

@@ -6,6 +6,7 @@ stand in the order of the legend.
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,17 +128,21 @@ def forest(
 ) -> Plot:
     """A point and its interval per row, from the top down; shaded: ± margin, within which nothing is claimed.
 
-    rows: (difference, lower end, upper end) by label.
+    rows: (difference, lower end, upper end) by label, which stands above its interval: as narrow as a phone.
     """
-    figure, axes = _blank(0.5 + 0.075 * max(map(len, rows)) + 3.6, 0.9 + 0.24 * len(rows))
+    labels = [textwrap.wrap(label, 58) for label in rows]
+    at = np.cumsum([0.3 + 0.16 * len(label) for label in labels])  # inches from the top
+    figure, axes = _blank(4.35, 0.7 + at[-1])
     axes.axvspan(-margin, margin, color=_GRID, zorder=0)
     axes.axvline(0, color=_INK, linewidth=0.8, zorder=1)
     points = np.array(list(rows.values()))
     ends = [points[:, 0] - points[:, 1], points[:, 2] - points[:, 0]]
     style: dict[str, Any] = {"color": _COLOURS[1], "capsize": 2, "markersize": 4, "linewidth": 1.2, "zorder": 3}
-    axes.errorbar(points[:, 0], range(len(rows)), xerr=ends, fmt="o", **style)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.set(ylim=(len(rows) - 0.4, -0.6), xlabel=unit)
+    axes.errorbar(points[:, 0], at, xerr=ends, fmt="o", **style)
+    for y, label in zip(at, labels, strict=True):
+        place: Any = {"va": "bottom", "transform": axes.get_yaxis_transform(), "zorder": 4}
+        axes.text(0.01, y - 0.09, "\n".join(label), bbox={"color": "white", "alpha": 0.7, "pad": 0.5}, **place)
+    axes.set(ylim=(at[-1] + 0.2, 0), yticks=[], xlabel=unit)
     return _drawn(name, caption, figure)
 
 

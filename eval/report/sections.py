@@ -131,7 +131,7 @@ def _target(comparison: Comparison, target: Target) -> Section:
     section.blocks.append(tables.language_table(comparison, name, main))
     if (distances := tables.rank_distance_table(comparison, name)) is not None:
         section.blocks.append(distances)
-    if (drops := drop_blocks(comparison, name)) is not None:
+    if drops := drop_blocks(comparison, name):
         section.blocks.append(Section("Noise in the queries", [*drops]))
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:

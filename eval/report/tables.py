@@ -146,44 +146,49 @@ def _chance(record: dict[str, Any], codes: Sequence[str]) -> str:
 def column_notes(comparison: Comparison, target: Target, asked: Sequence[str], codes: Sequence[str]) -> list[str]:
     """What a reader must know before comparing the metrics of a target."""
     notes = []
-    found = comparison.records(target.name)
     if absent := [code for code in asked if code not in codes]:
         notes.append(f"over {len(codes)} of {len(asked)} languages: not all runs have data for {' '.join(absent)}")
-    limits = {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}
-    if limits:
-        notes.append(f"{', '.join(sorted(limits))} rows of each language only")
-    untrained = [record for record in found if record["protocol"].get("training_on_target") == "none"]
-    if untrained:
-        some = "" if len(untrained) == len(found) else "some runs "
-        by = "by an intermediate head, " if untrained[0]["protocol"]["head"] else ""
-        notes.append(f"{some}{by}without target training")
-    notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
-    notes += overlap_notes(comparison.runs, target)
-    differing = aggregate.differing(found)
-    if differing:
+    notes += run_notes(comparison.runs, target)
+    if differing := aggregate.differing(comparison.records(target.name)):
         names = ", ".join(key.replace("_", " ") for key in differing)
         notes.append(f"the runs were scored with different settings: {names} (see Protocol)")
     return notes
 
 
+def run_notes(runs: Sequence[Run], target: Target) -> list[str]:
+    """The same of each run by itself: on how many rows, by what training, on which rows trained. One has the target."""
+    notes = []
+    found = [run.targets[target.name] for run in runs if target.name in run.targets]
+    if limits := {str(record["protocol"]["n"]) for record in found if record["protocol"].get("n", "all") != "all"}:
+        notes.append(f"{', '.join(sorted(limits))} rows of each language only")
+    if untrained := [record for record in found if record["protocol"].get("training_on_target") == "none"]:
+        some = "" if len(untrained) == len(found) else "some runs "
+        by = "by an intermediate head, " if untrained[0]["protocol"]["head"] else ""
+        notes.append(f"{some}{by}without target training")
+    notes += dict.fromkeys(sentence for record in found for sentence in record.get("supplied", ()))
+    return notes + overlap_notes(runs, target)
+
+
 def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
-    """A sentence for each way in which datasets of the target's task type were trained on; none for other targets."""
+    """A sentence for each way in which datasets that may have the target's rows were trained on.
+
+    Those are of its task type, or pairs, which are made of any (SQuAD's questions, NLI's sentences). None for targets
+    that training data cannot be checked against.
+    """
     name = {"lareqa": "xquad", "mlqar": "mlqa"}.get(target.name, target.name)  # XQuAD-R and MLQA-R
     if name not in TEST_SETS or TEST_SETS[name].kind not in TASK_TYPES:
         return []
     notes: dict[str, list[str]] = {}  # what was done -> runs
     for run in runs:
         if target.name in run.targets:
-            data = {d: about for d, about in run.overlap.items() if about["kind"] == TEST_SETS[name].kind}
+            data = {d: about for d, about in run.overlap.items() if about["kind"] in ("pair", TEST_SETS[name].kind)}
             unchecked = [dataset for dataset, about in data.items() if name not in about["against"]]
             what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
-            texts = [what] if unchecked else []
-            for dataset, about in data.items():
-                if count := about["left_out"].get(name, 0):
-                    texts.append(f"trained without {count:,} rows of {dataset} that this test has too")
-            for text in texts:
+            left = {dataset: count for dataset, about in data.items() if (count := about["left_out"].get(name, 0))}
+            without = [f"trained without {count:,} rows of {d} that this test has too" for d, count in left.items()]
+            for text in [what] * bool(unchecked) + without:
                 notes.setdefault(text, []).append(run.name)
-    return [f"{', '.join(names)}: {text}" for text, names in notes.items()]
+    return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in notes.items()]
 
 
 def group_table(comparison: Comparison, view: View) -> Table:
@@ -252,8 +257,9 @@ def rank_distance_table(comparison: Comparison, target: str) -> Table | None:
 # What was done
 
 
-# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored
-_MINED = ("threshold", "threshold_from", "scored_on")
+# BUCC's threshold, by language: which it is, the split that it was set on, the split that was scored; and of which
+# questions the rank distance is, where these are not all.
+_MINED = ("threshold", "threshold_from", "scored_on", "rank_distance_over")
 
 
 def protocol_table(comparison: Comparison, target: str) -> Table:

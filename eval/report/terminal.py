@@ -15,13 +15,13 @@ def overview(comparison: Comparison, view: View) -> str:
     columns = [first] + [column for name in others for column in (name, "Δ")]
     header = ["target", "metric", *columns, "chance", "languages"]
     text = table([header, *_rows(comparison, view)], right=range(2, len(header)), rule=True)
-    drops = [found[0] for target in view[1] if (found := drop_blocks(comparison, target.name)) is not None]
+    drops = [one for target in view[1] for one in drop_blocks(comparison, target.name) if isinstance(one, Table)]
     return "\n".join([text, *_notes(comparison, view), *map(_plain, drops)])
 
 
 def _plain(found: Table) -> str:
     cells = [[cell.text() for cell in row] for row in (found.header, *found.rows)]
-    return f"\n{found.caption}\n{table(cells, right=range(3, len(found.header)), rule=True)}"
+    return "\n".join(["", found.caption, table(cells, right=range(3, len(found.header)), rule=True), *found.notes])
 
 
 def _rows(comparison: Comparison, view: View) -> list[list[str]]:

@@ -132,10 +132,10 @@ def _mine(scores: TargetScores, unit: Unit, code: str, corpora: list[Corpora], u
 def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded: Loaded) -> None:
     """pool: the vectors of `loaded.pool`."""
     ids = [candidate.id for candidate in loaded.pool]
-    several = all(len(query.gold) > 1 for rows in loaded.rows.values() for query in rows)
     columns: dict[str, dict[str, Any]] = {}
     settings: dict[str, dict[str, list[float]]] = {}
     distances: list[float] = []
+    alone = 0
     for code, rows in loaded.rows.items():
         queries = unit(code)
         _, indices = neighbors.top_k(queries, pool, min(TOP_K, len(pool)))
@@ -146,7 +146,9 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
             relevant, precisions = _whole_ranking(queries, pool, rows, loaded.pool)
             columns[code]["map_multi"] = [ranking.precision_of_ranks(places) for places in relevant]
             settings[code] = ranking.mono_and_cross(code, precisions)
-            distances.append(ranking.rank_distance(relevant))
+            several = [places for places in relevant if len(places) > 1]
+            alone += len(relevant) - len(several)
+            distances += [ranking.rank_distance(several)] if several else []
     several_languages = bool(settings) and all(settings.values())
     for code, rows in loaded.rows.items():
         # A question of LAReQA is the same in all languages, a mention of Mewsli-X is in one of them.
@@ -154,8 +156,9 @@ def _rank(scores: TargetScores, target: Target, unit: Unit, pool: Tensor, loaded
         more = settings[code] if several_languages else {}
         scores.add(code, means({**columns[code], **more}).named(names), n=len(rows))
     scores.extra["pool"] = len(ids)
-    if distances and several:
+    if distances:
         scores.extra["rank_distance"] = float(np.mean(distances))
+        scores.extra |= {"rank_distance_over": f"all but {alone:,} questions, which have one answer"} if alone else {}
 
 
 def _whole_ranking(

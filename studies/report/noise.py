@@ -2,7 +2,7 @@
 
 from eval.report.compare import label
 from eval.report.differences import spoken
-from eval.report.perturbed import drop_of, noises
+from eval.report.perturbed import NO_DROP, drop_of, noises
 from eval.report.plots import lines
 from eval.report.sections import Section
 from eval.report.tables import Table, number, row
@@ -27,9 +27,8 @@ def section(results: Results) -> Section:
             columns = (*(number(rate, 2) for rate in rates), "relative drop at the last, %", "95 % crossed")
             table, curves = Table(caption, row("variant", "clean", *columns)), {}
             for name, entry in results.entries.items():
-                if any((noise, metric) not in found[name] for noise in same):
-                    continue
-                each = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in rates.items()}
+                there = {rate: noise for rate, noise in rates.items() if (noise, metric) in found[name]}
+                each = {rate: drop_of(entry.runs, target, noise, metric) for rate, noise in there.items()}
                 drops = {rate: one for rate, one in each.items() if one is not None}
                 if len(drops) < len(rates):
                     continue
@@ -39,4 +38,6 @@ def section(results: Results) -> Section:
                 table.rows.append(row(name, *scores, spoken(last.interval)))
             if curves:
                 section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
+            if left := [name for name, some in asked.items() if set(some) & set(same) and name not in curves]:
+                section.blocks.append(f"{caption}: left out {', '.join(left)}: not all of it scored, or {NO_DROP}.")
     return section

@@ -204,8 +204,8 @@ def _of_run(run: Run, target: str) -> dict[str, float]:
     scored_on_dev = set(read_json(run.evaluation / load.FILE)["targets"].get(target, {}).get("dev", ()))
     best = {}
     for code, own in exports[0][1].items():  # of the export that is evaluated; it is the first, and wins where equal
-        known = [(dev[code], test[code]) for dev, test in exports if code in dev and code in test]
-        known = [] if code in scored_on_dev else known  # the test score would be the dev score that selects
+        # Not where the test score would be the dev score that selects.
+        known = [(dev[code], test[code]) for dev, test in exports if code in dev.keys() & test.keys() - scored_on_dev]
         best[code] = max(known, key=itemgetter(0))[1] if known else own
     return best if any(dev for dev, _ in exports) else {}
 

@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from eval.report.differences import estimate_cells, outcomes_of, spoken
 from eval.report.load import FILE
 from eval.report.load import Run as Scored
 from eval.report.statistics import Scores, estimate, of_items
-from eval.report.tables import Cell, Table, number, row, signed
+from eval.report.tables import Cell, Table, number, row, run_notes, signed
+from eval.suites import TARGETS
 from studies.report.results import Results
 from studies.runs import Run
 from studies.study import Study
@@ -57,9 +59,7 @@ def robustness_table(results: Results, target: str) -> Table:
     columns = ["mean", "worst", "10th percentile", "spread (sd)", *["oracle"] * bool(best)]
     table = Table(f"{target}: over languages without English", row("variant", *columns))
     for name, record in records.items():
-        found = record["languages"]
-        languages = {code: score for code, score in found.items() if code != "en"}
-        if languages:
+        if languages := {code: score for code, score in record["languages"].items() if code != "en"}:
             values = np.array(list(languages.values()))
             worst = min(languages, key=lambda code: languages[code])
             spread = number(values.std(ddof=1)) if len(values) > 1 else "one language"
@@ -70,6 +70,9 @@ def robustness_table(results: Results, target: str) -> Table:
                 note = table.note(_ORACLE if known else "not trained, or not evaluated so")
                 cells.append(Cell((number(statistics.fmean(known)) if known else "none",), notes=(note,)))
             table.rows.append(cells)
+    named = [replace(r, scores={**r.scores, "name": name}) for name, e in results.entries.items() for r in e.runs]
+    for text in run_notes(named, TARGETS[target]):
+        table.note(text)
     return table
 
 
@@ -84,7 +87,9 @@ def pools_table(results: Results, target: str) -> Table:
         if details and all(metric in one for metric in metrics for one in details):
             cells = [number(statistics.fmean(one[metric] for one in details)) for metric in metrics]
             places = [record["rank_distance"] for record in records if "rank_distance" in record]
-            table.rows.append(row(name, *cells, number(statistics.fmean(places)) if places else "none"))
+            notes = [table.note(text) for one in records if (text := one.get("rank_distance_over"))]
+            distance = number(statistics.fmean(places)) if places else "none"
+            table.rows.append(row(name, *cells, Cell((distance,), notes=tuple(notes[:1]))))
     return table
 
 
@@ -177,8 +182,7 @@ def forgetting_table(results: Results) -> Table | None:
     names = sorted(found, key=lambda name: (about[name].trained, about[name].baseline != name))
     caption = f"MLM loss in nats a masked token, and its difference from {names[0]}; lower is better"
     table = Table(caption, row("language", *names), style="long", decimals=3, low=True)
-    each = [set(one["languages"]) for some in found.values() for one in some]
-    codes = sorted(set.intersection(*each))
+    codes = sorted(set.intersection(*(set(one["languages"]) for some in found.values() for one in some)))
     for label, some in (*((code, [code]) for code in codes), (f"mean of {len(codes)}", codes)):
         means = [[sum(e["languages"][c]["loss"] for c in some) / len(some) for e in found[name]] for name in names]
         table.rows.append(row(label, *table.cells([Value(**interval(each)) for each in means])))

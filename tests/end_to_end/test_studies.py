@@ -49,7 +49,7 @@ def contents(out: Path) -> dict[str, int]:
 def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     assert main([str(study), "plan", "--out", str(out)]) == 0
-    assert "4 runs, 4 of them different: 4 to be prepared" in capsys.readouterr().out and not out.exists()
+    assert "4 runs, 4 of them different: 4 waiting" in capsys.readouterr().out and not out.exists()
 
     def run(folder: Path, *more: str) -> None:
         with monkeypatch.context() as patch:

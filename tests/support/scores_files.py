@@ -16,31 +16,16 @@ from eval.metrics import aggregate
 from eval.metrics.items import Outcomes, means
 from eval.suites import TARGETS, resolve_suite
 
-# The figures of each kind of target, from what scores it.
-FIGURES = {
-    "translation": ("en->xx", "xx->en"),
-    "mining": ("f1", "precision", "recall"),
-    "span": ("f1", "em"),
-    "classify": ("accuracy",),
-    "choice": ("accuracy",),
-    "answers": ("map@20",),
-    "entities": ("map@20",),
-    "panx": ("f1", "precision", "recall"),
-    "udpos": ("f1", "precision", "recall", "accuracy"),
-}
-
 
 def headline(target: str) -> list[str]:
     """The metrics that enter averages: F1 and EM of question answering, one of the others."""
-    if TARGETS[target].kind == "span":
-        return ["f1", "em"]
-    return ["en->xx"] if TARGETS[target].kind == "translation" else [TARGETS[target].metric]
+    return ["f1", "em"] if TARGETS[target].kind == "span" else [*aggregate.metric_names(TARGETS[target])[:1]]
 
 
 def record(target: str, codes: Sequence[str], seed: int, layer: int = 14) -> dict[str, Any]:
     """What a report reads of one target over `codes`, with numbers that follow from (target, language, seed)."""
     about = TARGETS[target]
-    names = FIGURES[about.kind if about.kind != "tag" else target]
+    names = aggregate.metric_names(about)
     details: dict[str, dict[str, float]] = {}
     for code in codes:
         rng = random.Random(zlib.crc32(f"{target} {code} {seed}".encode()))

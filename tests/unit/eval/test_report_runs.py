@@ -161,6 +161,7 @@ def test_unchecked_and_left_out_rows_are_noted(tmp_path):
         "squad_v1": {"kind": "span", "against": ["mlqa"], "left_out": {"mlqa": 1275}},
         "squad_v2": {"kind": "span", "against": ["mlqa", "xquad"], "left_out": {}},
         "mnli": {"kind": "classify", "against": ["xnli"], "left_out": {}},
+        "mnli_triplets": {"kind": "pair", "against": ["xquad"], "left_out": {"xquad": 3}},
     }
     (runs[1] / "run.json").write_text(json.dumps({"overlap": overlap}))
     assert main(["report", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
@@ -171,7 +172,8 @@ def test_unchecked_and_left_out_rows_are_noted(tmp_path):
     ]
     notes = {head.split()[0]: table.noted(head) for head in table.rows[0][1:]}
     assert unchecked in notes["xquad"] and unchecked in notes["lareqa"] and left_out in notes["mlqa"]
-    assert "trained" not in notes["xnli"] + notes["tatoeba"]
+    assert unchecked.replace("squad_v1", "mnli_triplets") in notes["xnli"] and "3 rows of mnli_tr" in notes["xquad"]
+    assert "mnli," not in notes["xnli"] and "trained" not in notes["tatoeba"]
 
 
 # Alignment: tables by layer recomputed from align.json, heat maps, and who has none

@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,19 @@ from common import files
 from common.errors import InputError
 from data_prep.__main__ import main as data_prep
 from data_prep.storage import store
+from eval.driver.subprocesses import ProgramFailed
 from mtl.data.loader import steps_from
+from mtl.distributed.watchdog import Member
 from mtl.run import setup
-from studies import difficulty, phases
+from mtl.run.run_lock import RunLock
+from studies import difficulty, estimate, phases
 from studies.__main__ import main
+from studies.hold import tokens_per_step
 from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
 from studies.runs import FINISHED, Run, locked
-from studies.study import read
+from studies.study import STEPS, read
 from tests.support.rows import fails
 from tests.support.small import KINDS, write_run, write_tasks
 
@@ -97,6 +101,7 @@ def test_variants_are_merged_and_crossed_with_factors(write) -> None:
         ({"variants": {"text": {"stepz": 3}}}, ["variant text", "stepz", "`steps`"]),
         ({"variants": {"text": {"tasks-": ["mine"]}}}, ["variant text", "no 'mine'", "my_mlm"]),
         ({"compare": {"primary": ["xnli"]}}, ["primary", "toy_tatoeba", "'xnli'"]),
+        ({"compare": {"primary": ["toy_tatoeba:en-xx"]}}, ["primary", "no metric 'en-xx'", "`en->xx`"]),
         ({"evaluate": {"also": ["perturb:typo@2"]}}, ["perturb typo@2", "rate from 0 to 1"]),
         ({"evaluate": {"also": ["mlm_loss"]}}, ["mlm_loss", "`languages`"]),
         ({"variants": {"text": {"steps": 9}}}, ["hold steps", "variant both has 8", "variant text 9"]),
@@ -130,6 +135,29 @@ def test_what_is_held_sets_the_steps(write) -> None:
     assert steps(write({"hold": "epochs"}, epochs=3, steps=None)) == {"both": None, "text": None}
 
 
+def test_the_plan_counts_a_training_once(write, base, tmp_path) -> None:
+    """Of two exports of a run, at 0.1 tokens a second; a variant that starts from another run waits for it."""
+    own, pool = {"tasks-": ["my_mlm"]}, tmp_path / "studies/runs/earlier"
+    study = read(str(write({"seeds": [1], "variants": {"text": {**own, "take": "encoder_last"}}})))
+    (pool / "eval-0").mkdir(parents=True)
+    files.write_json(pool / "config.json", study.variants["both"].config.model_dump(mode="json"))
+    (pool / "metrics.jsonl").write_text('{"task": "all", "kind": "train", "tokens_per_second": 0.1}\n')
+    files.write_json(pool / "eval-0" / "scores.json", {"targets": {"xnli": {"seconds": 7200}}})
+    made = resolve(study, tmp_path)
+    training = 8 * tokens_per_step(made.setups["both"].plan) / 0.1 / 3600
+    assert f"left to do: {training + 4:.2f} hours" in estimate.render(study, made, tmp_path)
+    made.runs[0].folder.mkdir()
+    (made.runs[0].folder / "done").touch()
+    assert "left to do: 4.00 hours" in estimate.render(study, made, tmp_path)
+    later = {
+        "before": {"first": {"base": str(base)}},
+        "variants": {"text": {"encoder": "{first}/encoder"}},
+        "seeds": [1],
+    }
+    plan = estimate.render(study := read(str(write(later))), resolve(study, tmp_path), tmp_path)
+    assert "left to do: at least" in plan and "1 waiting" in plan
+
+
 def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     def ids(changes: Any = None, out: Path = tmp_path, **common: Any) -> list[str]:
         found = [run.identity for run in resolve(read(str(write(changes, **common))), out).runs]
@@ -144,11 +172,8 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert not set(first) & set(ids(evaluate={"every": 2}))
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
     # Alignment in other languages is another evaluation of the same run.
-    names = set()
-    for code in ("de", "sw"):
-        path = write({"evaluate": {"also": ["align"], "languages": [code]}})
-        names |= {run.evaluation.name for run in resolve(read(str(path)), tmp_path).runs}
-    assert len(names) == 2
+    paths = (write({"evaluate": {"also": ["align"], "languages": [code]}}) for code in ("de", "sw"))
+    assert len({run.evaluation.name for path in paths for run in resolve(read(str(path)), tmp_path).runs}) == 2
     # Other data under the same name.
     changed = tmp_path / "choice.jsonl"
     lines = (base.parent / "choice.train.jsonl").read_text().splitlines()
@@ -221,6 +246,37 @@ def test_noise_is_scored_with_the_suite_and_mlm_loss_has_a_head(write, monkeypat
         commands.clear()
 
 
+def test_align_and_mlm_loss_find_their_data_or_nothing_runs(write, tmp_path, capsys) -> None:
+    (pairs := tmp_path / "pairs").mkdir()
+    (other := tmp_path / "other").mkdir()
+    for code in ("deu", "eng"):
+        (pairs / f"tatoeba.deu-eng.{code}").write_text("x\n")
+    path = write({"evaluate": {"also": [*STEPS], "languages": ["de"]}})
+    asked, data = read(str(path)).file.evaluate, [f"xnli={pairs}", str(other), f"tatoeba={pairs}"]
+    assert [phases.data_of(step, asked, data) for step in STEPS] == [[str(pairs)], [str(other)]]
+    for given, said in ((str(other), "align: no Tatoeba"), (f"tatoeba={pairs}", "mlm_loss: no folder")):
+        assert main([str(path), "run", "--out", str(tmp_path), "--data", given]) == 2
+        assert capsys.readouterr().err.startswith(f"error: {said}")
+
+
+def test_a_training_of_another_host_is_waited_for(write, monkeypatch) -> None:
+    [run, *_] = resolve(read(str(path := write())), path.parent).runs
+    run.folder.mkdir(parents=True)
+    locks: list[RunLock] = []
+
+    def beaten(*_: Any, **__: Any) -> None:
+        locks.append(RunLock.take(run.folder, Member.here(0))[0])
+        raise ProgramFailed("a process of node 2 still works there", 2)
+
+    def watch() -> None:
+        (run.folder / "done").touch()
+        locks[0].release_all()
+
+    monkeypatch.setattr(phases.subprocesses, "deepspeed", beaten)
+    phases.train(run, phases.Place([], [], 1), watch)
+    assert run.trained and len(locks) == 1
+
+
 class Programs:
     """In place of those that train and evaluate: they do nothing for a moment, and write what shows that they ran."""
 
@@ -271,11 +327,8 @@ def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
     files.write_json(other, {**values, "name": "other", "variants": {"both": {}, "third": {}}})
     values["variants"]["third"] = {}  # `text` under another name
     files.write_json(path, values)
-    threads = [threading.Thread(target=runner(one, jobs=jobs).run) for one, jobs in ((path, 1), (path, 2), (other, 1))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    with ThreadPoolExecutor() as pool:
+        assert [*pool.map(lambda one, jobs: runner(one, jobs=jobs).run(), (path, path, other), (1, 2, 1))] == [0, 0, 0]
     assert len(programs.trained) == 4  # two different runs, each with two seeds
     assert states(path) == ["done"] * 6 and states(other) == ["done"] * 4
     with locked(resolve(read(str(other)), path.parent).runs[0].folder):

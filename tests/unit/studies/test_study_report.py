@@ -11,7 +11,9 @@ import scipy.stats
 
 from eval.metrics import items
 from eval.report import load
+from eval.report.compare import Comparison as Compared
 from eval.report.load import Entry
+from eval.report.perturbed import drop_blocks
 from studies import estimate, report
 from studies.report.results import gather
 from studies.report.tables import adversarial_table, pools_table
@@ -42,11 +44,13 @@ def made(folder: Path, study: Study, variant: str, seed: int, y: np.ndarray, com
     result: dict[str, Any] = scores(identity, "tatoeba", seed, {"tatoeba": CODES}, {"bucc": "no data"})
     found = set_outcomes(result, y)
     about = result["targets"]["tatoeba"]
+    about["protocol"]["n"] = "first 200"
     for noise, share in {**NOISE, **({"typo@0.5": 0.5} if variant == "hot" else {})}.items():  # of another study
         noisy = set_outcomes(json.loads(json.dumps(result)), y * share)
         figures = {"clean": 0, "noisy": 0, "drop": 0, "interval": None, "languages": {}}
         about.setdefault("perturbed", {})[noise] = {"setup": "", "metrics": {"en->xx": figures}}
-        items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
+        if variant != "long":
+            items.write(evaluation, f"tatoeba~{noise}", noisy, about["fingerprint"])
     evaluation.mkdir(parents=True, exist_ok=True)
     loss = {"head": "its own", "languages": {code: {"loss": 1.0 + seed + i} for i, code in enumerate(CODES)}}
     loss["languages"]["de"]["loss"] += variant == "hot"
@@ -133,13 +137,14 @@ def test_other_metrics_than_the_headline(world: World) -> None:
 
 
 def test_what_the_page_says(world: World) -> None:
-    folder, y, _, _, shown = world
+    folder, y, study, runs, shown = world
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line
     assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
     robust = shown["tatoeba: over languages without English"]
     each = 100 * y[2].mean(axis=(0, 2))
+    assert "first 200 rows of each language only" in robust.notes.values()
     assert robust.cell("hot", "mean") == f"{each.mean():.1f}"
     assert robust.cell("hot", "worst") == f"{each.min():.1f} ({CODES[each.argmin()]})"
     assert robust.cell("hot", "spread") == f"{each.std(ddof=1):.1f}"
@@ -148,7 +153,11 @@ def test_what_the_page_says(world: World) -> None:
     expected = [f"{share * clean:.1f}" for share in (1, 0.9, 0.7)]
     # All items lose the same share, so that the ratio is known exactly.
     assert curve.rows[0][2:4] == ["0.05", "0.20"] and curve.rows[-1] == ["hot", *expected, "30.0", "[+30.0, +30.0]"]
+    assert len(curve.rows) == 3 and "(typo): left out long: not all of it scored, or not all seeds" in text
+    drops = drop_blocks(Compared([gather(study, runs).entries["long"]], everything=True), "tatoeba")
+    assert "long, typo@0.2, en→xx is left out: not all seeds" in repr(drops)
     page = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'class="fits"' in page.partition('id="plot-primaries"')[2].partition("<img")[0]  # on a phone
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
     of_tatoeba = {f"tatoeba_{plot}" for plot in ("typo_en_xx", "differences", "scores")}
     assert {path.stem for path in (folder / "plots").iterdir()} == {"primaries", *of_tatoeba}
@@ -190,9 +199,7 @@ def test_hard_pairs_beside_the_rest(world: World) -> None:
                 for layer in encoder["languages"][code]["layers"].values():
                     layer["mexa@200"]["score"] = score + run.seed
             (run.evaluation / "align.json").write_text(json.dumps({"encoders": [encoder]}))
-    asked = {
-        "evaluate": Evaluation(suite="tatoeba,pawsx"), "compare": Comparison(primary=["tatoeba", "pawsx"])
-    }  # fmt: skip
+    asked = {"evaluate": Evaluation(suite="tatoeba,pawsx"), "compare": Comparison(primary=["tatoeba", "pawsx"])}
     table = adversarial_table(gather(replace(study, file=study.file.model_copy(update=asked)), runs))
     found = {}
     for cells in table.rows:
