@@ -11,9 +11,8 @@ look again.
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel
 
 from common import files
 from common.errors import InputError, reason, writing
@@ -31,28 +30,12 @@ class Repository(BaseModel):
     instead_of: str | None = None
     splits: dict[str, list[str]] = {}
 
-    @field_validator("splits", mode="before")
-    @classmethod
-    def _with_sizes(cls, splits: Any) -> Any:
-        """Until November 2026 a split had {"format", "files": {path: {"bytes", "sha256"}}}."""
-        if not isinstance(splits, dict):
-            return splits
-        return {k: [*v["files"]] if isinstance(v, dict) and "files" in v else v for k, v in splits.items()}
-
 
 class Content(BaseModel):
     """Repositories by id, and the sha256 of published files by their path below the downloads."""
 
     hub: dict[str, Repository] = {}
     files: dict[str, str] = {}
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _with_urls(cls, files: Any) -> Any:
-        """Until November 2026 a file had {"url", "bytes", "sha256"}."""
-        if not isinstance(files, dict):
-            return files
-        return {k: v["sha256"] if isinstance(v, dict) and "sha256" in v else v for k, v in files.items()}
 
 
 class Lock:

@@ -90,17 +90,12 @@ def write_targets(out: Path, seed: int, scale: float) -> dict[str, int]:
 
 
 def write_text(out: Path, seed: int, scale: float) -> tuple[dict[str, int], int]:
-    """text/train.txt, dev.txt, one file per language (its lines of train.txt) and the tokenizer; returns its size."""
+    """text/train.txt, dev.txt and the tokenizer; returns the numbers of lines and the size of the vocabulary."""
     size = {split: max(200, round(n * scale)) for split, n in TEXT_LINES.items()}
     generated = text.lines(random.Random(f"{seed}/text"), sum(size.values()))
-    train, dev = generated[size["dev"] :], generated[: size["dev"]]
-    counts = {
-        "train": _lines(out / "text" / "train.txt", [t for _, t in train]),
-        "dev": _lines(out / "text" / "dev.txt", [t for _, t in dev]),
-    }
-    for lang in (*concepts.LANGUAGES, "mix"):
-        counts[lang] = _lines(out / "text" / f"{lang}.txt", [t for code, t in train if code == lang])
-    return counts, tokenizer.write_tokenizer((t for _, t in generated), out / "tokenizer")
+    parts = {"train": generated[size["dev"] :], "dev": generated[: size["dev"]]}
+    counts = {split: _lines(out / "text" / f"{split}.txt", part) for split, part in parts.items()}
+    return counts, tokenizer.write_tokenizer(generated, out / "tokenizer")
 
 
 def generate(out: Path, seed: int, scale: float) -> dict:

@@ -75,8 +75,8 @@ def _story(rng: random.Random) -> list[Clause]:
     return out
 
 
-def line(rng: random.Random) -> tuple[str, str]:
-    """The language of a line ("mix" where it is code-switched or parallel) and its text."""
+def line(rng: random.Random) -> str:
+    """A line of one language, of words of several, or of a sentence and its translation."""
     kind = rng.choices(list(KINDS), list(KINDS.values()))[0]
     lang = rng.choice(c.LANGUAGES)
     switched = rng.random() < SWITCHED
@@ -101,14 +101,12 @@ def line(rng: random.Random) -> tuple[str, str]:
         fact = draw_clause(rng, rng.sample(OPTIONAL, rng.randint(1, 3)))
         other = rng.choice([x for x in c.LANGUAGES if x != lang])
         out = [_sentence(rng, fact, lang, switched), _sentence(rng, fact, other, switched)]
-        lang = "mix"
-    return "mix" if switched else lang, " ".join(out)
+    return " ".join(out)
 
 
-def lines(rng: random.Random, count: int) -> list[tuple[str, str]]:
-    """`count` distinct lines as (language, text)."""
-    seen: dict[str, str] = {}
+def lines(rng: random.Random, count: int) -> list[str]:
+    """`count` distinct lines."""
+    seen: dict[str, None] = {}
     while len(seen) < count:
-        lang, text = line(rng)
-        seen.setdefault(text, lang)
-    return [(lang, text) for text, lang in seen.items()]
+        seen[line(rng)] = None
+    return list(seen)
