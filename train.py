@@ -108,8 +108,7 @@ def train(args: argparse.Namespace, rank: int, world: int, watchdog: Any) -> int
         if rank == 0:
             resume, accept = args.resume == "auto", args.accept_changes
             opened = open_run(run.folder, watchdog.me, identity, world, resume=resume, accept=accept)
-    opened = collectives.from_rank0(opened)
-    token, resumed, notes = opened
+    token, resumed, notes = collectives.from_rank0(opened)
     lock = RunLock(run.folder, token, watchdog.me)
     lock.join(lambda error: watchdog.report(error, 1))
 

@@ -9,32 +9,18 @@ import os
 from collections.abc import Iterable
 from typing import Annotated, Any, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 
-class Strict(BaseModel):
+class Strict(BaseModel, extra="forbid", frozen=True, allow_inf_nan=False):
     """No unknown keys, no NaN or Infinity, booleans only for boolean fields."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, values: Any) -> Any:
         given = values if isinstance(values, dict) and cls.model_config["extra"] == "forbid" else {}
-        unknown = [
-            f"unknown key `{key}`; {nearest(key, cls.model_fields)}" for key in given if key not in cls.model_fields
-        ]
-        if unknown:
-            raise ValueError("; ".join(unknown))
+        if unknown := [key for key in given if key not in cls.model_fields]:
+            raise ValueError("; ".join(f"unknown key `{key}`; {nearest(key, cls.model_fields)}" for key in unknown))
         return values
 
     @field_validator("*", mode="before")

@@ -92,7 +92,5 @@ def _digests(task_type: TaskType[Any], example: Example) -> Iterator[tuple[str, 
     texts = task_type.identity(example)
     for name, text in (("id", example.id), *texts.items()) if len(example.id) >= ID_LENGTH else texts.items():
         # A triplet of NLI is two pairs of sentences of a test: the second is a `text (negative)`.
-        yield (
-            name.split()[0],
-            hashlib.sha256(" ".join(text.casefold().split()).encode("utf-8", "replace")).digest()[:16],
-        )
+        words = " ".join(text.casefold().split()).encode("utf-8", "replace")
+        yield name.split()[0], hashlib.sha256(words).digest()[:16]

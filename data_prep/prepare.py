@@ -98,8 +98,7 @@ def _build(job: Job, located: Located, encoder: Encoder, folder: Path, against: 
         labels = tuple(sorted(found))
     seen = np.zeros(len(encoder.tokenizer), bool)
     splits = {
-        split: _write_split(job, labels, located, encoder, folder, split, seen, against if split == "train" else None)
-        for split in store.SPLITS
+        split: _write_split(job, labels, located, encoder, folder, split, seen, against) for split in store.SPLITS
     }
     written = {
         path.name: {"bytes": path.stat().st_size, "sha256": files.file_sha256(path)}
@@ -139,7 +138,7 @@ def _write_split(
 
     def examples() -> Iterator[Example]:
         for example in read_examples(job, located, split, dropped):
-            if against is not None and (reason := against.overlap(task_type, example)):
+            if split == "train" and against is not None and (reason := against.overlap(task_type, example)):
                 dropped[reason] += 1
                 continue
             if split == "dev" and task_type.gold is not None:

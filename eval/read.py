@@ -53,13 +53,10 @@ def read(target: Target, languages: Sequence[str], data: str, dev: bool = False)
 
         return bitext.read_bucc(testset, place, languages)
     if testset.kind in ("answers", "entities"):
-        from eval.retrieval import retrieval_sets
-    if testset.kind == "answers" and target.protocol:
-        return retrieval_sets.read_paragraphs(testset, place, languages)
-    if testset.kind == "answers":
-        return retrieval_sets.read_lareqa(testset, place, languages)
-    if testset.kind == "entities":
-        return retrieval_sets.read_mewslix(testset, place, languages)
+        from eval.retrieval.retrieval_sets import read_lareqa, read_mewslix, read_paragraphs
+
+        reader = read_mewslix if testset.kind == "entities" else read_paragraphs if target.protocol else read_lareqa
+        return reader(testset, place, languages)
     return _read(testset, languages or languages_in(testset, place), place, splits, data)
 
 

@@ -123,19 +123,15 @@ class Loaded:
 def joined(parts: list[Loaded]) -> Loaded:
     """One target's rows of several places, each with languages of its own; `InputError` if they are of other splits."""
     first, *more = parts
-    if not more:
-        return first
     for part in more:
         if part.split != first.split:
             raise InputError(f"{first.data}: split {first.split}, {part.data}: split {part.split}; expected one split")
-    return Loaded(
-        first.split,
-        {code: rows for part in parts for code, rows in part.rows.items()},
-        {code: files for part in parts for code, files in part.files.items()},
-        [note for part in parts for note in part.notes],
-        data=" and ".join(dict.fromkeys(part.data for part in parts)),
-        supplied=[sentence for part in parts for sentence in part.supplied],
-        unsubmitted="; ".join(part.unsubmitted for part in parts if part.unsubmitted),
-        dev=tuple(code for part in parts for code in part.dev),
-        unlabelled={code: rows for part in parts for code, rows in part.unlabelled.items()},
-    )
+        first.rows |= part.rows
+        first.files |= part.files
+        first.unlabelled |= part.unlabelled
+        first.notes += part.notes
+        first.supplied += part.supplied
+        first.dev += part.dev
+    first.data = " and ".join(dict.fromkeys(part.data for part in parts))
+    first.unsubmitted = "; ".join(part.unsubmitted for part in parts if part.unsubmitted)
+    return first

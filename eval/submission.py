@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from common import files
-from eval.suites import LANGUAGES, TOP_K
+from eval.suites import LANGUAGES, TARGETS, TOP_K
 
 FOLDERS = {"bucc": "bucc2018"}  # where the folder is named differently
 NO_TAG = "O"  # for a word without prediction: not an entity, and never a correct UPOS tag
@@ -23,7 +23,7 @@ NO_TAG = "O"  # for a word without prediction: not an entity, and never a correc
 
 def path_of(folder: Path, target: str, language: str) -> Path:
     """Path of the predictions of one target and language."""
-    return folder / FOLDERS.get(target, target) / f"test-{language}.{_SUFFIX[target]}"
+    return folder / FOLDERS.get(target, target) / f"test-{language}.{_FORMATS[TARGETS[target].kind][1]}"
 
 
 def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
@@ -37,10 +37,9 @@ def write(folder: Path, target: str, language: str, predictions: Any) -> Path:
                          official test file, whose English side is sorted by code point to hide the alignment
     lareqa, mewslix      {query id: ids of the top 20 candidates, best first}; fewer are allowed, more are cut
     """
-    text = _WRITERS[target](predictions)
     path = path_of(folder, target, language)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, text)
+    files.write_text(path, _FORMATS[TARGETS[target].kind][0](predictions))
     return path
 
 
@@ -61,7 +60,8 @@ def missing(folder: Path, suite: str) -> list[str]:
         absent = [code for code in codes if not path_of(folder, target, code).is_file()]
         name = FOLDERS.get(target, target)
         if len(absent) == len(codes):
-            problems.append(f"{name}: nothing there; expected test-LANGUAGE.{_SUFFIX[target]} for {' '.join(codes)}")
+            expected = path_of(folder, target, "LANGUAGE").name
+            problems.append(f"{name}: nothing there; expected {expected} for {' '.join(codes)}")
         elif absent:
             problems.append(f"{name}: no file for {' '.join(absent)}")
     return problems
@@ -99,21 +99,14 @@ def _ranked(predictions: Mapping[str, Sequence[str]]) -> str:
     return json.dumps({query: list(found)[:TOP_K] for query, found in predictions.items()}) + "\n"
 
 
-_WRITERS: dict[str, Callable[[Any], str]] = {
-    "xnli": _labels,
-    "pawsx": _labels,
-    "xcopa": _choices,
-    "udpos": _tags,
-    "panx": _tags,
-    "xquad": _answers,
-    "mlqa": _answers,
-    "tydiqa": _answers,
-    "bucc": _pairs,
-    "tatoeba": _indices,
-    "lareqa": _ranked,
-    "mewslix": _ranked,
-}
-_SUFFIX = {
-    target: "json" if writer in (_answers, _ranked) else "jsonl" if target == "xcopa" else "tsv"
-    for target, writer in _WRITERS.items()
+# By the kind of the target: predictions -> text, and the suffix of the file.
+_FORMATS: dict[str, tuple[Callable[[Any], str], str]] = {
+    "classify": (_labels, "tsv"),
+    "choice": (_choices, "jsonl"),
+    "tag": (_tags, "tsv"),
+    "span": (_answers, "json"),
+    "mining": (_pairs, "tsv"),
+    "translation": (_indices, "tsv"),
+    "answers": (_ranked, "json"),
+    "entities": (_ranked, "json"),
 }

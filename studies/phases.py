@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from common.errors import InputError
 from common.run_config import RunConfig, read_json
 from data_prep import run_tasks
 from eval.driver import subprocesses
+from eval.driver.subprocesses import Watch
 from eval.inference.encoder import EvaluatedEncoder
 from eval.perturb.kinds import parse
 from eval.suites import TARGETS
@@ -20,8 +21,6 @@ from mtl.run import checkpoint
 from mtl.run.run_lock import RunLock
 from studies.runs import FINISHED, LOG, ORACLE, STRATA, SUITE, Run
 from studies.study import PERTURB, STEPS, Study
-
-Watch = Callable[[], None]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from common import files
+from common.command_line import progress
 from common.errors import InputError
 from eval.driver.subprocesses import GPU, ProgramFailed
 from mtl.distributed.shutdown import STOPPED
@@ -126,10 +127,7 @@ class Runner:
             return  # by another runner, meanwhile
         began = time.monotonic()
         (run.folder / FAILED).unlink(missing_ok=True)
-        pace = 0.5 if sys.stderr.isatty() else 15.0
-        with tqdm(
-            desc=run.title, total=run.config.steps, position=slot, leave=False, unit="step", mininterval=pace
-        ) as bar:
+        with progress(desc=run.title, total=run.config.steps, position=slot, leave=False, unit="step") as bar:
 
             def watch() -> None:
                 if self._stop.is_set():

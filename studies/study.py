@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from common import run_config
 from common.config_fields import FolderName, NotNegative, Place, Positive, Strict, explain, nearest
@@ -116,10 +116,8 @@ class Published(Strict):
     source: str
 
 
-class Change(Strict):
+class Change(Strict, extra="allow"):
     """A variant, or a level of a factor: its own fields; all others are changes of the run config, see `merged`."""
-
-    model_config = ConfigDict(extra="allow")
 
     train: bool = Field(True, description="false: the encoder as it is, without training")
     take: Export = Field(
@@ -135,10 +133,8 @@ class Change(Strict):
         return dict(self.model_extra or {})
 
 
-class Before(Strict):
+class Before(Strict, extra="allow"):
     """A run before those of the variants, with changes of its run config; `{NAME}` in a path is its run folder."""
-
-    model_config = ConfigDict(extra="allow")
 
     base: Place = Field(description="a run config: a path, or a name in configs/")
 

@@ -179,11 +179,6 @@ def _backend(tokenizer: Pieces) -> Any:
     return backend
 
 
-def encode_texts(tokenizer: Pieces, texts: Sequence[str], to: Encoding) -> list[Row]:
-    """A row per text, cut at its end."""
-    return encode_pairs(tokenizer, [(text, None) for text in texts], to)
-
-
 def encode_pairs(tokenizer: Pieces, texts: Sequence[tuple[str, str | None]], to: Encoding) -> list[Row]:
     """A row per pair of texts or text (second None), as transformers truncates with `longest_first`."""
     template = template_of(tokenizer)

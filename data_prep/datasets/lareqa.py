@@ -11,7 +11,7 @@ from typing import Any
 from common import fields
 from common.errors import InputError
 from data_prep.datasets import squad
-from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Task, no_example, on_github, splits
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, Task, no_example, on_github, splits
 from data_prep.formats import readers
 from data_prep.sentences import sentence_at
 from tasks.pair.data import Pair
@@ -31,6 +31,12 @@ SHA256 = {
     "vi": "e35926bf5cc6fc6ecbdfca49467aabeb454f08d152d7818143a906bd31dde995",
     "zh": "80c2cde7b9c2fb134c303cbb52f2ba396ead9eb0014aec43993543d2ba9e93ed",
 }
+
+
+def published(name: str, commit: str, folder: str, sha256: dict[str, str]) -> tuple[Published, ...]:
+    """The files of a test set in LAReQA's repository, by language."""
+    files = {f"{folder}/{code}.json": digest for code, digest in sha256.items()}
+    return on_github(name, "google-research-datasets/lareqa", commit, "", files)
 
 
 def passage_text(sentence: str, paragraph: str) -> str:
@@ -77,13 +83,7 @@ TEST = Dataset(
     "1,190 questions, 13,014 candidates in all",
     files=(Files("xquad-r/{code}.json", readers.squad_paragraphs, no_example, splits(validation="all")),),
     splits=("validation",),
-    published=on_github(
-        "lareqa",
-        "google-research-datasets/lareqa",
-        "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c",
-        "",
-        {f"xquad-r/{code}.json": sha256 for code, sha256 in SHA256.items()},
-    ),
+    published=published("lareqa", "9bc8c7fb6dd8d01d72a05a93c2cb96882b0d299c", "xquad-r", SHA256),
     layout="xquad-r/xx.json",
     suites={"xtreme-r": tuple(SHA256)},
 )

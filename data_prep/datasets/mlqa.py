@@ -8,6 +8,8 @@ from data_prep.datasets import squad
 from data_prep.datasets.schema import Dataset, Files, Hub, Published, in_languages
 from data_prep.formats import readers
 
+ARCHIVE = "mlqa-translate-train.tar.gz"
+SHA256 = "e510277b0bc3c0639f53839aba8591aebfe803b8b84c5c2ef0513768b86b7cf9"
 PAIR = "context-{context}-question-{question}"
 LANGUAGES = codes("en", *squad.TRANSLATED)
 TEST = Dataset(
@@ -27,16 +29,10 @@ TRAINING = in_languages(
         "squad_v1",
         "span",
         "CC BY-SA 3.0",
-        "https://github.com/facebookresearch/MLQA (mlqa-translate-train.tar.gz)",
+        f"https://github.com/facebookresearch/MLQA ({ARCHIVE})",
         "76,285 to 84,816 / 9,512 to 10,356",
         files=(Files("{code}_squad-translate-train-{split}-v1.1.json", readers.squad_json, squad.translated_squad),),
-        published=(
-            Published(
-                "mlqa/mlqa-translate-train.tar.gz",
-                ("https://dl.fbaipublicfiles.com/MLQA/mlqa-translate-train.tar.gz",),
-                "e510277b0bc3c0639f53839aba8591aebfe803b8b84c5c2ef0513768b86b7cf9",
-            ),
-        ),
+        published=(Published(f"mlqa/{ARCHIVE}", (f"https://dl.fbaipublicfiles.com/MLQA/{ARCHIVE}",), SHA256),),
         translated="Facebook, 2019",
     ),
     squad.TRANSLATED,

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from common.languages import codes
 from data_prep.datasets import lareqa
-from data_prep.datasets.schema import on_github
 
 COMMIT = "354d67d1cd066854cdfbf5ad0e6105528976141d"
 SHA256 = {
@@ -27,13 +26,7 @@ TEST = replace(
     obtain=f"https://github.com/google-research-datasets/lareqa/tree/{COMMIT}",
     rows="500 to 1,148 questions, 20,534 candidates in all",
     files=(replace(lareqa.TEST.files[0], path="mlqa-r/{code}.json"),),
-    published=on_github(
-        "mlqar",
-        "google-research-datasets/lareqa",
-        COMMIT,
-        "",
-        {f"mlqa-r/{code}.json": sha256 for code, sha256 in SHA256.items()},
-    ),
+    published=lareqa.published("mlqar", COMMIT, "mlqa-r", SHA256),
     layout="mlqa-r/xx.json",
     suites={"mlqa-r": codes(*SHA256)},
 )

@@ -73,6 +73,7 @@ def _in(code: str) -> Dataset:
     name = LANGUAGES[code].name.lower()
     passages, ids = f"../../collections/{name}_collection.tsv", "../../../triples.train.ids.small.tsv"
     queries = f"google/queries/train/{name}_queries.train.tsv"
+    read = partial(triples, passages=passages, ids=ids)
     files = (queries, f"google/collections/{name}_collection.tsv", "triples.train.ids.small.tsv")
     return Dataset(
         "mmarco" if code == ORIGINAL else f"mmarco.{code}",
@@ -80,16 +81,7 @@ def _in(code: str) -> Dataset:
         "Apache-2.0; MS MARCO: non-commercial research",
         DATA,
         f"{TRIPLES:,} triples, of which 1 in 256 dev",
-        files=(
-            Files(
-                queries,
-                partial(triples, passages=passages, ids=ids),
-                pair,
-                splits("train", "train"),
-                joined=(passages, ids),
-                select=by_query,
-            ),
-        ),
+        files=(Files(queries, read, pair, splits("train", "train"), joined=(passages, ids), select=by_query),),
         language=code,
         published=tuple(
             Published(f"mmarco/data/{file}", (f"{DATA}/resolve/{COMMIT}/data/{file}",), None) for file in files

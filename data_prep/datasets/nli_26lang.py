@@ -3,6 +3,7 @@
 Sampled from MultiNLI, Fever-NLI, ANLI, LingNLI and WANLI and machine-translated; the dev set is MultiNLI's, in English.
 """
 
+from dataclasses import replace
 from itertools import chain
 
 from common.labels import NLI
@@ -10,6 +11,8 @@ from common.languages import codes
 from data_prep.datasets import mnli
 from data_prep.datasets.schema import MULTIPLE, Dataset, Hub, Task, by_language, splits
 
+HUB = Hub("MoritzLaurer/multilingual-NLI-26lang-2mil7", "default", mnli.COLUMNS, mnli.hub_nli)
+SOURCES = ("mnli", "fever", "anli", "ling", "wanli")
 TRAINING = tuple(
     Dataset(
         f"nli_26lang.{code}",
@@ -17,15 +20,7 @@ TRAINING = tuple(
         "of each source; of the translation not stated",
         "https://huggingface.co/datasets/MoritzLaurer/multilingual-NLI-26lang-2mil7",
         "105,000",
-        (
-            Hub(
-                "MoritzLaurer/multilingual-NLI-26lang-2mil7",
-                "default",
-                mnli.COLUMNS,
-                mnli.hub_nli,
-                splits=splits(" ".join(f"{code}_{source}" for source in ("mnli", "fever", "anli", "ling", "wanli"))),
-            ),
-        ),
+        (replace(HUB, splits=splits(" ".join(f"{code}_{source}" for source in SOURCES))),),
         language=code,
         splits=("train",),
         dev_from="mnli",

@@ -38,13 +38,7 @@ TEST = replace(
     layout="x-final/xx/{test,dev}_2k.tsv; XTREME's pawsx/{test,dev}-xx.tsv",
     suites={"xtreme": codes("en", *TRANSLATED)},
 )
-OTHERS = in_languages(
-    replace(
-        ENGLISH,
-        files=(replace(ENGLISH.files[0], splits=splits("translated_train", "dev_2k")),),
-        translated="Google, 2019; dev by people",
-    ),
-    TRANSLATED,
-)
+MT = replace(ENGLISH.files[0], splits=splits("translated_train", "dev_2k"))
+OTHERS = in_languages(replace(ENGLISH, files=(MT,), translated="Google, 2019; dev by people"), TRANSLATED)
 TRAINING = (ENGLISH, *OTHERS)
 TASKS = Task("pawsx", "classify", "accuracy", ("pawsx",), PAWSX, others=by_language(OTHERS))

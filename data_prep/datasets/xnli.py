@@ -53,19 +53,8 @@ TEST = Dataset(
 ENGLISH = replace(
     TEST, licence="MultiNLI's and CC BY-NC 4.0", rows="392,702 / 2,490", splits=("dev",), train_from="mnli", suites={}
 )
-OTHERS = in_languages(
-    replace(
-        ENGLISH,
-        splits=("train", "dev"),
-        train_from="",
-        files=(
-            Files(
-                "{split}.tsv", readers.tsv, upstream, splits("multinli.train.{code}", "xnli.dev"), select=of_language
-            ),
-        ),
-        translated="XNLI-MT 1.0, 2018",
-    ),
-    mnli.TRANSLATED,
-)
+MT = Files("{split}.tsv", readers.tsv, upstream, splits("multinli.train.{code}", "xnli.dev"), select=of_language)
+WHOLE = replace(ENGLISH, splits=("train", "dev"), train_from="", files=(MT,), translated="XNLI-MT 1.0, 2018")
+OTHERS = in_languages(WHOLE, mnli.TRANSLATED)
 TRAINING = (ENGLISH, *OTHERS)
 TASKS = Task("xnli", "classify", "accuracy", ("xnli",), NLI, others=by_language(OTHERS))

@@ -12,17 +12,7 @@ from common import fields
 from common.labels import NLI, PAWSX
 from common.languages import codes
 from data_prep.datasets import mnli, pawsx, squad, xnli
-from data_prep.datasets.schema import (
-    Convert,
-    Dataset,
-    Dropped,
-    Files,
-    Published,
-    Task,
-    by_language,
-    in_languages,
-    splits,
-)
+from data_prep.datasets.schema import Convert, Dataset, Dropped, Files, Published, Task, by_language, in_languages
 from data_prep.datasets.sentence_pair import sentence_pair
 from data_prep.formats import readers
 from data_prep.formats.readers import Reader
@@ -46,7 +36,7 @@ def translated(of: Dataset, path: str, read: Reader, convert: Convert, languages
     """The translations of `of` at `path` in the bucket."""
     whole = Dataset(
         f"{of.name}_xtreme", of.kind, of.licence, f"{BUCKET}/{path}", of.rows, dev_from=of.name, splits=("train",),
-        files=(Files(path, read, convert, splits("train")),), translated="XTREME, 2020",
+        files=(Files(path, read, convert),), translated="XTREME, 2020",
     )  # fmt: skip
 
     def published(code: str) -> Published:
@@ -59,13 +49,8 @@ def translated(of: Dataset, path: str, read: Reader, convert: Convert, languages
 
 SQUAD = "SQuAD/translate-train/squad.translate.train.en-{code}.json"
 _NLI = translated(mnli.TRAINING, f"XNLI/{PAIRS}", partial(readers.tsv, columns=COLUMNS), xtreme_nli, mnli.TRANSLATED)
-_PAWSX = translated(
-    pawsx.ENGLISH,
-    f"PAWSX/{PAIRS}",
-    partial(readers.quoted_tsv, columns=COLUMNS),
-    xtreme_pawsx,
-    pawsx.TRANSLATED,
-)
+quoted = partial(readers.quoted_tsv, columns=COLUMNS)
+_PAWSX = translated(pawsx.ENGLISH, f"PAWSX/{PAIRS}", quoted, xtreme_pawsx, pawsx.TRANSLATED)
 _SQUAD = translated(squad.V1, SQUAD, readers.squad_json, squad.translated_squad, codes("ar de el es hi ru th tr vi zh"))
 TRAINING = (*_NLI, *_PAWSX, *_SQUAD)
 TASKS = (

@@ -39,17 +39,17 @@ def fetch_published(files: Sequence[Published], lock: Lock) -> Path:
     folder = lock.folder / FOLDER
     for file in files:
         path = folder / file.path
-        digest = _held(path, file, lock) or _fetch(path, file, lock)
+        expected = file.sha256 or lock.read().files.get(file.path)
+        digest = _held(path, file, lock, expected) or _fetch(path, file, lock, expected)
         if path.name.endswith((".tar.bz2", ".tar.gz", ".tgz")):
             _unpack(path, digest)
     return folder
 
 
-def _held(path: Path, file: Published, lock: Lock) -> str | None:
+def _held(path: Path, file: Published, lock: Lock, expected: str | None) -> str | None:
     """The sha256 of the file if it is there and right; a wrong one is deleted."""
     if not path.is_file():
         return None
-    expected = file.sha256 or lock.read().files.get(file.path)
     found = file_sha256(path)
     if expected is None:  # put there by the user
         lock.put_file(file.path, found)
@@ -61,7 +61,7 @@ def _held(path: Path, file: Published, lock: Lock) -> str | None:
     return None
 
 
-def _fetch(path: Path, file: Published, lock: Lock) -> str:
+def _fetch(path: Path, file: Published, lock: Lock, expected: str | None) -> str:
     """Downloads the file and returns its sha256."""
     from huggingface_hub import is_offline_mode
 
@@ -69,7 +69,6 @@ def _fetch(path: Path, file: Published, lock: Lock) -> str:
         raise InputError(f"{path}: not there, and HF_HUB_OFFLINE is set; unset it once, or put {file.urls[0]} there")
     part = path.with_name(f".{path.name}.part")
     reasons: dict[str, str] = {}  # of each mirror the last one
-    expected = file.sha256 or lock.read().files.get(file.path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         for url in file.urls:

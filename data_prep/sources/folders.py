@@ -63,15 +63,14 @@ class Folder:
         if not all(matches):
             return None
         # The folder that a path end starts in.
-        roots = [
-            {file.parents[end.count("/")]: file for file in found} for end, found in zip(ends, matches, strict=True)
-        ]
+        pairs = list(zip(ends, matches, strict=True))
+        roots = [{file.parents[end.count("/")]: file for file in found} for end, found in pairs]
         common = [root for root in roots[0] if all(root in more for more in roots)]
         plain = not any("*" in end for end in ends)
         if plain and len(common) == 1:
             return [more[common[0]] for more in roots]
         chosen = []
-        for end, found in zip(ends, matches, strict=True):
+        for end, found in pairs:
             distinct = {file_sha256(file): file for file in reversed(found)} if len(found) > 1 else {}
             if len(distinct) > 1:
                 names = ", ".join(str(file) for file in sorted(distinct.values()))

@@ -5,13 +5,17 @@
         dev_examples.arrow        span only: id, context, answers of each dev example
         train_ids.arrow           `TaskType.row_id` of each training example, of types with `dynamics`
         manifest.json             written last; the folder gets its name after that, by one rename
+        .verified.json            see `Prepared.confirm`
 
 A folder with this name is therefore always complete. Arrow's IPC file format is memory-mapped: opening costs
 milliseconds whatever the size, `Split.take` hands out views into the mapped file, and processes share the pages.
 """
 
 import base64
+import json
+import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,6 @@ import pyarrow as pa
 from common import files, jsontext
 from common.errors import InputError
 from common.files import file_sha256
-from data_prep.storage import verified
 from data_prep.storage.arrow_file import Split
 from tasks.encoding import ENCODING_VERSION, INT, INTS
 from tasks.registry import TASK_TYPES
@@ -31,6 +34,9 @@ from tasks.span.data import QUESTION_TOKENS, STRIDE
 MANIFEST = "manifest.json"
 EXAMPLES = "dev_examples.arrow"
 IDS = "train_ids.arrow"
+VERIFIED = ".verified.json"  # what `Prepared.confirm` notes
+# The clock of files may stand still for so long: a file changed just before the note may have been changed after it.
+_TICK_NS = 50_000_000
 SPLITS = ("train", "dev")
 
 _COMMON = [("input_ids", INTS), ("lengths", INTS), ("length", INT), ("units", INT), ("example", INT)]
@@ -84,12 +90,8 @@ class Prepared:
         self.manifest = _read_manifest(path)
         labels = self.manifest["labels"]
         self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
-        self.train, self.dev = (
-            Split(
-                path / f"{split}.arrow", schema(self.manifest["kind"], split, self.manifest.get("token_types", False))
-            )
-            for split in SPLITS
-        )
+        kind, typed = self.manifest["kind"], self.manifest.get("token_types", False)
+        self.train, self.dev = (Split(path / f"{split}.arrow", schema(kind, split, typed)) for split in SPLITS)
 
     def verify(self) -> None:
         """Reads every byte: `InputError` if a file is not the one that was written."""
@@ -102,8 +104,26 @@ class Prepared:
                 raise InputError(f"{self.path / name}: altered since it was written (its sha256 differs)")
 
     def confirm(self) -> None:
-        """`verify`, unless the files are as they were when that was last done; for every start of a run."""
-        verified.confirm(self.path, self.manifest["files"], self.verify)
+        """`verify`, unless the files are as they were when that was last done; for every start of a run.
+
+        Noted is [bytes, mtime, ctime, inode, sha256] of each file as it was *before* it was read; where that cannot be
+        written, the next start reads again. Whoever writes to a file changes its ctime, which no program can set back,
+        so an altered, replaced or copied file is read again. Trade-off: bits that rot on the disk without a write are
+        found by `python -m data_prep`, which always reads everything, not at each start.
+        """
+        note, now = self.path / VERIFIED, {}
+        for name, info in self.manifest["files"].items():
+            with suppress(OSError):
+                stat = os.stat(self.path / name)
+                now[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, info["sha256"]]
+        with suppress(OSError, ValueError, RecursionError):
+            last = os.stat(note).st_ctime_ns - _TICK_NS
+            before = json.loads(note.read_text(encoding="utf-8"))
+            if before == now and all(ctime < last for _, _, ctime, _, _ in now.values()):
+                return
+        self.verify()
+        with suppress(OSError):
+            files.write_json(note, now)
 
     def token_ids(self, vocabulary: int) -> np.ndarray:
         """bool [vocabulary]: which ids occur in the rows of both splits, from the manifest.

@@ -199,10 +199,8 @@ class Run:
                 for split, info in splits.items():
                     reasons = "; ".join(f"{n:,} {reason}" for reason, n in info["left_out"].items())
                     lines.append([task.name, code, split, f"{info['rows']:,}", f"{info['of']:,}", reasons])
-                files.write_json(
-                    folder / TRANSLATION_FILE,
-                    {"licence": self._licence(task, code), "system": system, "from": SOURCE, "to": code, **splits},
-                )
+                about = {"licence": self._licence(task, code), "system": system, "from": SOURCE, "to": code, **splits}
+                files.write_json(folder / TRANSLATION_FILE, about)
         print(table(lines, right=(3, 4)))
         print(f"{self.out}/TASK/LANGUAGE/: train.jsonl, dev.jsonl, {TRANSLATION_FILE}")
 

@@ -2,9 +2,8 @@
 for English it knows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from common.languages import language
 
@@ -25,15 +24,6 @@ class Family:
     licence: str
     tokens: Callable[[str], tuple[str, ...]]
     in_text: bool = False
-
-    def inputs(
-        self, tokenizer: Any, texts: Sequence[str], source: str, target: str
-    ) -> tuple[list[str], dict[str, int]]:
-        """What is tokenized, and options of `generate`, to translate from and to the languages of two tokens."""
-        if self.in_text:
-            return [f"{target} {text}" for text in texts], {}
-        tokenizer.src_lang = source.strip("_")
-        return list(texts), {"forced_bos_token_id": tokenizer.convert_tokens_to_ids(target)}
 
 
 def _nllb(code: str) -> tuple[str, ...]:

@@ -53,8 +53,13 @@ class Seq2Seq:
         import torch
 
         tokenizer, device = self._tokenizer, self._model.device
-        tokens = (self._known(self._family.tokens(code)) for code in (source, target))
-        inputs, options = self._family.inputs(tokenizer, texts, *tokens)
+        from_token, to_token = (self._known(self._family.tokens(code)) for code in (source, target))
+        inputs, options = list(texts), dict[str, int]()
+        if self._family.in_text:
+            inputs = [f"{to_token} {text}" for text in texts]
+        else:
+            tokenizer.src_lang = from_token.strip("_")
+            options = {"forced_bos_token_id": tokenizer.convert_tokens_to_ids(to_token)}
         batch = tokenizer(inputs, padding=True, truncation=True, max_length=LONGEST, return_tensors="pt").to(device)
         longest = batch["input_ids"].shape[1]
         with torch.inference_mode():

@@ -61,9 +61,9 @@ def align(
     plain, centred = (_Pairs(*sides, device) for sides in ((english, other), (centre(english), centre(other))))
     results: dict[str, list[float | None]] = {
         "top1_en->xx": [_top1(plain.forward, partner) for partner in pairings],
-        "top1_xx->en": [_top1(plain.backward, _inverse(partner)) for partner in pairings],
+        "top1_xx->en": [_top1(plain.backward, np.argsort(partner)) for partner in pairings],
         "centred_en->xx": [_top1(centred.forward, partner) for partner in pairings],
-        "centred_xx->en": [_top1(centred.backward, _inverse(partner)) for partner in pairings],
+        "centred_xx->en": [_top1(centred.backward, np.argsort(partner)) for partner in pairings],
         "margin": [plain.margin(partner) for partner in pairings],
         "cka": debiased_cka(english, other, pairings, device),
         "anc": [anc(english, other[partner]) for partner in pairings],
@@ -136,12 +136,12 @@ class _Pairs:
     def mexa(self, partner: np.ndarray) -> float:
         forward, backward = (
             (indices[:, 0] == wanted) & ((scores[:, 0] > scores[:, 1]) if self.k > 1 else True)
-            for (scores, indices), wanted in ((self.forward, partner), (self.backward, _inverse(partner)))
+            for (scores, indices), wanted in ((self.forward, partner), (self.backward, np.argsort(partner)))
         )
         return 100 * float((forward & backward[partner]).mean())
 
     def rank_distances(self, pairings: tuple[np.ndarray, ...]) -> list[float | None]:
-        partners = [torch.from_numpy(np.stack([p, _inverse(p)])).to(self.x.device) for p in pairings]
+        partners = [torch.from_numpy(np.stack([p, np.argsort(p)])).to(self.x.device) for p in pairings]
         closer = [0.0] * len(pairings)
         n = len(self.x)
         step = max(1, _BLOCK // (2 * n))
@@ -165,12 +165,6 @@ def _cosines(x: Tensor, y: Tensor) -> np.ndarray:
 def _above(pool: Tensor, true: Tensor) -> Tensor:
     """How many of `pool` [r, c] are above `true` [r, 1], equal ones counted half."""
     return (pool > true + _EQUAL).sum() + 0.5 * ((pool - true).abs() <= _EQUAL).sum()
-
-
-def _inverse(partner: np.ndarray) -> np.ndarray:
-    inverse = np.empty_like(partner)
-    inverse[partner] = np.arange(len(partner))
-    return inverse
 
 
 def _top1(nearest: Neighbours, partner: np.ndarray) -> float:

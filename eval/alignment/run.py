@@ -45,7 +45,21 @@ def run(encoders: list[str], data: str, out: Path | None, options: Options) -> t
     layers = {encoder.spec: _layers(encoder, options) for encoder in evaluated}
     loaded = _read(data, options)
     folder = out or evaluated[-1].eval_folder
-    protocol = _protocol(loaded, data, options)
+    protocol = {
+        "version": VERSION,
+        "pairs": "Tatoeba, English and the other language",
+        "data": data,
+        "split": loaded.split,
+        "n": f"first {options.examples}" if options.examples else "all",
+        "pooling": options.pooling,
+        "special_tokens": options.pooling != "mean_no_special",
+        "max_length": MAX_LENGTH,
+        "similarity": "cosine",
+        "neighbours": align.NEIGHBOURS,
+        "control": "the same scores over wrong pairs, seed 0",
+        "precision": "vectors float32, scores float64",
+        "files": {name: digest for files in loaded.files.values() for name, digest in files.items()},
+    }
     texts = 2 * sum(len(rows) for rows in loaded.rows.values())
     with tqdm(total=texts * len(evaluated), unit="text", dynamic_ncols=True, smoothing=0.1) as bar:
 
@@ -73,24 +87,6 @@ def _read(data: str, options: Options) -> read.Loaded:
     if options.examples is not None:
         loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
     return loaded
-
-
-def _protocol(loaded: read.Loaded, data: str, options: Options) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "pairs": "Tatoeba, English and the other language",
-        "data": data,
-        "split": loaded.split,
-        "n": f"first {options.examples}" if options.examples else "all",
-        "pooling": options.pooling,
-        "special_tokens": options.pooling != "mean_no_special",
-        "max_length": MAX_LENGTH,
-        "similarity": "cosine",
-        "neighbours": align.NEIGHBOURS,
-        "control": "the same scores over wrong pairs, seed 0",
-        "precision": "vectors float32, scores float64",
-        "files": {name: digest for files in loaded.files.values() for name, digest in files.items()},
-    }
 
 
 def _one(

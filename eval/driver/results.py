@@ -58,9 +58,7 @@ def begin(
         asked = {target.name for target in targets}
         old = read_json(path)
         if old.get("fingerprint") == encoder.fingerprint:
-            for name, one in old["targets"].items():
-                if name not in asked or one["fingerprint"] == wanted.get(name):
-                    kept[name] = one
+            kept = {k: v for k, v in old["targets"].items() if k not in asked or v["fingerprint"] == wanted.get(k)}
             unscored = {k: v for k, v in old.get("unscored", {}).items() if k not in asked or v == wanted.get(k)}
         else:
             tqdm.write(f"{path}: from other weights ({old.get('encoder')}); replaced", file=sys.stderr)

@@ -25,6 +25,7 @@ from mtl.distributed.launchers import free_port
 from mtl.distributed.shutdown import alive
 
 GPU = torch.cuda.is_available()
+Watch = Callable[[], None]  # called ten times a second while a program runs
 GRACE = 60.0  # seconds to save and exit
 
 
@@ -34,12 +35,7 @@ def data_prep(arguments: list[str], log: Path) -> None:
 
 
 def deepspeed(
-    processes: int,
-    arguments: list[str],
-    log: Path,
-    watch: Callable[[], None],
-    what: str = "target training",
-    **more: Any,
+    processes: int, arguments: list[str], log: Path, watch: Watch, what: str = "target training", **more: Any
 ) -> None:
     """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`; `more`: of `run`.
 
@@ -62,7 +58,7 @@ def last_step(folder: Path) -> int:
         return 0
 
 
-def accelerate(processes: int, arguments: list[str], log: Path, watch: Callable[[], None]) -> None:
+def accelerate(processes: int, arguments: list[str], log: Path, watch: Watch) -> None:
     """`accelerate launch --num_processes PROCESSES -m eval.driver.worker ARGUMENTS`.
 
     `--multi_gpu` also without a GPU: it starts several processes, `--cpu` only one (accelerate 1.15).
@@ -80,7 +76,7 @@ def run(
     command: list[str],
     log: Path,
     what: str,
-    watch: Callable[[], None],
+    watch: Watch,
     environment: Mapping[str, str] | None = None,
     inherited: Sequence[int] = (),
 ) -> None:

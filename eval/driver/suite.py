@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from common import files
+from common.command_line import progress
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
 from eval import submission
@@ -134,11 +135,7 @@ def _run_all(
         if not run.finished(result) and not stage.done
     }
     total = sum(cost.values()) + sum(run.size for runs, _, _ in scored for run in runs)
-    # Redraw a terminal twice a second; write to a log file every 15 s.
-    pace = 0.5 if sys.stderr.isatty() else 15.0
-    with tqdm(
-        total=total, unit="example", unit_scale=True, dynamic_ncols=True, smoothing=0.05, mininterval=pace
-    ) as bar:
+    with progress(total=total, unit="example", unit_scale=True, smoothing=0.05) as bar:
         for runs, result, folder in scored:
             results.write(result, targets, folder)
             for run in runs:

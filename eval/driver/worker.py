@@ -31,22 +31,20 @@ WAIT = timedelta(hours=2)  # for the slowest process
 
 
 class Progress:
-    """Progress of one process, in `path`; written a few times a second."""
+    """Progress of one process, in `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.done, self._written = path, 0, 0.0
         self._parents = psutil.Process().parents()[:2]  # the launcher and the driver
 
-    def add(self, count: int) -> None:
+    def add(self, count: int, pause: float = 0.2) -> None:
+        """Counts, and writes if the last time is at least `pause` seconds ago."""
         self.done += count
-        if time.monotonic() - self._written > 0.2:
-            self.write()
-
-    def write(self) -> None:
-        self._written = time.monotonic()
-        if not all(map(alive, self._parents)):
-            os._exit(1)
-        self.path.write_text(str(self.done), encoding="utf-8")
+        if time.monotonic() - self._written >= pause:
+            self._written = time.monotonic()
+            if not all(map(alive, self._parents)):
+                os._exit(1)
+            self.path.write_text(str(self.done), encoding="utf-8")
 
 
 def main(path: str) -> int:
@@ -81,7 +79,7 @@ def _work(job: Job, loaded: Loaded, state: PartialState, path: Path) -> None:
             raise InputError(one)
     shard = state.process_index, state.num_processes
     Process(job, encoder, shard, state.wait_for_everyone, progress.add).compute(loaded)
-    progress.write()
+    progress.add(0, pause=0.0)
 
 
 if __name__ == "__main__":

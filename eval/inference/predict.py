@@ -29,7 +29,7 @@ from mtl.model.encoder import encode_each
 from mtl.model.families import adapted, family_of
 from mtl.model.saved_heads import LoadedHead
 from tasks.base import Example
-from tasks.encoding import Encoding, Row, encode_texts
+from tasks.encoding import Encoding, Row, encode_pairs
 from tasks.head import Mean
 from tasks.registry import TASK_TYPES
 
@@ -132,7 +132,8 @@ def embed_batches(
     if pooling == "pooler" and getattr(encoder, "pooler", None) is None:
         raise InputError("pooling `pooler`: this encoder has none; use `cls` or `mean`")
     max_length = min(max_length, family.positions(encoder.config))
-    rows = encode_texts(tokenizer, texts, Encoding(max_length, truncated=Counter() if truncated is None else truncated))
+    to = Encoding(max_length, truncated=Counter() if truncated is None else truncated)
+    rows = encode_pairs(tokenizer, [(text, None) for text in texts], to)
     special = adapted(special_of(tokenizer), encoder.config)
     lengths = np.array([row["length"] for row in rows], dtype=np.int64)
     for (indices,) in passes(np.arange(len(rows)), lengths, micro_tokens, encoder.device, shard):

@@ -141,8 +141,7 @@ def settings(protocol: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in protocol.items() if key not in DRAWN}
     if "training" in kept:
         kept["training"] = [
-            {key: value for key, value in stage.items() if key not in DRAWN}
-            | {"overrides": [text for text in stage["overrides"] if not text.startswith("seed=")]}
+            settings(stage) | {"overrides": [text for text in stage["overrides"] if not text.startswith("seed=")]}
             for stage in kept["training"]
         ]
     return kept

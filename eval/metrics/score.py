@@ -1,4 +1,4 @@
-"""Metrics in percent: accuracy, SQuAD v1.1 and v2.0, MLQA. Pure functions, no I/O.
+"""Metrics in percent: accuracy, also of distractors, SQuAD v1.1 and v2.0, MLQA. Pure functions, no I/O.
 
 SQuAD's string metrics are in `tasks/span/squad.py`, shared with the trainer; MLQA's are here. XQuAD and TyDiQA-GoldP
 are scored as SQuAD v1.1, with English articles in every language, as in XTREME. Token classification is in
@@ -13,9 +13,13 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
-from eval.metrics.items import Outcomes, means
+import numpy as np
+
+from eval.metrics.items import Metric, Outcomes, means
+from tasks.classify.data import Classify
 from tasks.span.squad import squad_scores, word_f1
 
 # Recorded in a target's protocol in scores.json.
@@ -23,6 +27,7 @@ SQUAD_PROTOCOL: dict[str, Any] = {"normalisation": "SQuAD v1.1 (English articles
 MLQA_PROTOCOL: dict[str, Any] = {
     "normalisation": "MLQA (articles of the context's language, Unicode punctuation, Chinese by characters)"
 }
+DISTRACTORS = {"distractors": "pairs of label 0, the half of a language with the most character bigrams in common"}
 
 # Whole words only. Hindi and Chinese have none; Arabic is not here because its article is not a word of its own.
 _ARTICLES = {
@@ -37,6 +42,29 @@ _HAN = re.compile("([\u4e00-\u9fa5])")
 def accuracy(predictions: Sequence[Hashable], labels: Sequence[Hashable]) -> Outcomes:
     """ "accuracy": the share of equal entries; both sequences have the same length, at least 1."""
     return means({"accuracy": [p == y for p, y in zip(predictions, labels, strict=True)]})
+
+
+def overlap(one: str, other: str) -> float:
+    """Character bigrams, in lower case, that two texts share, by how many either has: of multisets, so 0 to 1."""
+    first, second = (Counter(pairwise(text.lower())) for text in (one, other))
+    return (first & second).total() / max(1, (first | second).total())
+
+
+def with_distractors(outcomes: Outcomes, rows: Sequence[Classify]) -> Outcomes:
+    """PAWS-X's accuracy with "distractor_accuracy", of pairs that share most of their text and are no paraphrases, and
+    "other_accuracy", that over all other pairs. The names are ours.
+
+    All pairs of PAWS share many words (Zhang et al. 2019, arXiv 1904.01130); the translations of PAWS-X share less, and
+    each language its own amount. Therefore the half of a language's negative pairs that share most.
+    """
+    shared = np.array([overlap(row.text_a, row.text_b or "") for row in rows])
+    negative = np.array([row.label == 0 for row in rows])
+    distractor = negative & (shared >= (np.median(shared[negative]) if negative.any() else 0.0))
+    columns, metrics = dict(outcomes.columns), dict(outcomes.metrics)
+    for name, some in (("distractor", distractor), ("other", ~distractor)):
+        columns |= {name: some.astype(np.float64), f"{name}_right": some * outcomes.columns["accuracy"]}
+        metrics[f"{name}_accuracy"] = Metric((f"{name}_right",), (name,))
+    return Outcomes(columns, metrics)
 
 
 def majority(labels: Sequence[Hashable]) -> float:

@@ -67,11 +67,7 @@ def _ids(target: Target, code: str, rows: Sequence[Any]) -> list[str]:
 def _outcomes(target: Target, code: str, rows: Sequence[Any], predicted: Sequence[Any]) -> Outcomes:
     if target.kind in ("classify", "choice"):
         outcomes = score.accuracy(predicted, [row.label for row in rows])
-        if target.name != "pawsx":
-            return outcomes
-        from eval.metrics import distractors
-
-        return distractors.with_distractors(outcomes, rows)
+        return score.with_distractors(outcomes, rows) if target.name == "pawsx" else outcomes
     if target.kind == "tag":
         from eval.metrics import tagging
 
@@ -100,8 +96,4 @@ def protocol(target: Target, head_length: int) -> dict[str, Any]:
             "null": "never: every question has an answer",
             "max_length": head_length,
         }
-    if target.name == "pawsx":
-        from eval.metrics import distractors
-
-        return {"max_length": head_length, **distractors.PROTOCOL}
-    return {"max_length": head_length}
+    return {"max_length": head_length, **(score.DISTRACTORS if target.name == "pawsx" else {})}

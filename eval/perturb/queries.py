@@ -72,13 +72,11 @@ def perturb(target: Target, loaded: Loaded, text: str, lexicons: Mapping[str, st
     for noise in parse(text):
         for artifact, metric, code, language, texts in _queries(target, loaded):
             lexicon = read[code][language == "en"] if code in read else {}
-            marks = [template_marks(one) if target.kind == "entities" else set() for _, one in texts]
-            noisy = [
-                noise.apply(one, item, language, lexicon, spared)
-                for (item, one), spared in zip(texts, marks, strict=True)
-            ]
-            changed = {i: new for i, (new, (_, old)) in enumerate(zip(noisy, texts, strict=True)) if new != old}
-            loaded.perturbed.setdefault((str(noise), metric), {})[artifact] = changed
+            changed = loaded.perturbed.setdefault((str(noise), metric), {})[artifact] = {}
+            for number, (item, clean) in enumerate(texts):
+                spared = template_marks(clean) if target.kind == "entities" else ()
+                if (noisy := noise.apply(clean, item, language, lexicon, spared)) != clean:
+                    changed[number] = noisy
 
 
 def _queries(target: Target, loaded: Loaded) -> Iterator[tuple[str, str, str, str, Texts]]:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from eval.report.compare import Value, intervals
-from eval.report.load import Entry
+from eval.report.load import Entry, Run, names_of
 from eval.report.plots import Plot, heat
 from eval.report.tables import Table, head, number, row
 
@@ -66,7 +66,7 @@ def measured(encoder: Result, measure: Measure, which: str = "score") -> pd.Seri
 def table(result: Result) -> str:
     """Means over languages by layer, the range of the controls below them; of further encoders also what they gain."""
     parts = []
-    baseline, names = None, short_names(result["encoders"])
+    baseline, names = None, names_of([Run(one) for one in result["encoders"]])
     for name, encoder in zip(names, result["encoders"], strict=True):
         means, random = (scores_of(encoder, which).groupby("layer").mean() for which in ("score", "random"))
         shown = pd.concat([means, random.agg(["min", "max"]).set_axis(["random, lowest", "random, highest"])])
@@ -83,12 +83,6 @@ def pairs(encoders: Iterable[Result]) -> str:
     """How many pairs the languages of these encoders have."""
     sizes = sorted({language["n"] for encoder in encoders for language in encoder["languages"].values()})
     return f"n = {sizes[0]}" if len(sizes) == 1 else f"n = {sizes[0]} to {sizes[-1]}"
-
-
-def short_names(encoders: Sequence[Result]) -> list[str]:
-    """Names of the encoders; the whole path where two are the same."""
-    names = [str(one["name"]) for one in encoders]
-    return [name if names.count(name) == 1 else str(one["encoder"]) for name, one in zip(names, encoders, strict=True)]
 
 
 def _text(frame: pd.DataFrame, sign: str = "") -> str:

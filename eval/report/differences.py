@@ -1,7 +1,8 @@
 """Differences between entries with the intervals of `eval/report/statistics.py`, from the files of all outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from eval.metrics import items
 from eval.metrics.items import Outcomes
@@ -9,6 +10,7 @@ from eval.report.compare import Comparison, View, headline, title
 from eval.report.load import Entry, Run
 from eval.report.statistics import Estimate, Interval, estimate, of_items
 from eval.report.tables import Cell, Table, head, number, row, signed
+from eval.suites import Target
 
 
 @dataclass(frozen=True)
@@ -67,31 +69,28 @@ def outcomes_of(runs: Sequence[Run], target: str, codes: Sequence[str], noise: s
 
 def of_view(comparison: Comparison, view: View) -> Differences:
     """Each headline's difference from the first entry, over the languages that all entries have."""
-    suite, targets = view
-    first, *others = comparison.entries
     found = {}
-    for entry in others:
-        for target in targets:
-            records = comparison.records(target.name)
-            codes = comparison.shared(target.name, comparison.wanted(target, suite))
-            if codes and not any(comparison.not_run(some, target.name) for some in (first, entry)):
-                metric = headline(records[0])
-                one, other, paired = matched(first, entry)
-                if (differs := difference(one, other, target.name, metric, codes, paired)) is not None:
-                    found[entry.name, target.name] = differs
+    for entry, target in _scored(comparison, view):
+        if codes := comparison.shared(target.name, comparison.wanted(target, view[0])):
+            metric = headline(comparison.records(target.name)[0])
+            one, other, paired = matched(comparison.entries[0], entry)
+            if (differs := difference(one, other, target.name, metric, codes, paired)) is not None:
+                found[entry.name, target.name] = differs
     return found
+
+
+def _scored(comparison: Comparison, view: View) -> Iterator[tuple[Entry, Target]]:
+    """Entries but the first, and the targets that both have scores of."""
+    first, *others = comparison.entries
+    for entry, target in product(others, view[1]):
+        if not any(comparison.not_run(some, target.name) for some in (first, entry)):
+            yield entry, target
 
 
 def not_compared(comparison: Comparison, view: View, found: Differences) -> str:
     """A sentence on the differences that `found` lacks although both entries have scores; "" if there are none."""
-    first, *others = comparison.entries
-    lacking = [
-        f"{entry.name} on {target.name}"
-        for entry in others
-        for target in view[1]
-        if not any(comparison.not_run(some, target.name) for some in (first, entry))
-        and (entry.name, target.name) not in found
-    ]
+    scored = _scored(comparison, view)
+    lacking = [f"{entry.name} on {target.name}" for entry, target in scored if (entry.name, target.name) not in found]
     if not lacking:
         return ""
     return f"Not compared, since not all runs have the same items beside their scores: {', '.join(lacking)}."

@@ -233,12 +233,10 @@ def uneven(drops: Mapping[str, float], drop: float) -> tuple[str, float]:
 
 def holm(estimates: Sequence[Estimate]) -> list[Estimate]:
     """With p adjusted for all of them (Holm 1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
-    order = sorted(range(len(estimates)), key=lambda i: estimates[i].p)
-    adjusted, highest = list(estimates), 0.0
-    for k, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(order) - k) * estimates[i].p))
-        adjusted[i] = replace(estimates[i], p=highest)
-    return adjusted
+    p = np.array([one.p for one in estimates], dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.minimum(1.0, np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]))
+    return [replace(one, p=float(q)) for one, q in zip(estimates, adjusted[np.argsort(order)], strict=True)]
 
 
 def discoveries(p: np.ndarray) -> np.ndarray:

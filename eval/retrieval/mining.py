@@ -62,11 +62,9 @@ def mine(forward: Neighbours, backward: Neighbours, source: Corpus, target: Corp
 
 def margin_pairs(forward: Neighbours, backward: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(margins float64 [p] from high to low, source indices int64 [p], target indices int64 [p]), margins above 0."""
-    means = [cosines.mean(axis=1, dtype=np.float64) for cosines, _ in (forward, backward)]
-    (forward_scores, best_targets), (backward_scores, best_sources) = (
-        _best(neighbours, mine, other)
-        for neighbours, mine, other in ((forward, means[0], means[1]), (backward, means[1], means[0]))
-    )
+    of_source, of_target = (cosines.mean(axis=1, dtype=np.float64) for cosines, _ in (forward, backward))
+    forward_scores, best_targets = _best(forward, of_source, of_target)
+    backward_scores, best_sources = _best(backward, of_target, of_source)
     scores = np.concatenate([forward_scores, backward_scores])
     source = np.concatenate([np.arange(len(best_targets)), best_sources])
     target = np.concatenate([best_targets, np.arange(len(best_sources))])

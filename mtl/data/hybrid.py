@@ -57,20 +57,15 @@ class HybridRows(Rows):
         # A step draws from one pair of languages, and gathers from it once for every micro-batch.
         self._partners = lru_cache(maxsize=1)(self._find_partners)
         self.pairs: list[Source] = []
-        self._longest = int(tokens.max())
+        self.longest = int(tokens.max())  # of pairs of two languages as well
         end = len(self)
         for language, other in permutations(self._of, 2):
             query, passage = self._partners(language, other)
             both = queries[query] + tokens[passage] - queries[passage]
             mean = float(both.mean()) if len(query) else 0.0
-            self._longest = max(self._longest, int(both.max(initial=0)))
+            self.longest = max(self.longest, int(both.max(initial=0)))
             self.pairs.append(Source(language, end, len(query), 0.0, mean, other))
             end += len(query)
-
-    @property
-    def longest(self) -> int:
-        """Of pairs of two languages as well."""
-        return self._longest
 
     def _find_partners(self, language: str, other: str) -> tuple[np.ndarray, np.ndarray]:
         """(rows of `language`, for each the first row of its group in `other`), without rows that have none there."""

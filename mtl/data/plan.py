@@ -97,11 +97,7 @@ class Plan:
         self.tasks = tasks
         mixture = config.mixture
         default = sampler.DEFAULT_CAP if mixture.kind == "capped" else math.inf
-        sizes = [len(task.train) for task in tasks]
-        capped = [
-            int(min(size, task.entry.cap or math.inf, mixture.cap or default))
-            for size, task in zip(sizes, tasks, strict=True)
-        ]
+        capped = [int(min(len(task.train), task.entry.cap or math.inf, mixture.cap or default)) for task in tasks]
         shares = tuple(task.entry.share for task in tasks)
         self.epoch_examples = sum(capped)
         if mixture.kind != "fixed" and any(shares):  # an epoch is one of the tasks without a share

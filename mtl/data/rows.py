@@ -37,7 +37,7 @@ class Rows:
         lengths = np.concatenate([split.whole("length") for split in self.splits])
         return lengths[slice(None) if self.chosen is None else self.chosen]
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Tokens of the longest row."""
         return int(self.length.max())

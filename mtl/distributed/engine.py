@@ -141,12 +141,9 @@ class Engine:
                 zero2_step.Zero2Step(self.ds.optimizer, self.reducer.sums)
         self.ds.checkpoint_engine = self._files = _CheckpointFiles(self.ds._config)
         self.ds._copy_recovery_script = self._files.recorded(self.ds._copy_recovery_script)
+        # The optimizer over this rank's partitions, one flat tensor a group (stage 0: over all parameters).
+        self._inner = self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
         fill_state(self._inner)
-
-    @property
-    def _inner(self) -> torch.optim.Optimizer:
-        """The optimizer over this rank's partitions, one flat tensor a group (stage 0: over all parameters)."""
-        return self.ds.optimizer.optimizer if self.stage else self.ds.optimizer
 
     @property
     def backend(self) -> str:

@@ -165,10 +165,9 @@ class Watchdog:
         if isinstance(error, InputError):
             self.report(str(error), 2)
         if len(self.members) > 1 and _is_communication(error):
-            for _ in range(3):  # a killed process of this host is a zombie at once, and `_check` finds it
-                time.sleep(_BEAT)
-            # Rank 0 or another process of this host will find the missing rank, which ends this process.
-            time.sleep(self.silence + 5)
+            # A killed process of this host is a zombie at once, and `_check` finds it. Rank 0 or another process of
+            # this host will find the missing rank, which ends this process.
+            time.sleep(3 * _BEAT + self.silence + 5)
         first, *_ = str(error).strip().splitlines() or [type(error).__name__]
         self.report(f"{self.me}: {first}", 1, "".join(traceback.format_exception(error)))
 

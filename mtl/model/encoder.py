@@ -8,7 +8,7 @@ micro-step, on every rank: docs/design.md says why ZeRO needs that.
 import copy
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -122,8 +122,16 @@ def load_encoder(
         else:
             encoder, info = _from_pretrained(AutoModel, spec, config, **family.options)
             parts = tuple(f"{name}." for name, _ in encoder.named_children() if name != "pooler")
-            _check_keys(str(spec), parts, info["missing_keys"], info["unexpected_keys"])
             unused = {name for name in info["unexpected_keys"] if not name.startswith(parts)}
+            # transformers would initialise the missing ones at random and ignore those that nothing takes. A pooler
+            # may be missing: published encoders have none.
+            missing = sorted(name for name in info["missing_keys"] if not name.startswith("pooler."))
+            untaken = sorted(n for n in info["unexpected_keys"] if n not in unused and "position_ids" not in n)
+            if missing or untaken:
+                raise InputError(
+                    f"encoder {spec}: its weights and its config.json do not belong together: "
+                    + (f"{missing[0]} is missing" if missing else f"nothing takes {untaken[0]}")
+                )
     encoder.unused_weights = unused
     encoder.family, encoder.attention_dropout, encoder.window = family, attention_dropout, window
     encoder.config._attn_implementation = attention.NAME
@@ -198,23 +206,6 @@ def load_lm_head(spec: str | Path) -> tuple[dict[str, Tensor] | None, set[str]]:
         state.pop("decoder.bias", None)
         state[body.output_bias] = output.bias.detach()
     return state, set(head)
-
-
-def _check_keys(spec: str, parts: tuple[str, ...], missing: Iterable[str], unexpected: Iterable[str]) -> None:
-    """`InputError` if the files lack weights that the config asks for, or the other way round.
-
-    parts: what the names of the encoder's weights begin with, but for the pooler's.
-
-    transformers would initialise the missing ones at random and ignore the others. A pooler may be missing: published
-    encoders have none.
-    """
-    missing = sorted(name for name in missing if not name.startswith("pooler."))
-    unexpected = sorted(n for n in unexpected if n.startswith(parts) and "position_ids" not in n)
-    if missing or unexpected:
-        raise InputError(
-            f"encoder {spec}: its weights and its config.json do not belong together: "
-            + (f"{missing[0]} is missing" if missing else f"nothing takes {unexpected[0]}")
-        )
 
 
 def encode(encoder: Any, batch: PackedBatch, layers: int | None = None, tokens: Tensor | None = None) -> Tensor:

@@ -16,12 +16,7 @@ from common.errors import InputError
 from common.run_config import read_json
 
 _INDEX = ".index.json"
-NAMES = (
-    "model.safetensors",
-    f"model.safetensors{_INDEX}",
-    "pytorch_model.bin",
-    f"pytorch_model.bin{_INDEX}",
-)
+NAMES = tuple(f"{name}{end}" for name in ("model.safetensors", "pytorch_model.bin") for end in ("", _INDEX))
 
 
 def weight_files(spec: str | Path) -> list[Path]:

@@ -30,9 +30,7 @@ _TEMPLATES = jinja2.Environment(
 )
 
 
-def export_run(
-    setup: Setup, weights: dict[str, Tensor], state: State, suffix: str, averaged: Sequence[int] = ()
-) -> None:
+def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str, averaged: Sequence[int]) -> None:
     """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`; averaged: their mean after these
 
     steps, which no dev score was measured of.

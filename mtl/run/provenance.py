@@ -63,8 +63,8 @@ def _overlap(setup: Setup) -> dict[str, Any]:
 def _commit() -> str | None:
     command = ["git", "describe", "--always", "--dirty"]
     try:
-        return (
-            subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=10).stdout.strip() or None
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(
+            command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
         return None

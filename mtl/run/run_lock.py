@@ -116,23 +116,17 @@ def open_run(
                 notes.append(f"the earlier run is kept as {kept}")
             (run_folder / checkpoint.FOLDER).mkdir(exist_ok=True)
             state, more = checkpoint.find(run_folder, identity, world, accept)
-            _prepare(run_folder, state)
+            (run_folder / "done").unlink(missing_ok=True)
+            if state is not None:
+                folder, at = run_folder / checkpoint.FOLDER, checkpoint.name_of(state.step)
+                for name in checkpoint.names(folder):
+                    if name > at:  # damaged: not to count among the newest
+                        files.put_aside(folder / name, f"damaged-{name}")
+                checkpoint.set_latest(folder, at)
         except BaseException:
             lock.release_all()
             raise
     return lock.token, state, [note for note in (*notes, *more) if note]
-
-
-def _prepare(run_folder: Path, state: State | None) -> None:
-    """Removes `done`, and renames damaged checkpoints, so that they do not count among the newest."""
-    (run_folder / "done").unlink(missing_ok=True)
-    folder = run_folder / checkpoint.FOLDER
-    if state is None:
-        return
-    for name in checkpoint.names(folder):
-        if name > checkpoint.name_of(state.step):
-            files.put_aside(folder / name, f"damaged-{name}")
-    checkpoint.set_latest(folder, checkpoint.name_of(state.step))
 
 
 def _remove_if_stale(folder: Path, me: Member) -> str:

@@ -5,7 +5,6 @@ On a resume, lines and points after the resumed step are dropped first, so that 
 
 import json
 import os
-import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from common import files
+from common.command_line import progress
 
 
 class RunLog:
@@ -31,10 +31,7 @@ class RunLog:
         threading.excepthook = _ignore_os_errors  # of the writer's thread: `_add_scalar` reports them
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         self.board.add_text("config", f"```json\n{config_text}\n```", step)
-        interval = 0.5 if sys.stderr.isatty() else 15.0
-        self.bar = tqdm(
-            total=steps, initial=step, desc=folder.name, unit="step", dynamic_ncols=True, mininterval=interval
-        )
+        self.bar = progress(total=steps, initial=step, desc=folder.name, unit="step")
 
     def train(self, step: int, overall: dict[str, float], tasks: list[dict[str, Any]]) -> None:
         """Metrics of the steps since the last call."""

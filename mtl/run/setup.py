@@ -175,8 +175,7 @@ def of_config(run: RunConfig, run_tasks: list[Task], command: str) -> Setup:
     special = adapted(special, source)
     positions = family.positions(source)
     for index, task in enumerate(run_tasks):
-        if run.length_of(index) > positions:
-            length = run.length_of(index)
+        if (length := run.length_of(index)) > positions:
             raise InputError(f"{task.name}: max_length {length} is more than the encoder's {positions} positions")
         if run.tasks[index].pooling == "pooler" and not family.has_pooler:
             raise InputError(f"{task.name}: pooling `pooler`: the encoder has none; use `first` or `mean`")

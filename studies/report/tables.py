@@ -195,7 +195,7 @@ def adversarial_table(results: Results) -> Table:
 
     - low alignment: the third of the languages with the lowest MEXA in the baseline, mean over layers and seeds;
     - distant: the third that URIEL's syntax puts farthest from English (common/languages.csv);
-    - distractors: see `eval/metrics/distractors.py`.
+    - distractors: see `with_distractors` of `eval/metrics/score.py`.
     """
     columns = ("target", "pairs", "baseline", "variant", "difference", "rest: baseline", "variant", "difference")
     header = row("variant", *columns, "languages")

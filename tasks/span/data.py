@@ -38,12 +38,7 @@ class Type(TaskType[Span]):
     translatable = True
     dynamics = True
     gold = pa.schema(
-        [
-            ("example", pa.int32()),
-            ("id", pa.string()),
-            ("context", pa.large_string()),
-            ("answers", pa.list_(pa.string())),
-        ]
+        {"example": pa.int32(), "id": pa.string(), "context": pa.large_string(), "answers": pa.list_(pa.string())}
     )
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
