@@ -34,8 +34,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path)
                 hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1, export={"average": 3},
                 dynamics=True,
             )  # fmt: skip
-            done = program("train.py", "--config", config, ranks=2)
-            (folder / "printed.txt").write_text(done.stdout + done.stderr)
+            (folder / "printed.txt").write_text(program("train.py", "--config", config, ranks=2).printed)
     return config, run
 
 

@@ -114,8 +114,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
     torch.save({**values, "more": _Harmful(mark)}, newest / file)
     hashes = {p.name: file_sha256(p) for p in newest.iterdir() if p.name != "manifest.json"}
     checkpoint.write_manifest(newest, hashes)  # whoever did it knows of the manifest
-    done = program("train.py", *arguments, "--set", "steps=44", "--accept-changes", ranks=ranks, check=False)
-    assert done.returncode == 2
+    done = program("train.py", *arguments, "--set", "steps=44", "--accept-changes", ranks=ranks, code=2)
     the_error(done.stderr, "mkdir", "refused")
     assert not mark.exists()
     torch.load(newest / file, weights_only=False)  # the file is harmful indeed

@@ -46,7 +46,7 @@ def made(tmp_path_factory, tiny_tokenizer_dir):
     )  # fmt: skip
     for ranks in (1, 2):
         done = program("train.py", "--config", config, "--set", f"output={folder / str(ranks)}", ranks=ranks)
-    return config, {ranks: folder / str(ranks) / "small" for ranks in (1, 2)}, done.stdout + done.stderr
+    return config, {ranks: folder / str(ranks) / "small" for ranks in (1, 2)}, done.printed
 
 
 def test_one_and_two_ranks_write_the_same(made):

@@ -17,7 +17,7 @@ def go_on(config: Path, source: Path, target: Path, after: int, ranks: int, *arg
     """Copies a run folder as it was after step `after` and lets `ranks` ranks finish it: the new run folder."""
     rewind(source, target / "small", after)
     done = program("train.py", "--config", config, "--set", f"output={target}", *arguments, ranks=ranks)
-    assert f"after step {after}" in done.stdout + done.stderr
+    assert f"after step {after}" in done.printed
     return target / "small"
 
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from mtl.distributed.shutdown import STOPPED
 from mtl.run import checkpoint, setup
 from tests.support.launch import program, the_error
 from tests.support.live import Forked, metrics
@@ -64,9 +65,7 @@ def test_data_that_change_under_a_run(tmp_path, tiny_tokenizer_dir):
             file.write(b"\x7f" * (victim.stat().st_size // 4))
         assert live.end(60) != 0
     the_error(live.printed, str(victim))
-    again = program("train.py", "--config", config, check=False)
-    assert again.returncode == 2
-    the_error(again.stderr, f"{victim}: altered since it was written")
+    the_error(program("train.py", "--config", config, code=2).stderr, f"{victim}: altered since it was written")
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +93,13 @@ def bad_word(tmp_path_factory, tiny_tokenizer_dir) -> Path:
 @pytest.mark.parametrize("deepspeed_file", [pytest.param("zero0.json", marks=pytest.mark.slow), "zero2.json"])
 def test_a_loss_that_is_not_finite_names_the_example(bad_word, tmp_path, deepspeed_file):
     choice = ["--set", f"deepspeed={deepspeed_file}", "--set", "checkpoint.every=1", "--set", f"output={tmp_path}"]
-    stopped = program("train.py", "--config", bad_word, *choice, ranks=2, check=False)
-    assert stopped.returncode != 0
-    error = the_error(stopped.stdout + stopped.stderr, "the loss is not finite for my_tag: ", "(example 17)")
+    stopped = program("train.py", "--config", bad_word, *choice, ranks=2, code=None)
+    error = the_error(stopped.printed, "the loss is not finite for my_tag: ", "(example 17)")
     assert "row " not in error.split("(example 17)")[1]  # that one alone
     assert "the same command goes on after step" in error or "there is no checkpoint yet" in error
     # Left out instead: one step of each of the two epochs is counted, the weights stay finite.
     more = ("--set", "optimizer.nonfinite=skip", "--set", "dynamics=true", "--resume", "never")
-    done = program("train.py", "--config", bad_word, *choice, *more, ranks=2)
-    printed = done.stdout + done.stderr
+    printed = program("train.py", "--config", bad_word, *choice, *more, ranks=2).printed
     assert printed.count("the step is left out") == 2, printed
     assert metrics(tmp_path / "small", kind="train", task="all")[-1]["skipped"] == 2
     dynamics = pa.ipc.open_file(pa.memory_map(str(tmp_path / "small/dynamics/my_tag.arrow"))).read_all()
@@ -143,10 +140,8 @@ def test_memory_that_runs_out_names_the_setting(tmp_path, tiny_tokenizer_dir):
     )  # fmt: skip
     worker = tmp_path / "worker.py"
     worker.write_text(SHORT_OF_MEMORY)
-    done = program(worker, "--config", path, check=False)
-    assert done.returncode == 2, done.stderr[-3000:]
     the_error(
-        done.stderr, "step 3: out of memory in a micro-batch of",
+        program(worker, "--config", path, code=2).stderr, "step 3: out of memory in a micro-batch of",
         "lower micro_tokens, for example --set micro_tokens=", "the same command goes on after step 2",
     )  # fmt: skip
 
@@ -169,10 +164,8 @@ def test_a_full_disk_fails_the_save_and_nothing_else(small_disk, tmp_path, tiny_
         tmp_path, tiny_tokenizer_dir, steps=16, output=str(small_disk), checkpoint={"every": 4, "keep": 9},
         evaluate={"every": 16, "examples": 4},
     )  # fmt: skip
-    stopped = program("train.py", "--config", config, ranks=2, check=False)
-    assert stopped.returncode != 0
     parts = ("no checkpoint at step", "space left", "--set checkpoint.on_failure=continue")
-    error = the_error(stopped.stdout + stopped.stderr, *parts)
+    error = the_error(program("train.py", "--config", config, ranks=2, code=None).printed, *parts)
     left, _ = checkpoint.find(small_disk / "small", setup.read(str(config), []).identity(), 2)
     assert left is not None
     assert f"the same command goes on after step {left.step}" in error
@@ -181,8 +174,7 @@ def test_a_full_disk_fails_the_save_and_nothing_else(small_disk, tmp_path, tiny_
     # Asked to, it trains on; the checkpoint before stays as it was.
     before = {p: p.stat().st_mtime_ns for p in (checkpoints / checkpoint.name_of(left.step)).iterdir()}
     more = ["--set", "checkpoint.on_failure=continue"]
-    done = program("train.py", "--config", config, *more, ranks=2, check=False)
-    printed = done.stdout + done.stderr
+    printed = program("train.py", "--config", config, *more, ranks=2).printed
     assert "training goes on without it" in printed
     assert "dev at step 16" in printed
     assert "Traceback" not in printed, printed
@@ -194,17 +186,14 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(long, tm
     config = elsewhere(long, tmp_path)
     with Forked(config, "--set", "silence=300") as live:
         live.until(lambda: checkpoint.names(live.folder / "checkpoints") != [])
-        second = program("train.py", "--config", config, check=False)
-        assert second.returncode == 2
-        the_error(second.stderr, "still works there")
+        the_error(program("train.py", "--config", config, code=2).stderr, "still works there")
         # Rank 1 is left alone, frozen so that it cannot find out.
         first, orphan = live.ranks
         orphan.send_signal(signal.SIGSTOP)
         first.send_signal(signal.SIGKILL)
         while psutil.pid_exists(first.pid):
             time.sleep(0.1)
-        resume = program("train.py", "--config", config, check=False)
-        assert resume.returncode == 2
+        resume = program("train.py", "--config", config, code=2)
         the_error(resume.stderr, f"(process {orphan.pid}) still works there")
     # As from another host that crashed: a lock that nobody touches any more.
     lock = live.folder / ".lock"
@@ -212,10 +201,8 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(long, tm
     shutil.rmtree(lock)
     lock.mkdir()
     (lock / "rank-00001.json").write_text(json.dumps({**entry, "machine": "elsewhere", "host": "node17"}))
-    done = program("train.py", "--config", config, "--time-limit", "0:18", check=False)
-    printed = done.stdout + done.stderr
-    assert "the lock of a run that ended without removing it was taken over (node17" in printed
-    assert done.returncode == 75, printed
+    done = program("train.py", "--config", config, "--time-limit", "0:18", code=STOPPED)
+    assert "the lock of a run that ended without removing it was taken over (node17" in done.printed
 
 
 def test_a_lock_of_another_host_that_is_alive_is_refused(long, tmp_path):
@@ -234,9 +221,8 @@ def test_a_lock_of_another_host_that_is_alive_is_refused(long, tmp_path):
     other = threading.Thread(target=beat)
     other.start()
     try:
-        done = program("train.py", "--config", config, check=False)
+        done = program("train.py", "--config", config, code=2)
     finally:
         ended.set()
         other.join()
-    assert done.returncode == 2
     the_error(done.stderr, "rank 3 on node17 (process 5) still works there")

@@ -68,9 +68,8 @@ def test_a_stop_in_a_dev_evaluation(finished, tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "small"
     for evaluation, step in ((1, 3), (14, STEPS)):  # the resumed run begins with the first
         monkeypatch.setenv("EVALUATION", str(evaluation))
-        stopped = program("tests/support/stopping_worker.py", "--config", config, ranks=2, check=False)
-        assert stopped.returncode == STOPPED
-        assert saved_at(config, stopped.stdout + stopped.stderr, "SIGTERM")[0] == step
+        stopped = program("tests/support/stopping_worker.py", "--config", config, ranks=2, code=STOPPED)
+        assert saved_at(config, stopped.printed, "SIGTERM")[0] == step
         assert not metrics(folder, kind="dev", step=step)
     program("train.py", "--config", config, ranks=2)
     assert not differences(folder, finished[1])
@@ -82,9 +81,8 @@ def test_a_time_limit(finished, tmp_path):
     config = elsewhere(finished[0], tmp_path, steps=5000, evaluate={"every": 20, "examples": 8})
     reached = [0]
     for _ in range(2):
-        done = program("train.py", "--config", config, "--time-limit", "0:07", ranks=2, check=False)
-        assert done.returncode == STOPPED, done.stderr
-        step, command = saved_at(config, done.stdout + done.stderr, "--time-limit")
+        done = program("train.py", "--config", config, "--time-limit", "0:07", ranks=2, code=STOPPED)
+        step, command = saved_at(config, done.printed, "--time-limit")
         assert "--time-limit 0:07" in command
         reached.append(step)
     assert reached == sorted(reached)

@@ -68,9 +68,7 @@ def test_two_encoders(
             expected = measures.align(*(padded_vectors(folder, texts[:n], 3, pooling) for texts in (ENGLISH, OTHER)))
             assert all(scores[key]["score"] == pytest.approx(expected[key]["score"], abs=1e-3) for key in scores)
     printed = capsys.readouterr().out
-    cka = [
-        np.mean([language["layers"]["2"][f"cka@{language['n']}"]["score"] for language in one["languages"].values()])
-        for one in encoders
-    ]
+    languages = [one["languages"].values() for one in encoders]
+    cka = [np.mean([one["layers"]["2"][f"cka@{one['n']}"]["score"] for one in some]) for some in languages]
     assert "b less a" in printed and "random, highest" in printed and f"{cka[1] - cka[0]:+.3f}" in printed
     assert f"{cka[0]:.3f}" in printed

@@ -209,10 +209,8 @@ def test_prepared_folders(world: World) -> None:
         arguments = ["--config", str(folder / "in" / "run.json")]
 
         def same() -> bool:
-            names = [path.name for path in source.iterdir() if path.suffix == ".arrow"]
-            return all(
-                (mine / name).is_file() and (mine / name).read_bytes() == (source / name).read_bytes() for name in names
-            )
+            pairs = [(path, mine / path.name) for path in source.glob("*.arrow")]
+            return all(copy.is_file() and copy.read_bytes() == path.read_bytes() for path, copy in pairs)
 
         taken = accepted(dry_run, arguments, folder)
         if taken and not same():

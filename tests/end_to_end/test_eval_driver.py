@@ -21,9 +21,8 @@ STEPS = 100
 
 def predicting(driver: Driver) -> list[Any]:
     """The two processes that predict, once both have begun with their share."""
-    workers = [
-        process for process in driver._with("eval.driver.worker") if "accelerate" not in " ".join(process.cmdline())
-    ]
+    started = driver._with("eval.driver.worker")
+    workers = [process for process in started if "accelerate" not in " ".join(process.cmdline())]
     parts = [part for worker in workers for part in Path(worker.cmdline()[-1]).parent.glob("job.done*")]
     return workers if len({part.name for part in parts if part.read_text() not in ("", "0")}) == 2 else []
 

@@ -16,16 +16,16 @@ import pytest
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from eval.__main__ import main
 from eval.driver import results
-from eval.metrics import aggregate, items
+from eval.metrics import aggregate
 from eval.suites import LANGUAGES, TARGETS
 from tests.support.eval_run import (
     error_line,
     make_run,
+    nearest,
     padded_vectors,
     scores_in,
     skip_reports,
@@ -113,9 +113,8 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
         x, y = x - x.mean(0), y - y.mean(0)
     found = {}
     for direction, query, index in (("en->xx", x, y), ("xx->en", y, x)):
-        nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(index).kneighbors(query, return_distance=False)
-        assert detail[direction] == pytest.approx(100 * (nearest[:, 0] == np.arange(len(pairs))).mean())
-        found[direction] = nearest[:, 0]
+        found[direction] = nearest(query, index)
+        assert detail[direction] == pytest.approx(100 * (found[direction] == np.arange(len(pairs))).mean())
     assert centre or detail["en->xx"] != detail["xx->en"]  # so that an exchange of the two would show
     # XTREME's file: for each English sentence, in their order, the line of what it finds.
     order = sorted(range(len(pairs)), key=lambda i: pairs[i][0])
@@ -132,7 +131,7 @@ def test_directly_lareqa_is_ranked_by_sentence_vectors(
         context, ends = ". ".join(texts), np.cumsum([len(text) + 2 for text in texts])
         breaks = [[int(end) - len(text) - 2, int(end) - 2] for text, end in zip(texts, ends, strict=True)]
         asked = {f"q{i}": [(text, breaks[i][0])] for i, text in enumerate(texts)}
-        content = json.loads(squad(asked, context, sentences=texts, sentence_breaks=breaks))
+        content = squad(asked, context, sentences=texts, sentence_breaks=breaks)
         for row, text in zip(content["data"][0]["paragraphs"][0]["qas"], reversed(texts), strict=True):
             row["question"] = f"{text}?"
         write(tmp_path / f"data/xquad-r/{code}.json", content)
@@ -156,22 +155,18 @@ def test_directly_lareqa_is_ranked_by_sentence_vectors(
 def test_nlu_evals_is_another_protocol(encoder: Path, world: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """Last layer, first token, in a folder of its own, in no average and no submission."""
     skip_reports(monkeypatch)
-    shutil.copytree(encoder.parent, tmp_path / "run")
-    asked = ["--encoder", str(tmp_path / "run/encoder"), "--data", str(world), "--protocol", "nlu-evals"]
-    assert main([*asked, "--suite", "tatoeba"]) == 0
-    folder = tmp_path / "run/eval/nlu-evals"
+    places = ["--encoder", str(encoder), "--data", str(world), "--out", str(tmp_path)]
+    assert main([*places, "--protocol", "nlu-evals", "--suite", "tatoeba"]) == 0
+    folder = tmp_path / "nlu-evals"
+    assert not (tmp_path / "scores.json").exists()
     scores = scores_in(folder)
     record = scores["targets"]["tatoeba"]
     protocol = record["protocol"]
     assert [protocol[key] for key in ("protocol", "layer", "pooling", "split")] == ["nlu-evals", 4, "cls", "test"]
     x, y = (padded_vectors(encoder, side, 4, "cls") for side in (GERMAN, ENGLISH))
-    nearest = NearestNeighbors(n_neighbors=1, metric="cosine").fit(y).kneighbors(x, return_distance=False)
-    assert record["languages"]["ru"] == pytest.approx(100 * (nearest[:, 0] == np.arange(5)).mean())
+    assert record["languages"]["ru"] == pytest.approx(100 * (nearest(x, y) == np.arange(5)).mean())
     assert record["languages"]["de"] == 100.0 and record["suites"] == {} and not (folder / "submission/xtreme").exists()
     assert aggregate.average(scores, "xtreme", [TARGETS["tatoeba"]])["missing"]["tatoeba"].endswith("of nlu-evals")
-    assert main([*asked, "--suite", "tatoeba", "--out", str(tmp_path / "out")]) == 0
-    assert scores_in(tmp_path / "out/nlu-evals")["targets"].keys() == {"tatoeba"}
-    assert not (tmp_path / "out/scores.json").exists()
 
 
 def test_a_finished_target_is_reused_and_only_then(
@@ -182,37 +177,27 @@ def test_a_finished_target_is_reused_and_only_then(
     shutil.copytree(encoder.parent, run)
     shutil.copytree(world, data)
 
-    def again(suite: str, *more: object) -> Any:
-        return evaluate(suite, "--direct", *more, encoder=run / "encoder", data=data)
+    def again(*more: object) -> Any:
+        return evaluate("toy", "--direct", *more, encoder=run / "encoder", data=data)
 
-    def items_are_of(scores: dict[str, Any]) -> None:
-        """The files beside scores.json are of its targets and languages; what is in them: test_eval_figures.py."""
-        written = {(path.parent.name, path.stem) for path in (tmp_path / "out/items").glob("*/*.arrow")}
-        assert written == {(name, code) for name, one in scores["targets"].items() for code in one["details"]}
-        for target, code in written:
-            assert items.read(tmp_path / "out", target, code, scores["targets"][target]["fingerprint"])
-
-    first, taken = again("toy")
+    first, taken = again()
     assert first["targets"].keys() == everything and not taken and not first["not_run"]
     assert first["average"]["score"] is None and first["targets"]["toy_xnli"]["complete"]
-    items_are_of(first)
-    second, taken = again("toy")
+    second, taken = again()
     assert second["targets"] == first["targets"] and taken == everything
-    assert again("toy", "--centre")[1] == {"toy_xnli", "toy_xquad"}  # which have no vectors
-    scores, taken = again("toy", "--examples", 2)
+    assert again("--centre")[1] == {"toy_xnli", "toy_xquad"}  # which have no vectors
+    scores, taken = again("--examples", 2)
     assert not taken and scores["targets"]["toy_tatoeba"]["details"]["de"]["n"] == 2
-    assert not again("toy")[1]
+    assert not again()[1]
     laser(data / "tatoeba", "deu", [(text, text) for text in ENGLISH[1:]])
-    scores, taken = again("toy")
+    scores, taken = again()
     assert taken == {"toy_xnli", "toy_xquad"} and scores["targets"]["toy_tatoeba"]["details"]["de"]["n"] == 4
     heads = load_file(run / "heads" / "heads.safetensors")
     name = next(name for name in heads if "mnli" in name and name.endswith("bias"))
     save_file({**heads, name: heads[name] + 1}, run / "heads" / "heads.safetensors")
-    assert again("toy")[1] == {"toy_tatoeba", "toy_xquad"}
+    assert again()[1] == {"toy_tatoeba", "toy_xquad"}
     make_run(run, tiny_tokenizer_dir, seed=9)
-    scores, taken = again("toy")
-    assert not taken
-    items_are_of(scores)
+    assert not again()[1]
 
 
 def test_one_suite_after_the_other_loses_nothing(

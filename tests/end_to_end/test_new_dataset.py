@@ -60,13 +60,13 @@ def test_the_dataset_of_the_guide(package: Path, tmp_path: Path, tiny_tokenizer_
         Client(server, tmp_path / "hf", package) as copy,
     ):
         before, glued, served, after, refused = (
-            copy.run(f"from data_prep.__main__ import main; result = main({arguments!r})")
+            copy.data_prep(*arguments)
             for arguments in (
-                ["list", "--data", str(tmp_path / "by_hub/data"), "--source", str(glue)],
-                ["--config", by_glue, "--source", str(glue), "--jobs", "1"],
+                ["list", "--data", tmp_path / "by_hub/data", "--source", glue],
+                ["--config", by_glue, "--source", glue, "--jobs", "1"],
                 ["--config", by_hub, "--source", "hub", "--jobs", "1"],
-                ["list", "--data", str(tmp_path / "by_hub/data")],
-                ["--config", by_glue, "--source", str(damaged), "--jobs", "1"],
+                ["list", "--data", tmp_path / "by_hub/data"],
+                ["--config", by_glue, "--source", damaged, "--jobs", "1"],
             )
         )
     name, kind, language, rows, _, source, there = line_of(before)

@@ -14,13 +14,12 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from transformers import AutoModel, AutoTokenizer
 
 from common.languages import ISO3
 from eval.__main__ import main
 from eval.inference.encoder import EvaluatedEncoder
 from eval.inference.predict import embed_layers
-from tests.support.eval_run import make_run, scores_in, skip_reports
+from tests.support.eval_run import make_run, padded_vectors, scores_in, skip_reports
 from tests.support.target_files import copy
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
@@ -52,21 +51,6 @@ def real_encoder(shared: Path, family: str) -> Path:
     return fetched(f"e5-small-{family}", shared / "tools/real_encoder.py", "--family", family)
 
 
-@torch.no_grad()
-def plain_vectors(folder: Path, texts: list[str]) -> np.ndarray:
-    """Normalised means of the last layer by transformers alone, float32 [texts, H]."""
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    vectors = np.empty((len(texts), model.config.hidden_size), np.float32)
-    for start in range(0, len(texts), 32):
-        some = order[start : start + 32]
-        batch = tokenizer([PREFIX + texts[i] for i in some], padding=True, return_tensors="pt")
-        mask = batch["attention_mask"][..., None]
-        means = (model(**batch).last_hidden_state * mask).sum(1) / mask.sum(1)
-        vectors[some] = torch.nn.functional.normalize(means).numpy()
-    return vectors
-
-
 def test_tatoeba_is_that_of_a_plain_loop_and_near_the_published(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +68,8 @@ def test_tatoeba_is_that_of_a_plain_loop_and_near_the_published(
             (tmp_path / "data" / f"tatoeba.{ISO3[code]}-eng.{suffix}").read_text("utf-8").removesuffix("\n").split("\n")
             for suffix in ("eng", ISO3[code])
         )
-        x, y = plain_vectors(encoder, english), plain_vectors(encoder, other)
+        x, y = (padded_vectors(encoder, [PREFIX + text for text in side], 12) for side in (english, other))
+        x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
         cosines, gold = x @ y.T, np.arange(len(x))
         assert target["details"][code]["en->xx"] == 100 * (cosines.argmax(1) == gold).mean()
         assert target["details"][code]["xx->en"] == 100 * (cosines.argmax(0) == gold).mean()

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModel, AutoTokenizer, XLMRobertaConfig, XLMRobertaModel
+from sklearn.neighbors import NearestNeighbors
+from transformers import AutoModel, AutoTokenizer
 
 from data_prep.encoding import tokenizer as tokenizers
 from eval import report
 from eval.__main__ import main
 from mtl.model.families import fresh_head
 from mtl.run.export import export_encoder, export_heads
+from tests.support import masked_lm
 from tests.support.launch import the_error
 from tests.support.target_files import nli, write_parquet
 
@@ -31,14 +33,11 @@ HEADS: dict[str, tuple[str, tuple[str, ...] | None, int]] = {
 def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str, ...] = tuple(HEADS)) -> Path:
     """Writes `folder`/encoder and `folder`/heads as the trainer exports them; returns the encoder's folder."""
     tokenizer = tokenizers.load(tokenizer_dir)
-    config = XLMRobertaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48,
-        max_position_embeddings=530, type_vocab_size=1, pad_token_id=1, bos_token_id=0, eos_token_id=2,
-        # Large weights, so that outputs of different inputs differ much.
-        initializer_range=0.2,
-    )  # fmt: skip
+    shape = {"num_hidden_layers": 4, "max_position_embeddings": 530, "type_vocab_size": 1}
+    # Large weights, so that outputs of different inputs differ much.
+    config = masked_lm.shape(tokenizer_dir, **shape, initializer_range=0.2)
     torch.manual_seed(seed)
-    weights = {f"encoder.{name}": p.data for name, p in XLMRobertaModel(config).named_parameters()}
+    weights = {f"encoder.{name}": p.data for name, p in AutoModel.from_config(config).named_parameters()}
     tasks: list[Any] = []
     for name in heads:
         kind, labels, max_length = HEADS[name]
@@ -56,18 +55,27 @@ def make_run(folder: Path, tokenizer_dir: Path, seed: int = 4, heads: tuple[str,
 def padded_vectors(
     folder: Path, texts: Sequence[str], layer: int, pooling: str = "mean", max_length: int = 512
 ) -> np.ndarray:
-    """Sentence vectors by the stock model on one padded batch, float32 [texts, H] of hidden_states[layer]."""
+    """Sentence vectors by the stock model on padded batches, float32 [texts, H] of hidden_states[layer]."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
-    batch = tokenizer(list(texts), padding=True, truncation=True, max_length=max_length, return_tensors="pt")
-    hidden = model(**batch, output_hidden_states=True).hidden_states[layer]
-    if pooling == "cls":
-        return hidden[:, 0].numpy()
-    if pooling == "pooler":
-        return model.pooler(hidden).numpy()
-    mask = batch["attention_mask"].bool()
-    if pooling == "mean_no_special":
-        mask &= (batch["input_ids"] != tokenizer.bos_token_id) & (batch["input_ids"] != tokenizer.eos_token_id)
-    return torch.stack([states[m].mean(0) for states, m in zip(hidden, mask, strict=True)]).numpy()
+    found: dict[int, torch.Tensor] = {}
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for some in (order[start : start + 32] for start in range(0, len(order), 32)):
+        batch = tokenizer(
+            [texts[i] for i in some], padding=True, truncation=True, max_length=max_length, return_tensors="pt"
+        )
+        hidden, mask = model(**batch, output_hidden_states=True).hidden_states[layer], batch["attention_mask"].bool()
+        if pooling == "mean_no_special":
+            mask &= (batch["input_ids"] != tokenizer.bos_token_id) & (batch["input_ids"] != tokenizer.eos_token_id)
+        of_first = {"cls": hidden[:, 0], "pooler": model.pooler(hidden)}
+        means = [states[m].mean(0) for states, m in zip(hidden, mask, strict=True)]
+        found |= zip(some, of_first.get(pooling, means), strict=True)
+    return torch.stack([found[i] for i in range(len(texts))]).numpy()
+
+
+def nearest(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The place of the vector in `index` with the highest cosine, for every query, by scikit-learn."""
+    found = NearestNeighbors(n_neighbors=1, metric="cosine").fit(index).kneighbors(queries, return_distance=False)
+    return np.asarray(found[:, 0])
 
 
 # Columns of XQuAD and SQuAD.

@@ -43,10 +43,6 @@ EXACT = {
     "stage2-mixed-small-micro3": _case(2, "mixed", SMALL, 3),
     "stage2-by_task-large-micro3": _case(2, "by_task", LARGE, 3),
 }
-ONE_RANK = ["stage0-by_task-micro3", "stage1-mixed-small-micro1", "stage2-by_task-large-micro3"]
-FOUR_RANKS = [
-    "stage0-mixed-micro2", "stage1-mixed-small-micro1", "stage2-mixed-small-micro3", "stage2-by_task-large-micro3",
-]  # fmt: skip
 # In-batch negatives are those of the whole global batch, so gradients do not depend on how it is divided.
 PAIRS = {
     "pairs-stage0-by_task-micro3": _case(0, "by_task", SMALL, 3, config="pairs", moments=[]),
@@ -54,7 +50,7 @@ PAIRS = {
     # Hard negatives, groups, the mean over tokens, a fixed temperature.
     "contrastive-stage2-by_task-micro3": _case(2, "by_task", SMALL, 3, config="contrastive", moments=[]),
 }
-PAIRS_ON_ONE_AND_FOUR = ["pairs-stage2-mixed-micro2", "contrastive-stage2-by_task-micro3"]
+PAIRS_ON_ONE_AND_FOUR = ("pairs-stage2-mixed-micro2", "contrastive-stage2-by_task-micro3")
 LANGUAGES = {"languages-stage2-mixed-micro2": _case(2, "mixed", SMALL, 2, config="languages", moments=[])}
 # `bos`: the reference computes heads of whole sequences from their first token.
 FAMILY = {"bert": {}, "modernbert": {}, "eurobert": {"classifier_pooling": "bos"}, "gte": {}}
@@ -115,18 +111,21 @@ def _bitwise(name: str, *more: str) -> dict[str, Any]:
 SIDES = {f"{name}-ours": _bitwise(name) for name in BITWISE}
 SIDES |= {f"{name}-theirs": {**_bitwise(name, "fast_zero2=false"), "same_norm": True} for name in BITWISE}
 SIDES |= {f"bf16-buckets-{x}-spoiled": {**SIDES[f"bf16-buckets-{x}"], "spoiled": [0, 3]} for x in ("ours", "theirs")}
+ONE_RANK = (
+    "stage0-by_task-micro3", "stage1-mixed-small-micro1", "stage2-by_task-large-micro3", *PAIRS_ON_ONE_AND_FOUR,
+    "bf16-buckets-ours", "bf16-buckets-theirs",
+)  # fmt: skip
+FOUR_RANKS = (
+    "stage0-mixed-micro2", "stage1-mixed-small-micro1", "stage2-mixed-small-micro3", "stage2-by_task-large-micro3",
+    *PAIRS_ON_ONE_AND_FOUR,
+)  # fmt: skip
+CASES = {**EXACT, **PAIRS, **SIDES}
+# Cases with `batches` are compared with the reference; of the others test_exact.py looks at something else.
 LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
-    "1 rank": (
-        1,
-        {
-            **{name: EXACT[name] for name in ONE_RANK},
-            **{name: PAIRS[name] for name in PAIRS_ON_ONE_AND_FOUR},
-            **{name: SIDES[name] for name in ("bf16-buckets-ours", "bf16-buckets-theirs")},
-        },
-    ),
+    "1 rank": (1, {name: CASES[name] for name in ONE_RANK}),
     "2 ranks": (2, {**EXACT, **PAIRS, **LANGUAGES, **FAMILIES, **FILES, **PARTS}),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
-    "4 ranks": (4, {**{n: EXACT[n] for n in FOUR_RANKS}, **{n: PAIRS[n] for n in PAIRS_ON_ONE_AND_FOUR}}),
+    "4 ranks": (4, {name: CASES[name] for name in FOUR_RANKS}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
     "GPU": (1, GPU),
 }

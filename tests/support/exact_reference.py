@@ -34,7 +34,6 @@ class Run:
     norms: list[float] = field(default_factory=list)
     exp_avg: list[Tensors] = field(default_factory=list)
     exp_avg_sq: list[Tensors] = field(default_factory=list)
-    counts: list[dict[str, int]] = field(default_factory=list)
 
 
 class Reference:
@@ -45,7 +44,7 @@ class Reference:
         self.model: MultiTaskModel = self.made.model().double()
         self.model.encoder.set_attn_implementation("eager")
         self.steps = list(loader.steps_from(self.made.plan, 0))
-        self.start = self._copy(p for p in self.model.parameters())
+        self.start = self._weights()
 
     def gradients(self, number: int, weights: Tensors | None = None) -> Tensors:
         """The gradient of step `number` at `weights` (None: as they are), unclipped."""
@@ -70,21 +69,20 @@ class Reference:
         peaks = [group["lr"] for group in optimizer.param_groups]
         run = Run()
         for number in range(STEPS):
-            run.weights.append(self._copy(p for p in self.model.parameters()))
+            run.weights.append(self._weights())
             run.grads.append(self.gradients(number))
             run.norms.append(float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)))
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * FACTORS[number]
             optimizer.step()
             for key, kept in (("exp_avg", run.exp_avg), ("exp_avg_sq", run.exp_avg_sq)):
-                kept.append(self._copy(optimizer.state[p].get(key, p * 0) for p in self.model.parameters()))
-            run.counts.append({n: int(optimizer.state[p].get("step", 0)) for n, p in self.model.named_parameters()})
-        run.weights.append(self._copy(p for p in self.model.parameters()))
+                state = {name: optimizer.state[p].get(key, p * 0) for name, p in self.model.named_parameters()}
+                kept.append({name: moment.detach().clone() for name, moment in state.items()})
+        run.weights.append(self._weights())
         return run
 
-    def _copy(self, tensors) -> Tensors:
-        names = [name for name, _ in self.model.named_parameters()]
-        return {name: tensor.detach().clone() for name, tensor in zip(names, tensors, strict=True)}
+    def _weights(self) -> Tensors:
+        return {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
 
     def _loss(self, number: int) -> Tensor:
         step, plan = self.steps[number], self.made.plan

@@ -4,7 +4,7 @@
 
 A case is a run config with overrides (`config`, `set`), DeepSpeed keys over those of its file (`ds`), `micro_steps`
 (how many each global step is divided into; absent: what the run's own `micro_tokens` gives), `moments` (the steps
-after which AdamW's state is kept), `same_norm` (DeepSpeed's own step clips by our float64 norm instead of its float32
+after which AdamW's are kept), `same_norm` (DeepSpeed's own step clips by our float64 norm instead of its float32
 one) and `spoiled` (steps that are first made with an infinite number in the gradient, so that they are left out). Rank
 0 writes OUT/CASE.pt; see `record` and `parts`. Gradients are seen from around DeepSpeed's own `step`; the engine under
 test is otherwise unchanged.
@@ -57,12 +57,11 @@ def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
 def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
     """The whole run. Lists by step of {parameter: tensor}: `weights` (before each step, and at the end), `grads` (the
     full reduced gradient before clipping); `norms`; `tasks` [step][micro-step][rank] -> tasks with rows. By step
-    number, after it: `exp_avg`, `exp_avg_sq` {parameter: tensor}, `counts` {group: steps that AdamW has counted}.
+    number, after it: `exp_avg`, `exp_avg_sq` {parameter: tensor}.
     """
     made, runner = make(case)
-    found: dict[str, Any] = {"norms": [], "tasks": [], "weights": [], "grads": [], "buffer": set()}
-    found |= {key: {} for key in ("counts", *MOMENTS)}
-    see_gradients(runner, found)
+    found: dict[str, Any] = {"norms": [], "tasks": [], "weights": [], "grads": [], **{key: {} for key in MOMENTS}}
+    see_gradients(runner, found["grads"])
     for step in loader.steps_from(made.plan, 0):
         shares = divide(step, ranks, case.get("micro_steps"), made.run.micro_tokens)
         batches = loader.micro_batches(made.plan, step, shares, rank, made.special)
@@ -80,7 +79,6 @@ def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
         found["tasks"].append([[sorted({names[t] for t in step.task[p]}) for p in ranks_] for ranks_ in shares])
         if step.number in case.get("moments", []):
             found |= {key: {**found[key], step.number: moments(runner, key)} for key in MOMENTS}
-            found["counts"][step.number] = counts(runner)
     found["weights"].append(runner.full_weights())
     return found
 
@@ -88,10 +86,10 @@ def record(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
 def parts(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
     """`together`: the gradient of step 0 over its micro-steps; `alone`: those of each micro-step alone, by one engine.
 
-    The learning rate is 0, so that all are taken at the same weights. `buffer`: dtype of what DeepSpeed accumulated in.
+    The learning rate is 0, so that all are taken at the same weights.
     """
     made, runner = make(case)
-    found: dict[str, Any] = {"grads": [], "buffer": set()}
+    found: list[dict[str, torch.Tensor]] = []
     see_gradients(runner, found, freeze=True)
     step = next(iter(loader.steps_from(made.plan, 0)))
     shares = divide(step, ranks, case["micro_steps"], made.run.micro_tokens)
@@ -102,7 +100,7 @@ def parts(case: dict[str, Any], rank: int, ranks: int) -> dict[str, Any]:
         runner.step(0, group, present, {})
     after = runner.full_weights()  # on all ranks, for it is a collective call
     assert all(torch.equal(start[name], weight) for name, weight in after.items())
-    return {"together": found["grads"][0], "alone": found["grads"][1:], "buffer": found["buffer"]}
+    return {"together": found[0], "alone": found[1:]}
 
 
 def divide(step: Step, ranks: int, micro_steps: int | None, micro_tokens: int) -> list[list[np.ndarray]]:
@@ -116,24 +114,14 @@ def divide(step: Step, ranks: int, micro_steps: int | None, micro_tokens: int) -
     raise AssertionError(f"step {step.number}: no micro_tokens gives {micro_steps} micro-steps on {ranks} ranks")
 
 
-def see_gradients(runner: engine.Engine, found: dict[str, Any], freeze: bool = False) -> None:
+def see_gradients(runner: engine.Engine, found: list[dict[str, torch.Tensor]], freeze: bool = False) -> None:
     """Puts each step's full gradients into `found` just before DeepSpeed's step; with `freeze` weights then stay."""
     inner = runner.ds.step
 
     def step() -> None:
-        grads = {}
         with one_message():
-            for name, parameter in trained(runner):
-                grads[name] = parameter.grad if runner.stage == 0 else safe_get_full_grad(parameter)
-        for name, parameter in trained(runner):
-            full = grads[name]
-            grads[name] = full.detach().float().clone()
-            mapping = getattr(parameter, "_hp_mapping", None)  # None where another rank owns the parameter
-            if runner.stage == 0:
-                found["buffer"].add(str(full.dtype))
-            elif mapping is not None:
-                found["buffer"].add(str(mapping.get_lp_grad_fragment(parameter._index_in_param_group).dtype))
-        found["grads"].append(grads)
+            grads = {n: p.grad if runner.stage == 0 else safe_get_full_grad(p) for n, p in trained(runner)}
+        found.append({name: full.detach().float().clone() for name, full in grads.items()})
         for group in runner.ds.optimizer.param_groups if freeze else ():
             group["lr"] = 0.0
         inner()
@@ -205,12 +193,6 @@ def moments(runner: engine.Engine, key: str) -> dict[str, torch.Tensor]:
                         parameter._hp_mapping.set_optim_state_fragment(group["params"][0], state)
                     values[parameter] = safe_get_full_optimizer_state(parameter, key)
     return {name: values[parameter].detach() for name, parameter in runner.model.named_parameters()}
-
-
-def counts(runner: engine.Engine) -> dict[str, int]:
-    """How many steps AdamW has made, by name of the parameter group."""
-    base = runner.ds.optimizer if runner.stage == 0 else runner.ds.optimizer.optimizer
-    return {group["name"]: int(base.state.get(group["params"][0], {}).get("step", 0)) for group in base.param_groups}
 
 
 if __name__ == "__main__":

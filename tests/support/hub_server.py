@@ -3,8 +3,8 @@
     with HubServer({"facebook/xnli": Repo({"de/test-00000-of-00001.parquet": path, ...})}) as server:
         environment["HF_ENDPOINT"] = server.url
 
-Repository info, trees, paths-info, downloads with ETag, X-Repo-Commit and ranges, for datasets and models, which have
-one table of names; requests are counted.
+Repository info, trees, downloads with ETag, X-Repo-Commit and ranges, for datasets and models, which have one table of
+names; requests are counted.
 A rule of `faults` (path end -> kinds, one used up per download) breaks transfers: "cut" ends the connection halfway,
 "wrong" sends other bytes of the same length, "error" answers 503. Other files are served below /files/.
 """
@@ -20,13 +20,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from tests.support.launch import REPOSITORY
 
 ROUTE = re.compile(
     r"/(?:api/(?:datasets|models)/|datasets/|(?=[^/]+/[^/]+/resolve/))(?P<repo>[^/]+/[^/]+)"
-    r"(?:/(?P<action>revision|tree|paths-info|resolve)/(?P<revision>refs/convert/parquet|[^/]+)(?:/(?P<path>.*))?)?"
+    r"(?:/(?P<action>revision|tree|resolve)/(?P<revision>refs/convert/parquet|[^/]+)(?:/(?P<path>.*))?)?"
 )
 
 
@@ -65,16 +65,8 @@ class Repo:
                 names |= dict.fromkeys("/".join(parts[:end]) for end in range(depth + 1, last + 1))
         return [self.entry(name) for name in names]
 
-    def paths(self, asked: list[str]) -> list[dict]:
-        return [self.entry(path) for path in asked if any(f"{name}/".startswith(f"{path}/") for name in self.files)]
-
     def info(self, name: str) -> dict:
-        now = "2024-01-01T00:00:00.000Z"
-        return {
-            "_id": "0" * 24, "id": name, "author": name.split("/")[0], "sha": self.sha, "lastModified": now,
-            "createdAt": now, "private": False, "gated": False, "disabled": False, "downloads": 0, "likes": 0,
-            "tags": [], "cardData": None, "siblings": [{"rfilename": path} for path in sorted(self.files)],
-        }  # fmt: skip
+        return {"id": name, "sha": self.sha, "siblings": [{"rfilename": path} for path in sorted(self.files)]}
 
 
 @dataclass
@@ -114,7 +106,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.state.log.append(f"{self.command} {path}")
         if path.startswith("/files/"):
             return self._download(self.state.files.get(path.removeprefix("/files/")), None)
@@ -129,14 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
             found = repo.tree((match["path"] or "").strip("/"), "recursive=true" in self.path.lower())
             if not found:
                 return self._send(404, {"X-Error-Code": "EntryNotFound"})
-        elif match["action"] == "paths-info":
-            form = body.lstrip().startswith(b"{")
-            found = repo.paths((json.loads(body) if form else parse_qs(body.decode()))["paths"])
         else:
             found = repo.info(match["repo"])
         return self._send(200, {"Content-Type": "application/json"}, json.dumps(found).encode())
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_GET
 
     def _send(self, status: int, headers: dict[str, str], data: bytes = b"", cut: bool = False) -> None:
         self.send_response(status)
@@ -213,6 +201,10 @@ class Client:
         self.process.stdin.write(json.dumps(source) + "\n")
         self.process.stdin.flush()
         return tuple(json.loads(self.process.stdout.readline()))
+
+    def data_prep(self, *arguments: object) -> tuple[int, str, str]:
+        """(exit code, output, errors) of `python -m data_prep ARGUMENTS`."""
+        return self.run(f"from data_prep.__main__ import main; result = main({list(map(str, arguments))!r})")
 
 
 def _sha256(file: Path) -> str:

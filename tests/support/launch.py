@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from unittest import mock
@@ -62,21 +63,25 @@ def wait_until(true: Callable[[], object], seconds: float, otherwise: str | Call
         time.sleep(0.02)
 
 
-def run(*command: object, timeout: float = 240, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs a program in its own process group, which is killed whole when the time is up."""
-    process = subprocess.Popen(
-        [str(c) for c in command], cwd=REPOSITORY, env=environment(), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
-    try:
-        out, err = process.communicate(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
-        raise AssertionError(f"{command} did not end within {timeout} s\n{out[-3000:]}\n{err[-3000:]}") from None
-    if check and process.returncode != 0:
-        raise AssertionError(f"{command} ended with {process.returncode}\n{out[-3000:]}\n{err[-5000:]}")
-    return subprocess.CompletedProcess(command, process.returncode, out, err)
+@dataclass(frozen=True)
+class Done:
+    """A program that has ended: what it printed."""
+
+    stdout: str
+    stderr: str
+
+    @property
+    def printed(self) -> str:
+        return self.stdout + self.stderr
+
+
+def run(*command: object, timeout: float = 240, code: int = 0) -> Done:
+    """Runs a program, which must end with this exit code."""
+    done = subprocess.run(
+        list(map(str, command)), cwd=REPOSITORY, env=environment(), text=True, capture_output=True, timeout=timeout
+    )
+    assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return Done(done.stdout, done.stderr)
 
 
 def start(
@@ -124,11 +129,12 @@ def _run(arguments: list[str], around: dict[str, str], out: Path, err: Path) -> 
 
 
 def program(
-    *arguments: object, ranks: int = 1, timeout: float = 240, check: bool = True, each: Sequence[Sequence[object]] = ()
-) -> subprocess.CompletedProcess[str]:
-    """`start`, and waits for the end.
+    *arguments: object, ranks: int = 1, timeout: float = 240, code: int | None = 0,
+    each: Sequence[Sequence[object]] = (),
+) -> Done:  # fmt: skip
+    """`start`, and waits for the end: what all ranks printed together.
 
-    What all ranks printed is together; the code is the first that is not 0.
+    `code`: the first exit code that is not 0 must be this one (None: any, but not 0).
     """
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out", "err")]
@@ -144,12 +150,10 @@ def program(
                         os.killpg(process.pid, signal.SIGKILL)
                     process.kill()
         out, err = (f.read_text(encoding="utf-8", errors="replace") if f.exists() else "" for f in files)
-    if None in codes:
-        raise AssertionError(f"{arguments} did not end within {timeout} s\n{out[-3000:]}\n{err[-3000:]}")
-    code = next(filter(None, codes), 0)
-    if check and code != 0:
-        raise AssertionError(f"{arguments} ended with {codes}\n{out[-3000:]}\n{err[-5000:]}")
-    return subprocess.CompletedProcess(arguments, code, out, err)
+    said, ended = f"{codes}\n{out[-3000:]}\n{err[-5000:]}", next(filter(None, codes), 0)
+    assert None not in codes, f"{arguments} did not end within {timeout} s: {said}"
+    assert ended == code if code is not None else ended, f"{arguments} ended with {said}"
+    return Done(out, err)
 
 
 def the_error(printed: str, *parts: str) -> str:

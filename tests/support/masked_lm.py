@@ -28,9 +28,9 @@ def shape(tokenizer: Path, family: str = "xlm-roberta", more_rows: int = 0, **fi
     return families.config(family, **fields)
 
 
-def scatter(model: nn.Module, seed: int = 5) -> None:
+def scatter(model: nn.Module) -> None:
     """Gives every parameter that transformers starts at 0 or 1 random values: biases of a trained model are not 0."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:

@@ -15,10 +15,7 @@ from tasks.registry import TASK_TYPES
 
 
 def pack_rows(
-    items: Sequence[tuple[int, Mapping[str, Any]]],
-    heads: Sequence[tuple[str, str]],
-    special: Special,
-    weights: np.ndarray | None = None,
+    items: Sequence[tuple[int, Mapping[str, Any]]], heads: Sequence[tuple[str, str]], special: Special
 ) -> PackedBatch:
     """One micro-batch of `items` = (index into `heads`, encoded row); rows of mlm through `mask_row`."""
     groups = []
@@ -29,7 +26,7 @@ def pack_rows(
         made = ("positions", "labels", "slot", "slot_of_whole")
         extra = [name for name in made if name in rows[0] and name not in stored]
         groups.append((head, places, columns_of(rows, (*special.columns[2:], *stored, *extra))))
-    return pack(groups, heads, special, weights)
+    return pack(groups, heads, special)
 
 
 def mask_row(row: Mapping[str, Any], special: Special, probability: float, key: tuple[int, int, int]) -> dict[str, Any]:

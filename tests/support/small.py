@@ -15,6 +15,7 @@ import data_prep.__main__ as data_prep_program
 import train
 from mtl.run.setup import Setup
 from tests.support.packing import mask_row
+from tests.support.rows import write
 
 TEXT = (
     "river stone bread music garden window letter winter summer horse silver doctor teacher market island yellow quiet "
@@ -46,11 +47,8 @@ def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
         return {"question": sentence(rng, 2, 4), "context": context, "answers": found}
     if kind == "choice":
         count = rng.randint(2, 5)
-        return {
-            "prompt": sentence(rng),
-            "choices": [sentence(rng, 1, 6) for _ in range(count)],
-            "label": rng.randrange(count),
-        }
+        prompt, choices = sentence(rng), [sentence(rng, 1, 6) for _ in range(count)]
+        return {"prompt": prompt, "choices": choices, "label": rng.randrange(count)}
     if kind == "tag":
         words = sentence(rng).split()
         return {"words": words, "tags": ["LONG" if len(w) > 5 else "SHORT" for w in words]}
@@ -83,10 +81,7 @@ def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> li
     for kind in kinds:
         entry: dict[str, Any] = {"name": f"my_{kind}", "kind": kind}
         for split, count in (("train", SIZES[kind]), ("dev", 11)):
-            path = folder / f"{kind}.{split}.jsonl"
-            lines = [json.dumps(row) for row in rows_of(kind, rng, count)]
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            entry[split] = str(path)
+            entry[split] = str(write(folder / f"{kind}.{split}.jsonl", rows_of(kind, rng, count)))
         entry |= {"labels": LABELS[kind]} if kind in LABELS else {}
         entry |= {"metric": METRICS[kind]} if kind in METRICS else {}
         entries.append(entry)
@@ -95,14 +90,13 @@ def write_tasks(folder: Path, seed: int = 0, kinds: Sequence[str] = KINDS) -> li
 
 def write_contrastive(folder: Path) -> dict[str, Any]:
     """Pairs, a third with a hard negative and half in a group of two or three; an entry with all fields of pairs."""
-    rng = random.Random(2)
+    rng, paths = random.Random(2), {}
     for split, count in (("train", SIZES["pair"]), ("dev", 11)):
         rows = rows_of("pair", rng, count)
         for number, row in enumerate(rows):
             row |= {"negative": rng.choice(rows)["passage"] if number % 2 else sentence(rng)} if number % 3 == 0 else {}
             row |= {"group": f"g{number % 11}"} if number % 2 else {}
-        (folder / f"contrastive.{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    paths = {split: str(folder / f"contrastive.{split}.jsonl") for split in ("train", "dev")}
+        paths[split] = str(write(folder / f"contrastive.{split}.jsonl", rows))
     return {"name": "contrastive", "kind": "pair", "pooling": "mean", "temperature": 0.25, **paths}
 
 
@@ -113,11 +107,9 @@ def write_pawsx(folder: Path) -> dict[str, Any]:
     """PAWS-X as published, every first sentence beginning with its language; an entry that draws from all three."""
     rng = random.Random(1)
     for code, count in LANGUAGE_ROWS.items():
-        home = folder / "x-final" / code
-        home.mkdir(parents=True)
-        for name, rows in (("train" if code == "en" else "translated_train", count), ("dev_2k", 7)):
-            lines = [f"{i}\t{code} {sentence(rng)}\t{sentence(rng)}\t{i % 2}" for i in range(rows)]
-            (home / f"{name}.tsv").write_text("\n".join(["id\tsentence1\tsentence2\tlabel", *lines, ""]))
+        for name, number in (("train" if code == "en" else "translated_train", count), ("dev_2k", 7)):
+            rows = [[str(i), f"{code} {sentence(rng)}", sentence(rng), str(i % 2)] for i in range(number)]
+            write(folder / f"x-final/{code}/{name}.tsv", [["id", "sentence1", "sentence2", "label"], *rows])
     return {"task": "pawsx", "languages": {"en": 2, "de": 1, "ja": 1}}
 
 
@@ -142,8 +134,7 @@ def write_run(folder: Path, tokenizer: Path, seed_of_data: int = 0, **fields: An
         "deepspeed": "zero2_cpu.json",
         **fields,
     }
-    path = folder / "small.json"
-    path.write_text(json.dumps(values), encoding="utf-8")
+    path = write(folder / "small.json", values)
     assert data_prep_program.main(["--config", str(path), "--source", str(folder), "--jobs", "1"]) == 0
     return path
 

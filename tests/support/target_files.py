@@ -1,6 +1,5 @@
 """Small files of test data in the layouts that the targets' readers know, and the reader as the tests call it."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ def copy(source: Path, folder: Path) -> Path:
     return Path(shutil.copy(source, folder))
 
 
-def laser(folder: Path, code: str, pairs: list[tuple[str, str]], end: str = "\n") -> None:
+def laser(folder: Path, code: str, pairs: list[tuple[str, str]]) -> None:
     """LASER's Tatoeba files of one language (ISO 639-3) from (English, other) pairs."""
     for suffix, side in (("eng", 0), (code, 1)):
-        write(folder / f"tatoeba.{code}-eng.{suffix}", "".join(pair[side] + end for pair in pairs))
+        write(folder / f"tatoeba.{code}-eng.{suffix}", "".join(f"{pair[side]}\n" for pair in pairs))
 
 
 def write_parquet(folder: Path, split: str, columns: dict[str, list[Any]], labels: list[str] | None = None) -> None:
@@ -40,10 +39,10 @@ def nli(labels: list[int]) -> dict[str, list[Any]]:
     return {"premise": [f"p{i}" for i in numbers], "hypothesis": [f"h{i}" for i in numbers], "label": labels}
 
 
-def squad(questions: dict[str, list[tuple[str, int]]], context: str, **paragraph: Any) -> str:
+def squad(questions: dict[str, list[tuple[str, int]]], context: str, **paragraph: Any) -> dict[str, Any]:
     """SQuAD's JSON of one paragraph: (answer, start) by question id."""
     qas = [
         {"id": name, "question": "Who?", "answers": [{"text": text, "answer_start": start} for text, start in answers]}
         for name, answers in questions.items()
     ]
-    return json.dumps({"version": "1.1", "data": [{"paragraphs": [{"context": context, "qas": qas, **paragraph}]}]})
+    return {"version": "1.1", "data": [{"paragraphs": [{"context": context, "qas": qas, **paragraph}]}]}

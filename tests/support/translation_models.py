@@ -54,9 +54,8 @@ def madlad(folder: Path) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 2, "num_heads": 2}
-    T5ForConditionalGeneration(T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **shape)).save_pretrained(
-        folder
-    )
+    config = T5Config(vocab_size=len(tokenizer), decoder_start_token_id=0, **shape)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
 
 

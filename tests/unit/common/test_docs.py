@@ -50,9 +50,8 @@ def collected_in(path: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_and_links_exist(page: Path) -> None:
     paths = [text.partition("::")[0] for text in in_backticks(page) if is_path(text)]
-    missing = [
-        p for p in paths if not any(ROOT.glob(p.rstrip("/") if "/" in p or p == "train.py" else f"tests/**/{p}"))
-    ]
+    patterns = {p: p.rstrip("/") if "/" in p or p == "train.py" else f"tests/**/{p}" for p in paths}
+    missing = [path for path, pattern in patterns.items() if not any(ROOT.glob(pattern))]
     links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing

@@ -119,13 +119,10 @@ def test_triplets_pair_the_hypotheses_of_a_premise_in_order(tmp_path: Path) -> N
 
 def write_mmarco(folder: Path, language: str, **changes: str) -> None:
     """2,000 triples of 500 queries and 300 passages, of which a `TRIPLES` of 1,000 is read."""
-    lines = "".join(f"{i % 500}\t{1000 + i % 200}\t{1200 + i % 100}\n" for i in range(2000))
     for name, content in {
-        "triples.train.ids.small.tsv": lines,
-        f"google/queries/train/{language}_queries.train.tsv": "".join(f"{i}\t{language} q{i}\n" for i in range(600)),
-        f"google/collections/{language}_collection.tsv": "".join(
-            f"{i}\t{language} p{i}\tx\n" for i in range(900, 1300)
-        ),
+        "triples.train.ids.small.tsv": [[str(i % 500), str(1000 + i % 200), str(1200 + i % 100)] for i in range(2000)],
+        f"google/queries/train/{language}_queries.train.tsv": [[str(i), f"{language} q{i}"] for i in range(600)],
+        f"google/collections/{language}_collection.tsv": [[str(i), f"{language} p{i}", "x"] for i in range(900, 1300)],
     }.items():
         write(folder / "data" / name, changes.get(name.rpartition("/")[2], content))
 

@@ -45,21 +45,14 @@ except (NotThere, InputError) as error:
 class Programs(Client):
     """Our programs in such a process."""
 
-    def data_prep(self, folder: Path, tokenizer: Path, tasks: list[str], source: str = "hub") -> tuple[int, str, str]:
-        arguments = ["--config", run_config(folder, tokenizer, tasks), "--source", source, "--jobs", "1"]
-        return self.run(f"from data_prep.__main__ import main; result = main({arguments!r})")
+    tokenizer: Path
 
-    def prepared(self, folder: Path, tokenizer: Path, tasks: list[str], source: str = "hub") -> str:
-        """What `data_prep` prints."""
-        code, out, err = self.data_prep(folder, tokenizer, tasks, source)
-        assert code == 0, err[-2000:]
-        return out
-
-    def refused(self, folder: Path, tokenizer: Path, tasks: list[str], *parts: str) -> None:
-        """One sentence and exit code 2."""
-        code, _, err = self.data_prep(folder, tokenizer, tasks)
-        assert code == 2
-        the_error(err, *parts)
+    def prepared(self, folder: Path, task: str, code: int = 0) -> tuple[str, str]:
+        """(output, errors) of `data_prep`."""
+        config = run_config(folder, self.tokenizer, [task])
+        ended, out, err = self.data_prep("--config", config, "--source", "hub", "--jobs", "1")
+        assert ended == code, err[-2000:]
+        return out, err
 
     def read(self, folder: Path, name: str, codes: str):
         """The test data of a target."""
@@ -67,27 +60,17 @@ class Programs(Client):
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory) -> Iterator[tuple[HubServer, Programs, Programs]]:
-    home = tmp_path_factory.mktemp("hf")
+def running(tmp_path_factory, tiny_tokenizer_dir) -> Iterator[tuple[HubServer, Programs, Programs]]:
+    """The Hub, our programs, and ours without network, with the same cache."""
+    home, Programs.tokenizer = tmp_path_factory.mktemp("hf"), tiny_tokenizer_dir
     with HubServer() as server, Programs(server, home) as one, Programs(server, home, HF_HUB_OFFLINE="1") as other:
         yield server, one, other
 
 
 @pytest.fixture
-def server(running) -> HubServer:
+def hub(running) -> tuple[HubServer, Programs, Programs]:
     running[0].repos, running[0].faults, running[0].log = {}, {}, []
-    return running[0]
-
-
-@pytest.fixture
-def online(running) -> Programs:
-    return running[1]
-
-
-@pytest.fixture
-def offline(running) -> Programs:
-    """Without network, with the same cache."""
-    return running[2]
+    return running
 
 
 def siqa(folder: Path) -> Repo:
@@ -104,11 +87,13 @@ def manifest(folder: Path, dataset: str) -> Path:
     return path
 
 
-def test_one_commit_is_downloaded_once(server, online, offline, tmp_path, tiny_tokenizer_dir):
+def test_one_commit_is_downloaded_once(hub, tmp_path):
+    server, online, offline = hub
     first = server.repos[SIQA] = siqa(tmp_path / "hub")
-    offline.refused(tmp_path, tiny_tokenizer_dir, ["siqa"], f"Hub: {SIQA}", "not in the cache, and HF_HUB_OFFLINE is")
+    said = (f"Hub: {SIQA}", "not in the cache, and HF_HUB_OFFLINE is")
+    the_error(offline.prepared(tmp_path, "siqa", code=2)[1], *said)
     assert not server.log
-    online.prepared(tmp_path, tiny_tokenizer_dir, ["siqa"])
+    online.prepared(tmp_path, "siqa")
     fetched = [FILE, FILE.replace("train", "validation")]
     assert sorted(name for name in server.downloads() if "parquet" in name) == fetched
     source = json.loads(manifest(tmp_path, "siqa").read_text())["source"]
@@ -117,28 +102,30 @@ def test_one_commit_is_downloaded_once(server, online, offline, tmp_path, tiny_t
     # The main branch moves on: the commit of the first download stays, and nobody is asked.
     assert siqa(tmp_path / "hub2").sha != first.sha
     server.repos[SIQA], server.log = siqa(tmp_path / "hub2"), []
-    assert "reused" in online.prepared(tmp_path, tiny_tokenizer_dir, ["siqa"]) and not server.log
+    assert "reused" in online.prepared(tmp_path, "siqa")[0] and not server.log
     manifest(tmp_path, "siqa").unlink()
-    assert "built" in offline.prepared(tmp_path, tiny_tokenizer_dir, ["siqa"]) and not server.log
+    assert "built" in offline.prepared(tmp_path, "siqa")[0] and not server.log
 
 
-def test_broken_transfers_are_repeated_and_then_refused(server, online, tmp_path, tiny_tokenizer_dir):
+def test_broken_transfers_are_repeated_and_then_refused(hub, tmp_path):
+    server, online, _ = hub
     for fault in ("cut", "wrong"):
         repo = server.repos[SIQA] = siqa(tmp_path / fault / "hub")
         server.faults = {FILE: [fault]}
-        online.prepared(tmp_path / fault, tiny_tokenizer_dir, ["siqa"])
+        online.prepared(tmp_path / fault, "siqa")
         assert not server.faults[FILE]
         source = json.loads(manifest(tmp_path / fault, "siqa").read_text())["source"]
         assert source["files"][f"{SIQA}/default/{FILE}"] == repo.entry(f"default/{FILE}")["lfs"]["oid"]
     server.repos[SIQA], server.faults = siqa(tmp_path / "hub"), {FILE: ["wrong"] * 20}
     parts = (f"{FILE}: another sha256, also after 3 downloads", "--source DIR")
-    online.refused(tmp_path, tiny_tokenizer_dir, ["siqa"], *parts)
+    the_error(online.prepared(tmp_path, "siqa", code=2)[1], *parts)
     server.faults = {}
-    online.prepared(tmp_path, tiny_tokenizer_dir, ["siqa"])
+    online.prepared(tmp_path, "siqa")
 
 
-def test_a_loading_script_is_never_run(server, online, offline, tmp_path, tiny_tokenizer_dir):
+def test_a_loading_script_is_never_run(hub, tmp_path):
     """Its repository is read at the Hub's own conversion."""
+    server, online, offline = hub
     name = "tau/commonsense_qa"
     row = {"id": "q", "question": "How?", "choices": {"label": list("ABCDE"), "text": list("abcde")}, "answerKey": "B"}
     for split in ("train", "validation"):
@@ -146,27 +133,29 @@ def test_a_loading_script_is_never_run(server, online, offline, tmp_path, tiny_t
     script = write(tmp_path / "commonsense_qa.py", f"open({str(tmp_path / 'RAN')!r}, 'w')\n")
     converted = repo_of(tmp_path / "hub", tmp_path / "README.md", "c" * 40)
     server.repos[name] = Repo({script.name: script}, REVISIONS[name] or "", {"refs/convert/parquet": converted})
-    online.prepared(tmp_path, tiny_tokenizer_dir, ["commonsenseqa"])
+    online.prepared(tmp_path, "commonsenseqa")
     assert f"commit {'c' * 40}" in manifest(tmp_path, "commonsenseqa").read_text()
     manifest(tmp_path, "commonsenseqa").unlink()
-    offline.prepared(tmp_path, tiny_tokenizer_dir, ["commonsenseqa"])
+    offline.prepared(tmp_path, "commonsenseqa")
     assert not (tmp_path / "RAN").exists()
 
 
-def test_only_the_first_files_of_a_large_corpus(server, online, tmp_path, tiny_tokenizer_dir):
+def test_only_the_first_files_of_a_large_corpus(hub, tmp_path):
+    server, online, _ = hub
     name, articles = "wikimedia/wikipedia", 10_150  # two files hold the 200 and 20,000 that are wanted
     for shard in range(4):
         rows = [{"id": f"{shard}-{i}", "text": "a"} for i in range(articles if shard < 2 else 1)]
         write(hub_file(tmp_path / "hub/20231101.sw", "train", shard, 4), rows)
     server.repos[name] = repo_of(tmp_path / "hub", tmp_path / "README.md", REVISIONS[name])
-    online.prepared(tmp_path, tiny_tokenizer_dir, ["wiki_sw"])
+    online.prepared(tmp_path, "wiki_sw")
     wanted = {f"train-0000{i}-of-00004.parquet" for i in (0, 1)}
     assert {file for file in server.downloads() if "parquet" in file} == wanted
     splits = json.loads(manifest(tmp_path, "wiki_sw").read_text())["splits"]
     assert (splits["dev"]["rows"], splits["train"]["rows"]) == (200, 20_000)
 
 
-def test_test_data_come_from_the_hub_as_well(server, online, offline, tmp_path):
+def test_test_data_come_from_the_hub_as_well(hub, tmp_path):
+    server, online, offline = hub
     for code in ("de", "sw"):
         for split in ("test", "train"):
             rows = [{"premise": code, "hypothesis": "h", "label": label} for label in range(3)]
@@ -294,9 +283,8 @@ def test_the_archive_of_mlqa_serves_all_its_languages(files, tmp_path):
     for code in ("de", "vi"):
         (file,) = DATASETS[f"squad_v1.{code}"].published
         served = replace(file, urls=(f"{files.url}/files/mlqa.tar.gz",), sha256=None)
-        found = locate_training(
-            replace(DATASETS[f"squad_v1.{code}"], published=(served,)), [None], Lock(tmp_path / "x")
-        )
+        dataset = replace(DATASETS[f"squad_v1.{code}"], published=(served,))
+        found = locate_training(dataset, [None], Lock(tmp_path / "x"))
         assert next(found.train[0].rows())[1]["id"] == code
         assert found.licence == "CC BY-SA 3.0, machine-translated (Facebook, 2019)"
     assert files.downloads() == ["mlqa.tar.gz"]

@@ -72,10 +72,9 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     rng = np.random.default_rng(1)
     ids, words = [f"i{k}" for k in range(40)], [f"word {k} x" for k in range(40)]
     gold = tuple(zip(ids, ids, strict=True))
-    loaded = Loaded(
-        "test", {"de": [Corpora(split, ids, words, ids, words, gold) for split in ("validation", "test")]}, {}
-    )
-    names = [f"de.{split}.{side}" for split in ("validation", "test") for side in ("xx", "en")]
+    splits = ("validation", "test")
+    loaded = Loaded("test", {"de": [Corpora(split, ids, words, ids, words, gold) for split in splits]}, {})
+    names = [f"de.{split}.{side}" for split in splits for side in ("xx", "en")]
     query = "de.test.xx"
     if target == "lareqa":
         rows = [Query(f"{one}_de", text, (one,)) for one, text in zip(ids, words, strict=True)]
@@ -86,7 +85,7 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     clean = scored(target, loaded, tmp_path, vectors)
     if target == "bucc":
         mined, corpus = {}, Corpus(ids, words)
-        for split in ("validation", "test"):
+        for split in splits:
             sides = [unit(vectors[f"de.{split}.{side}"]) for side in ("xx", "en")]
             near = [top_k(one, two, 4) for one, two in (sides, sides[::-1])]
             mined[split] = mining.mine(*near, corpus, corpus)

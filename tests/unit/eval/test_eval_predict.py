@@ -32,6 +32,7 @@ from tasks.classify.data import Classify
 from tasks.encoding import Encoding
 from tasks.mlm.data import Text
 from tasks.registry import TASK_TYPES
+from tasks.span import squad
 from tasks.span.data import Span
 from tasks.tag.data import Tag
 from tests.support import masked_lm
@@ -138,8 +139,8 @@ def test_tags_of_words(subject: EvaluatedEncoder, folders: dict[str, Path]) -> N
     assert ours(subject, "ccg", some, micro_tokens=100) == expected
 
 
-def test_answers_over_windows_equal_brute_force(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
-    """Windows as transformers' example makes them (stride, overflow); the best pair of the 20 best ends of each."""
+def test_answers_over_windows(subject: EvaluatedEncoder, folders: dict[str, Path]) -> None:
+    """Windows as transformers' example makes them (stride, overflow); the best pair of their ends: test_metrics.py."""
     model, tokenizer = exported(folders["squad_v1"])
     limit = HEADS["squad_v1"][2]
     some, expected, most, cut = examples("span", 15), [], 0, 0
@@ -153,18 +154,14 @@ def test_answers_over_windows_equal_brute_force(subject: EvaluatedEncoder, folde
             question, e.context, truncation="only_second", max_length=limit,
             stride=min(128, (limit - 4 - count) // 3), return_overflowing_tokens=True, return_offsets_mapping=True,
         )  # fmt: skip
-        best, answer = -np.inf, ""
+        windows = []
         for number, (ids, offsets) in enumerate(zip(batch["input_ids"], batch["offset_mapping"], strict=True)):
             out = outputs(model, ids)
-            start, end = out.start_logits[0].numpy(), out.end_logits[0].numpy()
-            inside = [i for i, s in enumerate(batch.sequence_ids(number)) if s == 1 and offsets[i][0] < offsets[i][1]]
-            firsts, lasts = (sorted(inside, key=lambda i, s=s: -s[i])[:20] for s in (start, end))
-            for i in firsts:
-                for j in lasts:
-                    if i <= j < i + 30 and start[i] + end[j] > best:
-                        best, answer = start[i] + end[j], e.context[offsets[i][0] : offsets[j][1]]
-        most = max(most, len(batch["input_ids"]))
-        expected.append(answer)
+            inside = np.array([[one == 1] for one in batch.sequence_ids(number)])
+            begin, end = np.where(inside, offsets, -1).T
+            windows.append((out.start_logits[0].numpy(), out.end_logits[0].numpy(), begin, end))
+        most = max(most, len(windows))
+        expected.append(squad.best_answer(windows, n_best=20, max_answer_length=30).text(e.context))
     assert most > 3 and cut and all(expected)
     truncated: Counter[str] = Counter()
     assert ours(subject, "squad_v1", some, micro_tokens=500, truncated=truncated) == expected

@@ -17,7 +17,7 @@ from PIL import Image
 from common.languages import LANGUAGES as KNOWN
 from eval.__main__ import main
 from eval.metrics import aggregate
-from eval.suites import GROUPS, SUITES, TARGETS, resolve_suite
+from eval.suites import GROUPS, resolve_suite
 from eval.suites import LANGUAGES as OFFICIAL
 from tests.support.scores_files import Table, headline, scores, tables, write_run
 
@@ -109,7 +109,7 @@ def test_languages(world: World) -> None:
         expected = shown(over(mtl, "xquad", [code]), over(base, "xquad", [code]))
         assert xquad.cell(code, "mtl") == expected
     xnli = world.tables["xnli: accuracy by language, in percent"]
-    assert list(xnli.column("n")) == [*sorted(XNLI), "mean of 13", "mean without en"]
+    assert [row[0] for row in xnli.rows[1:]] == [*sorted(XNLI), "mean of 13", "mean without en"]
     assert xnli.cell("de", "base") == shown(over(base, "xnli", ["de"]))
     assert xnli.cell("mean without en", "base") == shown(over(base, "xnli", [c for c in SHARED["xnli"] if c != "en"]))
     assert xnli.cell("de", "chance") == f"{base[0]['targets']['xnli']['details']['de']['chance']:.1f}"
@@ -238,7 +238,7 @@ def official(result: dict[str, Any]) -> dict[str, Fraction]:
 def test_average_of_a_complete_suite(suite: str) -> None:
     result = whole(suite, 1)
     tasks, found = official(result), average(result, suite)
-    assert len(tasks) == {"xtreme": 9, "xtreme-r": 10}[suite]
+    assert sorted(tasks) == sorted(name for members in GROUPS[suite].values() for name in members)
     assert found["score"] == pytest.approx(float(sum(tasks.values()) / len(tasks)))
     assert found["targets"] == pytest.approx({name: float(value) for name, value in tasks.items()})
     assert not found["missing"] and found["protocol"]["question_answering"] == "(F1 + EM) / 2"
@@ -261,12 +261,6 @@ def test_a_target_counts_over_the_languages_of_the_suite() -> None:
 
 
 def test_the_official_languages() -> None:
-    for suite, lists in OFFICIAL.items():
-        for target, codes in lists.items():
-            assert ("en" in codes) == (target not in ("bucc", "tatoeba", "xcopa")), (suite, target)
-            assert list(codes) == sorted(set(codes))
-        assert sorted(name for members in GROUPS[suite].values() for name in members) == sorted(lists)
-        assert set(SUITES[suite]) == set(lists) <= set(TARGETS)
     assert [len(codes) for codes in OFFICIAL["xtreme"].values()] == [15, 7, 33, 40, 11, 7, 9, 4, 36]
     assert [len(codes) for codes in OFFICIAL["xtreme-r"].values()] == [15, 11, 38, 48, 12, 7, 9, 41, 11, 11]
     everything = [{code for codes in lists.values() for code in codes} for lists in OFFICIAL.values()]

@@ -130,15 +130,6 @@ def test_ranks() -> None:
 # Exact neighbours
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def by_sorting(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
-    """Indices by float64 dot products, the earlier row first where they are equal."""
-    return np.argsort(-(queries.astype(np.float64) @ index.astype(np.float64).T), axis=1, kind="stable")[:, :k]
-
-
 def by_whole_numbers(queries: np.ndarray, index: np.ndarray, k: int) -> np.ndarray:
     """Indices by exact dot products (Python's whole numbers), the earlier row first where they are equal."""
     whole = []
@@ -158,7 +149,7 @@ def test_equal_scores_go_to_the_earlier_row(width: int, n: int, m: int, seed: in
     k = int(rng.integers(1, min(n, m) + 1))
     there, back = top_k_both(left, right, k)
     for (scores, places), x, y in ((there, left, right), (back, right, left)):
-        expected = by_sorting(x, y, k)
+        expected = by_whole_numbers(x, y, k)
         assert (places == expected).all()
         assert (scores == np.take_along_axis(x @ y.T, expected, 1)).all()
 
@@ -232,10 +223,10 @@ def test_memory_is_bounded() -> None:
 def test_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the program has allowed TF32, which alone would be wrong."""
     rng = np.random.default_rng(0)
-    left, right = (unit(2 + rng.normal(size=(n, 128))) for n in (9000, 20000))
+    left, right = (neighbors.normalise(2 + rng.normal(size=(n, 128))) for n in (9000, 20000))
     expected = top_k_both(left, right, 4)
     monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
-    on_gpu = (torch.from_numpy(side).cuda() for side in (left, right))
+    on_gpu = (side.cuda() for side in (left, right))
     for one, other in zip(top_k_both(*on_gpu, 4), expected, strict=True):
         assert (one[1] == other[1]).all()
         np.testing.assert_allclose(one[0], other[0], atol=1e-6)
@@ -318,11 +309,8 @@ def test_wrong_partners_are_wrong_and_each_used_once(n: int, seed: int) -> None:
     assert (partner == wrong_partners(n, seed)).all()
 
 
-def test_apart_and_collapsed_and_too_few() -> None:
+def test_collapsed_and_too_few() -> None:
     x, _ = languages(50, 20)
-    apart = scores_of(x, 2 * x + 50)  # each language in its own corner: geometry is kept, neighbours are lost
-    assert apart["cka"] == pytest.approx(1, abs=1e-4) and apart["centred_en->xx"] == 100
-    assert apart["rank_distance"] >= 50
     same = scores_of(np.ones((50, 20), np.float32), np.ones((50, 20), np.float32))
     assert same["top1_en->xx"] == 2 and same["mexa"] == 0 and same["cka"] is None
     assert same["rank_distance"] == 50 and same["anc"] == 0

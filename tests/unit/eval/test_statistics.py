@@ -82,10 +82,8 @@ def test_translations_are_one_cluster() -> None:
 def chunked(rng: np.random.Generator, items: int, quality: float) -> Outcomes:
     gold = rng.integers(0, 4, items)
     correct = rng.binomial(gold, quality)
-    predicted = correct + rng.integers(0, 3, items)
-    return counts(CHUNKS, {"correct": correct, "predicted": predicted, "gold": gold}).named(
-        [str(i) for i in range(items)]
-    )
+    columns = {"correct": correct, "predicted": correct + rng.integers(0, 3, items), "gold": gold}
+    return counts(CHUNKS, columns).named([str(i) for i in range(items)])
 
 
 def test_f1_by_a_plain_bootstrap() -> None:

@@ -1,7 +1,5 @@
 """The toy world: deterministic, its licence; that its languages say the same: test_translation.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -7,6 +7,7 @@ import pkgutil
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -48,17 +49,20 @@ def test_a_module_that_is_changed_added_removed_or_moved_changes_the_hash(copied
     assert code_hash(copied) == hashes[-1]
 
 
+def loaded(package: ModuleType, *more: str) -> set[str]:
+    """The modules that are loaded once all of a package are imported (Triton: on GPUs only)."""
+    modules = [one.name for one in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    wanted = ", ".join(name for name in (*modules, *more) if "triton" not in name)
+    return set(run(sys.executable, "-c", f"import sys, {wanted}; print(*sys.modules)").stdout.split())
+
+
 def test_every_package_that_the_trainer_imports_is_compared() -> None:
-    """All modules of this repository that are loaded once everything below mtl/ is imported (Triton: on GPUs only)."""
-    modules = [one.name for one in pkgutil.walk_packages(mtl.__path__, "mtl.") if "triton" not in one.name]
-    done = run(sys.executable, "-c", f"import sys, train, {', '.join(modules)}; print(*sys.modules)")
     ours = {path.stem for path in REPOSITORY.iterdir()}
-    assert {name.partition(".")[0] for name in done.stdout.split()} & ours == {"train", *PACKAGES}
+    assert {name.partition(".")[0] for name in loaded(mtl, "train")} & ours == {"train", *PACKAGES}
 
 
 def test_data_preparation_imports_no_torch() -> None:
     """Every module of data_prep; and it knows every task type. A run needs no other."""
-    modules = [one.name for one in pkgutil.walk_packages(data_prep.__path__, "data_prep.")]
-    loaded = set(run(sys.executable, "-c", f"import sys, {', '.join(modules)}; print(*sys.modules)").stdout.split())
-    assert {f"tasks.{name}.data" for name in NAMES} | {"data_prep.__main__", "data_prep.storage.store"} <= loaded
-    assert not {"torch", "transformers.modeling_utils", *(f"tasks.{name}.model" for name in NAMES)} & loaded
+    found = loaded(data_prep)
+    assert {f"tasks.{name}.data" for name in NAMES} | {"data_prep.__main__", "data_prep.storage.store"} <= found
+    assert not {"torch", "transformers.modeling_utils", *(f"tasks.{name}.model" for name in NAMES)} & found

@@ -1,7 +1,7 @@
 """Compiled blocks compute what the others do, for any number of tokens, with one graph; runs stay exact.
 
 CPU: torch.compile makes C++ here, Triton on a GPU. The first compilation takes seconds, later ones come from its cache.
-Under every stage, against float64: tests/distributed/test_exact.py.
+Under every stage, against float64: tests/distributed/test_exact.py. Other families: test_packing.py.
 """
 
 import json
@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
 
-from mtl.model.encoder import encode, load_encoder
 from mtl.run import setup
-from tests.support import families
 from tests.support.launch import program
 from tests.support.live import differences, train_and_kill
-from tests.support.packing import pack_rows, pack_sequences
+from tests.support.packing import pack_rows
 from tests.support.small import items_of, write_run
 
 
@@ -73,24 +70,6 @@ def test_equal_to_the_others_with_one_graph(tmp_path, tiny_tokenizer_dir, checkp
             model.eval()(pack_rows([items[i] for i in order[:size]], heads, made.special))
         model.train()(pack_rows([items[i] for i in order[:size]], heads, made.special))[0].backward()
         assert graphs() == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("family", ["xlm-roberta-xl", *families.NEW])
-def test_other_families(tmp_path, family):
-    """Whose norms stand elsewhere: hidden states after each number of blocks, at all and some tokens."""
-    torch.manual_seed(0)
-    AutoModel.from_config(families.config(family)).save_pretrained(tmp_path)
-    plain, compiled = load_encoder(tmp_path), load_encoder(tmp_path, compiled=True)
-    rng = np.random.default_rng(1)
-    for count in (6, 1, 11):
-        batch = pack_sequences([rng.integers(3, 90, size=n) for n in rng.integers(2, 40, size=count)], 1)
-        with torch.no_grad():
-            for layers in range(plain.config.num_hidden_layers + 1):
-                for read in (None, torch.tensor([1]), torch.tensor([1, 0]), torch.tensor([], dtype=torch.long)):
-                    expected, found = (encode(e, batch, layers, read) for e in (plain, compiled))
-                    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-    assert graphs() == 1
 
 
 @pytest.mark.slow

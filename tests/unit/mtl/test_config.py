@@ -7,12 +7,12 @@ import pytest
 
 from common import run_config
 from common.deepspeed_config import read_deepspeed
-from common.errors import InputError
 from data_prep import run_tasks
 from mtl.distributed import zero2_gradients
 from mtl.distributed.collectives import differences
 from mtl.run import setup
 from tests.support.launch import REPOSITORY
+from tests.support.rows import fails
 from tests.support.small import dry_run
 
 GOOD = {"name": "x", "tasks": ["mnli", {"task": "qqp", "cap": 5}], "epochs": 3}
@@ -61,11 +61,7 @@ def test_the_published_run():
     ],
 )
 def test_wrong_configs(tmp_path, change, said):
-    with pytest.raises(InputError) as error:
-        load(tmp_path, {**GOOD, **change})
-    assert said in str(error.value)
-    assert str(tmp_path) in str(error.value)
-    assert "\n" not in str(error.value)
+    fails(lambda: load(tmp_path, {**GOOD, **change}), str(tmp_path), said)
 
 
 def test_overrides(tmp_path):
@@ -121,6 +117,4 @@ def test_what_changes_nothing_is_left_out(tmp_path: Any) -> None:
     ],
 )
 def test_every_reason_is_in_one_line(tmp_path: Any, values: dict[str, Any], parts: list[str]) -> None:
-    with pytest.raises(InputError) as error:
-        read(tmp_path, values)
-    assert all(part in str(error.value) for part in parts) and "\n" not in str(error.value)
+    fails(lambda: read(tmp_path, values), *parts)

@@ -14,6 +14,7 @@ from mtl.model.saved_heads import load_heads
 from mtl.run import setup
 from mtl.run.checkpoint import State
 from mtl.run.export import export_run, model_card
+from tests.support.rows import write
 from tests.support.small import LANGUAGE_ROWS, dry_run, sentence, write_pawsx, write_uniform
 
 
@@ -100,11 +101,10 @@ def test_two_heads_by_name_and_plan_and_model_card_know_languages(
 
 def test_an_epoch_is_one_of_the_tasks_without_a_share(config: str) -> None:
     """So that a task with a share adds its steps to theirs."""
-    sets = ["mixture.kind=proportional", "batch.examples=1"]
-    alone = setup.read(
-        config, [*sets, "epochs=3", "tasks=" + json.dumps(json.loads(Path(config).read_text())["tasks"][1:])]
-    )
-    beside = setup.read(config, [*sets, "epochs=3", "tasks.pawsx.share=0.25"])
+    sets = ["mixture.kind=proportional", "batch.examples=1", "epochs=3"]
+    others = json.loads(Path(config).read_text())["tasks"][1:]
+    alone = setup.read(config, [*sets, f"tasks={json.dumps(others)}"])
+    beside = setup.read(config, [*sets, "tasks.pawsx.share=0.25"])
     assert beside.plan.steps * 0.75 == alone.plan.steps
     assert [line["probability"] for line in beside.plan.expected()] == [0.25, 0.75]
 
@@ -125,7 +125,7 @@ def write_pairs(folder: Path) -> dict:
             sides = ("query", "passage", "negative")[: 2 + group % 2]
             rows.append({"group": group, **{side: f"{code} {group} {sentence(rng)}" for side in sides}})
         for split, part in (("train", rows), ("dev", rows[:7])):
-            (folder / f"{code}.{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+            write(folder / f"{code}.{split}.jsonl", part)
     paths = {split: str(folder / f"{{language}}.{split}.jsonl") for split in ("train", "dev")}
     return {"name": "pairs", "kind": "pair", "languages": list(CODES), "hybrid": 0.4, **paths}
 

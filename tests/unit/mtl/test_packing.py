@@ -214,20 +214,25 @@ def test_what_a_family_does_not_have_is_refused(world: World) -> None:
 # Packed hidden states are those of the stock model on a padded batch, for every back-end
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "padded"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backend):
+@pytest.mark.parametrize(
+    ("family", "backend", "compiled"),
+    [
+        *((family, backend, False) for family in FAMILIES for backend in ("sdpa", "padded")),
+        *(pytest.param(f, "sdpa", True, marks=pytest.mark.slow) for f in ("xlm-roberta-xl", *families.NEW)),
+    ],
+)
+def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backend, compiled):
     """Hidden states after every number of blocks equal `hidden_states` of the stock model on a padded batch.
 
     At all positions, and at those that are read only, in any order and some of them twice: the last block then
-    computes no more than these.
+    computes no more than these. Compiled blocks of families whose norms stand elsewhere: one graph for all of it.
     """
     torch.manual_seed(0)
     stock = transformers.AutoModel.from_config(families.config(family)).eval()
     stock.save_pretrained(tmp_path)
-    ours = load_encoder(tmp_path, backend=backend)
-    rows: list[int] = []
-    for block in ours.family.blocks(ours):
+    ours, graphs = load_encoder(tmp_path, backend=backend, compiled=compiled), torch._dynamo.utils.counters["stats"]
+    rows, before = [], graphs["unique_graphs"]
+    for block in ours.family.blocks(ours) if not compiled else ():
         mlp = block.mlp if hasattr(block, "mlp") else block.intermediate
         mlp.register_forward_hook(lambda _, args, out: rows.append(out.shape[1]))
     rng = np.random.default_rng(1)
@@ -245,7 +250,8 @@ def test_every_family_equals_transformers_own_padded_run(tmp_path, family, backe
             for read in (batch.cu_seqlens[:-1].long(), torch.tensor([60, 0, 11, 42, 0])):
                 found = encode(ours, batch, layers, read)
                 torch.testing.assert_close(found, expected[read], **close)
-                assert not layers or rows[-1] == len(read)
+                assert not layers or compiled or rows[-1] == len(read)
+    assert graphs["unique_graphs"] - before == compiled
 
 
 def test_masking():

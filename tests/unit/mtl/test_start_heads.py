@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from common.families import FAMILIES
 from data_prep.__main__ import main as prepare
@@ -23,7 +23,6 @@ from mtl.model.encoder import load_encoder
 from mtl.model.weight_files import weight_files
 from mtl.run import setup
 from tests.support import masked_lm
-from tests.support.eval_run import make_run
 from tests.support.rows import fails
 from tests.support.small import write_run, write_tasks
 
@@ -74,33 +73,15 @@ def test_every_family_gives_the_loss_of_its_own_class(
     assert made.model().notes == [f"my_mlm, more: the head starts from the LM head of encoder {encoder}"]
 
 
-@pytest.mark.parametrize("damage", ["part", "output matrix"])
-def test_an_lm_head_that_would_be_another_is_refused(
-    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, damage: str
-) -> None:
-    encoder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=damage == "part")
-    if damage == "part":
-        said = "its LM head is not whole: lm_head.dense.weight is missing"
-        state = load_file(encoder / WEIGHTS)
-        del state["lm_head.dense.weight"]
-        save_file(state, encoder / WEIGHTS, metadata={"format": "pt"})
-    else:
-        said = "another output matrix: set tie_word_embeddings to false"
-        values = json.loads((encoder / "config.json").read_text())
-        (encoder / "config.json").write_text(json.dumps({**values, "tie_word_embeddings": True}))
-    fails(setup.read(str(config), [f"encoder={encoder}"]).model, said)
-
-
 def test_a_head_that_is_not_used_is_named(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
     """That of another class, and an LM head where no task is of masked language modelling."""
     model = transformers.AutoModelForQuestionAnswering.from_config(masked_lm.shape(tiny_tokenizer_dir))
     tuned = masked_lm.write(tmp_path / "tuned", tiny_tokenizer_dir, model)
     notes = setup.read(str(config), [f"encoder={tuned}"]).model().notes
     (note,) = (note for note in notes if "not used" in note)
-    assert note.startswith(
-        f"encoder {tuned} (XLMRobertaForQuestionAnswering) holds trained weights that are not used: "
-    )
-    assert "qa_outputs.*" in note and any("no LM head" in note and "starts at random" in note for note in notes)
+    said = "holds trained weights that are not used: "
+    assert note.startswith(f"encoder {tuned} (XLMRobertaForQuestionAnswering) {said}") and "qa_outputs.*" in note
+    assert any("no LM head" in note and "starts at random" in note for note in notes)
     whole = masked_lm.checkpoint(tmp_path / "whole", tiny_tokenizer_dir)
     first = json.dumps(json.loads(config.read_text())["tasks"][:1])
     (note,) = setup.read(str(config), [f"tasks={first}", f"encoder={whole}"]).model().notes
@@ -167,18 +148,6 @@ def test_exports_are_float32_and_keep_nothing_of_their_source(
         assert any(not torch.equal(w, w.to(dtype).float()) for w in weights.values())
         if architecture is not None:
             assert getattr(transformers, architecture).from_pretrained(made.run.folder / name).dtype == torch.float32
-
-
-def test_quantized_weights_are_refused(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
-    """`quantization_config` over plain weights is passed over (above); over whole numbers it is what it says."""
-    source = masked_lm.checkpoint(tmp_path / "source", tiny_tokenizer_dir)
-    state = load_file(source / WEIGHTS)
-    name = "roberta.encoder.layer.0.output.dense.weight"
-    torch.save({**state, name: (state[name] * 100).to(torch.int8)}, source / "pytorch_model.bin")
-    (source / WEIGHTS).unlink()
-    values = json.loads((source / "config.json").read_text())
-    (source / "config.json").write_text(json.dumps({**values, "quantization_config": OWN["quantization_config"]}))
-    fails(setup.read(str(config), [f"encoder={source}"]).model, f"its weights are quantized ({name} is int8")
 
 
 # One list of weight files: what is loaded is what a run's identity and an evaluation's fingerprint are made of
@@ -253,51 +222,51 @@ def test_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: A
     fails(lambda: load_encoder(folder), missing)
 
 
-# To train on from: weights that are missing, or another config
+# To train on from: weights that are missing or of another kind, or another config
 
 
-@pytest.fixture
-def run(tmp_path: Path, tiny_tokenizer_dir: Path) -> Path:
-    """The folder of an exported run, encoder/ and heads/."""
-    return make_run(tmp_path / "before", tiny_tokenizer_dir).parent
+def without(start: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    return lambda state: {name: weight for name, weight in state.items() if not name.startswith(start)}
 
 
-@pytest.fixture
-def load(tmp_path: Path, run: Path):
-    """Builds the model of a run that goes on from this encoder and one of its heads, with prepared data."""
-    rows = tmp_path / "rows"  # write_run writes its own beside its config
-    rows.mkdir()
-    task = {**write_tasks(rows)[2], "name": "mine", "head": f"{run / 'heads'}:hellaswag"}
-    config = write_run(tmp_path, run / "encoder", encoder=str(run / "encoder"), tasks=[task])
-    return lambda: setup.read(str(config), []).model()
+DENSE = "encoder.layer.0.output.dense.weight"
+BIN = "pytorch_model.bin"
+# `quantization_config` over plain weights is passed over (above); over whole numbers it is what it says.
+QUANTIZED = {"quantization_config": OWN["quantization_config"]}
+# With an LM head or the encoder alone; the file of its weights, what is done to them and in config.json.
+DAMAGES: list[tuple[bool, str, Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], dict[str, Any], str]] = [
+    (True, WEIGHTS, without("lm_head.dense.weight"), {}, "its LM head is not whole: lm_head.dense.weight is missing"),
+    (True, WEIGHTS, dict, {"tie_word_embeddings": True}, "another output matrix: set tie_word_embeddings to false"),
+    (False, BIN, lambda s: {**s, DENSE: s[DENSE].to(torch.int8)}, QUANTIZED, f"quantized ({DENSE} is int8"),
+    (False, WEIGHTS, without("encoder.layer.1."), {}, "belong together: encoder.layer.1."),
+    (False, WEIGHTS, lambda s: {f"model.{name}": weight for name, weight in s.items()}, {}, "is missing"),
+    (False, WEIGHTS, dict, {"hidden_size": "a"}, "hidden_size"),
+    (False, WEIGHTS, dict, {"hidden_size": 48}, "its weights do not load"),
+    (False, WEIGHTS, dict, {"num_attention_heads": 5}, "not a multiple"),
+    (False, WEIGHTS, dict, {"num_hidden_layers": 3}, "encoder.layer.2."),
+    (False, WEIGHTS, dict, {"num_hidden_layers": 1}, "nothing takes encoder.layer.1."),
+]
 
 
-def test_missing_weights_are_not_drawn_at_random(load, run: Path) -> None:
-    path = run / "encoder" / "model.safetensors"
-    weights = load_file(path)
-    some = {name: weight for name, weight in weights.items() if not name.startswith("encoder.layer.3.")}
-    save_file(some, path, metadata={"format": "pt"})
-    fails(load, "belong together", "encoder.layer.3.", "is missing")
-    # Saved under other names, all of them would be missing.
-    save_file({f"model.{name}": weight for name, weight in weights.items()}, path, metadata={"format": "pt"})
-    fails(load, "belong together", "is missing")
-    # A pooler may be missing: published encoders have none, and only some task types read it.
-    rest = {name: weight for name, weight in weights.items() if not name.startswith("pooler.")}
-    save_file(rest, path, metadata={"format": "pt"})
-    assert load() is not None
+@pytest.mark.parametrize(("head", "file", "weights", "fields", "said"), DAMAGES)
+def test_nothing_is_drawn_at_random_in_the_place_of_what_does_not_fit(
+    config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, model: Any, head: bool, file: str, weights: Any,
+    fields: dict[str, Any], said: str,
+) -> None:  # fmt: skip
+    if head:
+        folder = masked_lm.checkpoint(tmp_path / "one", tiny_tokenizer_dir, tie_word_embeddings=False)
+    else:
+        folder = masked_lm.write(tmp_path / "one", tiny_tokenizer_dir, model)
+    state = weights(load_file(folder / WEIGHTS))
+    (folder / WEIGHTS).unlink()
+    masked_lm.save(state, folder / file)
+    about = folder / "config.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), **fields}))
+    fails(lambda: setup.read(str(config), [f"encoder={folder}"]).model(), str(folder), said)
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "said"),
-    [
-        ("hidden_size", "a", "hidden_size"),
-        ("hidden_size", 48, "its weights do not load"),
-        ("num_attention_heads", 5, "not a multiple"),
-        ("num_hidden_layers", 5, "encoder.layer.4."),
-        ("num_hidden_layers", 3, "nothing takes encoder.layer.3."),
-    ],
-)
-def test_another_config(load, run: Path, key: str, value: object, said: str) -> None:
-    path = run / "encoder" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), key: value}), encoding="utf-8")
-    fails(load, str(run / "encoder"), said)
+def test_a_pooler_may_be_missing(config: Path, tmp_path: Path, tiny_tokenizer_dir: Path, model: Any) -> None:
+    """Published encoders have none, and only some task types read it."""
+    folder = masked_lm.write(tmp_path / "one", tiny_tokenizer_dir, model)
+    masked_lm.save(without("pooler.")(load_file(folder / WEIGHTS)), folder / WEIGHTS)
+    assert setup.read(str(config), [f"encoder={folder}"]).model() is not None

@@ -72,11 +72,10 @@ def test_every_study_of_this_project_is_valid() -> None:
 
 def test_a_study_on_another_has_its_fields_and_another_hash(write, tmp_path) -> None:
     first = read(str(write()))
-    (tmp_path / "other.json").write_text(
-        json.dumps({"name": "other", "base_study": str(first.path), "hold": "task_steps"})
-    )
+    changes = {"name": "other", "hold": "task_steps"}
+    files.write_json(tmp_path / "other.json", {"base_study": str(first.path), **changes})
     other = read(str(tmp_path / "other.json"))
-    assert other.file == first.file.model_copy(update={"name": "other", "hold": "task_steps"})
+    assert other.file == first.file.model_copy(update=changes)
     assert other.variants == first.variants and other.sha256 not in (first.sha256, files.file_sha256(other.path))
 
 
@@ -268,13 +267,10 @@ def test_a_failed_run_stops_no_other_unless_asked_and_is_tried_again(write, monk
 
 def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:
     programs, path = Programs(monkeypatch), write()
-    other = path.with_name("other.json")
-    other.write_text(
-        json.dumps({**json.loads(path.read_text()), "name": "other", "variants": {"both": {}, "third": {}}})
-    )
-    values = json.loads(path.read_text())
-    values["variants"]["third"] = {}
-    path.write_text(json.dumps(values))  # `third` is `text` under another name
+    other, values = path.with_name("other.json"), json.loads(path.read_text())
+    files.write_json(other, {**values, "name": "other", "variants": {"both": {}, "third": {}}})
+    values["variants"]["third"] = {}  # `text` under another name
+    files.write_json(path, values)
     threads = [threading.Thread(target=runner(one, jobs=jobs).run) for one, jobs in ((path, 1), (path, 2), (other, 1))]
     for thread in threads:
         thread.start()

@@ -69,6 +69,7 @@ class World(NamedTuple):
     y: np.ndarray
     study: Study
     runs: list[Run]
+    shown: dict[str, Table]
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     visible = max(one["visible"] for one in stored["comparisons"])
     plan = estimate.render(study, Resolved(runs=runs), folder)
     assert f"could see: {visible:.1f} points with 3 seeds, by the variances of the 3 that are done" in plan
-    return World(folder / "out", y, study, runs)
-
-
-@pytest.fixture(scope="module")
-def shown(world: World) -> dict[str, Table]:
-    return tables(world[0] / "report.md")
+    return World(folder / "out", y, study, runs, tables(folder / "out" / "report.md"))
 
 
 def test_study_json(world: World) -> None:
@@ -106,11 +102,9 @@ def test_study_json(world: World) -> None:
     assert stored["study"] == "small" and set(stored["variants"]) == {"short", "long", "hot", "never"}
     hot, never = stored["variants"]["hot"], stored["variants"]["never"]
     assert len(hot["runs"]) == 3 and never == {"runs": [], "targets": {}}
-    expected = dict(zip(CODES, 100 * y[2].mean(axis=(0, 2)), strict=True))
-    assert hot["targets"]["tatoeba"] == {
-        "score": pytest.approx(100 * y[2].mean()),
-        "languages": pytest.approx(expected),
-    }
+    score = pytest.approx(100 * y[2].mean())
+    languages = pytest.approx(dict(zip(CODES, 100 * y[2].mean(axis=(0, 2)), strict=True)))
+    assert hot["targets"]["tatoeba"] == {"score": score, "languages": languages}
     near, far = stored["comparisons"]
     assert (near["a"], near["b"], near["target"], near["verdict"]) == ("short", "long", "tatoeba", "equivalent")
     assert (far["b"], far["verdict"], far["seeds"], far["primary"]) == ("hot", "better", 3, True)
@@ -138,8 +132,8 @@ def test_other_metrics_than_the_headline(world: World) -> None:
     assert [cell.values[0] for cell in table.rows[0]] == ["hot", "60.0", "40.0", "31.5", "31.5"]
 
 
-def test_what_the_page_says(world: World, shown: dict[str, Table]) -> None:
-    folder, y, *_ = world
+def test_what_the_page_says(world: World) -> None:
+    folder, y, _, _, shown = world
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line
@@ -156,15 +150,12 @@ def test_what_the_page_says(world: World, shown: dict[str, Table]) -> None:
     assert curve.rows[0][2:4] == ["0.05", "0.20"] and curve.rows[-1] == ["hot", *expected, "30.0", "[+30.0, +30.0]"]
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;retrieval" in page and "http" not in page.split("</style>")[0]
-    assert {path.stem for path in (folder / "plots").iterdir()} == {
-        "primaries",
-        "tatoeba_typo_en_xx",
-        "tatoeba_differences",
-        "tatoeba_scores",
-    }
+    of_tatoeba = {f"tatoeba_{plot}" for plot in ("typo_en_xx", "differences", "scores")}
+    assert {path.stem for path in (folder / "plots").iterdir()} == {"primaries", *of_tatoeba}
 
 
-def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
+def test_what_is_missing_or_differs(world: World) -> None:
+    shown = world.shown
     absent = shown["Not run"].rows[1:]
     assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
     settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
@@ -175,8 +166,8 @@ def test_what_is_missing_or_differs(shown: dict[str, Table]) -> None:
     assert any("2 versions" in note for note in runs.notes.values())
 
 
-def test_forgetting(shown: dict[str, Table]) -> None:
-    (found,) = (table for caption, table in shown.items() if caption.startswith("MLM loss"))
+def test_forgetting(world: World) -> None:
+    (found,) = (table for caption, table in world.shown.items() if caption.startswith("MLM loss"))
     assert found.rows[0] == ["language", "short", "long", "hot"]
     assert found.cell("de", "hot").endswith("(+1.000)") and found.cell("sw", "hot").startswith("5.000 ")
     assert found.cell("mean of 3", "hot").endswith("(+0.333)") and "its own" in " ".join(found.notes.values())
@@ -184,11 +175,11 @@ def test_forgetting(shown: dict[str, Table]) -> None:
 
 def test_hard_pairs_beside_the_rest(world: World) -> None:
     """Low alignment: nl. Distant: sw, where `hot` has what `short` has. PAWS-X's distractors."""
-    _, y, study, runs = world
+    _, y, study, runs, _ = world
     for run in runs:
         if run.evaluated:
             scores = json.loads((run.evaluation / "scores.json").read_text())
-            pawsx = scores["targets"]["pawsx"] = record("pawsx", ("de", "en"), "pawsx", 1)
+            pawsx = scores["targets"]["pawsx"] = record("pawsx", ("de", "en"), 1)
             pawsx["details"]["de"] |= {"distractor_accuracy": 30.0 + run.seed, "other_accuracy": 90.0}
             (run.evaluation / "scores.json").write_text(json.dumps(scores))
             shares = {"accuracy": 0.5, "distractor_accuracy": (30.0 + run.seed) / 100, "other_accuracy": 0.9}
