@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folder, options.shape, rows=2000, seed=1, vocabulary=options.vocabulary,
             max_length=options.max_length, encoder=options.encoder, steps=1_000_000,
             batch={"examples": options.examples}, micro_tokens=1_000_000, optimizer={"lr": 1e-5},
-            hidden_dropout_prob=0.1,
+            hidden_dropout_prob=None if options.encoder else 0.1,  # None: as in its config
         )  # fmt: skip
         # One baseline at a time, because more than two models may not fit into memory.
         rounds = {name: _compare(folder, config, name, options) for name in options.only or BASELINES}

@@ -114,6 +114,10 @@ def _evaluate(arguments: list[str]) -> int:
         "--source", action="append", default=[], dest="sources", metavar="DIR",
         help="where target training data come from: `hub` or a folder (default: --data); repeat: where to look next",
     )  # fmt: skip
+    add(
+        "--against", default="", metavar="TARGET[,TARGET...]",
+        help="leave rows of these tests, read from --source, out of target training (default: whole, as published)",
+    )  # fmt: skip
     add("--prepared", type=Path, default=Path("data"), metavar="DIR", help="prepared training data (default: data)")
     add(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",

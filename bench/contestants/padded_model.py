@@ -15,6 +15,7 @@ from bench.contestants.reference_losses import first_rows
 from mtl.model.encoder import MultiTaskModel, new_encoder
 from mtl.run.setup import Setup
 from tasks.encoding import Row
+from tasks.head import Mean
 
 Batch = dict[str, Any]
 IGNORED = -100
@@ -27,22 +28,26 @@ class Padded(nn.Module):
         super().__init__()
         config = setup.source
         config._attn_implementation = "sdpa"
-        config.hidden_dropout_prob = model.encoder.config.hidden_dropout_prob
-        config.attention_probs_dropout_prob = model.encoder.config.attention_probs_dropout_prob
+        family = model.encoder.family
+        for name in (*family.hidden_dropout, family.attention_dropout):
+            setattr(config, name, getattr(model.encoder.config, name))
         self.encoder = new_encoder(config)
         self.encoder.load_state_dict(model.encoder.state_dict())
         self.heads = model.heads
         self.kinds = model.kinds
+        self.reads_whole_sequences = family.reads_whole_sequences(config)
 
     def forward(
         self, task: str, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, choices: int, **types: Tensor
     ) -> Tensor:
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
         kind, head = self.kinds[task], self.heads[task]
-        if kind == "classify":
-            return F.cross_entropy(head(hidden[:, 0], self.encoder), labels)
-        if kind == "choice":
-            return F.cross_entropy(head(hidden[:, 0], self.encoder).view(-1, choices), labels)
+        if kind in ("classify", "choice"):
+            if self.reads_whole_sequences:
+                scores = head(hidden[attention_mask > 0], self.encoder, Mean(attention_mask.sum(1)))
+            else:
+                scores = head(hidden[:, 0], self.encoder)
+            return F.cross_entropy(scores if kind == "classify" else scores.view(-1, choices), labels)
         scores = head(hidden, self.encoder)
         if kind == "span":
             scores = scores.masked_fill(attention_mask[..., None] == 0, float("-inf"))

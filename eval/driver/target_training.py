@@ -72,7 +72,8 @@ class Stage:
         written = configs.load(self.config, self.options.overrides).model_dump(mode="json")
         config = {key: value for key, value in written.items() if key not in _IRRELEVANT}
         config["tasks"] = [{k: v for k, v in entry.items() if k != "head"} for entry in written["tasks"]]
-        return {"start": self.fingerprint, "config": config}
+        against = {"against": self.options.against} if self.options.against else {}
+        return {"start": self.fingerprint, "config": config, **against}
 
     def tasks(self) -> list[str]:
         return [task.name for task in load(self.config, self.options.overrides)[1]]
@@ -91,7 +92,7 @@ class Stage:
         """Prepares its training data with the tokenizer of the encoder under evaluation."""
         arguments = ["--config", self.config, "--out", str(self.options.prepared)]
         arguments += [argument for source in self.options.sources for argument in ("--source", source)]
-        arguments += _sets(f"encoder={self.first}", *self.options.overrides)
+        arguments += ["--against", self.options.against, *_sets(f"encoder={self.first}", *self.options.overrides)]
         subprocesses.data_prep(arguments, self.folder.with_name(f"{self.folder.name}.data_prep.log"))
 
     def supplied(self) -> list[str]:
@@ -147,17 +148,23 @@ class Stage:
         return kept
 
     def record(self) -> dict[str, Any]:
-        """What scores.json records: config, settings, steps, the dev score that selected the encoder."""
+        """What scores.json records: config, settings, steps, the dev score that selected the encoder.
+
+        With `--against` by dataset how many training rows were left out, by the test that has them as well.
+        """
         run = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         dev = [line for line in map(json.loads, lines) if line["kind"] == "dev" and line["task"] == "all"]
         best = max(dev, key=lambda line: line["mean"]) if dev else None
+        datasets = [name for task in load(self.config, self.options.overrides)[1] for name in task.datasets]
+        left_out = {name: about.get("overlap", {}).get(name, {}).get("left_out") for name in datasets}
         fields = ("notes", "batch", "epochs", "steps", "optimizer", "max_length", "seed")
         return {
             "config": f"configs/targets/{self.name}.json",
             **{name: run[name] for name in fields},
             "overrides": self.options.overrides,
+            **({"left_out": left_out} if self.options.against else {}),
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,

@@ -40,7 +40,8 @@ class Options:
     the intermediate heads, without target training; dev: score the targets' dev data, after the target training of the
     evaluation of their tests; overrides: `--set` of every target run; prepared: folder of
     prepared training data; sources: of training data ("hub" or folders, first match wins), none: of the test data;
-    processes: GPUs, or CPU processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
+    against: tests whose rows are left out of the training data, as `data_prep --against`; processes: GPUs, or CPU
+    processes; query_prefix, passage_prefix: put before the texts to embed, as for E5;
     a sentence of Tatoeba or BUCC is a query, a candidate of LAReQA or Mewsli-X a passage; perturb: noise of the
     queries, as `--perturb`; lexicons: files by language; protocol: one of `PROTOCOLS`.
     """
@@ -55,6 +56,7 @@ class Options:
     overrides: list[str] = field(default_factory=list)
     prepared: Path = Path("data")
     sources: list[str] = field(default_factory=list)
+    against: str = ""
     query_prefix: str = ""
     passage_prefix: str = ""
     perturb: str = ""

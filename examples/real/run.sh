@@ -5,7 +5,7 @@
 #
 # Tatoeba by the last layer, each sentence after "query: " (ENCODER is an E5 model); XNLI and XCOPA by the intermediate
 # heads, without target training; TyDiQA after one epoch of target training. Rows that TyDiQA's, XNLI's or XCOPA's test
-# sets have as well are left out of the training data. XQuAD is not reported: the samples of SQuAD are its questions.
+# sets have as well are left out of the training data (TyDiQA's from target training too). XQuAD is not reported: the samples of SQuAD are its questions.
 # FULL=1: Tatoeba and XNLI whole, target training of PAWS-X and POS as well. The same command goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -31,7 +31,7 @@ evaluate() { # ENCODER NAME
   python -m eval "${common[@]}" --suite tatoeba --data "tatoeba=$tatoeba" --layer 12 --query-prefix "query: "
   [ "$2" = before ] || python -m eval "${common[@]}" --suite xnli,xcopa --direct "${rows[@]}"
   python -m eval "${common[@]}" --suite "tydiqa${FULL:+,pawsx,udpos}" --source "$DATA" --prepared "$OUT/data" \
-    --set epochs=1 --set micro_tokens=2048 --set max_length=256 --set optimizer.lr=1e-4
+    --against tydiqa --set epochs=1 --set micro_tokens=2048 --set max_length=256 --set optimizer.lr=1e-4
 }
 
 say "before: the encoder as it is"

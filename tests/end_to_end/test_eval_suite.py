@@ -22,7 +22,10 @@ from eval.__main__ import main
 from eval.driver import results
 from eval.metrics import aggregate
 from eval.suites import LANGUAGES, TARGETS
+from tests.support import masked_lm
+from tests.support.eval_live import fork_programs
 from tests.support.eval_run import (
+    QUESTIONS,
     error_line,
     make_run,
     nearest,
@@ -34,6 +37,7 @@ from tests.support.eval_run import (
 )
 from tests.support.rows import write
 from tests.support.target_files import laser, load, nli, squad, write_parquet
+from tests.support.tokenizers_by_style import gemma
 
 ENGLISH = ["the small dog runs", "a teacher reads a long letter", "stone bread music", "winter summer", "never always"]
 GERMAN = ["der kleine Hund", "zum alten Haus", "am Fluss", "Hund Haus", "läuft"]
@@ -122,11 +126,12 @@ def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
     assert said == [str(found["en->xx"][i]) for i in order]
 
 
-@pytest.mark.parametrize("centre", [False, True])
-def test_directly_lareqa_is_ranked_by_sentence_vectors(
-    evaluate: Any, encoder: Path, tmp_path: Path, centre: bool
-) -> None:
-    """As Tatoeba is: mean of a layer, without target training; every sentence has a question, the same in both."""
+@pytest.mark.parametrize("how", ["plain", "centred", "trained"])
+def test_lareqa_is_ranked_by_vectors(evaluate: Any, encoder: Path, tmp_path: Path, monkeypatch: Any, how: str) -> None:
+    """Directly as Tatoeba is, by the mean of a layer; every sentence has a question, the same in both.
+
+    Once trained, by what was trained: without a pooler (ModernBERT) the first token.
+    """
     for code, texts in (("en", ENGLISH), ("de", GERMAN)):
         context, ends = ". ".join(texts), np.cumsum([len(text) + 2 for text in texts])
         breaks = [[int(end) - len(text) - 2, int(end) - 2] for text, end in zip(texts, ends, strict=True)]
@@ -135,21 +140,33 @@ def test_directly_lareqa_is_ranked_by_sentence_vectors(
         for row, text in zip(content["data"][0]["paragraphs"][0]["qas"], reversed(texts), strict=True):
             row["question"] = f"{text}?"
         write(tmp_path / f"data/xquad-r/{code}.json", content)
-    scores, _ = evaluate("lareqa", "--direct", "--layer", 3, *["--centre"] * centre, data=tmp_path / "data")
+    centre = how == "centred"
+    expected = {"layer": 3, "pooling": "mean", "centred": centre, "training_on_target": "none", "passage_length": 512}
+    options = ["--direct", "--layer", 3, *["--centre"] * centre]
+    if how == "trained":
+        fork_programs(monkeypatch)
+        fields = {"family": "modernbert", "max_position_embeddings": 512}
+        encoder = masked_lm.checkpoint(tmp_path / "encoder", gemma(tmp_path / "tokenizer"), **fields)
+        for split in ("train", "validation"):
+            write_parquet(tmp_path / "data/rajpurkar/squad/plain_text", split, {**QUESTIONS, "title": ["t", "t"]})
+        options = ["--prepared", tmp_path / "prepared", "--num_gpus", 1, "--set=steps=2", "--set=batch.examples=2"]
+        expected = {"pooling": "the first token, length 1", "training_on_target": "English", "passage_length": 256}
+    prefixes = ["--query-prefix", "query: ", "--passage-prefix", "passage: "]
+    scores, _ = evaluate("lareqa", *options, *prefixes, encoder=encoder, data=tmp_path / "data")
+    encoder, *by = (encoder, 3, "mean") if how != "trained" else (tmp_path / "out/targets/lareqa/encoder", -1, "cls")
     record, loaded = scores["targets"]["lareqa"], load("lareqa", "de en", tmp_path / "data")
-    expected = {"layer": 3, "pooling": "mean", "centred": centre, "training_on_target": "none"}
-    assert {**expected, "query_length": 96, "passage_length": 512}.items() <= record["protocol"].items()
+    assert {**expected, "query_length": 96, "passage_prefix": "passage: "}.items() <= record["protocol"].items()
     assert "max_length" not in record["protocol"]
-    pool = padded_vectors(encoder, [candidate.text for candidate in loaded.pool], 3)
+    pool = padded_vectors(encoder, [f"passage: {candidate.text}" for candidate in loaded.pool], *by)
     for code in loaded.rows if centre else ():
         own = [candidate.language == code for candidate in loaded.pool]
         pool[own] -= pool[own].mean(0)
     for code, rows in loaded.rows.items():
-        asking = padded_vectors(encoder, [row.text for row in rows], 3)
+        asking = padded_vectors(encoder, [f"query: {row.text}" for row in rows], *by)
         similar = cosine_similarity(asking - asking.mean(0) if centre else asking, pool)
         gold = [[candidate.id in row.gold for candidate in loaded.pool] for row in rows]
-        expected = np.mean([average_precision_score(*one) for one in zip(gold, similar, strict=True)])
-        assert record["languages"][code] == pytest.approx(100 * expected)
+        average = np.mean([average_precision_score(*one) for one in zip(gold, similar, strict=True)])
+        assert record["languages"][code] == pytest.approx(100 * average)
 
 
 def test_nlu_evals_is_another_protocol(encoder: Path, world: Path, tmp_path: Path, monkeypatch: Any) -> None:

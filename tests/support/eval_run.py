@@ -66,7 +66,7 @@ def padded_vectors(
         hidden, mask = model(**batch, output_hidden_states=True).hidden_states[layer], batch["attention_mask"].bool()
         if pooling == "mean_no_special":
             mask &= (batch["input_ids"] != tokenizer.bos_token_id) & (batch["input_ids"] != tokenizer.eos_token_id)
-        of_first = {"cls": hidden[:, 0], "pooler": model.pooler(hidden)}
+        of_first = {"cls": hidden[:, 0], "pooler": model.pooler(hidden) if pooling == "pooler" else hidden}
         means = [states[m].mean(0) for states, m in zip(hidden, mask, strict=True)]
         found |= zip(some, of_first.get(pooling, means), strict=True)
     return torch.stack([found[i] for i in range(len(texts))]).numpy()

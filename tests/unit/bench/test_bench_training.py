@@ -12,13 +12,12 @@ from bench import flops, gpu, train
 from bench.contestants.padded_model import Padded, padded_losses
 from bench.contestants.reference_losses import packed_losses
 from bench.workload import training
-from data_prep.encoding import tokenizer
-from mtl.model.encoder import encode, new_encoder
+from mtl.model.encoder import encode
 from mtl.run import setup
-from tests.support import families
+from tests.support import families, masked_lm
 from tests.support.packing import pack_rows
 from tests.support.small import items_of
-from tests.support.tokenizers_by_style import wordpiece
+from tests.support.tokenizers_by_style import OF_FAMILY, STYLES
 
 
 def test_flops_are_those_that_torch_counts(small_run):
@@ -33,17 +32,17 @@ def test_flops_are_those_that_torch_counts(small_run):
     assert counter.get_total_flops() == flops.of_batch(flops.shape_of(run.source), batch)
 
 
-@pytest.mark.parametrize("family", ["xlm-roberta", "bert"])
+@pytest.mark.parametrize("family", ["xlm-roberta", *families.NEW])
 def test_contestants_compute_the_same(tmp_path, family):
     """The padded model of the baselines has the losses of ours.
 
-    From an encoder's folder too, with whole words of its tokenizer and token types.
+    From an encoder's folder too, of any family, with whole words of its tokenizer; for BERT with token types.
     """
     encoder = None
-    if family == "bert":
-        encoder = wordpiece(tmp_path / "bert")
-        sizes = {"vocab_size": len(tokenizer.load(encoder)), "pad_token_id": 0, "type_vocab_size": 2}
-        new_encoder(families.config(family, max_position_embeddings=256, **sizes)).save_pretrained(encoder)
+    if family != "xlm-roberta":
+        tokenizer = STYLES[OF_FAMILY[family]](tmp_path / "tokenizer")
+        sizes = {"pad_token_id": 0, "type_vocab_size": 2, "max_position_embeddings": 258}
+        encoder = masked_lm.checkpoint(tmp_path / family, tokenizer, family=family, **sizes)
     config = training.write(
         tmp_path, "tiny", rows=20, seed=1, vocabulary=2000, max_length=256, encoder=encoder, steps=10,
         batch={"examples": 4},

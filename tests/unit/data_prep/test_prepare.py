@@ -7,15 +7,19 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.families import WITHOUT_INTERFACE
 from data_prep.__main__ import main
 from data_prep.encoding import tokenizer
-from data_prep.overlap import checked
+from data_prep.overlap import HeldOutRows, checked
+from data_prep.sources.folders import Folder
 from data_prep.sources.locate import own
+from data_prep.sources.sources_lock import Lock
 from data_prep.storage.store import Prepared
 from tasks.encoding import Encoding
 from tasks.registry import TASK_TYPES
@@ -96,6 +100,26 @@ def test_rows_of_tests_are_left_out(data_prep, tmp_path: Path) -> None:
     for name, said in (("tatoeba", "expected some of"), ("tydiqa", "no test data in any --source")):
         wrong = data_prep([mine(train, kind="span")], *options, name)
         assert wrong.code == 2 and wrong.err.startswith(f"error: --against {name}: ") and said in wrong.err
+
+
+# Task type, test, a training row that the test has, what makes it another.
+KNOWN: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("classify", "xnli (text)", {"text_a": "p", "text_b": "The H", "label": "x"}, {"text_b": "p"}),
+    ("pair", "xnli (text)", {"query": "p", "passage": "other", "negative": "The H"}, {"negative": "p"}),
+    ("tag", "panx (sentence)", {"words": ["A", "b"], "tags": ["x", "x"]}, {"words": ["b", "A"]}),
+    ("choice", "xcopa (text)", {"prompt": "p What was the cause?", "choices": ["a", "b"], "label": 0}, {"prompt": "a"}),
+]
+
+
+def test_rows_of_tests_are_known_by_all_of_their_texts(tmp_path: Path) -> None:
+    """Those of NLI in a triplet of it too."""
+    write(tmp_path / "xnli/dev-de.tsv", "P\tthe  H\tneutral\n")
+    write(tmp_path / "panx/de/test", "de:a\tO\nde:b\tO\n")
+    write(tmp_path / "xcopa/test.et.jsonl", '{"premise":"P","choice1":"a","choice2":"b","question":"cause","label":1}')
+    known = HeldOutRows.read(["xnli", "panx", "xcopa"], [Folder.open(tmp_path)], Lock(tmp_path))
+    for kind, test, row, other in KNOWN:
+        examples = [TASK_TYPES[kind].from_row(values, "row", ("x",)) for values in (row, {**row, **other})]
+        assert [known.overlap(TASK_TYPES[kind], one) for one in examples] == [f"in the test of {test}", ""]
 
 
 def test_rows_come_back_as_they_were_encoded(tmp_path, data_prep, tiny_tokenizer_dir):
@@ -219,8 +243,10 @@ def test_errors_are_one_line_and_exit_code_2(tmp_path, data_prep):
     assert "max_length 600 is more than the tokenizer's 512" in error([task], max_length=600)
     assert "nowhere.jsonl: no such file" in error([mine(tmp_path / "nowhere.jsonl")])
     assert not list((tmp_path / "data").glob("mine/*-*"))
-    write(tmp_path / "t5/config.json", {"model_type": "t5"})
-    assert "family 't5' has not been tested" in error([task], encoder=str(tmp_path / "t5"))
+    refused = {"t5": "has not been tested", **dict.fromkeys(WITHOUT_INTERFACE, "never calls transformers' attention")}
+    for family, why in refused.items():
+        write(tmp_path / family / "config.json", {"model_type": family})
+        assert f"family '{family}' {why}" in error([task], encoder=str(tmp_path / family))
     twice = [{"task": "mnli", "train": str(rows), "dev": str(rows)}, "anli_plus"]
     assert "mnli is to be read from two places" in error(twice)
 

@@ -25,11 +25,13 @@ if triton.knobs.runtime.interpret:
 
     interpreter._patch_lang_tensor = _patch_lang_tensor
 
+from common.run_config import RandomEncoder  # noqa: E402
 from mtl.model import triton_attention  # noqa: E402
 from mtl.model.encoder import encode, load_encoder  # noqa: E402
 from mtl.model.triton_attention import Kernels, LaunchConfig  # noqa: E402
 from tests.support import families  # noqa: E402
 from tests.support.packing import pack_sequences  # noqa: E402
+from tests.support.rows import fails  # noqa: E402
 
 LENGTHS = (1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 512)
 ERROR = {torch.bfloat16: 1e-2, torch.float16: 2e-3, torch.float32: 1e-5}
@@ -175,3 +177,10 @@ def test_families(family: str, tmp_path: Path) -> None:
     assert gradients.keys() == others.keys()
     for name, gradient in gradients.items():
         assert (others[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-6 * whole, name
+
+
+def test_windows_are_refused() -> None:
+    """Heads of 16 are not: nothing else is in the way."""
+    shape = families.shape("modernbert", hidden_size=64, vocab_size=90, **families.IDS)
+    spec = RandomEncoder(model_type="modernbert", config=shape, tokenizer="none")
+    fails(lambda: load_encoder(spec, backend="triton"), "`triton` has no windows", "are of 16, its windows of 5)")
