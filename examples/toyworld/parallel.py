@@ -18,31 +18,28 @@ SIZES = {"train": 500, "dev": 60}
 TRIPLET_SIZES = {"train": 3000, "dev": 200}
 
 
-def write(out: Path, seed: int, scale: float, tested: list[Clause]) -> dict[str, int]:
-    """pairs/LANGUAGE.SPLIT.jsonl, the same without groups in pairs/ungrouped/, pairs/nli.SPLIT.jsonl; rows of each."""
-    counts = {}
+def write(out: Path, seed: int, scale: float, tested: list[Clause]) -> None:
+    """pairs/LANGUAGE.SPLIT.jsonl, the same without groups in pairs/ungrouped/, pairs/nli.SPLIT.jsonl."""
     for split, count in _scaled(SIZES, scale):
         meanings = _meanings(random.Random(f"{seed}/parallel/{split}"), count, tested)
         for language in LANGUAGES:
             name = f"{language}.{split}"
-            counts[name] = _write(out / f"{name}.jsonl", _rows(meanings, language))
+            _write(out / f"{name}.jsonl", _rows(meanings, language))
             _write(out / "ungrouped" / f"{name}.jsonl", [row[:3] for row in _rows(meanings, language)])
     for split, count in _scaled(TRIPLET_SIZES, scale):
         rng = random.Random(f"{seed}/triplets/{split}")
-        counts[f"nli.{split}"] = _write(out / f"nli.{split}.jsonl", [_triplet(rng) for _ in range(count)])
-    return counts
+        _write(out / f"nli.{split}.jsonl", [_triplet(rng) for _ in range(count)])
 
 
 def _scaled(sizes: dict[str, int], scale: float) -> Iterator[tuple[str, int]]:
     return ((split, max(30, round(count * scale))) for split, count in sizes.items())
 
 
-def _write(path: Path, rows: list[tuple[str | int, ...]]) -> int:
+def _write(path: Path, rows: list[tuple[str | int, ...]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     names = ("query", "passage", "negative", "group")
     lines = [json.dumps(dict(zip(names, row, strict=False)), ensure_ascii=False) + "\n" for row in rows]
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
-    return len(rows)
 
 
 def _meanings(rng: random.Random, count: int, tested: list[Clause]) -> list[tuple[Clause, Clause, str]]:
