@@ -59,7 +59,7 @@ def _prepare(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m data_prep", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--config", required=True, help="a run config: a path, or a name in configs/")
     parser.add_argument(
-        "--source", action="append", help="`hub` or a folder; given again: where to look next (default: hub)"
+        "--source", action="append", help="`hub` or a folder; repeat: where to look next (default: hub)"
     )
     parser.add_argument("--out", help="where the prepared folders go (default: the config's `data`)")
     parser.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, help="worker processes (default: cores)")

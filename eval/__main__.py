@@ -210,14 +210,10 @@ def _by_code(option: str, texts: list[str]) -> dict[str, str]:
 
 
 def _export(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        "python -m eval export", description="Encoder and head as one transformers folder."
-    )
+    parser = argparse.ArgumentParser("python -m eval export", description="Encoder and head as a transformers folder.")
     parser.add_argument("--encoder", required=True, metavar="DIR", help="runs/NAME/encoder; the heads lie beside it")
     parser.add_argument("--task", required=True, metavar="NAME", help="the task whose head goes with it")
-    parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="folder to write; must not exist or be empty"
-    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write; must be new or empty")
     options = parser.parse_args(arguments)
 
     from eval.export import export

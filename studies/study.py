@@ -102,9 +102,7 @@ class Evaluation(Strict):
 class Comparison(Strict):
     """What is claimed: declared before the first run."""
 
-    primary: list[str] = Field(
-        min_length=1, description="targets of the suite whose differences are the answer, or TARGET:METRIC"
-    )
+    primary: list[str] = Field(min_length=1, description="targets, or TARGET:METRIC, whose differences are the answer")
     equivalence: NotNegative = Field(0.5, description="points within which two variants count as the same")
     axis: str = Field("", description="what the variants' `at` counts; the report adds the slope over it")
     adversarial: bool = Field(False, description="show adversarial language pairs beside the rest")

@@ -59,9 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--limit", type=positive, help="only the first rows of each split of a dataset")
     parser.add_argument("--beams", type=positive, default=1, help="1: greedy search (default)")
     parser.add_argument("--batch-tokens", type=positive, default=4096, help="source tokens of a batch, with padding")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only print what is to be done, and about how long it takes"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only print what there is to do and how long it takes")
     options = parser.parse_args(arguments)
     tasks = [_task(name) for name in options.tasks.split(",")]
     places = [None if source == "hub" else Folder.open(Path(source)) for source in options.source or ["hub"]]

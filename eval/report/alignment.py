@@ -36,9 +36,7 @@ class Measure:
 
 MEASURES = (
     Measure("top1", "top-1, mean of both directions, in percent", ("top1_en->xx", "top1_xx->en"), True),
-    Measure(
-        "centred", "top-1 with each language's mean taken off, in percent", ("centred_en->xx", "centred_xx->en"), True
-    ),
+    Measure("centred", "top-1, each language's mean taken off, in percent", ("centred_en->xx", "centred_xx->en"), True),
     Measure("mexa", "MEXA, in percent", ("mexa",), True),
     Measure("margin", "ratio margin", ("margin",), decimals=3),
     Measure("cka", "linear CKA, debiased", ("cka",), decimals=3),

@@ -21,9 +21,7 @@ from eval.report.load import Entry, Run
 from eval.suites import OFFICIAL, SUITES, Target, resolve_suite
 
 View = tuple[str, list[Target]]  # a suite, or names of targets with commas between, and its targets
-_KNOWN_LABELS = {
-    "f1": "F1", "em": "EM", "map@20": "mAP@20", TO_OTHER: "en→xx", TO_ENGLISH: "xx→en",
-}  # fmt: skip
+_KNOWN_LABELS = {"f1": "F1", "em": "EM", "map@20": "mAP@20", TO_OTHER: "en→xx", TO_ENGLISH: "xx→en"}
 
 
 @dataclass(frozen=True)

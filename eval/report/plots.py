@@ -61,9 +61,7 @@ def bars(
     whiskers = {"ecolor": _INK, "elinewidth": 0.8, "capsize": 1.5, "zorder": 4}
     colours = _colours(len(labels))
     means.plot.bar(ax=axes, yerr=ends, error_kw=whiskers, color=colours, width=0.84, legend=False, zorder=2)
-    angle: dict[str, Any] = (
-        {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 5 else {"rotation": 0}
-    )
+    angle: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if longest > 5 else {}
     axes.set_xticks(range(n), list(rows), **angle)
     for row, entry in np.argwhere(means.isna()):
         axes.text(row + 0.84 * ((entry + 0.5) / len(labels) - 0.5), 0, "×", ha="center", va="bottom", color=_INK)

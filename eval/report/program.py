@@ -25,12 +25,10 @@ from eval.report.terminal import overview
 
 def main(arguments: Sequence[str]) -> int:
     """Returns the exit code 0; `InputError` for runs that cannot be read and a folder that cannot be written."""
-    parser = argparse.ArgumentParser(
-        "python -m eval report", description="Runs side by side; the first is the baseline."
-    )
+    parser = argparse.ArgumentParser("python -m eval report", description="Runs side by side, the first as baseline.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="run folder, eval folder or scores.json")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: report/ in the last run's eval folder)"
+        "--out", type=Path, metavar="DIR", help="folder to write (default: report/ in the last eval folder)"
     )
     options = parser.parse_args(arguments)
 

@@ -118,9 +118,7 @@ def _heat_maps(results: Results) -> Sequence[Plot]:
         values, p = (pd.DataFrame.from_dict(one, orient="index").sort_index(axis=1) for one in (rows, ps))
         if values.size:
             most = max(0.1, float(values.abs().max(axis=None)))
-            caption = (
-                f"{target}: difference by language; coloured: at a false discovery rate of 5 % (Benjamini-Hochberg)"
-            )
+            caption = f"{target}: difference by language; coloured: false discovery rate of 5 % (Benjamini-Hochberg)"
             marked = discoveries(p.to_numpy(dtype=float))
             plots.append(
                 heat(f"{target}_differences", caption, values.round(1) + 0.0, (-most, most), "+.1f", marked=marked)
