@@ -60,7 +60,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) 
 
 @pytest.fixture
 def evaluate(
-    encoder: Path, world: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    encoder: Path, world: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> Callable[..., tuple[dict[str, Any], set[str]]]:
     """Runs `python -m eval` into tmp_path/out: (scores.json, which targets were taken from earlier)."""
     skip_reports(monkeypatch)
@@ -103,9 +103,7 @@ def test_scores_report_and_submission(encoder: Path, world: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("centre", [False, True])
-def test_accuracies_are_those_of_a_padded_loop_and_sklearn(
-    evaluate: Any, encoder: Path, tmp_path: Path, centre: bool
-) -> None:
+def test_accuracies_are_those_of_a_padded_loop(evaluate: Any, encoder: Path, tmp_path: Path, centre: bool) -> None:
     """Layer, pooling, centring and direction reach scores and submission."""
     pairs = [(f"{a} {b[:3]}", f"{b} {a[:9]}") for a in ENGLISH for b in GERMAN if len(a) % 2 or len(b) % 2]
     laser(tmp_path / "data", "deu", pairs)
@@ -217,9 +215,7 @@ def test_a_finished_target_is_reused_and_only_then(
     assert not again()[1]
 
 
-def test_one_suite_after_the_other_loses_nothing(
-    evaluate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_suite_after_the_other_loses_nothing(evaluate: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """Polish is in XTREME-R's Tatoeba alone; a submission of either suite has what it asks for."""
     data, out = tmp_path / "data", tmp_path / "out" / "submission"
     for iso3 in ("deu", "pol"):
@@ -245,9 +241,7 @@ def test_one_suite_after_the_other_loses_nothing(
     assert not evaluate("xtreme", "--direct", "--examples", 3, data=data)[1] and not list(out.glob("*/tatoeba"))
 
 
-def test_interrupted_anywhere_the_same_command_goes_on(
-    evaluate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_anywhere_the_same_command_goes_on(evaluate: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """To the same scores; finished targets and finished pieces of a target are kept."""
     out, update = tmp_path / "out", tqdm.update
     whole = without_seconds(evaluate("toy", "--direct", "--micro-tokens", 20)[0])
@@ -304,7 +298,7 @@ def test_dev_is_a_last_resort(evaluate: Any, tmp_path: Path) -> None:
 
 
 def test_two_encoders_side_by_side(
-    encoder: Path, world: Path, tiny_tokenizer_dir: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+    encoder: Path, world: Path, tiny_tokenizer_dir: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     """As before and after training: the first has no heads."""
     skip_reports(monkeypatch)

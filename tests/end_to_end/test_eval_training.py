@@ -174,9 +174,7 @@ def test_interrupted_training_goes_on_only_as_it_was_asked_for(world: Path, trai
     assert trainer.log[4:] == ["begins", "begins"]
 
 
-def test_missing_training_data_leave_a_target_out_and_the_others_go_on(
-    world: Path, trainer: Trainer, capfd: Any
-) -> None:
+def test_missing_training_data_leave_a_target_out(world: Path, trainer: Trainer, capfd: Any) -> None:
     evaluate(world, "toy_xnli,toy_xquad")
     shutil.rmtree(world / "data" / "rajpurkar")
     assert list(evaluate(world, "toy_xnli,toy_xquad")["targets"]) == ["toy_xnli", "toy_xquad"]  # scored already

@@ -45,9 +45,7 @@ def home(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # The second takes from the first what they share.
 @pytest.mark.parametrize("suite", ["xtreme-r", "xtreme"])
-def test_every_target_of_the_suite(
-    suite: str, home: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_every_target_of_the_suite(suite: str, home: Path, shared: Path, monkeypatch: Any, capsys: Any) -> None:
     fork_programs(monkeypatch)
     places = (shared / "data", home / "toyworld")
     arguments = [word for place in places for option in ("--data", "--source") for word in (option, str(place))]

@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,9 +80,7 @@ def test_dev_is_english_where_english_is_trained_on(config: str, fields: dict, c
     assert set(language_of(made, "dev", rows)) == codes and len(rows) == 7 * len(codes)
 
 
-def test_two_heads_by_name_and_plan_and_model_card_know_languages(
-    config: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_heads_by_name_and_plan_and_model_card_know_languages(config: str, capsys: Any) -> None:
     values = json.loads(Path(config).read_text())
     two = [{"task": "pawsx", "language": "de", "name": "pawsx_de"}, "pawsx", *values["tasks"][1:]]
     made = setup.read(config, [f"tasks={json.dumps(two)}", "tasks.pawsx_de.cap=5"])
@@ -196,7 +195,7 @@ def test_a_step_is_found_again_and_packed_on_any_number_of_ranks(hybrid: str) ->
                 assert np.array_equal(rows.group.numpy(), keys[rows.labels.numpy()])
 
 
-def test_what_is_printed_and_written_of_it(hybrid: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_printed_and_written_of_it(hybrid: str, capsys: Any) -> None:
     assert dry_run(["--config", hybrid]) == 0
     out = capsys.readouterr().out
     assert "pairs: steps with pairs of one language 0.400 (en 0.133, de 0.133, ja 0.133)" in out
