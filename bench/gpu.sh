@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What needs a GPU, most important first, within 15 minutes of one: tests, two ranks on one GPU, rows of bench.gpu.
+#
+#   bash bench/gpu.sh [OUT=gpu]        # a log of each step in OUT, and the table of bench.gpu
+#
+# A step that fails or takes too long leaves the next ones to run.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+out=$(realpath -m "${1:-gpu}")
+mkdir -p "$out"
+
+step() { # SECONDS NAME COMMAND...
+  local began=$SECONDS
+  timeout "$1" "${@:3}" >"$out/$2.log" 2>&1
+  echo "$2: exit $?, $((SECONDS - began)) s: $(tail -n 1 "$out/$2.log")"
+}
+
+step 240 tests python -m pytest -p no:cacheprovider -n0 -q -m gpu
+
+# The same 20 steps on one rank and on two.
+step 60 workload python -c "
+import sys; from pathlib import Path; from bench.workload import training
+training.write(Path(sys.argv[1]), 'small', rows=200, seed=1, vocabulary=8000, max_length=256, steps=20, log_every=1,
+               batch={'examples': 64}, optimizer={'lr': 1e-4}, deepspeed='${DEEPSPEED:-zero2.json}')" "$out/two"
+for ranks in 1 2; do
+  step 90 "ranks$ranks" python -m torch.distributed.run --standalone --nproc-per-node "$ranks" bench/one_gpu.py \
+    train.py --config "$out/two/run.json" --set "name=ranks$ranks" --resume never
+done
+step 30 ranks python -c "
+import json, sys
+one, two = ([line['loss'] for line in map(json.loads, open(f'{sys.argv[1]}/runs/ranks{n}/metrics.jsonl'))
+             if line['kind'] == 'train' and line['task'] == 'all'] for n in (1, 2))
+print(f'{len(one)} and {len(two)} steps, losses {one[0]:.4f} to {one[-1]:.4f}; largest relative difference:',
+      max(abs(b / a - 1) for a, b in zip(one, two)))" "$out/two"
+
+rows=(deepspeed_zero2 whole trainer_grouped 32_trainer_grouped)
+step 360 bench python -m bench.gpu --rounds 3 --seconds 300 --json "$out/bench.json" "${rows[@]/#/--only=}"
+cat "$out/bench.log"
