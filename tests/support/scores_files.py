@@ -45,19 +45,9 @@ def record(target: str, codes: Sequence[str], seed: int, layer: int = 14) -> dic
                  (("threshold", 1.0625), ("threshold_from", "validation"), ("scored_on", "test"))}  # fmt: skip
     if about.kind == "answers":
         extra = {"pool": 1234, "rank_distance": 100.0 + seed}
-    return {
-        "metric": about.metric,
-        "languages": languages,
-        **aggregate.means(details, languages),
-        "details": details,
-        **extra,
-        "protocol": protocol,
-        "truncated": {"too long": 3},
-        "notes": ["2 rows without gold"],
-        "supplied": [],
-        "fingerprint": "f" * 64,
-        "seconds": 1.5,
-    }
+    same = {"truncated": {"too long": 3}, "notes": ["2 rows without gold"], "supplied": [], "seconds": 1.5}
+    scored = {"metric": about.metric, "languages": languages, "details": details, "fingerprint": "f" * 64}
+    return {**scored, **aggregate.means(details, languages), **extra, "protocol": protocol, **same}
 
 
 def _stage(name: str, seed: int) -> dict[str, Any]:
@@ -86,17 +76,10 @@ def scores(
     _, targets = resolve_suite(suite)
     if languages is None:
         languages = {t.name: t.of_suite(suite) for t in targets if t.name not in (not_run or {})}
-    result: dict[str, Any] = {
-        "encoder": f"runs/{name}/encoder",
-        "name": name,
-        "fingerprint": f"{zlib.crc32(name.encode()):064x}",
-        "suite": suite,
-        "targets": {target: record(target, codes, seed, layer) for target, codes in languages.items()},
-        "average": {},
-        "not_run": not_run or {},
-    }
-    result["average"] = aggregate.average(result, suite, targets)
-    return result
+    about = {"encoder": f"runs/{name}/encoder", "name": name, "fingerprint": f"{zlib.crc32(name.encode()):064x}"}
+    found = {target: record(target, codes, seed, layer) for target, codes in languages.items()}
+    result = {**about, "suite": suite, "targets": found, "not_run": not_run or {}}
+    return {**result, "average": aggregate.average(result, suite, targets)}
 
 
 def aligned(result: dict[str, Any], seed: int, languages: dict[str, int]) -> dict[str, Any]:

@@ -99,8 +99,8 @@ LAREQA_ROW = {"id": "1", "question": "who", "context": PARAGRAPH, "answers": {"t
 LAREQA = squad_json({**ANSWERED, "answers": [{"text": "sat", "answer_start": 14}]}, context=PARAGRAPH)
 MENTION = {
     "context": {
-        "text": "Ann left. She saw a dog there.",
-        "sentence_spans": [{"start": 0, "end": 9}, {"start": 10, "end": 30}],
+        "text": "Ann left. She saw a dog go.",
+        "sentence_spans": [{"start": 0, "end": 9}, {"start": 10, "end": 27}],
     },
     "mention": {
         "example_id": "m",
@@ -109,7 +109,7 @@ MENTION = {
     },
 }
 ENTITY = {"entity_id": "Q1", "description": "A beast. More.", "sentence_spans": [{"start": 0, "end": 8}]}
-MEWSLIX_PAIR = ("dog: She saw a { dog } there.", "A beast.")
+MEWSLIX_PAIR = ("dog: She saw a { dog } go.", "A beast.")
 LEAVES = (
     r"(<T S[dcl] 0 2> (<T NP 1 2> (<L NP[nb]/N DT DT The NP[nb]_1/N_1>) (<L N NN NN <dog> N>) )"
     r" (<L S[dcl]\NP VBZ VBZ > S\NP>) )"

@@ -193,9 +193,7 @@ def test_what_cannot_be_translated_is_said_in_one_line(world, tmp_path) -> None:
 MODELS = (translation_models.m2m100, translation_models.nllb, translation_models.madlad)
 
 
-@pytest.mark.parametrize(
-    ("make", "family"), zip(MODELS, FAMILIES, strict=True), ids=lambda one: getattr(one, "__name__", "")
-)
+@pytest.mark.parametrize(("make", "family"), zip(MODELS, FAMILIES, strict=True))
 def test_where_each_family_names_the_languages(make, family, tmp_path, monkeypatch) -> None:
     system = Seq2Seq(str(make(tmp_path / "model")), 2)
     assert system.licence == family.licence

@@ -140,9 +140,7 @@ def test_map_within_across_and_over_all_languages(seed: int, tmp_path: Path) -> 
         expected["map_cross"] = np.mean(list(within.values()))
         assert {name: found.details[code][name] for name in expected} == pytest.approx(expected, rel=1e-5)
         places = 1 + np.argsort(np.argsort(-cosine[code], axis=1), axis=1)
-        spans.append(
-            np.mean([one[r].max() - one[r].min() for one, r in zip(places, right, strict=True) if r.sum() > 1])
-        )
+        spans.append(np.mean([np.ptp(one[r]) for one, r in zip(places, right, strict=True) if r.sum() > 1]))
     over = {} if seed else {"rank_distance_over": "all but 1 questions, which have one answer"}
     assert found.extra == {"pool": 60, "rank_distance": pytest.approx(np.mean(spans)), **over}
 

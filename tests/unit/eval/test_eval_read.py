@@ -102,13 +102,10 @@ def put(folder: Path, target: str, **changes: Any) -> None:
 EXPECTED: dict[str, dict[str, list[Any]]] = {
     # Treebanks in the order of their files. Highest in the tree (da); equally high: XTREME's order for Spanish puts ADP
     # before DET.
-    "udpos": {
-        "es": [
-            Tag("", ("Sí",), ("INTJ",)),
-            Tag("", ("dámelo", "10000"), ("VERB", "NUM")),
-            Tag("", ("del", "mis"), ("ADP", "NOUN")),
-        ]
-    },
+    "udpos": {"es": [
+        Tag("", ("Sí",), ("INTJ",)), Tag("", ("dámelo", "10000"), ("VERB", "NUM")),
+        Tag("", ("del", "mis"), ("ADP", "NOUN")),
+    ]},
     "mewslix": {"de": [Query(str(i), text, ("Q144",)) for i, text in enumerate(MENTIONS.values())]},
 }  # fmt: skip
 

@@ -160,21 +160,17 @@ def test_what_is_missing_is_named(world: World) -> None:
 # The page
 
 
+def cells(row: str) -> list[str]:
+    return [html.unescape(re.sub(r"<[^>]+>", " ", one)) for one in re.findall(r"<t[dh][ >].*?</t[dh]>", row, re.S)]
+
+
 class Page:
     """report.html without its pictures, and the texts in the cells of every table."""
 
     def __init__(self, path: Path) -> None:
         self.text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", path.read_text(encoding="utf-8"))
-        self.tables = [
-            [
-                [
-                    html.unescape(re.sub(r"<[^>]+>", " ", cell))
-                    for cell in re.findall(r"<t[dh][ >].*?</t[dh]>", row, re.S)
-                ]
-                for row in re.findall(r"<tr[ >].*?</tr>", found, re.S)
-            ]
-            for found in re.findall(r"<table.*?</table>", self.text, re.S)
-        ]
+        found = re.findall(r"<table.*?</table>", self.text, re.S)
+        self.tables = [[cells(row) for row in re.findall(r"<tr[ >].*?</tr>", table, re.S)] for table in found]
 
 
 @pytest.fixture(scope="module")
