@@ -39,8 +39,8 @@ def long(tmp_path_factory, tiny_tokenizer_dir) -> Path:
 
 @pytest.mark.parametrize(
     ("ranks", "rank", "number", "cause"),
-    [pytest.param(4, 0, signal.SIGKILL, KILLED, marks=pytest.mark.slow), (2, 1, signal.SIGKILL, KILLED),
-     (2, 1, signal.SIGSTOP, SILENT)],
+    [(2, 1, signal.SIGKILL, KILLED), *(pytest.param(*more, marks=pytest.mark.slow) for more in
+     [(4, 0, signal.SIGKILL, KILLED), (2, 1, signal.SIGSTOP, SILENT)])],
 )  # fmt: skip
 def test_a_rank_that_dies_or_hangs_ends_all(long, tmp_path, ranks, rank, number, cause):
     config = elsewhere(long, tmp_path)

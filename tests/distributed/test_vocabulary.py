@@ -16,7 +16,7 @@ from tests.support.launch import program
 from tests.support.live import metrics
 from tests.support.small import STEADY
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 STEPS, LR, CLIP = (STEADY[key] for key in ("steps", "lr", "clip"))
 # Trained weights: difference relative to lr x steps (0 where seen, but sums may be taken in another order elsewhere).
 # Rows left out: the whole table rounds them 50 times by half an ulp.
@@ -69,7 +69,6 @@ def test_the_export_equals_that_of_the_whole_table(made, steady, whole):
         assert found == pytest.approx(scores[1][task], rel=1e-4), task
 
 
-@pytest.mark.slow
 def test_in_bf16_too(made, steady, tmp_path):
     """There the whole table starts from rows rounded to bf16, and so do the rows left out."""
     for name, choice in (("trimmed", "true"), ("whole", "false")):

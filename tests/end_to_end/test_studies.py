@@ -16,7 +16,7 @@ from studies.__main__ import main
 from tests.support.eval_live import fork_programs
 from tests.support.launch import REPOSITORY, environment, wait_until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

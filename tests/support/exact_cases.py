@@ -123,7 +123,8 @@ CASES = {**EXACT, **PAIRS, **SIDES}
 # Cases with `batches` are compared with the reference; of the others test_exact.py looks at something else.
 LAUNCHES: dict[str, tuple[int, dict[str, Any]]] = {
     "1 rank": (1, {name: CASES[name] for name in ONE_RANK}),
-    "2 ranks": (2, {**EXACT, **PAIRS, **LANGUAGES, **FAMILIES, **FILES, **PARTS}),
+    "2 ranks": (2, {**EXACT, **PAIRS, **LANGUAGES, **FILES, **PARTS}),
+    "2 ranks, families": (2, FAMILIES),
     "3 ranks": (3, SIDES),  # no power of two, so that the mean rounds; partitions cut parameters
     "4 ranks": (4, {name: CASES[name] for name in FOUR_RANKS}),
     "2 ranks, compiled": (2, {**COMPILED, **OFFLOAD}),  # the offloaded optimizer is compiled by DeepSpeed
