@@ -18,8 +18,8 @@ from tests.support.small import KINDS
 
 pytestmark = pytest.mark.timeout(600)
 SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
-THREE = (pytest.param("3 ranks", name, marks=SLOW) for name in BITWISE)
-MORE = (pytest.param(name, marks=SLOW) for name in ("4 ranks", "2 ranks, families", "2 ranks, compiled"))
+BOTH = (("1 rank", "bf16-buckets"), *(("3 ranks", name) for name in BITWISE))
+MORE = (pytest.param(name, marks=SLOW) for name in ("1 rank", "4 ranks", "2 ranks, families", "2 ranks, compiled"))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def world(tmp_path_factory, tiny_tokenizer_dir):
     return World(tmp_path_factory.mktemp("exact"), tiny_tokenizer_dir)
 
 
-@pytest.mark.parametrize("launch", ["1 rank", "2 ranks", *MORE])
+@pytest.mark.parametrize("launch", ["2 ranks", *MORE])
 def test_ranks_equal_one_float64_process(world, launch):
     cases = {name: case for name, case in LAUNCHES[launch][1].items() if "batches" in case}
     assert cases
@@ -140,7 +140,7 @@ def _same(one: dict, other: dict, lists: tuple[str, ...]) -> None:
     assert any(moment.any() for moment in one["exp_avg"][ref.STEPS - 1].values())
 
 
-@pytest.mark.parametrize(("launch", "name"), [("1 rank", "bf16-buckets"), *THREE])
+@pytest.mark.parametrize(("launch", "name"), [pytest.param(*both, marks=SLOW) for both in BOTH])
 def test_our_zero2_gradients_and_step_are_bitwise_those_of_deepspeed(world, launch, name):
     """The same norm clips on both sides; DeepSpeed's own, in float32, is compared with float64 in the cases `-off`."""
     ours, theirs = (world.found(launch, f"{name}-{side}") for side in ("ours", "theirs"))
