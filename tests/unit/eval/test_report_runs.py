@@ -167,8 +167,7 @@ def test_unchecked_and_left_out_rows_are_noted(tmp_path):
     assert main(["report", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
     unchecked = "nine: trained on squad_v1, not checked for rows of this test (data_prep --against)"
     left_out = "nine: trained without 1,275 rows of squad_v1 that this test has too"
-    found = tables(tmp_path / "out" / "report.md")
-    (table,) = (table for caption, table in found.items() if "mean over lang" in caption)
+    table = next(one for name, one in tables(tmp_path / "out" / "report.md").items() if "mean over lang" in name)
     notes = {head.split()[0]: table.noted(head) for head in table.rows[0][1:]}
     assert unchecked in notes["xquad"] and unchecked in notes["lareqa"] and left_out in notes["mlqa"]
     assert unchecked.replace("squad_v1", "mnli_triplets") in notes["xnli"] and "3 rows of mnli_tr" in notes["xquad"]
