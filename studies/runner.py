@@ -74,13 +74,7 @@ class Runner:
         queue = deque(run for run in distinct.values() if run.state != "done")
         _say(f"{self.study.name}: {len(distinct)} runs, {len(distinct) - len(queue)} done already")
         try:
-            with ThreadPoolExecutor(self.options.jobs) as pool:
-                try:
-                    for future in [pool.submit(self._work, queue, slot) for slot in range(self.options.jobs)]:
-                        future.result()
-                except BaseException:
-                    self._stop.set()  # before the pool waits for its threads
-                    raise
+            self._all(queue)
         finally:
             for run, reason in self.failures:
                 _say(f"failed: {run.title}: {reason}")
@@ -102,10 +96,19 @@ class Runner:
             waiting = [run for run in made.before if run.identity and run.state != "done"]
             if not made.unprepared and not waiting:
                 return made
-            for run in waiting if not made.unprepared else []:
-                self._work(deque([run]), 0)
+            if not made.unprepared:
+                self._all(deque(waiting))
                 if self.failures or self._stop.is_set():
                     return made
+
+    def _all(self, queue: deque[Run]) -> None:
+        with ThreadPoolExecutor(self.options.jobs) as pool:
+            try:
+                for future in [pool.submit(self._work, queue, slot) for slot in range(self.options.jobs)]:
+                    future.result()
+            except BaseException:
+                self._stop.set()  # before the pool waits for its threads
+                raise
 
     def _work(self, queue: deque[Run], slot: int) -> None:
         while not self._stop.is_set():

@@ -37,15 +37,15 @@ def data_prep(arguments: list[str], log: Path) -> None:
 def deepspeed(
     processes: int, arguments: list[str], log: Path, watch: Watch, what: str = "target training", **more: Any
 ) -> None:
-    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`; `more`: of `run`.
+    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`, for one without the launcher, sooner; `more`: of `run`.
 
     Given a number, the launcher takes the first GPUs of the machine, whichever of them CUDA_VISIBLE_DEVICES names.
     """
     launcher = Path(sys.executable).with_name("deepspeed")
     named = {**os.environ, **more.get("environment", {})}.get("CUDA_VISIBLE_DEVICES", "").split(",")
     some = [] if GPU and len(named) == processes and all(map(str.isdecimal, named)) else ["--num_gpus", str(processes)]
-    options = [*some, "--master_port", str(free_port())]
-    run([str(launcher), *options, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
+    start = [str(launcher), *some, "--master_port", str(free_port())] if processes > 1 else [sys.executable, "-u"]
+    run([*start, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
 
 
 def last_step(folder: Path) -> int:
