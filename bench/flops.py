@@ -10,39 +10,68 @@ not compute because no head reads it. `FORMULA` has it in one line; a test compa
 
 import statistics
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from mtl.data.packing import PackedBatch
+from mtl.model.families import family_of
 
 FORMULA = (
-    "FLOPs = 3 [(L-1) T (8 d d + 4 d f) + 6 T d d + R (2 d d + 4 d f) + 4 L d sum of s s]: L blocks, width d, "
-    "MLP f, T real tokens, s of each sequence, R positions of the last block that heads read (Narayanan et al. 2021, "
+    "FLOPs = 3 [(L-1) T (4 d d + 4 d k + 4 d f) + T (2 d d + 4 d k) + R (2 d d + 4 d f) + 4 d sum over blocks of s v]: "
+    "L blocks, width d, keys k (d where heads have their own), MLP f (6 d f where gated), T real tokens, s of each "
+    "sequence, v of it that a token attends to, R positions of the last block that heads read (Narayanan et al. 2021, "
     "section 3, without logits)"
 )
 SIZES = ((4096, 4096, 4096), (8192, 8192, 8192), (16384, 4096, 4096), (16384, 8192, 8192), (16384, 1024, 4096))
 
 
-def training_flops(shape: dict[str, int], tokens: int, squares: int, read: int) -> int:
-    """Forward and backward, of `tokens` in sequences whose squared lengths sum to `squares`.
+@dataclass(frozen=True)
+class Shape:
+    """What FLOPs depend on. keys: width of all heads' keys; local: blocks in which a token attends to a `window`."""
 
-    shape: as in bench.workload.training.SHAPES; read: positions of the last block's output that heads read.
-    """
-    layers, d, f = shape["num_hidden_layers"], shape["hidden_size"], shape["intermediate_size"]
-    mlp = 2 * d * d + 4 * d * f  # output projection of attention and MLP, of one token
-    attention = 4 * layers * d * squares  # scores and weighted sum of values
-    return 3 * (layers * 6 * d * d * tokens + mlp * ((layers - 1) * tokens + read) + attention)
+    layers: int
+    width: int
+    mlp: int
+    gated: bool
+    keys: int
+    local: int
+    window: int | None
 
 
-def of_batch(shape: dict[str, int], batch: PackedBatch) -> int:
+def shape_of(config: Any) -> Shape:
+    """Of an encoder's transformers config."""
+    family, heads = family_of(config), config.num_attention_heads
+    keys = config.hidden_size * (getattr(config, "num_key_value_heads", None) or heads) // heads
+    local = getattr(config, "layer_types", None) or []
+    return Shape(
+        config.num_hidden_layers, config.hidden_size, config.intermediate_size, family.gated, keys,
+        local.count("sliding_attention"), family.window(config),
+    )  # fmt: skip
+
+
+def training_flops(shape: Shape, lengths: Sequence[int], read: int) -> int:
+    """Forward and backward, of sequences of `lengths`; read: positions of the last block's output that heads read."""
+    d, tokens = shape.width, sum(lengths)
+    projections = 2 * d * d + 4 * d * shape.keys  # of one token, to query, key and value
+    rest = 2 * d * d + (6 if shape.gated else 4) * d * shape.mlp  # output projection of attention, and MLP
+    whole = sum(length**2 for length in lengths)
+    near = whole if shape.window is None else sum(_near(length, shape.window) for length in lengths)
+    attention = 4 * d * ((shape.layers - shape.local) * whole + shape.local * near)  # scores and weighted sum of values
+    return 3 * (shape.layers * projections * tokens + rest * ((shape.layers - 1) * tokens + read) + attention)
+
+
+def _near(length: int, window: int) -> int:
+    """Pairs of positions less than `window` apart."""
+    far = max(0, length - window)
+    return length**2 - far * (far + 1)
+
+
+def of_batch(shape: Shape, batch: PackedBatch) -> int:
     """`training_flops` of a packed micro-batch."""
-    read = sum(len(rows.tokens) for rows in batch.heads.values())
-    return training_flops(shape, batch.tokens, sum(length**2 for length in batch.seq_lengths), read)
-
-
-def shape_of(config: object) -> dict[str, int]:
-    """The fields of a transformers config that FLOPs depend on."""
-    return {name: getattr(config, name) for name in ("num_hidden_layers", "hidden_size", "intermediate_size")}
+    return training_flops(shape, batch.seq_lengths, sum(len(rows.tokens) for rows in batch.heads.values()))
 
 
 def peak() -> dict[str, float]:

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# What needs a GPU, most important first, within 15 minutes of one: tests, two ranks on one GPU, rows of bench.gpu.
+# What needs a GPU, most important first, within 15 minutes of one: tests, two ranks on one GPU, rows of bench.gpu for
+# XLM-R Large and mmBERT base.
 #
-#   bash bench/gpu.sh [OUT=gpu]        # a log of each step in OUT, and the table of bench.gpu
+#   bash bench/gpu.sh [OUT=gpu]        # a log of each step in OUT, and the tables of bench.gpu
 #
 # A step that fails or takes too long leaves the next ones to run.
 set -uo pipefail
@@ -15,7 +16,7 @@ step() { # SECONDS NAME COMMAND...
   echo "$2: exit $?, $((SECONDS - began)) s: $(tail -n 1 "$out/$2.log")"
 }
 
-step 240 tests python -m pytest -p no:cacheprovider -n0 -q -m gpu
+step 200 tests python -m pytest -p no:cacheprovider -n0 -q -m gpu
 
 # The same 20 steps on one rank and on two.
 step 60 workload python -c "
@@ -33,6 +34,7 @@ one, two = ([line['loss'] for line in map(json.loads, open(f'{sys.argv[1]}/runs/
 print(f'{len(one)} and {len(two)} steps, losses {one[0]:.4f} to {one[-1]:.4f}; largest relative difference:',
       max(abs(b / a - 1) for a, b in zip(one, two)))" "$out/two"
 
-rows=(deepspeed_zero2 whole trainer_grouped 32_trainer_grouped)
-step 360 bench python -m bench.gpu --rounds 3 --seconds 300 --json "$out/bench.json" "${rows[@]/#/--only=}"
-cat "$out/bench.log"
+rows=(deepspeed_zero2 whole trainer_grouped trainer_flat 32_trainer_grouped)
+step 300 bench python -m bench.gpu --rounds 3 --seconds 260 --json "$out/bench.json" "${rows[@]/#/--only=}"
+step 120 mmbert python -m bench.gpu --shape mmbert --vocabulary 256000 --rounds 3 --seconds 80 --json "$out/mmbert.json" --only trainer_flat
+cat "$out/bench.log" "$out/mmbert.log"

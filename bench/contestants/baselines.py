@@ -1,7 +1,8 @@
-"""The padded baselines of bench.train and bench.gpu: the Trainer, grouped by length or not, and two plain loops.
+"""The baselines of bench.train and bench.gpu: the Trainer in three ways, and two plain loops.
 
 --baseline trainer_padded   Trainer, random batches of one task, padded to the longest row of the batch
 --baseline trainer_grouped  the same, rows of similar length together
+--baseline trainer_flat     random batches of one task without padding, attention by FlashAttention 2
 --baseline task_max_padded  a DistributedDataParallel loop, every batch padded to the task's maximum length
 --baseline zero2_padded     a DeepSpeed ZeRO-2 loop, batches as in trainer_padded
 --accumulate K              the Trainer accumulates gradients over K batches a step
@@ -14,14 +15,14 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from bench.contestants.padded_model import IGNORED, Batch, Batches, Padded, collate, padded_losses
+from bench.contestants.padded_model import IGNORED, Batch, Batches, Flat, Padded, collate, padded_losses
 from bench.contestants.turns import Turns, contestant_arguments, wait_for_start
-from bench.flops import shape_of, training_flops
+from bench.flops import Shape, shape_of, training_flops
 from mtl.distributed import collectives, engine
 from mtl.run.setup import Setup, read
 
 COUNTS = "counts"  # key of `count`'s result in a batch, removed before the model sees it
-BASELINES = ("trainer_padded", "trainer_grouped", "task_max_padded", "zero2_padded")
+BASELINES = ("trainer_padded", "trainer_grouped", "trainer_flat", "task_max_padded", "zero2_padded")
 
 
 class Stream(IterableDataset[Batch]):
@@ -40,16 +41,15 @@ class Stream(IterableDataset[Batch]):
             width = data.max_length if self._baseline == "task_max_padded" else None
             batch = collate(data.name, data.task.kind, mine, setup.special.pad, width)
             # Counted on the host, before the batch goes to a device that would have to be waited for.
-            yield {**batch, COUNTS: count(batch, data.task.kind, shape_of(setup.source))}
+            tokens, padded, flops = count(batch, data.task.kind, shape_of(setup.source))
+            yield {**batch, COUNTS: (tokens, tokens if self._baseline == "trainer_flat" else padded, flops)}
 
 
-def count(batch: Batch, kind: str, shape: dict[str, int]) -> tuple[int, int, int]:
+def count(batch: Batch, kind: str, shape: Shape) -> tuple[int, int, int]:
     """(real tokens, tokens with padding, FLOPs on real tokens)."""
-    lengths = batch["attention_mask"].sum(1)
-    tokens = int(lengths.sum())
-    read_positions = {"span": tokens, "tag": int((batch["labels"] != IGNORED).sum())}.get(kind, len(lengths))
-    flops = training_flops(shape, tokens, int(lengths.square().sum()), read_positions)
-    return tokens, batch["input_ids"].numel(), flops
+    lengths = batch["lengths"]
+    read_positions = {"span": sum(lengths), "tag": int((batch["labels"] != IGNORED).sum())}.get(kind, len(lengths))
+    return sum(lengths), batch["input_ids"].numel(), training_flops(shape, lengths, read_positions)
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     assert options.accumulate == 1 or options.baseline.startswith("trainer")
     setup = read(options.config, options.set)
-    model = Padded(setup, setup.model())
+    model = (Flat if options.baseline == "trainer_flat" else Padded)(setup, setup.model())
     wait_for_start()
     rank, world, device = engine.connect()
     model = model.to(device)

@@ -1,6 +1,7 @@
 """The model and batches of the baselines: transformers' encoder on padded batches of one task, a head for each task.
 
-`Padded` has the weights of our model (the heads have transformers' own shapes) in stock modules, with SDPA and a mask.
+`Padded` has the weights of our model (the heads have transformers' own shapes) in stock modules, with SDPA and a mask;
+`Flat` is the same without padding.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.contestants.reference_losses import first_rows
+from mtl.model import attention
 from mtl.model.encoder import MultiTaskModel, new_encoder
 from mtl.run.setup import Setup
 from tasks.encoding import Row
@@ -36,11 +38,17 @@ class Padded(nn.Module):
         self.heads = model.heads
         self.kinds = model.kinds
         self.reads_whole_sequences = family.reads_whole_sequences(config)
+        self.first_position = family.first_position(config)
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int], **types: Tensor) -> Tensor:
+        """The last hidden states, [n, width, H]."""
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
 
     def forward(
-        self, task: str, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, choices: int, **types: Tensor
-    ) -> Tensor:
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        self, task: str, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int], labels: Tensor,
+        choices: int, **types: Tensor,
+    ) -> Tensor:  # fmt: skip
+        hidden = self.hidden(input_ids, attention_mask, lengths, **types)
         kind, head = self.kinds[task], self.heads[task]
         if kind in ("classify", "choice"):
             if self.reads_whole_sequences:
@@ -53,6 +61,33 @@ class Padded(nn.Module):
             scores = scores.masked_fill(attention_mask[..., None] == 0, float("-inf"))
             return (F.cross_entropy(scores[..., 0], labels[:, 0]) + F.cross_entropy(scores[..., 1], labels[:, 1])) / 2
         return F.cross_entropy(scores.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+
+
+class Flat(Padded):
+    """The encoder sees the sequences of a batch one after another, as from transformers' `DataCollatorWithFlattening`.
+
+    Attention is FlashAttention 2 on a GPU (`torch.nn.attention.varlen`), on CPU an SDPA call for each length.
+    """
+
+    def __init__(self, setup: Setup, model: MultiTaskModel) -> None:
+        super().__init__(setup, model)
+        self.encoder.config._attn_implementation = attention.NAME
+
+    def hidden(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int], **types: Tensor) -> Tensor:
+        device, width = input_ids.device, input_ids.shape[1]
+        # On the host: the lengths would have to be waited for on a GPU.
+        sizes = torch.tensor(lengths)
+        ends = sizes.cumsum(0)
+        position = torch.arange(int(ends[-1])) - (ends - sizes).repeat_interleave(sizes)
+        cell = position + (torch.arange(len(sizes)) * width).repeat_interleave(sizes)
+        host = [cell, position + self.first_position, F.pad(ends, (1, 0)).int()]
+        host = [part.pin_memory() for part in host] if device.type == "cuda" else host
+        cells, positions, boundaries = (part.to(device, non_blocking=True) for part in host)
+        backend = "varlen" if device.type == "cuda" else "sdpa"
+        flat = {name: part.flatten()[cells][None] for name, part in {"input_ids": input_ids, **types}.items()}
+        layout = attention.make_layout(backend, tuple(lengths), boundaries)
+        out = self.encoder(**flat, position_ids=positions[None], layout=layout).last_hidden_state[0]
+        return out.new_zeros(input_ids.numel(), out.shape[1]).index_copy(0, cells, out).view(*input_ids.shape, -1)
 
 
 def collate(task: str, kind: str, batch: Sequence[Row], pad: int, width: int | None = None) -> Batch:
@@ -77,7 +112,8 @@ def collate(task: str, kind: str, batch: Sequence[Row], pad: int, width: int | N
         second = np.concatenate([row["second"] for row in batch])
         tensors["token_type_ids"] = ((np.arange(width) >= second[:, None]) & (mask > 0)).astype(np.int64)
     return {
-        "task": task, "choices": len(batch[0]["lengths"]), **{key: torch.from_numpy(v) for key, v in tensors.items()}
+        "task": task, "choices": len(batch[0]["lengths"]), "lengths": [len(ids) for ids in sequences],
+        **{key: torch.from_numpy(v) for key, v in tensors.items()},
     }  # fmt: skip
 
 

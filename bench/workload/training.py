@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import XLMRobertaConfig, XLMRobertaModel
+from transformers import AutoConfig, AutoModel
 
 import data_prep.__main__ as data_prep_program
 from bench.workload import synthetic
@@ -23,11 +23,20 @@ from bench.workload.row_lengths import DATASETS, FILES
 from data_prep.encoding import tokenizer as tokenizers
 
 CAP = 131_072  # of the mixture (K = 2^17, Phang et al. 2020)
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {  # XLM-R's, where no `model_type` is given
     "tiny": {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128},
     "small": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024},
     "base": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072},
     "large": {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096},
+    "mmbert": {  # mmBERT base
+        "model_type": "modernbert",
+        "hidden_size": 768,
+        "num_hidden_layers": 22,
+        "num_attention_heads": 12,
+        "intermediate_size": 1152,
+        "cls_token_id": 0,
+        "sep_token_id": 2,
+    },
 }
 # Task: its type, the datasets whose lengths it has, number of classes.
 TASKS: dict[str, tuple[str, tuple[str, ...], int]] = {
@@ -67,11 +76,11 @@ def write(
     if not (encoder / "config.json").exists():
         tokenizer = synthetic.tokenizer(vocabulary)
         torch.manual_seed(seed)
-        config = XLMRobertaConfig(
-            **SHAPES[shape], vocab_size=len(tokenizer), max_position_embeddings=514, type_vocab_size=1, pad_token_id=1,
-            bos_token_id=0, eos_token_id=2,
-        )  # fmt: skip
-        XLMRobertaModel(config).save_pretrained(encoder)
+        config = AutoConfig.for_model(**{
+            "model_type": "xlm-roberta", "vocab_size": len(tokenizer), "max_position_embeddings": 514,
+            "type_vocab_size": 1, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2, **SHAPES[shape],
+        })  # fmt: skip
+        AutoModel.from_config(config).save_pretrained(encoder)
         tokenizer.save_pretrained(encoder)
     row_lengths = json.loads(FILES[max_length].read_text(encoding="utf-8"))
     tasks = []
