@@ -28,10 +28,10 @@ from data_prep.prepare import prepare
 from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Located, locate_training, own
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from data_prep.storage.store import Job
 from data_prep.translation.command import main as translate
-from data_prep.workers import Encoder
+from data_prep.workers import TokenizerPool
 
 _LOST = {"dropped": "dropped", "truncated": "cut"}  # in a manifest -> in the remarks
 
@@ -71,7 +71,7 @@ def _prepare(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     config, tasks = load(options.config, options.set)
     out = Path(options.out or config.data)
-    lock = Lock(out)
+    lock = SourcesLock(out)
     places = [None if source == "hub" else Folder.open(Path(source)) for source in options.source or ["hub"]]
     if isinstance(config.encoder, str):
         check_encoder(config.encoder)
@@ -96,7 +96,7 @@ def _prepare(arguments: list[str]) -> None:
 
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]
     remarks = []
-    with Encoder(config.tokenizer, options.jobs) as encoder:
+    with TokenizerPool(config.tokenizer, options.jobs) as encoder:
         for job, found in located.items():
             prepared, built = prepare(job, found, out, encoder, tests)
             splits = prepared.manifest["splits"]

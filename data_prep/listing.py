@@ -19,14 +19,14 @@ from data_prep.datasets.schema import Dataset, names, shown
 from data_prep.sources.download import FOLDER
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 
 HEADER = ("name", "kind", "languages", "rows", "licence", "from", "there")
 
 
 def render(data: Path, folders: Sequence[Folder]) -> str:
     """The tables of training data and of test data as text."""
-    lock = Lock(data)
+    lock = SourcesLock(data)
     groups: dict[str, list[Dataset]] = {}
     for dataset in DATASETS.values():
         name = "wiki_xx" if dataset.kind == "mlm" else dataset.name.partition(".")[0]
@@ -87,7 +87,7 @@ def _pin(name: str) -> str:
     return f" @{revision[:7]}" if revision else ""
 
 
-def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) -> str:
+def _state(dataset: Dataset, data: Path, lock: SourcesLock, folders: Sequence[Folder]) -> str:
     """Whether training data are there, and where."""
     if any((data / dataset.name).glob("*/manifest.json")):
         return "prepared"
@@ -97,7 +97,7 @@ def _state(dataset: Dataset, data: Path, lock: Lock, folders: Sequence[Folder]) 
     return "no" if "" in places else ", ".join(sorted(places))
 
 
-def _place(dataset: Dataset, split: str, code: str, lock: Lock, folders: Sequence[Folder]) -> str:
+def _place(dataset: Dataset, split: str, code: str, lock: SourcesLock, folders: Sequence[Folder]) -> str:
     """Where a split in a language is; "" if nowhere."""
     if _locked(dataset, split, code, lock):
         return "downloaded"
@@ -109,7 +109,7 @@ def _place(dataset: Dataset, split: str, code: str, lock: Lock, folders: Sequenc
     return ""
 
 
-def _locked(dataset: Dataset, split: str, code: str, lock: Lock) -> bool:
+def _locked(dataset: Dataset, split: str, code: str, lock: SourcesLock) -> bool:
     """Whether the lock file has a split in a language of the repository that serves it."""
     if dataset.hub_files is not None:
         return "files" in lock.splits(dataset.hub_files[0])

@@ -18,7 +18,7 @@ from data_prep.datasets import TEST_SETS
 from data_prep.datasets.schema import Dataset, Dropped, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import locate
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from tasks.base import Example, TaskType
 from tasks.registry import TASK_TYPES
 
@@ -34,7 +34,7 @@ class HeldOutRows:
     found: dict[tuple[str, bytes], str]
 
     @classmethod
-    def read(cls, targets: Sequence[str], places: Sequence[Folder | None], lock: Lock) -> "HeldOutRows":
+    def read(cls, targets: Sequence[str], places: Sequence[Folder | None], lock: SourcesLock) -> "HeldOutRows":
         """The tests of `targets`, in a folder dev too, in all their languages, from all of `places` (None: the Hub).
 
         Raises `InputError` for a target without rows of a task type, or whose test is nowhere.
@@ -78,7 +78,7 @@ def checked(manifest: dict[str, Any]) -> dict[str, Any]:
     return {"kind": manifest["kind"], "against": manifest.get("against", []), "left_out": dict(left_out)}
 
 
-def _examples(testset: Dataset, place: Folder | Lock) -> Iterator[Example]:
+def _examples(testset: Dataset, place: Folder | SourcesLock) -> Iterator[Example]:
     # As in evaluation: from the Hub the test alone, of which some languages have no other split.
     splits = testset.splits if isinstance(place, Folder) else testset.splits[:1]
     for code in testset.languages:

@@ -31,7 +31,7 @@ from data_prep.sources.licence import licence_of
 from data_prep.sources.locate import Located
 from data_prep.storage import store
 from data_prep.storage.store import Job
-from data_prep.workers import Encoder
+from data_prep.workers import TokenizerPool
 from tasks.base import Example
 from tasks.encoding import template_of
 from tasks.registry import TASK_TYPES
@@ -40,7 +40,7 @@ SHARD = 1024
 
 
 def prepare(
-    job: Job, located: Located, out: Path, encoder: Encoder, against: HeldOutRows | None = None
+    job: Job, located: Located, out: Path, encoder: TokenizerPool, against: HeldOutRows | None = None
 ) -> tuple[store.Prepared, bool]:
     """The prepared folder of `job` below `out`, and whether it was built now (False: reused).
 
@@ -87,7 +87,9 @@ def prepare(
     return store.Prepared(final), True
 
 
-def _build(job: Job, located: Located, encoder: Encoder, folder: Path, against: HeldOutRows | None) -> dict[str, Any]:
+def _build(
+    job: Job, located: Located, encoder: TokenizerPool, folder: Path, against: HeldOutRows | None
+) -> dict[str, Any]:
     """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
     labels = job.labels
     task_type = TASK_TYPES[job.kind]
@@ -116,7 +118,7 @@ def _write_split(
     job: Job,
     labels: tuple[str, ...] | None,
     located: Located,
-    encoder: Encoder,
+    encoder: TokenizerPool,
     folder: Path,
     split: str,
     seen: np.ndarray,

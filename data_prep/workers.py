@@ -31,7 +31,7 @@ POOL_FROM = 8
 Encoded = tuple[pa.RecordBatch, Counter[str]]
 
 
-class Encoder:
+class TokenizerPool:
     """The tokenizer and its pool of `jobs` worker processes, started when the first large dataset needs it."""
 
     def __init__(self, tokenizer_name: str, jobs: int) -> None:
@@ -40,7 +40,7 @@ class Encoder:
         self.jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> "Encoder":
+    def __enter__(self) -> "TokenizerPool":
         return self
 
     def __exit__(self, *_: object) -> None:

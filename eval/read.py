@@ -22,7 +22,7 @@ from data_prep.datasets import TEST_SETS
 from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, shown, with_label
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from eval.rows import Loaded, NotThere, Rows, Translation
 from eval.suites import Target
 from tasks.registry import TASK_TYPES
@@ -46,7 +46,7 @@ def read(target: Target, languages: Sequence[str], data: str, dev: bool = False)
     if data == "hub" and not languages:
         raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
     place = _open(testset, data)
-    if isinstance(place, Lock):
+    if isinstance(place, SourcesLock):
         return _read(testset, languages, place, splits[:1], data)
     if testset.kind == "mining":
         from eval.retrieval import bitext
@@ -60,11 +60,11 @@ def read(target: Target, languages: Sequence[str], data: str, dev: bool = False)
     return _read(testset, languages or languages_in(testset, place), place, splits, data)
 
 
-def _open(testset: Dataset, data: str) -> Folder | Lock:
+def _open(testset: Dataset, data: str) -> Folder | SourcesLock:
     """The folder to read, downloaded if the Hub has only files of the target, or the lock file for the Hub."""
     if data != "hub":
         return Folder.open(Path(data), "--data")
-    lock = Lock(Path("data"))
+    lock = SourcesLock(Path("data"))
     if testset.hub:
         return lock
     try:
@@ -104,7 +104,9 @@ def _sums(copy: Copy, folder: Folder | None) -> dict[str, str]:
 Usable = dict[str, dict[str, tuple[Copy, Rows]]]
 
 
-def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: Sequence[str], data: str) -> Loaded:
+def _read(
+    testset: Dataset, codes: Sequence[str], place: Folder | SourcesLock, splits: Sequence[str], data: str
+) -> Loaded:
     """Rows of one form of copy, never of two: the one with most labelled rows of the test, then of all splits."""
     folder = place if isinstance(place, Folder) else None
     whole: dict[tuple[Path, ...], Rows] = {}
@@ -157,7 +159,7 @@ def _read(testset: Dataset, codes: Sequence[str], place: Folder | Lock, splits: 
     return loaded
 
 
-def _located(testset: Dataset, split: str, code: str, place: Folder | Lock, notes: list[str]) -> list[Copy]:
+def _located(testset: Dataset, split: str, code: str, place: Folder | SourcesLock, notes: list[str]) -> list[Copy]:
     """The copies of a split in a language; of the Hub, an error says what else to do, or becomes a note."""
     try:
         return list(locate(testset, split, code, place))

@@ -88,7 +88,8 @@ class Target:
         return not self.retrieval and len(TEST_SETS[self.data or self.name].splits) > 1
 
     def of_suite(self, suite: str) -> tuple[str, ...]:
-        """Languages in `suite`; outside the two official suites all that its test data have, () for toy targets."""
+        """Languages in `suite`; outside the official suites all that its test data have, () for toy targets."""
+        suite = "xtreme" if suite == "retrieval" else suite  # whose group it is
         if suite in self.languages:
             return self.languages[suite]
         return () if self.data else TEST_SETS[self.name].languages

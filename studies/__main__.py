@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
-        if arguments[:1] == ["difficulty"]:
+        if arguments[:1] == ["difficulty"] and arguments[1:2] not in [[command] for command in COMMANDS]:
             from studies import difficulty
 
             return difficulty.main(arguments[1:])

@@ -1,8 +1,8 @@
 """What a study will cost: `python -m studies NAME plan`.
 
 Hours come from runs of the same encoder in the pool, where there are any: their tokens per second, and the seconds of
-their evaluations. Else from the cost model of docs/scaling.md for one H100: 6 FLOPs per trained parameter and token at
-a model FLOPs utilisation of 0.53 of 793 TFLOP/s, without evaluation.
+their evaluations. Else from the cost model of docs/scaling.md for one H100: 6 FLOPs per parameter of the blocks and
+token at a model FLOPs utilisation of 0.53 of 793 TFLOP/s, without evaluation.
 """
 
 import json
@@ -36,7 +36,7 @@ def render(study: Study, made: Resolved, out: Path) -> str:
         speed = statistics.median(speeds.get(json.dumps(run.config.model_dump(mode="json")["encoder"])) or [0.0])
         training = None if run.variant.trained or not run.identity else 0.0
         if setup and tokens is not None:
-            training = tokens / speed if speed else 6 * sum(parameters(setup)) * tokens / H100
+            training = tokens / speed if speed else 6 * _in_blocks(setup) * tokens / H100
             models.add("tokens per second of earlier runs" if speed else "the cost model for one H100")
         evaluation = statistics.median(evaluations or [0.0]) * (run.measured and run.key not in counted)
         if training is None:
@@ -104,6 +104,10 @@ def _steps(run: Run) -> str:
     if not run.variant.trained:
         return "0"
     return f"{run.config.steps:,}" if run.config.steps else f"{run.config.epochs:g} epochs"
+
+
+def _in_blocks(setup: Setup) -> int:
+    return parameters(setup)[0] - setup.vocabulary.trained * setup.source.hidden_size
 
 
 def _bytes(setup: Setup) -> tuple[float, float]:

@@ -137,6 +137,8 @@ def _identity(setup: Setup | None, seed: int) -> str:
         return ""
     # Without defaults, so that a field that a later version adds changes no identity.
     config = setup.run.model_dump(mode="json", exclude=_IRRELEVANT, exclude_defaults=True)
+    if setup.run.export.average:  # of the checkpoints, which are as far apart as that
+        config["checkpoint"] = setup.run.checkpoint.every
     entries = [entry.model_dump(mode="json", exclude=_PATHS, exclude_defaults=True) for entry in setup.run.tasks]
     parts: dict[str, Any] = {**setup.identity(), "seed": seed, "config": config, "tasks of config": entries}
     del parts["compile"]  # of this machine, not of the config

@@ -23,7 +23,8 @@ def shared() -> Path:
     """The folder of real samples; tests that need it are skipped where it is not."""
     folder = Path(os.environ.get("INTERMEZZO_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data" / "README.md").is_file():
-        pytest.skip(f"no real samples in {folder}")
+        required = os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1"
+        (pytest.fail if required else pytest.skip)(f"no real samples in {folder}")
     return folder
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from common.errors import InputError, reason, writing
 from common.files import file_sha256
 from data_prep.datasets.schema import Published
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 
 ATTEMPTS = 3  # per mirror
 TIMEOUT = 30.0  # seconds without a byte
@@ -31,7 +31,7 @@ BLOCK = 1 << 20
 FOLDER = "downloads"
 
 
-def fetch_published(files: Sequence[Published], lock: Lock) -> Path:
+def fetch_published(files: Sequence[Published], lock: SourcesLock) -> Path:
     """Makes sure that all files are in the folder of downloads, which is returned; archives are unpacked beside them.
 
     Raises `InputError` in one line that names file, mirrors and reason, and where the user may put the file himself.
@@ -46,7 +46,7 @@ def fetch_published(files: Sequence[Published], lock: Lock) -> Path:
     return folder
 
 
-def _held(path: Path, file: Published, lock: Lock, expected: str | None) -> str | None:
+def _held(path: Path, file: Published, lock: SourcesLock, expected: str | None) -> str | None:
     """The sha256 of the file if it is there and right; a wrong one is deleted."""
     if not path.is_file():
         return None
@@ -61,7 +61,7 @@ def _held(path: Path, file: Published, lock: Lock, expected: str | None) -> str 
     return None
 
 
-def _fetch(path: Path, file: Published, lock: Lock, expected: str | None) -> str:
+def _fetch(path: Path, file: Published, lock: SourcesLock, expected: str | None) -> str:
     """Downloads the file and returns its sha256."""
     from huggingface_hub import is_offline_mode
 

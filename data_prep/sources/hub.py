@@ -22,13 +22,15 @@ from huggingface_hub.utils.sha import git_hash
 from common.errors import InputError, loading
 from common.files import file_sha256
 from data_prep.datasets import REVISIONS
-from data_prep.sources.sources_lock import Lock, Repository
+from data_prep.sources.sources_lock import SourcesLock, Repository
 
 CONVERTED = "refs/convert/parquet"
 ATTEMPTS = 3
 
 
-def fetch_split(name: str, config: str, split: str, lock: Lock, rows: int | None = None) -> tuple[str, dict[str, Path]]:
+def fetch_split(
+    name: str, config: str, split: str, lock: SourcesLock, rows: int | None = None
+) -> tuple[str, dict[str, Path]]:
     """(commit, path in the repository -> in the cache) of the files of a split, in order.
 
     rows: of Parquet files only so many are downloaded as hold this number of rows. `InputError` if the Hub fails.
@@ -49,7 +51,7 @@ def fetch_split(name: str, config: str, split: str, lock: Lock, rows: int | None
     return repository.revision, files
 
 
-def fetch_files(name: str, files: Sequence[str], lock: Lock) -> list[Path]:
+def fetch_files(name: str, files: Sequence[str], lock: SourcesLock) -> list[Path]:
     """The paths in the cache of files of a repository, by their paths there; `InputError` if the Hub fails."""
     place = f"Hub: {name}"
     with _one_line(place):
@@ -59,7 +61,7 @@ def fetch_files(name: str, files: Sequence[str], lock: Lock) -> list[Path]:
     return found
 
 
-def _repository(name: str, lock: Lock) -> Repository:
+def _repository(name: str, lock: SourcesLock) -> Repository:
     """The commit to read, which stands in the lock file afterwards, and the splits known of it."""
     known, pinned = lock.read().hub.get(name), REVISIONS.get(name)
     if known is not None and (pinned is None or pinned in (known.revision, known.instead_of)):
@@ -69,7 +71,7 @@ def _repository(name: str, lock: Lock) -> Repository:
     return lock.put_repository(name, Repository(revision=pinned))
 
 
-def _look_up(name: str, config: str, split: str, repository: Repository, lock: Lock, place: str) -> Repository:
+def _look_up(name: str, config: str, split: str, repository: Repository, lock: SourcesLock, place: str) -> Repository:
     """`repository` with the files of a split, at the commit that can be read."""
     import datasets  # seconds to import
 

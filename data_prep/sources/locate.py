@@ -29,7 +29,7 @@ from data_prep.sources.download import fetch_published
 from data_prep.sources.folders import Folder
 from data_prep.sources.hub import fetch_files, fetch_split
 from data_prep.sources.hub_copies import configurations, shards
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from tasks.base import Example
 from tasks.registry import TASK_TYPES
 
@@ -83,16 +83,16 @@ class _Partial(InputError):
     """A copy that lacks a split."""
 
 
-def locate(dataset: Dataset, split: str, language: str, place: Folder | Lock) -> Iterator[Copy]:
+def locate(dataset: Dataset, split: str, language: str, place: Folder | SourcesLock) -> Iterator[Copy]:
     """The copies of a split in a language that `place` holds, in the dataset's order; nothing is read yet.
 
-    A `Lock` stands for the Hub: what is downloaded is recorded there. Where a folder has anything in the Hub's layout,
+    A `SourcesLock` stands for the Hub: what is downloaded is recorded there. Where a folder has anything in the Hub's layout,
     upstream files do not count (but see `Files.always`). Of a dataset for training all splits come from one copy, so a
     copy that lacks another split is none.
     Raises `InputError` if a file is ambiguous, a copy is incomplete, or the Hub cannot be reached.
     """
     serving = [hub for hub in dataset.hub if not hub.languages or language in hub.languages]
-    if isinstance(place, Lock):
+    if isinstance(place, SourcesLock):
         yield from (_fetched(hub, split, language, place) for hub in serving[:1])
         return
     present = [hub for hub in dataset.hub if _hub_languages(dataset, hub, place)]
@@ -103,7 +103,7 @@ def locate(dataset: Dataset, split: str, language: str, place: Folder | Lock) ->
         yield from _hub_layout(dataset, hub, split, language, place)
 
 
-def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lock | None = None) -> Located:
+def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: SourcesLock | None = None) -> Located:
     """The parts of `dataset` in the first of `sources` that has it; None stands for the Hub and upstream servers.
 
     What is downloaded is recorded in `lock` (default: that of the folder `data`), and lands in the Hub's cache or
@@ -112,7 +112,7 @@ def locate_training(dataset: Dataset, sources: Sequence[Folder | None], lock: Lo
     Raises `InputError` if none has it (what was looked for, and where to get it), if the only copy is incomplete, if a
     file is ambiguous, or if the Hub cannot be reached.
     """
-    lock = lock or Lock(Path("data"))
+    lock = lock or SourcesLock(Path("data"))
     of_other = dataset.train_from or dataset.dev_from
     other = locate_training(DATASETS[of_other], sources, lock) if of_other else None
     looked: list[str] = []
@@ -171,7 +171,7 @@ def _translated(row: RawRow, where: str, labels: Labels) -> Example:
     return TASK_TYPES["pair"].from_row(row, where, labels)
 
 
-def downloaded(dataset: Dataset, lock: Lock, option: str = "--source") -> Folder:
+def downloaded(dataset: Dataset, lock: SourcesLock, option: str = "--source") -> Folder:
     """The folder with the upstream files of a dataset that the Hub has no copy of, downloaded."""
     if dataset.hub_files is not None:
         name, _, files = dataset.hub_files
@@ -236,7 +236,7 @@ def _belonging(path: Path, source: Files) -> list[Path]:
     return [*beside, *(Path(os.path.normpath(path.parent / name)) for name in source.joined)]
 
 
-def _fetched(hub: Hub, split: str, language: str, lock: Lock) -> Copy:
+def _fetched(hub: Hub, split: str, language: str, lock: SourcesLock) -> Copy:
     config, revision, parts = hub.config.format(**names(language)), "", []
     for name in hub.splits[split]:
         revision, fetched = fetch_split(hub.id, config, name, lock, sum(hub.documents) if hub.documents else None)

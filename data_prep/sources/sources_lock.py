@@ -38,7 +38,7 @@ class Content(BaseModel):
     files: dict[str, str] = {}
 
 
-class Lock:
+class SourcesLock:
     """The lock file of one data folder; `folder` need not exist before something is written."""
 
     def __init__(self, folder: Path) -> None:

@@ -35,7 +35,7 @@ from data_prep.prepare import read_examples
 from data_prep.sources.folders import Folder
 from data_prep.sources.licence import TRANSLATION_FILE, licence_of
 from data_prep.sources.locate import Located, locate_training
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from data_prep.storage.store import SPLITS, Job
 from data_prep.translation import processes
 from data_prep.translation.cache import Cache, key_of
@@ -105,7 +105,7 @@ class Run:
     ) -> None:
         """Finds the data of all tasks; `InputError` if some are nowhere."""
         self.system, self.tasks, self.out, self._limit = system, tasks, data / "translated", limit
-        lock = Lock(data)
+        lock = SourcesLock(data)
         self._located: dict[str, Located] = {
             dataset: locate_training(DATASETS[dataset], places, lock) for task in tasks for dataset in task.datasets
         }

@@ -19,7 +19,7 @@ from data_prep.datasets.schema import Published
 from data_prep.sources import download
 from data_prep.sources.download import fetch_published
 from data_prep.sources.locate import locate_training
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from tests.support.hub_server import Client, HubServer, Repo, repo_of
 from tests.support.launch import the_error
 from tests.support.rows import fails, hub_file, run_config, write
@@ -207,7 +207,7 @@ def published(files: HubServer, *names: str, sha256: str | None = hashlib.sha256
 
 def fetch(folder: Path, file: Published) -> Path:
     """The file where it should be, whole, with nothing beside it."""
-    path = fetch_published([file], Lock(folder / "data")) / "set/file.bin"
+    path = fetch_published([file], SourcesLock(folder / "data")) / "set/file.bin"
     assert path == folder / "data/downloads/set/file.bin" and path.read_bytes() == BYTES
     assert [p.name for p in path.parent.iterdir()] == ["file.bin"]
     return path
@@ -261,7 +261,7 @@ def test_archives_are_unpacked_once_and_only_below_their_folder(files, tmp_path)
             tar.addfile(info, member.open("rb") if info.isfile() else None)
         files.files["x.tar.bz2"] = tmp_path / "x.tar.bz2"
         file = Published("bucc/x.tar.bz2", (f"{files.url}/files/x.tar.bz2",), None)
-        return fetch_published([file], Lock(tmp_path / "data")) / "bucc" / name
+        return fetch_published([file], SourcesLock(tmp_path / "data")) / "bucc" / name
 
     unpacked = unpack("bucc2018/x.txt", inner)
     assert unpacked.read_text() == "text"
@@ -284,7 +284,7 @@ def test_the_archive_of_mlqa_serves_all_its_languages(files, tmp_path):
         (file,) = DATASETS[f"squad_v1.{code}"].published
         served = replace(file, urls=(f"{files.url}/files/mlqa.tar.gz",), sha256=None)
         dataset = replace(DATASETS[f"squad_v1.{code}"], published=(served,))
-        found = locate_training(dataset, [None], Lock(tmp_path / "x"))
+        found = locate_training(dataset, [None], SourcesLock(tmp_path / "x"))
         assert next(found.train[0].rows())[1]["id"] == code
         assert found.licence == "CC BY-SA 3.0, machine-translated (Facebook, 2019)"
     assert files.downloads() == ["mlqa.tar.gz"]

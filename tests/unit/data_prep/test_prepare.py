@@ -19,7 +19,7 @@ from data_prep.encoding import tokenizer
 from data_prep.overlap import HeldOutRows, checked
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import own
-from data_prep.sources.sources_lock import Lock
+from data_prep.sources.sources_lock import SourcesLock
 from data_prep.storage.store import Prepared
 from tasks.encoding import Encoding
 from tasks.registry import TASK_TYPES
@@ -116,7 +116,7 @@ def test_rows_of_tests_are_known_by_all_of_their_texts(tmp_path: Path) -> None:
     write(tmp_path / "xnli/dev-de.tsv", "P\tthe  H\tneutral\n")
     write(tmp_path / "panx/de/test", "de:a\tO\nde:b\tO\n")
     write(tmp_path / "xcopa/test.et.jsonl", '{"premise":"P","choice1":"a","choice2":"b","question":"cause","label":1}')
-    known = HeldOutRows.read(["xnli", "panx", "xcopa"], [Folder.open(tmp_path)], Lock(tmp_path))
+    known = HeldOutRows.read(["xnli", "panx", "xcopa"], [Folder.open(tmp_path)], SourcesLock(tmp_path))
     for kind, test, row, other in KNOWN:
         examples = [TASK_TYPES[kind].from_row(values, "row", ("x",)) for values in (row, {**row, **other})]
         assert [known.overlap(TASK_TYPES[kind], one) for one in examples] == [f"in the test of {test}", ""]
