@@ -96,9 +96,9 @@ def _prepare(arguments: list[str]) -> None:
 
     lines = [["dataset", "length", "train", "dev", "tokens", "mean", "dropped", "cut", "folder", ""]]
     remarks = []
-    with TokenizerPool(config.tokenizer, options.jobs) as encoder:
+    with TokenizerPool(config.tokenizer, options.jobs) as pool:
         for job, found in located.items():
-            prepared, built = prepare(job, found, out, encoder, tests)
+            prepared, built = prepare(job, found, out, pool, tests)
             splits = prepared.manifest["splits"]
             train = splits["train"]
             for name in prepared.manifest["source"]["differs"]:

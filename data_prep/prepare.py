@@ -40,14 +40,14 @@ SHARD = 1024
 
 
 def prepare(
-    job: Job, located: Located, out: Path, encoder: TokenizerPool, against: HeldOutRows | None = None
+    job: Job, located: Located, out: Path, pool: TokenizerPool, against: HeldOutRows | None = None
 ) -> tuple[store.Prepared, bool]:
     """The prepared folder of `job` below `out`, and whether it was built now (False: reused).
 
     against: test rows, which are left out of the training split.
     Raises `InputError` for bad input; nothing with the folder's final name is left behind then.
     """
-    limit = encoder.tokenizer.model_max_length
+    limit = pool.tokenizer.model_max_length
     for name, length in (("max_length", job.max_length), ("query_length", job.query_length or job.max_length)):
         if length > limit:
             raise InputError(f"dataset {job.dataset}: {name} {length} is more than the tokenizer's {limit}")
@@ -60,7 +60,7 @@ def prepare(
         # The origin is not part of the name: the same files elsewhere are the same input.
         inputs = [[sources[part.name] for part in parts] for parts in (located.train, located.dev)]
         of_input = store.short_hash([inputs, located.known, *([against.digest] if against else [])])
-        final = home / f"{job.key(encoder.fingerprint)}-{of_input}"
+        final = home / f"{job.key(pool.fingerprint)}-{of_input}"
         if final.exists():
             try:
                 found = store.Prepared(final)
@@ -71,7 +71,7 @@ def prepare(
                 print(f"{error} - preparing it again", file=sys.stderr)
                 shutil.rmtree(final)
         with files.replacing(final) as temporary:
-            manifest = _build(job, located, encoder, temporary, against)
+            manifest = _build(job, located, pool, temporary, against)
             if against:
                 manifest["against"] = list(against.targets)
             published = {name: SHA256.get(name.rpartition("/")[2]) for name in sources} if located.known else {}
@@ -88,7 +88,7 @@ def prepare(
 
 
 def _build(
-    job: Job, located: Located, encoder: TokenizerPool, folder: Path, against: HeldOutRows | None
+    job: Job, located: Located, pool: TokenizerPool, folder: Path, against: HeldOutRows | None
 ) -> dict[str, Any]:
     """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
     labels = job.labels
@@ -98,8 +98,8 @@ def _build(
         for example in read_examples(job, located, "train", Counter()):
             found.update(task_type.labels_in(example))
         labels = tuple(sorted(found))
-    seen = np.zeros(len(encoder.tokenizer), bool)
-    splits = {name: _write_split(job, labels, located, encoder, folder, name, seen, against) for name in store.SPLITS}
+    seen = np.zeros(len(pool.tokenizer), bool)
+    splits = {name: _write_split(job, labels, located, pool, folder, name, seen, against) for name in store.SPLITS}
     written = {path.name: {"sha256": files.file_sha256(path)} for path in sorted(folder.iterdir())}
     # Without the zeros at the end: 31 KB for XLM-R's 250,002 ids. Marked where rows are written: a run starts as
     # fast on ten million rows as on ten, also from a data folder that it may only read.
@@ -108,9 +108,9 @@ def _build(
         "dataset": job.dataset, "kind": job.kind, "labels": list(labels) if labels is not None else None,
         "language": job.language, "max_length": job.max_length,
         "query_length": next(iter(task_type.encoding_parts(job.max_length, job.query_length)), None),
-        "tokenizer": encoder.fingerprint, "splits": splits,
+        "tokenizer": pool.fingerprint, "splits": splits,
         "files": written, "token_ids": bits,
-        **({"token_types": True} if template_of(encoder.tokenizer).typed else {}),
+        **({"token_types": True} if template_of(pool.tokenizer).typed else {}),
     }  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _write_split(
     job: Job,
     labels: tuple[str, ...] | None,
     located: Located,
-    encoder: TokenizerPool,
+    pool: TokenizerPool,
     folder: Path,
     split: str,
     seen: np.ndarray,
@@ -153,7 +153,7 @@ def _write_split(
             first += len(shard)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch, cut in encoder.map(shards()):
+        for batch, cut in pool.map(shards()):
             truncated.update(cut)
             lengths.update(batch.column("length").to_pylist())
             total["units"] += int(batch.column("units").to_numpy().sum())
@@ -168,7 +168,7 @@ def _write_split(
     rows_to_read = [part.total for part in (located.train if split == "train" else located.dev)]
     expected = None if None in rows_to_read else sum(rows or 0 for rows in rows_to_read)
     with tqdm(desc=f"{job.dataset} {split}", total=expected, unit=" examples", file=sys.stderr) as bar:
-        columns = store.schema(job.kind, split, template_of(encoder.tokenizer).typed)
+        columns = store.schema(job.kind, split, template_of(pool.tokenizer).typed)
         store.write_table(folder / f"{split}.arrow", batches(), columns)
         if without := total["examples"] - total["with rows"]:
             dropped["no token left by the tokenizer"] += without

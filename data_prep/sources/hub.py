@@ -22,7 +22,7 @@ from huggingface_hub.utils.sha import git_hash
 from common.errors import InputError, loading
 from common.files import file_sha256
 from data_prep.datasets import REVISIONS
-from data_prep.sources.sources_lock import SourcesLock, Repository
+from data_prep.sources.sources_lock import Repository, SourcesLock
 
 CONVERTED = "refs/convert/parquet"
 ATTEMPTS = 3

@@ -86,9 +86,9 @@ class _Partial(InputError):
 def locate(dataset: Dataset, split: str, language: str, place: Folder | SourcesLock) -> Iterator[Copy]:
     """The copies of a split in a language that `place` holds, in the dataset's order; nothing is read yet.
 
-    A `SourcesLock` stands for the Hub: what is downloaded is recorded there. Where a folder has anything in the Hub's layout,
-    upstream files do not count (but see `Files.always`). Of a dataset for training all splits come from one copy, so a
-    copy that lacks another split is none.
+    A `SourcesLock` stands for the Hub: what is downloaded is recorded there. Where a folder has anything in the Hub's
+    layout, upstream files do not count (but see `Files.always`). Of a dataset for training all splits come from one
+    copy, so a copy that lacks another split is none.
     Raises `InputError` if a file is ambiguous, a copy is incomplete, or the Hub cannot be reached.
     """
     serving = [hub for hub in dataset.hub if not hub.languages or language in hub.languages]

@@ -40,17 +40,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path)
 
 @pytest.fixture(scope="session")
 def steady(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> tuple[Path, Path]:
-    """A run of 50 steps, `regress` among its tasks, without dropout and without `mlm`, so that word embeddings are trimmed: (config, run folder).
+    """A run of 50 steps without dropout and without `mlm`, so that word embeddings are trimmed: (config, run folder).
 
-    Every checkpoint is kept, and every step is clipped.
+    `regress` is among its tasks. Every checkpoint is kept, and every step is clipped.
     """
     with _once(tmp_path_factory, "steady-run") as (folder, make):
         config, run = folder / "small.json", folder / "runs" / "small"
         if make:
             optimizer = {key: STEADY[key] for key in ("lr", "weight_decay", "clip", "warmup")}
             write_run(
-                folder, tiny_tokenizer_dir, tasks=write_tasks(folder, kinds=(*KINDS[:4], "regress")), steps=STEADY["steps"],
-                optimizer={**optimizer, "eps": 1e-6}, log_every=1, evaluate={"every": 25, "examples": 8},
+                folder, tiny_tokenizer_dir, tasks=write_tasks(folder, kinds=(*KINDS[:4], "regress")), log_every=1,
+                steps=STEADY["steps"], optimizer={**optimizer, "eps": 1e-6}, evaluate={"every": 25, "examples": 8},
                 checkpoint={"every": 10, "keep": 9},
             )  # fmt: skip
             program("train.py", "--config", config, ranks=2)
