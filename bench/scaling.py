@@ -3,7 +3,7 @@
     python -m bench.scaling                  the table, for the GPU and network described below
     python -m bench.scaling --measure        tensors that the engine holds on 1 and 2 CPU ranks, against the model
 
-The speed of a GPU was measured on one H100 (bench/README.md); the network's is from published figures.
+The speed of a GPU was measured on one H100 (bench/README.md); the network's is from published bandwidths.
 """
 
 import argparse

@@ -243,7 +243,7 @@ class RunConfig(Strict):
         for name in names:
             if name is not None and names.count(name) > 1:
                 raise ValueError(
-                    f"tasks: {name!r} stands there twice; for one head in several languages give one entry `languages`,"
+                    f"tasks: {name!r} is given twice; for one head in several languages give one entry `languages`,"
                     " for two heads give one of them another `name`"
                 )
         fixed, shares = self.mixture.kind == "fixed", [entry.share for entry in self.tasks if entry.share is not None]

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in _DISK:
             raise
         what = f"{error.filename or 'the disk'}: {error.strerror}"
-        print(f"error: {what}; mend that or choose another --out; the same command goes on", file=sys.stderr)
+        print(f"error: {what}; fix that or choose another --out; the same command goes on", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print("interrupted; finished targets are kept in scores.json, the same command goes on", file=sys.stderr)

@@ -4,7 +4,7 @@
 everything read. What is understood stands in `data_prep/datasets/`. Of a copy whose labels were withheld only the test
 is read, for the submission; it is never scored.
 
-Rows that the makers left empty are kept, because the official scores count them; only rows without a gold label and
+Rows that are empty upstream are kept, because the official scores count them; only rows without a gold label and
 sentences whose words a licence withholds are left out, and a note says how many.
 """
 

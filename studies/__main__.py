@@ -8,7 +8,7 @@
     python -m studies difficulty RUN                       # strata of the training examples of a run
 
 NAME is a file of configs/studies/, or a path. Exit codes: 0, 1 if a run failed, 2 for an error in the study file or its
-configs, 75 if it was told to stop by a signal, 130 after ctrl-C.
+configs, 75 if a signal stopped it, 130 after ctrl-C.
 """
 
 import argparse

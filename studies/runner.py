@@ -29,13 +29,13 @@ from studies.resolve import Resolved, resolve
 from studies.runs import FAILED, LOG, Run, locked
 from studies.study import STEPS, Study
 
-# Exit codes of programs that were told to stop: 75, those of shells for signals, and the signals themselves.
-_TOLD = {STOPPED, *(code for s in (SIGINT, SIGUSR1, SIGTERM) for code in (128 + s, -s))}
+# Exit codes of programs that were asked to stop: 75, those of shells for signals, and the signals themselves.
+_SIGNALLED = {STOPPED, *(code for s in (SIGINT, SIGUSR1, SIGTERM) for code in (128 + s, -s))}
 _PAUSE = 1.0  # seconds between looks at a run that another process works on
 
 
 class Interrupted(Exception):
-    """The runner was told to stop."""
+    """The runner was asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Runner:
         self.study, self.options = study, options
         self.failures: list[tuple[Run, str]] = []
         self._stop = threading.Event()
-        self._told = False
+        self._signalled = False
         self._waiting: set[str] = set()
 
     def run(self) -> int:
-        """The exit code: 0, 1 after a failure, 75 if a program was told to stop, from outside."""
+        """The exit code: 0, 1 after a failure, 75 if a program was asked to stop, from outside."""
         for asked, step in product((variant.evaluation for variant in self.study.variants.values()), STEPS):
             if step in asked.also:
                 phases.data_of(step, asked, self._place(0).data)
@@ -78,7 +78,7 @@ class Runner:
         finally:
             for run, reason in self.failures:
                 _say(f"failed: {run.title}: {reason}")
-        return STOPPED if self._told else 1 if self.failures else 0
+        return STOPPED if self._signalled else 1 if self.failures else 0
 
     def _ready(self) -> Resolved:
         """Does what comes before the variants, and prepares data, until all runs have an identity."""
@@ -149,8 +149,8 @@ class Runner:
             except InputError as error:
                 if self._stop.is_set():
                     raise Interrupted from None
-                if isinstance(error, ProgramFailed) and error.code in _TOLD:
-                    self._told = True
+                if isinstance(error, ProgramFailed) and error.code in _SIGNALLED:
+                    self._signalled = True
                     self._stop.set()
                     _say(f"{run.title}: stopped; the same command goes on")
                     return

@@ -167,7 +167,7 @@ class StudyFile(Strict):
         if self.baseline not in self.variants:
             raise ValueError(f"baseline: no variant {self.baseline!r}; {nearest(self.baseline, self.variants)}")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: one stands there twice")
+            raise ValueError("seeds: one is given twice")
         for name in self.against:
             if name not in TARGETS:
                 raise ValueError(f"against: no target {name!r}; {nearest(name, TARGETS)}")

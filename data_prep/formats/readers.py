@@ -79,7 +79,7 @@ def _table_rows(path: Path, schema: pa.Schema, columns: Sequence[str], batches: 
         raise InputError(f"{path}: column `{missing[0]}` is missing; expected {expected}; there: {', '.join(there)}")
     twice = [name for name in columns if there.count(name) > 1]
     if twice:
-        raise InputError(f"{path}: column `{twice[0]}` stands there {there.count(twice[0])} times; expected one")
+        raise InputError(f"{path}: column `{twice[0]}` occurs {there.count(twice[0])} times; expected one")
     names, first = _class_names(path, schema), 0
     for batch in batches:
         yield from _batch_rows(path, batch, names, first)

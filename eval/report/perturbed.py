@@ -54,12 +54,12 @@ def drop_blocks(comparison: Comparison, target: str) -> list[Table | Plot]:
             codes = [code for code in each[0] if all(code in one for one in each)]
             drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}
             worst, beyond = uneven(drops, found.drop)
-            figures = [number(value) for value in (found.clean, found.noisy, found.drop)]
+            cells = [number(value) for value in (found.clean, found.noisy, found.drop)]
             touched = float(np.mean([one["touched"] for one in each[0].values()]))
             more = (f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0))
             some, others = applicable(entry.runs, target, noise, metric)
             counted = (str(len(some)), " ".join(others) or "–")
-            table.rows.append(row(head(entry), noise, label(metric), *figures, spoken(found.interval), *more, *counted))
+            table.rows.append(row(head(entry), noise, label(metric), *cells, spoken(found.interval), *more, *counted))
             points[f"{entry.name}: {noise}, {label(metric)}"] = (found.drop, *found.interval)
     if not points:
         return [table] if table.notes else []

@@ -22,7 +22,7 @@ from eval.report.compare import Value
 
 _INK, _GRID = "#1d2531", "#dfe3e9"
 _COLOURS = ("#8c96a3", "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8c6d31")
-_NUMBERS = 600  # cells of a heat map up to which their figures are written in them
+_NUMBERS = 600  # cells of a heat map up to which their values are written in them
 _SETTINGS: Any = {
     "font.size": 9.0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK),
@@ -48,7 +48,7 @@ class Plot:
 def bars(
     name: str, caption: str, labels: Sequence[str], rows: dict[str, list[Value]], chance: float | None = None
 ) -> Plot:
-    """A group of bars per row, a bar per entry (× where there is no figure), whiskers for seeds.
+    """A group of bars per row, a bar per entry (× where there is no value), whiskers for seeds.
 
     labels: of the entries. rows: each entry's value by row; long names (families) stand at an angle.
     """
@@ -85,9 +85,9 @@ def heat(
     low: bool = False,
     marked: np.ndarray | None = None,
 ) -> Plot:
-    """A heat map; NaN is left open and crossed. Figures stand in the cells where they have room.
+    """A heat map; NaN is left open and crossed. Values are written in the cells where there is room.
 
-    limits: of the colours; form: of the figures, `.0f` say; low: lower is better, and brighter. marked: bool, of the
+    limits: of the colours; form: of the values, `.0f` say; low: lower is better, and brighter. marked: bool, of the
     values' shape: which cells of differences are coloured, from red below 0 to blue above.
     """
     rows, columns, cells = list(map(str, values.index)), list(map(str, values.columns)), values.to_numpy()

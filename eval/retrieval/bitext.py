@@ -95,7 +95,7 @@ def _corpora(split: str, other: Path, english: Path, gold: Path | None) -> Corpo
     pairs = [] if gold is None else _table(gold)
     for path, table in ((other, theirs), (english, ours)):
         if len({name for name, _ in table}) < len(table):
-            raise InputError(f"{path}: an id stands there twice; expected `id<TAB>sentence`, each id once")
+            raise InputError(f"{path}: an id occurs twice; expected `id<TAB>sentence`, each id once")
     for column, table in ((0, theirs), (1, ours)):
         unknown = {pair[column] for pair in pairs} - {name for name, _ in table}
         if unknown:

@@ -96,7 +96,7 @@ def rank_distance(relevant_ranks: Sequence[Sequence[int]]) -> float:
     """Language bias: mean over queries of highest minus lowest rank of the query's relevant passages; lower is better.
 
     Of the queries in one language; a target's is the mean over its languages, as in arXiv 2408.10536. One entry per
-    query, its ranks in the pool of all languages. A figure in places, not percent: it grows with the pool and with the
+    query, its ranks in the pool of all languages. In places, not percent: it grows with the pool and with the
     number of translations, so it compares only over the same pool.
     """
     return float(np.mean([max(one) - min(one) for one in relevant_ranks]))

@@ -54,7 +54,7 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
                     continue
                 name = fields.text(question, "id", where)
                 questions[code].append((name, fields.text(question, "question", where)))
-                # A sentence that stands twice in its paragraph is right in both places.
+                # A sentence that occurs twice in its paragraph is right in both places.
                 same = [n for n, s in zip(names, sentences, strict=True) if s == sentences[inside[0]]]
                 right.setdefault(name, []).extend(same)
         if not questions[code]:
@@ -146,7 +146,7 @@ def read_mewslix(testset: Dataset, folder: Folder, languages: Sequence[str]) -> 
     known = {candidate.id for candidate in pool}
     loaded = Loaded(split, {}, {}, notes, pool, dev=() if split == "test" else tuple(usable[split]))
     if len(known) < len(pool):
-        raise InputError(f"{found[0]}: an entity stands there twice; expected each entity_id once")
+        raise InputError(f"{found[0]}: an entity occurs twice; expected each entity_id once")
     sums = folder.sums(found)
     for code, (queries, own) in usable[split].items():
         for query in queries:

@@ -1,6 +1,6 @@
 """Data of two more targets: English training data of PAWS-X and Mewsli-X, and test data of Mewsli-X.
 
-In the files and columns of the makers, so that `--source data/toyworld` trains these targets too. Like PAWS, a pair
+In upstream's files and columns, so that `--source data/toyworld` trains these targets too. Like PAWS, a pair
 shares its words and differs, if it does, in who does what; as in Mewsli-X, a passage describes an entity (here a thing
 of the toy world) and a query mentions it in a sentence.
 """

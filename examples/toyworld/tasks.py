@@ -183,7 +183,7 @@ def _csqa(rng: random.Random, facts: list) -> Row:
     }
 
 
-def _makers(folder: str, split: str) -> Callable[[random.Random], Row]:
+def _generator(folder: str, split: str) -> Callable[[random.Random], Row]:
     if folder.endswith("mnli"):
         return lambda rng: _nli(rng, MNLI)
     if folder.startswith("stanfordnlp"):
@@ -224,7 +224,7 @@ def splits(folder: str, seed: int, scale: float) -> Iterator[tuple[str, list[Row
     seen: set[str] = set()
     for split, size in sorted(SIZES[folder].items(), key=lambda kv: "train" in kv[0]):  # dev first
         rng = random.Random(f"{seed}/{folder}/{split}")
-        make = _makers(folder, split)
+        make = _generator(folder, split)
         rows: list[Row] = []
         while len(rows) < max(30, round(size * scale)):
             row = make(rng)

@@ -100,7 +100,7 @@ def settings_table(results: Results) -> Table:
     """
     study = results.study
     runs = {run.variant.name: run for run in reversed(results.runs)}
-    header = row("variant", "setting", "baseline", "variant", "stands in the file")
+    header = row("variant", "setting", "baseline", "variant", "in the study file")
     table = Table("Settings that differ from the baseline", header, style="texts")
     for b, a in study.comparisons:
         first, second = (_flat(runs[name]) for name in (a, b))

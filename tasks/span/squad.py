@@ -1,7 +1,7 @@
 """Extractive question answering as pure functions: the SQuAD string metrics and the search for the best span.
 
 No torch and no I/O: start and end logits go in as numpy arrays, answers come out as character spans of the context.
-The trainer's dev evaluation and `eval` share these functions, so a figure means the same in both. The search looks at
+The trainer's dev evaluation and `eval` share these functions, so a score means the same in both. The search looks at
 every span of at most `max_answer_length` tokens at once (a band of the start x end matrix) instead of looping over
 candidate pairs: a window costs `max_answer_length` vector additions.
 

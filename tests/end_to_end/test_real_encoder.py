@@ -1,4 +1,4 @@
-"""A real pretrained encoder, multilingual-e5-small in 4-bit weights: published retrieval figures, and other libraries.
+"""A real pretrained encoder, multilingual-e5-small in 4-bit weights: published retrieval scores, and other libraries.
 
 Built once from the package index by a script beside the real samples (`make test-real`).
 """

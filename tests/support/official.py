@@ -15,7 +15,7 @@ TOP = 20
 
 
 def score(target: str, rows: list[Any], predicted: Path) -> float:
-    """The scorer's headline figure of one language, in percent; `AssertionError` where it refuses the file.
+    """The scorer's headline score of one language, in percent; `AssertionError` where it refuses the file.
 
     `rows`: of the official test file, with their gold:
     xnli, pawsx: (text, text, label); udpos, panx: [(word, tag), ...] a sentence; tatoeba: (English sentence, its line

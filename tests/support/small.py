@@ -162,7 +162,7 @@ def dry_run(arguments: Sequence[object]) -> int:
 
 
 def items_of(made: Setup, count: int) -> list[tuple[int, dict[str, Any]]]:
-    """The first rows of every task, tokens of `mlm` masked, as `mtl.batch.pack` takes them: (task index, row)."""
+    """The first rows of each task, tokens of `mlm` masked, for `tests.support.packing.pack_rows`: (task index, row)."""
     items = []
     for t, task in enumerate(made.tasks):
         for number, row in enumerate(task.train.take(np.arange(count))):

@@ -1,4 +1,4 @@
-"""What README and docs/ name exists: files, tests, links, and the options of the commands they show."""
+"""What the READMEs and docs/ name exists: files, tests, links, and the options of the commands they show."""
 
 import ast
 import re
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "bench" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOP = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 WRITTEN = ("data/", "runs/")  # by the programs
 PROGRAMS = {
     r"python -m data_prep translate": ["data_prep/translation/command.py"],
     r"python -m data_prep(?! translate)": ["data_prep/__main__.py"],
     r"python -m eval": ["eval/__main__.py", "eval/report/program.py"],
+    r"python -m studies": ["studies/__main__.py"],
     r"train\.py": ["train.py"],
     r"python -m bench\.(\w+)": [r"bench/\1.py"],
 }
@@ -58,15 +59,14 @@ def test_paths_and_links_exist(page: Path) -> None:
 
 
 def test_the_guarantees_name_tests_that_pytest_collects() -> None:
-    page = ROOT / "docs" / "reliability.md"
-    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if re.match(r"\| .*`tests/", line)]
-    named = [text for row in rows for text in re.findall(r"`(tests/[^`]+)`", row)]
-    assert len(rows) > 20 and all(re.findall(r"`(tests/[^`]+)`", row) for row in rows)
-    for name in named:
-        file, _, function = name.partition("::")
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = page.partition("| guarantee | tests |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
+    named = [re.findall(r"`(tests/[^`]+)`", row) for row in rows]
+    assert len(rows) > 20 and all(named)
+    for file, _, function in (name.partition("::") for names in named for name in names):
         collected = collected_in(ROOT / file)
         assert Path(file).name.startswith("test_") and collected, file
-        assert not function or function in collected, name
+        assert not function or function in collected, (file, function)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -302,7 +302,7 @@ def test_any_damage_is_refused_in_one_line_or_read(target: str, data: st.DataObj
             assert "\n" not in str(error) and len(str(error)) < 1500
 
 
-# The real samples: upstream's files say what the Hub's copies say, and hold what their makers documented
+# The real samples: upstream's files say what the Hub's copies say, and hold what is documented upstream
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_the_published_run():
     [
         ({"tusks": []}, "unknown key `tusks`; did you mean `tasks`?"),
         ({"tasks": ["mnlii"]}, "unknown task 'mnlii'; did you mean `mnli`?"),
-        ({"tasks": ["mnli", {"task": "mnli", "language": "de"}]}, "'mnli' stands there twice; for one head in several"),
+        ({"tasks": ["mnli", {"task": "mnli", "language": "de"}]}, "'mnli' is given twice; for one head in several"),
         ({"tasks": [{"task": "mnli", "language": "ja"}]}, "mnli: no training data in ja; there: en ar bg de el es fr "),
         ({"tasks": [{"task": "mnli", "languages": {"en": 0, "de": 0}}]}, "the shares add up to nothing"),
         ({"tasks": [{"task": "mnli", "languages": "all", "language": "de"}]}, "either `language` or `languages`"),
