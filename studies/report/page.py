@@ -29,9 +29,9 @@ def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "study.json", results.plain())
     intro = (
-        f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds"
-        f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
-        " points, with the 95 % interval for another seed and other test items. Everything is selected by English dev."
+        f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds {', '.join(map(str, study.file.seeds))}."
+        " Scores are percentages, means over languages; differences are in points, with the 95 % interval for another"
+        " seed and other test items. Selected by dev in English, or in a task's own languages if these lack English."
     )
     pages = render.write(folder, study.file.asks, intro, sections(results))
     return [*pages, folder / "study.json"]
