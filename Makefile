@@ -17,7 +17,7 @@ demo: .venv/installed unlock
 demo-seeds: .venv/installed unlock
 	python -m bench.toyworld --seeds 1 2 3
 
-# Every study of configs/studies on the toy world: at most an hour on two cores. The same command goes on.
+# The twins of configs/studies on the toy world: at most an hour on two cores. The same command goes on.
 studies-toy: .venv/installed unlock
 	test -f data/toyworld/world.json || python -m examples.toyworld --out data/toyworld
 	for how in exact lossy; do \
