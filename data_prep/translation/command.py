@@ -6,8 +6,9 @@
 
 Writes DATA/translated/TASK/LANGUAGE/{train,dev}.jsonl, rows as in a user's own files, and translation.json beside them:
 system, licence, and what was left out, by reason. Translated sentences are kept in DATA/translated/cache and used again
-by the next run, task or limit; --dry-run prints what is to be done and about how long it takes. With several processes
-each translates the sentences whose hash is its own; the first writes the rows.
+by the next run, task or limit. First comes what is to be done and about how long it takes, by the speed of two batches;
+--dry-run ends there. With several processes each translates the sentences whose hash is its own; the first writes the
+rows.
 """
 
 import argparse
@@ -116,7 +117,10 @@ class Run:
         return Cache(self.out / "cache" / name / self.system.revision / f"{SOURCE}-{code}")
 
     def translate(self, codes: Sequence[str], batch_tokens: int, dry_run: bool = False) -> None:
-        """Translates every sentence of the tasks that is not in the cache; `dry_run`: two batches, to time them."""
+        """Translates every sentence of the tasks that is not in the cache, and prints first how long that takes.
+
+        dry_run: only the two batches by which it is estimated.
+        """
         sentences = self._sentences()
         caches = {code: self.cache(code) for code in codes}
         own = [text for text in sentences if int(key_of(text), 16) % processes.COUNT == processes.RANK]
@@ -131,28 +135,30 @@ class Run:
         texts = sorted({text for group in todo.values() for text in group})
         lengths = {text: self.system.length(text) for text in texts}
         total = sum(lengths[text] for group in todo.values() for text in group)
-        if dry_run:
-            code = max(todo, key=lambda code: len(todo[code]))
-            if processes.RANK == 0 and todo[code]:
-                speed = self._speed(todo[code], code, lengths, batch_tokens, caches[code])
+        largest = max(todo, key=lambda code: len(todo[code]))
+        with tqdm(total=total, unit=" tokens", desc="translating", disable=dry_run or processes.RANK > 0) as bar:
+            if processes.RANK == 0 and todo[largest]:
+                batches = batched(todo[largest], lengths, batch_tokens)
+                speed = self._speed(batches, largest, lengths, caches[largest], bar)
                 each = f" for each of {processes.COUNT} processes" if processes.COUNT > 1 else ""
-                print(f"{total:,} source tokens{each}: about {total / speed / 3600:.2g} hours at {speed:,.0f} tokens/s")
-            processes.wait()
-            return
-        with tqdm(total=total, unit=" tokens", desc="translating", disable=processes.RANK > 0) as bar:
-            for code, cache in caches.items():
-                cache.add(self._translated(todo[code], code, lengths, batch_tokens, bar))
+                hours = total / speed / 3600
+                bar.write(f"{total:,} source tokens{each}: about {hours:.2g} hours at {speed:,.0f} tokens/s")
+            for code in () if dry_run else codes:
+                cache = caches[code]
+                batches = batched([text for text in todo[code] if text not in cache], lengths, batch_tokens)
+                # In any order but that of lengths, so that the time that the bar expects is right from the start.
+                random.Random(0).shuffle(batches)
+                cache.add(self._translated(batches, code, lengths, bar))
         processes.wait()
 
     def _speed(
-        self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, cache: Cache
+        self, batches: Sequence[list[str]], code: str, lengths: dict[str, int], cache: Cache, bar: "tqdm[Any]"
     ) -> float:
         """Source tokens per second of the second of two batches of middling length, whose translations are kept."""
-        batches = batched(texts, lengths, batch_tokens)
         speed = 0.0
-        for batch in batches[len(batches) // 2 :][:2]:
+        for batch in batches[len(batches) // 2 - 1 :][:2]:
             began = time.perf_counter()
-            cache.add([dict(zip(batch, self.system.translate(batch, SOURCE, code), strict=True))])
+            cache.add(self._translated([batch], code, lengths, bar))
             speed = sum(lengths[text] for text in batch) / (time.perf_counter() - began)
         return speed
 
@@ -173,12 +179,9 @@ class Run:
             yield from islice(read_examples(job, self._located[dataset], split, dropped), self._limit)
 
     def _translated(
-        self, texts: Sequence[str], code: str, lengths: dict[str, int], batch_tokens: int, bar: "tqdm[Any]"
+        self, batches: Sequence[list[str]], code: str, lengths: dict[str, int], bar: "tqdm[Any]"
     ) -> Iterator[dict[str, str | None]]:
         """The translations, batch by batch."""
-        batches = batched(texts, lengths, batch_tokens)
-        # In any order but that of lengths, so that the time that the bar expects is right from the start.
-        random.Random(0).shuffle(batches)
         for batch in batches:
             yield dict(zip(batch, self.system.translate(batch, SOURCE, code), strict=True))
             bar.update(sum(lengths[text] for text in batch))

@@ -24,7 +24,7 @@ class Seq2Seq:
 
     def __init__(self, model: str, beams: int) -> None:
         """`InputError` for a folder without a model, or a model of no known family."""
-        from transformers import AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer
 
         folder, self.beams, commit = Path(model), beams, None
         with loading(f"--model {model}", "expected a folder or Hub id of a translation model"):
@@ -32,10 +32,11 @@ class Seq2Seq:
                 from huggingface_hub import snapshot_download
 
                 commit = Path(snapshot_download(model, allow_patterns=_SMALL, ignore_patterns=["*/*"])).name
+            kind = AutoConfig.from_pretrained(model, revision=commit).model_type
             self._tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=commit)
-        family = next((one for one in FAMILIES if self._known(one.tokens("en"))), None)
+        family = next((one for one in FAMILIES if kind in one.types and self._known(one.tokens("en"))), None)
         if family is None:
-            raise InputError(f"--model {model}: expected M2M100, NLLB or MADLAD; no token of it is English")
+            raise InputError(f"--model {model}: expected M2M100, NLLB or MADLAD, which have a token for English")
         self._family, self._model_of = family, (model, commit)
         self.licence = family.licence
         self.name = model if commit else folder.resolve().name

@@ -39,6 +39,9 @@ from eval.rows import Loaded
 from eval.suites import MAX_LENGTH, PROTOCOLS, Target, by_protocol, parse_data, resolve_suite, shared_places
 from mtl.model.families import family_of
 
+# What the protocol says of a dual encoder's pooling.
+_VECTORS = {"pooler": "encoder's pooler on <s>", "cls": "the first token", "mean": "mean over all tokens"}
+
 
 def run(
     encoders: list[str], suite: str, data: Sequence[str], out: Path | None, options: Options
@@ -158,7 +161,7 @@ def _run_one(
         if not stage.done:
             run.encoder.unload()  # free memory for training
             stage.train(cost[stage.folder], bar.update)
-    encoder, names, protocol, weights = run.encoder, run.names, run.protocol, ""
+    encoder, names, protocol, weights, pooling = run.encoder, run.names, run.protocol, "", options.pooling
     if run.stages:
         encoder = EvaluatedEncoder(str(run.stages[-1].folder / "encoder"))
         head = encoder.heads[str(run.head)]
@@ -168,9 +171,10 @@ def _run_one(
         if run.loaded.pool:
             from eval.retrieval.score_vectors import described
 
-            vector = "encoder's pooler on <s>" if family_of(encoder.config).has_pooler else "the first token"
+            trained = run.stages[-1].pooling or ("pooler" if family_of(encoder.config).has_pooler else "first")
+            pooling = "cls" if trained == "first" else trained
             lengths = {"query_length": run.target.query_length, "passage_length": head.max_length}
-            protocol |= {**described(run.target), "pooling": f"{vector}, length 1", **lengths}
+            protocol |= {**described(run.target), "pooling": f"{_VECTORS[pooling]}, length 1", **lengths}
         else:
             protocol |= score_target.protocol(run.target, head.max_length)
         weights = f"{encoder.fingerprint} {head_fingerprint(head)}"
@@ -192,7 +196,7 @@ def _run_one(
         encoder=str(encoder.folder),
         head=run.head,
         layer=None if dual else run.protocol.get("layer"),
-        pooling=options.pooling if not dual else "pooler" if family_of(encoder.config).has_pooler else "cls",
+        pooling=pooling,
         query_length=run.target.query_length,
         passage_length=encoder.heads[str(run.head)].max_length if dual else MAX_LENGTH,
         folder=work_folder,

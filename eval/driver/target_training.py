@@ -79,6 +79,11 @@ class Stage:
         return [task.name for task in load(self.config, self.options.overrides)[1]]
 
     @property
+    def pooling(self) -> str | None:
+        """What the vectors of a dual encoder are; see `TaskEntry`."""
+        return configs.load(self.config, self.options.overrides).tasks[0].pooling
+
+    @property
     def done(self) -> bool:
         """Whether a run with the current request has finished."""
         return (self.folder / "done").is_file() and self._request_on_disk().get("request") == self.request()

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from eval.__main__ import main
 from eval.driver import results
 from eval.metrics import aggregate
-from eval.suites import LANGUAGES, TARGETS
+from eval.read import read
+from eval.suites import LANGUAGES, TARGETS, by_protocol
 from tests.support import masked_lm
 from tests.support.eval_live import fork_programs
 from tests.support.eval_run import (
@@ -36,7 +37,7 @@ from tests.support.eval_run import (
     write_tests,
 )
 from tests.support.rows import write
-from tests.support.target_files import laser, load, nli, squad, write_parquet
+from tests.support.target_files import laser, nli, squad, write_parquet
 from tests.support.tokenizers_by_style import gemma
 
 ENGLISH = ["the small dog runs", "a teacher reads a long letter", "stone bread music", "winter summer", "never always"]
@@ -70,7 +71,7 @@ def evaluate(
         places = ("--encoder", encoder, "--data", data, "--out", tmp_path / "out")
         assert main([str(word) for word in ("--suite", suite, *places, *more)]) == code
         taken = set(re.findall(r"first: (\w+): same encoder, training, protocol and data", capsys.readouterr().err))
-        return scores_in(tmp_path / "out"), taken
+        return scores_in(tmp_path / "out" / ("nlu-evals" if "nlu-evals" in more else "")), taken
 
     return run
 
@@ -124,12 +125,14 @@ def test_accuracies_are_those_of_a_padded_loop(evaluate: Any, encoder: Path, tmp
     assert said == [str(found["en->xx"][i]) for i in order]
 
 
-@pytest.mark.parametrize("how", ["plain", "centred", "trained"])
+@pytest.mark.parametrize("how", ["plain", "centred", "trained", pytest.param("nlu-evals", marks=pytest.mark.slow)])
 def test_lareqa_is_ranked_by_vectors(evaluate: Any, encoder: Path, tmp_path: Path, monkeypatch: Any, how: str) -> None:
     """Directly as Tatoeba is, by the mean of a layer; every sentence has a question, the same in both.
 
-    Once trained, by what was trained: without a pooler (ModernBERT) the first token.
+    Once trained, by what was trained: without a pooler (ModernBERT), or as nlu-evals, the first token.
     """
+    trained, protocol = how in ("trained", "nlu-evals"), how if how == "nlu-evals" else "xtreme"
+    target = by_protocol(TARGETS["lareqa"], protocol)
     for code, texts in (("en", ENGLISH), ("de", GERMAN)):
         context, ends = ". ".join(texts), np.cumsum([len(text) + 2 for text in texts])
         breaks = [[int(end) - len(text) - 2, int(end) - 2] for text, end in zip(texts, ends, strict=True)]
@@ -137,22 +140,25 @@ def test_lareqa_is_ranked_by_vectors(evaluate: Any, encoder: Path, tmp_path: Pat
         content = squad(asked, context, sentences=texts, sentence_breaks=breaks)
         for row, text in zip(content["data"][0]["paragraphs"][0]["qas"], reversed(texts), strict=True):
             row["question"] = f"{text}?"
+        content["data"] += [squad({}, text)["data"][0] for text in texts if target.protocol]  # candidates: paragraphs
         write(tmp_path / f"data/xquad-r/{code}.json", content)
     centre = how == "centred"
     expected = {"layer": 3, "pooling": "mean", "centred": centre, "training_on_target": "none", "passage_length": 512}
     options = ["--direct", "--layer", 3, *["--centre"] * centre]
-    if how == "trained":
+    if trained:
         fork_programs(monkeypatch)
-        fields = {"family": "modernbert", "max_position_embeddings": 512}
-        encoder = masked_lm.checkpoint(tmp_path / "encoder", gemma(tmp_path / "tokenizer"), **fields)
         for split in ("train", "validation"):
             write_parquet(tmp_path / "data/rajpurkar/squad/plain_text", split, {**QUESTIONS, "title": ["t", "t"]})
         options = ["--prepared", tmp_path / "prepared", "--num_gpus", 1, "--set=steps=2", "--set=batch.examples=2"]
         expected = {"pooling": "the first token, length 1", "training_on_target": "English", "passage_length": 256}
-    prefixes = ["--query-prefix", "query: ", "--passage-prefix", "passage: "]
-    scores, _ = evaluate("lareqa", *options, *prefixes, encoder=encoder, data=tmp_path / "data")
-    encoder, *by = (encoder, 3, "mean") if how != "trained" else (tmp_path / "out/targets/lareqa/encoder", -1, "cls")
-    record, loaded = scores["targets"]["lareqa"], load("lareqa", "de en", tmp_path / "data")
+    if how == "trained":
+        fields = {"family": "modernbert", "max_position_embeddings": 512}
+        encoder = masked_lm.checkpoint(tmp_path / "encoder", gemma(tmp_path / "tokenizer"), **fields)
+    more = ["--query-prefix", "query: ", "--passage-prefix", "passage: ", "--protocol", protocol]
+    scores, _ = evaluate("lareqa", *options, *more, encoder=encoder, data=tmp_path / "data")
+    made = tmp_path / "out" / target.protocol / "targets" / target.training[0]
+    encoder, *by = (made / "encoder", -1, "cls") if trained else (encoder, 3, "mean")
+    record, loaded = scores["targets"]["lareqa"], read(target, ("de", "en"), str(tmp_path / "data"))
     assert {**expected, "query_length": 96, "passage_prefix": "passage: "}.items() <= record["protocol"].items()
     assert "max_length" not in record["protocol"]
     pool = padded_vectors(encoder, [f"passage: {candidate.text}" for candidate in loaded.pool], *by)
@@ -165,6 +171,7 @@ def test_lareqa_is_ranked_by_vectors(evaluate: Any, encoder: Path, tmp_path: Pat
         gold = [[candidate.id in row.gold for candidate in loaded.pool] for row in rows]
         average = np.mean([average_precision_score(*one) for one in zip(gold, similar, strict=True)])
         assert record["languages"][code] == pytest.approx(100 * average)
+    assert not target.protocol or load_file(made / "heads/heads.safetensors")["lareqa_paragraphs.logit_scale"] == 20
 
 
 def test_nlu_evals_is_another_protocol(encoder: Path, world: Path, tmp_path: Path, monkeypatch: Any) -> None:

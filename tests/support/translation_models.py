@@ -49,7 +49,8 @@ def madlad(folder: Path) -> Path:
     from transformers.models.t5 import T5Config, T5ForConditionalGeneration
     from transformers.models.t5.tokenization_t5 import T5Tokenizer
 
-    pieces = ["<pad>", "</s>", "<unk>", "<2en>", "<2de>", "<2iw>", *LETTERS]
+    # As in MADLAD's 256,000, some pieces are the codes of languages.
+    pieces = ["<pad>", "</s>", "<unk>", "<2en>", "<2de>", "<2iw>", "en", "de", *LETTERS]
     tokenizer = T5Tokenizer(vocab=[(name, -2.0) for name in pieces], extra_ids=0)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)

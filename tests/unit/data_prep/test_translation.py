@@ -25,7 +25,7 @@ from mtl.run.setup import read
 from tasks.base import LeftOut
 from tasks.registry import TASK_TYPES
 from tests.support import translation_models
-from tests.support.launch import program, start, wait_until
+from tests.support.launch import program, run, start, wait_until
 from tests.support.rows import fails, run_config, write
 
 TOY = "examples.toyworld.translator:EXACT"
@@ -60,6 +60,11 @@ def translate(world: Path, out: Path, model: str, tasks: str, *more: str) -> int
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def cached(folder: Path) -> list[str]:
+    """The lines of all translations that are kept."""
+    return sorted(line for shard in folder.rglob("cache/**/*.jsonl") for line in shard.read_text().splitlines(True))
 
 
 def of_questions(code: str, say) -> tuple[list[tuple], Counter[str]]:
@@ -131,7 +136,7 @@ def test_from_the_command_to_the_model_card(world, tmp_path, tiny_tokenizer_dir,
         assert translate(world, tmp_path / "data", TOY, *more) == 0
     printed = capsys.readouterr().out
     for task in ("mnli", "squad_v1_xtreme"):
-        assert f'{{"task": "{task}", "language": "ru"}}' in printed
+        assert f'{{"task": "{task}", "language": "ru"}}' in printed and printed.count(" hours at ") == 3
     truth = [(row["premise"], row["hypothesis"], NLI_LABELS[row["label"]]) for row in xnli(NLI, "sw")][:3]
     folder = tmp_path / "data/translated/mnli/sw"
     rows = lines(folder / "train.jsonl")
@@ -215,7 +220,7 @@ def test_where_each_family_names_the_languages(make, family, tmp_path, monkeypat
         assert source in read and made[1] == target
 
 
-def test_killed_reused_and_on_two_ranks(world, tmp_path, monkeypatch) -> None:
+def test_killed_and_reused(world, tmp_path, monkeypatch) -> None:
     log, out = tmp_path / "log", tmp_path / "out"
     monkeypatch.setenv("TRANSLATION_MODEL", str(translation_models.m2m100(tmp_path / "model")))
     monkeypatch.setenv("TRANSLATION_LOG", str(log))
@@ -226,9 +231,8 @@ def test_killed_reused_and_on_two_ranks(world, tmp_path, monkeypatch) -> None:
     wait_until(lambda: log.exists() and len(log.read_text().splitlines()) >= 4, 120, (tmp_path / "errors").read_text)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    (shard,) = out.rglob("cache/**/*.jsonl")
     batches = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("]")]
-    kept = [json.loads(line)["key"] for line in shard.read_text().splitlines(True) if line.endswith("\n")]
+    kept = [line for line in cached(out) if line.endswith("\n")]
     assert sum(map(len, batches[:-1])) <= len(kept) <= sum(map(len, batches)) and not (out / "translated/mnli").exists()
 
     log.unlink()
@@ -241,10 +245,13 @@ def test_killed_reused_and_on_two_ranks(world, tmp_path, monkeypatch) -> None:
     new = {text for row in xnli(xnli_meanings(8, 6), "en") for text in (row["premise"], row["hypothesis"])}
     assert sorted(text for batch in lines(log) for text in batch) == sorted(new - texts)
 
-    one, two = tmp_path / "one", tmp_path / "two"
-    command = ["translate", "--tasks", "squad_v1", "--to", "de,ja", "--source", str(world), "--model", TOY, "--data"]
-    assert main([*command, str(one)]) == 0
-    program("-m", "data_prep", *command, two, ranks=2)
-    assert len(list(two.rglob("cache/**/en-de/*.jsonl"))) == 2
-    for path in one.glob("translated/squad_v1/*/*.json*"):
-        assert path.read_bytes() == (two / path.relative_to(one)).read_bytes()
+
+@pytest.mark.slow
+def test_two_processes_of_accelerate_give_what_one_gives(world, tmp_path) -> None:
+    one, two, model = tmp_path / "one", tmp_path / "two", translation_models.m2m100(tmp_path / "model")
+    command = ["-m", "data_prep", "translate", "--tasks", "mnli", "--to", "de,ja", "--source", world, "--model", model]
+    command += ["--batch-tokens", 1, "--data"]  # each sentence by itself, whichever others its process has
+    program(*command, one)
+    run("accelerate", "launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0, *command, two)
+    processes = {path.stem.partition("-")[2] for path in two.rglob("cache/**/*.jsonl")}
+    assert len(processes) == 2 and cached(one) == cached(two)
