@@ -123,7 +123,7 @@ class Change(Strict, extra="allow"):
         "encoder", description="which export is evaluated: of the best dev score, the last step, or `export.average`"
     )
     at: float | None = Field(None, description="where it stands on the axis of the study: a number of tasks, a share")
-    group: str = Field("", description="variants of one order, draw, ...: a random effect of the slope over the axis")
+    group: str = Field("", description="its order, draw, ...: with several, the slope's interval is over these")
     evaluation: dict[str, Any] = Field({}, description="changes of the study's `evaluate`")
 
     @property

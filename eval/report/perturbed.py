@@ -11,6 +11,7 @@ from eval.report.plots import Plot, forest
 from eval.report.statistics import Drop, relative_drop, uneven
 from eval.report.tables import Table, head, number, row
 
+FALLS = ("falls most", "fall more than twice that, %", "touched, %")  # columns of `falls_of`
 NO_DROP = "not all seeds have the same items beside their scores, or the clean score is 0"
 
 
@@ -39,24 +40,31 @@ def applicable(runs: Sequence[Run], target: str, noise: str, metric: str) -> tup
     return [code for code in codes if code not in without], [code for code in codes if code in without]
 
 
+def falls_of(runs: Sequence[Run], target: str, noise: str, metric: str, drop: float) -> list[str]:
+    """Cells: the language that falls most, and the shares of languages that fall more than twice `drop`, of queries
+
+    that noise touches. A language's fall is the mean over the runs; `drop` is that of all languages, in percent.
+    """
+    each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in runs]
+    codes = [code for code in each[0] if all(code in one for one in each)]
+    drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}
+    worst, beyond = uneven(drops, drop)
+    touched = float(np.mean([one["touched"] for one in each[0].values()]))
+    return [f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0)]
+
+
 def drop_blocks(comparison: Comparison, target: str) -> list[Table | Plot]:
     """A row and a point with its interval for every run, noise and metric; none where nothing was scored with noise."""
-    columns = ("clean", "noisy", "relative drop, %", "95 %", "falls most", "fall more than twice that, %", "touched, %")
-    header = row("run", "noise", "metric", *columns, "languages", "not applicable")
-    table = Table(f"{target}: noise in the queries", header, style="long")
+    columns = ("clean", "noisy", "relative drop, %", "95 %", *FALLS, "languages", "not applicable")
+    table = Table(f"{target}: noise in the queries", row("run", "noise", "metric", *columns), style="long")
     points = {}
     for entry in comparison.entries:
         for noise, metric in noises(entry.runs, target):
             if (found := drop_of(entry.runs, target, noise, metric)) is None:
                 table.note(f"{entry.name}, {noise}, {label(metric)} is left out: {NO_DROP}")
                 continue
-            each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in entry.runs]
-            codes = [code for code in each[0] if all(code in one for one in each)]
-            drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}
-            worst, beyond = uneven(drops, found.drop)
             cells = [number(value) for value in (found.clean, found.noisy, found.drop)]
-            touched = float(np.mean([one["touched"] for one in each[0].values()]))
-            more = (f"{worst} ({number(drops[worst])})", number(beyond, 0), number(touched, 0))
+            more = falls_of(entry.runs, target, noise, metric, found.drop)
             some, others = applicable(entry.runs, target, noise, metric)
             counted = (str(len(some)), " ".join(others) or "–")
             table.rows.append(row(head(entry), noise, label(metric), *cells, spoken(found.interval), *more, *counted))

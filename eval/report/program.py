@@ -86,7 +86,7 @@ def _combined(comparison: Comparison, differences: Mapping[str, Differences]) ->
         "results": {e.name: {tag: _plain(values[i]) for tag, values in results.items()} for i, e in enumerate(entries)},
         "differences": [
             {"a": entries[0].name, "b": entry, "target": target, "suite": suite, "verdict": one.of.verdict()}
-            | {"crossed": True, **asdict(one.of)}
+            | {"crossed": one.of.seeds > 1, **asdict(one.of)}
             for suite, found in differences.items()
             for (entry, target), one in found.items()
         ],

@@ -13,7 +13,7 @@ from eval.report.differences import Differences, difference_table, not_compared
 from eval.report.perturbed import drop_blocks
 from eval.report.plots import Plot, bars, heat
 from eval.report.tables import Table
-from eval.suites import GROUPS, Target
+from eval.suites import Target
 
 _TOGETHER = ("f1", "em", TO_OTHER, TO_ENGLISH, "accuracy")  # metrics that share the cells of one table by language
 
@@ -44,9 +44,7 @@ def build(comparison: Comparison, differences: Mapping[str, Differences]) -> lis
     """All sections; every target of the views that any entry has gets one of its own. differences: by view."""
     sections = []
     for view in comparison.views:
-        sections.append(Section(view[0], [tables.main_table(comparison, view)]))
-        if view[0] in GROUPS:
-            sections[-1].blocks.append(tables.group_table(comparison, view))
+        sections.append(Section(view[0], [*tables.suite_tables(comparison, view)]))
         if differences[view[0]]:
             sections[-1].blocks.append(difference_table(comparison, view, differences[view[0]]))
         if lacking := not_compared(comparison, view, differences[view[0]]):

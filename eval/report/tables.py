@@ -99,7 +99,7 @@ def row(*cells: Cell | str) -> list[Cell]:
 
 def head(entry: Entry) -> Cell:
     """The name of an entry, at the head of its row or column."""
-    names = ", ".join(run.name for run in entry.runs)
+    names = ", ".join(dict.fromkeys(run.name for run in entry.runs))
     return Cell((entry.name,), title=names if len(entry.runs) > 1 else str(entry.runs[0].scores["encoder"]))
 
 
@@ -189,6 +189,11 @@ def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
             for text in [what] * bool(unchecked) + without:
                 notes.setdefault(text, []).append(run.name)
     return [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in notes.items()]
+
+
+def suite_tables(comparison: Comparison, view: View) -> list[Table]:
+    """Targets and average of a suite and, where it has groups, their averages."""
+    return [main_table(comparison, view), *([group_table(comparison, view)] if view[0] in GROUPS else ())]
 
 
 def group_table(comparison: Comparison, view: View) -> Table:

@@ -2,7 +2,7 @@
 
 from eval.report.compare import label
 from eval.report.differences import spoken
-from eval.report.perturbed import NO_DROP, drop_of, noises
+from eval.report.perturbed import FALLS, NO_DROP, drop_of, falls_of, noises
 from eval.report.plots import lines
 from eval.report.sections import Section
 from eval.report.tables import Table, number, row
@@ -24,7 +24,7 @@ def section(results: Results) -> Section:
             same = [noise for noise, m in every if m == metric and noise.partition("@")[0] == kind]
             rates = dict(sorted((float(noise.partition("@")[2] or 1), noise) for noise in same))
             caption = f"{target}, {label(metric)}: score by share of units with noise ({kind})"
-            columns = (*(number(rate, 2) for rate in rates), "relative drop at the last, %", "95 % crossed")
+            columns = (*(number(rate, 2) for rate in rates), "relative drop at the last, %", "95 % crossed", *FALLS)
             table, curves = Table(caption, row("variant", "clean", *columns)), {}
             for name, entry in results.entries.items():
                 there = {rate: noise for rate, noise in rates.items() if (noise, metric) in found[name]}
@@ -35,7 +35,8 @@ def section(results: Results) -> Section:
                 last = drops[max(drops)]
                 curves[name] = {0.0: last.clean, **{rate: one.noisy for rate, one in drops.items()}}
                 scores = map(number, (*curves[name].values(), last.drop))
-                table.rows.append(row(name, *scores, spoken(last.interval)))
+                falls = falls_of(entry.runs, target, rates[max(drops)], metric, last.drop)
+                table.rows.append(row(name, *scores, spoken(last.interval), *falls))
             if curves:
                 section.blocks += [lines(f"{target}_{kind}_{metric.replace('->', '_')}", caption, curves), table]
             if left := [name for name, some in asked.items() if set(some) & set(same) and name not in curves]:

@@ -1,6 +1,6 @@
 """The page of a study, set by eval/report's template: a sentence per question first, then what it rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,12 +15,14 @@ from eval.report.differences import spoken
 from eval.report.plots import Plot, forest, heat
 from eval.report.sections import Section, alignment
 from eval.report.statistics import discoveries
-from eval.report.tables import class_table, number, signed
+from eval.report.tables import class_table, number, signed, suite_tables
+from eval.suites import OFFICIAL, resolve_suite
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
 from studies.study import Study
 
 ENOUGH = 5  # seeds of a claim
+_ONE_SEED = " One seed: other test items alone, nothing about training again."
 
 
 def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -29,9 +31,11 @@ def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / "study.json", results.plain())
     intro = (
-        f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds {', '.join(map(str, study.file.seeds))}."
-        " Scores are percentages, means over languages; differences are in points, with the 95 % interval for another"
-        " seed and other test items. Selected by dev in English, or in a task's own languages if these lack English."
+        f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds"
+        f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
+        " points, with the 95 % interval for another seed and other test items. Selected by dev in English,"
+        " or in a task's own languages if these lack English."
+        " Tables by variant have half of Student's 95 % interval over seeds (±), and differences from the first one."
     )
     pages = render.write(folder, study.file.asks, intro, sections(results))
     return [*pages, folder / "study.json"]
@@ -50,14 +54,16 @@ def sections(results: Results) -> list[Section]:
     answer.blocks += [study.file.notes] if study.file.notes else []
     if drawn := _forest(results):
         answer.blocks.append(drawn)
-    found = [answer]
+    found, comparisons = [answer], list(_by_baseline(results))
+    view = resolve_suite(study.file.evaluate.suite)
+    for one in comparisons if view[0] in OFFICIAL else ():
+        found.append(Section(f"{view[0]}, against {one.entries[0].name}", [*suite_tables(one, view)]))
     if results.compared:
         found.append(Section("All comparisons", [tables.difference_table(results)]))
         found.append(Section("By language", list(_heat_maps(results))))
     pools = [tables.pools_table(results, target) for target in results.targets]
     found.append(Section("Within and across languages", [table for table in pools if table.rows]))
-    for baseline in dict.fromkeys(one.a for one in results.compared):
-        found.append(_groups(results, baseline))
+    found += [_groups(results, one) for one in comparisons]
     robust = [tables.robustness_table(results, target) for target in results.targets]
     found.append(Section("Robustness", [table for table in robust if table.rows]))
     found.append(noise.section(results))
@@ -78,15 +84,13 @@ def sentence(one: Compared) -> str:
     sizes = f"{of.seeds} seed{'s' * (of.seeds > 1)}, {count} language{'s' * (count > 1)}"
     verdict = one.verdict.replace("indistinguishable", "not distinguishable")
     text += f" {spoken(of.interval)}, {sizes}: {verdict}; could have seen {number(of.visible)}."
-    if of.seeds == 1:
-        text += " One seed: other test items alone, nothing about training again."
-    return text
+    return text + _ONE_SEED * (of.seeds == 1)
 
 
 def _slope(one: Slope, axis: str) -> str:
     at, of = f" at {one.levels}" if one.levels else "", one.found
     text = f"Slope over {axis} on {one.target}{at}: {signed(of.difference, 2)} points {spoken(of.interval, 2)}"
-    return f"{text}, {of.seeds} line{'s' * (of.seeds > 1)} by seed and group."
+    return f"{text}, {one.over}.{_ONE_SEED * (of.seeds == 1)}"
 
 
 def _forest(results: Results) -> Plot | None:
@@ -126,17 +130,23 @@ def _heat_maps(results: Results) -> Sequence[Plot]:
     return plots
 
 
-def _groups(results: Results, baseline: str) -> Section:
+def _by_baseline(results: Results) -> Iterator[Comparison]:
+    """Those that have scores: each baseline first, and after it the variants that are compared with it."""
+    of = {name: results.study.variants[name].baseline for name in results.entries}
+    for baseline in dict.fromkeys(of.values()):
+        names = sorted((name for name in of if of[name] == baseline), key=lambda name: name != baseline)
+        yield Comparison([results.entries[name] for name in names], everything=True)
+
+
+def _groups(results: Results, comparison: Comparison) -> Section:
     """The primary targets by family and script, a baseline first."""
-    names = dict.fromkeys([baseline, *(one.b for one in results.compared if one.a == baseline)])
-    comparison = Comparison([results.entries[name] for name in names], everything=True)
     primary = [
         target
         for target in comparison.scored
         if target.name in results.study.primaries
         and not any(comparison.not_run(e, target.name) for e in comparison.entries)
     ]
-    section = Section(f"By family and script, against {baseline}")
+    section = Section(f"By family and script, against {comparison.entries[0].name}")
     for kind in ("family", "script"):
         if classes := comparison.by_class(primary, kind):
             section.blocks.append(class_table(comparison, classes, kind))

@@ -51,11 +51,13 @@ class Compared:
 class Slope:
     """Of a primary target over the study's axis, in points per unit, at some levels of its factors.
 
-    Each seed has one, where variants have groups (orders, say) each group and seed: `found.seeds` counts these.
+    Each seed has one. Where variants have several groups (orders, say) each group has one, the mean over its seeds.
+    `found.seeds` counts these lines, `over` says what they are: "4 groups".
     """
 
     target: str
     levels: str
+    over: str
     found: Estimate
 
 
@@ -88,8 +90,8 @@ class Results:
             "variants": self.variants,
             "comparisons": [_plain(one) for one in self.compared],
             "slopes": [
-                {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels}
-                | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": True}
+                {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels, "over": one.over}
+                | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": one.found.seeds > 1}
                 for one in self.slopes
             ],
         }
@@ -113,7 +115,7 @@ def _plain(one: Compared) -> dict[str, Any]:
     found = asdict(one.found.of)
     del found["of_seeds"]
     about = {"a": one.a, "b": one.b, "target": one.target, "primary": one.primary}
-    return {**about, **found, "crossed": True, "verdict": one.verdict}
+    return {**about, **found, "crossed": one.found.of.seeds > 1, "verdict": one.verdict}
 
 
 def gather(study: Study, runs: Sequence[Run]) -> Results:
@@ -121,9 +123,9 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
     scored: dict[str, dict[int, load.Run]] = {}
     for run in runs:
         if run.evaluated:
-            [read] = load.read([str(run.evaluation)])
-            config = run.config.model_dump(mode="json")
-            scored.setdefault(run.variant.name, {})[run.seed] = replace(read, config=config)
+            [read], name = load.read([str(run.evaluation)]), run.variant.name
+            config, about = run.config.model_dump(mode="json"), {**read.scores, "name": name}  # for notes
+            scored.setdefault(name, {})[run.seed] = replace(read, config=config, scores=about)
     entries = {name: Entry(name, tuple(by_seed.values())) for name, by_seed in scored.items()}
     results = Results(study, runs, entries, [], [])
     for b, a in study.comparisons:
@@ -159,11 +161,14 @@ def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, leve
         if not (centred**2).sum():
             return None
         weights.append(centred / (centred**2).sum())
-    rows = [np.kron(np.eye(len(seeds))[i], one) for i in range(len(seeds)) for one in weights]
-    if not rows or not (codes := _codes([run.targets[target] for run in runs])):
+    if not runs or not (codes := _codes([run.targets[target] for run in runs])):
         return None
     scores = of_items(outcomes_of(runs, target, codes), metric or headline(runs[0].targets[target]), codes)
-    return None if scores is None else Slope(name, levels, contrast(scores, [np.array(rows)]))
+    # The lines of a group have the same tasks, say, with every seed: they are no replicates of one another.
+    grouped = len(weights) > 1
+    lines = np.kron(np.full((1, len(seeds)), 1 / len(seeds)) if grouped else np.eye(len(seeds)), np.array(weights))
+    over = f"{len(lines)} {'group' if grouped else 'seed'}{'s' * (len(lines) > 1)}"
+    return None if scores is None else Slope(name, levels, over, contrast(scores, [lines]))
 
 
 def _codes(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -4,7 +4,6 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,8 +69,7 @@ def robustness_table(results: Results, target: str) -> Table:
                 note = table.note(_ORACLE if known else "not trained, or not evaluated so")
                 cells.append(Cell((number(statistics.fmean(known)) if known else "none",), notes=(note,)))
             table.rows.append(cells)
-    named = [replace(r, scores={**r.scores, "name": name}) for name, e in results.entries.items() for r in e.runs]
-    for text in run_notes(named, TARGETS[target]):
+    for text in run_notes([run for entry in results.entries.values() for run in entry.runs], TARGETS[target]):
         table.note(text)
     return table
 
@@ -107,7 +105,7 @@ def settings_table(results: Results) -> Table:
         declared = _declared(study, b) | _declared(study, a)
         for key in sorted(first.keys() | second.keys()):
             if first.get(key) != second.get(key):
-                own = "yes" if key.partition(".")[0] in declared else "no: beyond the factor"
+                own = "yes" if any(f"{key}.".startswith(f"{path}.") for path in declared) else "no: beyond the factor"
                 table.rows.append(row(b, key, _said(first.get(key)), _said(second.get(key)), own))
     return table
 
@@ -122,13 +120,12 @@ def _flat(run: Run) -> dict[str, Any]:
 
 
 def _declared(study: Study, name: str) -> set[str]:
-    """First parts of the settings that the file changes in a variant or in its levels."""
+    """Paths of the settings that the file changes in a variant or in its levels."""
     variant = study.variants[name]
     changes = [study.file.variants[name.partition("/")[0]]]
     changes += [study.file.factors[factor][level] for factor, level in variant.levels.items()]
-    given = {key for change in changes for key in change.config}
-    fields = {key for change in changes for key in change.model_fields_set}
-    return {key.rstrip("+-") for key in given} | fields
+    given = [pd.json_normalize(change.model_dump(exclude_unset=True)) for change in changes]
+    return {str(path).rstrip("+-") for one in given for path in one}
 
 
 def _said(value: Any) -> str:
