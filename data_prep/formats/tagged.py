@@ -10,13 +10,12 @@ that XTREME scores; empty nodes (`8.1`), which are not written in the text, are 
 """
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from common.errors import InputError
 from common.fields import shorten
 from data_prep.formats.readers import Rows, lines
-
-Block = list[tuple[int, str]]
 
 
 def word_lines(path: Path, prefixed: bool = False) -> Rows:
@@ -109,14 +108,8 @@ def _rank(tag: str, precedence: list[str]) -> int:
     return precedence.index(tag) if tag in precedence else len(precedence)
 
 
-def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[Block]:
+def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[list[tuple[int, str]]]:
     """Runs of lines, with their numbers, between lines that are empty or begin with one of `ends`."""
-    block: Block = []
-    for number, line in lines(path):
-        if line.strip() and not line.startswith(ends):
-            block.append((number, line))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
+    for inside, block in groupby(lines(path), lambda one: bool(one[1].strip()) and not one[1].startswith(ends)):
+        if inside:
+            yield list(block)
