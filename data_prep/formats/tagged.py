@@ -55,7 +55,7 @@ def conllu(path: Path) -> Rows:
 
     Spaces inside a word and zero-width non-joiners are left out, as XTREME does.
     """
-    precedence = _PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split()
+    precedence = {tag: n for n, tag in enumerate(_PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split())}
     for block in blocks(path):
         forms: dict[int, str] = {}
         tags: dict[int, str] = {}
@@ -85,7 +85,7 @@ def conllu(path: Path) -> Rows:
                 continue
             last_written, form = ranges.get(number, (number, forms[number]))
             parts = [n for n in range(number, last_written + 1) if n in forms]
-            best = min(parts, key=lambda n: (_depth(n, heads), _rank(tags[n], precedence), n))
+            best = min(parts, key=lambda n: (_depth(n, heads), precedence.get(tags[n], len(precedence)), n))
             row["words"].append(form.replace("\u200c", "").replace(" ", ""))
             row["tags"].append(tags[best])
         yield f"{path}: line {block[0][0]}", row
@@ -102,10 +102,6 @@ def _depth(node: int, heads: dict[int, int]) -> int:
         node = heads.get(node, 0)
         depth += 1
     return depth
-
-
-def _rank(tag: str, precedence: list[str]) -> int:
-    return precedence.index(tag) if tag in precedence else len(precedence)
 
 
 def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[list[tuple[int, str]]]:
