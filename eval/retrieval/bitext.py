@@ -18,7 +18,7 @@ from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, locate
-from eval.rows import Corpora, Loaded, NotThere, Rows
+from eval.rows import Corpora, Corpus, Loaded, NotThere, Rows
 
 SORTED_FROM = 50  # so many lines in alphabetical order are no accident
 
@@ -91,17 +91,15 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
 
 
 def _corpora(split: str, other: Path, english: Path, gold: Path | None) -> Corpora:
-    theirs, ours = (_table(path) for path in (other, english))
+    sides = {name: Corpus(*zip(*_table(path), strict=True)) for name, path in (("xx", other), ("en", english))}
     pairs = [] if gold is None else _table(gold)
-    for path, table in ((other, theirs), (english, ours)):
-        if len({name for name, _ in table}) < len(table):
+    for path, side in zip((other, english), sides.values(), strict=True):
+        if len(set(side.ids)) < len(side.ids):
             raise InputError(f"{path}: an id stands there twice; expected `id<TAB>sentence`, each id once")
-    for column, table in ((0, theirs), (1, ours)):
-        unknown = {pair[column] for pair in pairs} - {name for name, _ in table}
-        if unknown:
+    for column, side in enumerate(sides.values()):
+        if unknown := {pair[column] for pair in pairs} - set(side.ids):
             raise InputError(f"{gold}: {min(unknown)!r} is not the id of a sentence; other files than the corpora's?")
-    (other_ids, others), (english_ids, englishes) = (tuple(zip(*table, strict=True)) for table in (theirs, ours))
-    return Corpora(split, other_ids, others, english_ids, englishes, tuple(pairs))
+    return Corpora(split, sides, tuple(pairs))
 
 
 def _table(path: Path) -> list[tuple[str, str]]:
