@@ -177,9 +177,8 @@ def differences(folder: Path, reference: Path) -> list[str]:
         found += [
             f"{part}: {n}" for n in names if n not in ours or n not in theirs or not torch.equal(ours[n], theirs[n])
         ]
-    for path in reference.glob("dynamics/*.arrow"):
-        if path.read_bytes() != (folder / "dynamics" / path.name).read_bytes():
-            found.append(f"dynamics/{path.name}")
+    tables = [path.relative_to(reference) for path in reference.glob("dynamics/*.arrow")]
+    found += [str(path) for path in tables if (folder / path).read_bytes() != (reference / path).read_bytes()]
     ours, theirs = ([{k: line[k] for k in line.keys() - TIMING} for line in metrics(f)] for f in (folder, reference))
     if ours != theirs:
         found.append("metrics.jsonl")
