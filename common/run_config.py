@@ -231,8 +231,7 @@ class RunConfig(Strict):
     @classmethod
     def _plain_names(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("tasks"), list):
-            values = dict(values)
-            values["tasks"] = [{"task": t} if isinstance(t, str) else t for t in values["tasks"]]
+            return {**values, "tasks": [{"task": t} if isinstance(t, str) else t for t in values["tasks"]]}
         return values
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ of XQuAD-R, whose boundaries are published: `tests/unit/data_prep/test_sentences
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 
 def _words(text: str) -> frozenset[str]:
@@ -33,13 +34,11 @@ _NEXT = re.compile(r"\s+[\"'“‘«(\[]*([^\s,.;:]+)")
 
 def sentence_breaks(paragraph: str) -> Iterator[tuple[int, int]]:
     """(start, end) of each sentence, without the white space around it; every other character is in one of them."""
-    start = 0
-    for match in _END.finditer(paragraph):
-        if match[0][0] == "." and not _ends(paragraph, match.start(), match.end()):
-            continue
-        yield from _stripped(paragraph, start, match.end())
-        start = match.end()
-    yield from _stripped(paragraph, start, len(paragraph))
+    ends = [m.end() for m in _END.finditer(paragraph) if m[0][0] != "." or _ends(paragraph, m.start(), m.end())]
+    for start, end in pairwise([0, *ends, len(paragraph)]):
+        text = paragraph[start:end]
+        if text.strip():
+            yield start + len(text) - len(text.lstrip()), start + len(text.rstrip())
 
 
 def sentence_at(paragraph: str, place: int) -> str | None:
@@ -61,9 +60,3 @@ def _ends(paragraph: str, stop: int, after: int) -> bool:
     if initial or dotted or before.lower() in _SOMETIMES:
         return following[1] in _STARTERS
     return True
-
-
-def _stripped(paragraph: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    text = paragraph[start:end]
-    if text.strip():
-        yield start + len(text) - len(text.lstrip()), start + len(text.rstrip())

@@ -53,20 +53,14 @@ class Corpus:
 class Corpora:
     """BUCC: two corpora, among whose sentences the translations are to be found.
 
-    Ids and texts in file order; `gold` holds (id of the other language's sentence, id of the English one). `split` is
-    "validation" (the official sample, on which XTREME sets the threshold) or "test" (the official training set).
+    sides: the other language's sentences ("xx") and the English ones ("en"), in file order; gold: (id of the other
+    language's sentence, id of the English one). split: "validation" (the official sample, on which XTREME sets the
+    threshold) or "test" (the official training set).
     """
 
     split: str
-    other_ids: tuple[str, ...]
-    other: tuple[str, ...]
-    english_ids: tuple[str, ...]
-    english: tuple[str, ...]
+    sides: dict[str, Corpus]
     gold: tuple[tuple[str, str], ...]
-
-    def sides(self) -> dict[str, Corpus]:
-        """The other language's sentences ("xx") and the English ones ("en")."""
-        return {"xx": Corpus(self.other_ids, self.other), "en": Corpus(self.english_ids, self.english)}
 
 
 @dataclass(frozen=True, slots=True)

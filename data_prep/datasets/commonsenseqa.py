@@ -6,7 +6,6 @@ from data_prep.formats import readers
 from tasks.choice.data import Choice
 
 COLUMNS = ("id", "question", "choices", "answerKey")
-REVISION = "94630fe30dad47192a8546eb75f094926d47e155"
 
 
 def commonsenseqa(row: fields.RawRow, where: str, labels: fields.Labels) -> Choice:
@@ -34,7 +33,7 @@ TRAINING = Dataset(
     "MIT",
     "https://www.tau-nlp.org/commonsenseqa",
     "9,741 / 1,221",
-    (Hub("tau/commonsense_qa", "default", COLUMNS, commonsenseqa, REVISION),),
+    (Hub("tau/commonsense_qa", "default", COLUMNS, commonsenseqa, "94630fe30dad47192a8546eb75f094926d47e155"),),
     (Files("{split}_rand_split.jsonl", readers.jsonl, commonsenseqa),),
 )
 TASKS = Task("commonsenseqa", "choice", "accuracy", ("commonsenseqa",))

@@ -115,16 +115,14 @@ def _batch_rows(path: Path, batch: pa.RecordBatch, names: dict[str, list[str]], 
     for i, row in enumerate(rows, first):
         where = f"{path}: row {i}"
         for column in names.keys() & row.keys():
-            value, labels = row[column], names[column]
-            if isinstance(value, list):
-                row[column] = [_class_name(item, labels, column, where) for item in value]
-            else:
-                row[column] = _class_name(value, labels, column, where)
+            row[column] = _class_name(row[column], names[column], column, where)
         yield where, row
 
 
 def _class_name(value: Any, labels: list[str], column: str, where: str) -> Any:
-    """The name of a ClassLabel number; None for -1, which stands for a label that is withheld."""
+    """The name of a ClassLabel number, of each in a list; None for -1, which stands for a label that is withheld."""
+    if isinstance(value, list):
+        return [_class_name(item, labels, column, where) for item in value]
     if not isinstance(value, int):
         return value
     return None if value == -1 else named(value, labels, column, where)

@@ -10,13 +10,12 @@ that XTREME scores; empty nodes (`8.1`), which are not written in the text, are 
 """
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 from common.errors import InputError
 from common.fields import shorten
 from data_prep.formats.readers import Rows, lines
-
-Block = list[tuple[int, str]]
 
 
 def word_lines(path: Path, prefixed: bool = False) -> Rows:
@@ -56,7 +55,7 @@ def conllu(path: Path) -> Rows:
 
     Spaces inside a word and zero-width non-joiners are left out, as XTREME does.
     """
-    precedence = _PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split()
+    precedence = {tag: n for n, tag in enumerate(_PRECEDENCE.get(path.name.partition("_")[0], _OTHERS).split())}
     for block in blocks(path):
         forms: dict[int, str] = {}
         tags: dict[int, str] = {}
@@ -86,7 +85,7 @@ def conllu(path: Path) -> Rows:
                 continue
             last_written, form = ranges.get(number, (number, forms[number]))
             parts = [n for n in range(number, last_written + 1) if n in forms]
-            best = min(parts, key=lambda n: (_depth(n, heads), _rank(tags[n], precedence), n))
+            best = min(parts, key=lambda n: (_depth(n, heads), precedence.get(tags[n], len(precedence)), n))
             row["words"].append(form.replace("\u200c", "").replace(" ", ""))
             row["tags"].append(tags[best])
         yield f"{path}: line {block[0][0]}", row
@@ -105,18 +104,8 @@ def _depth(node: int, heads: dict[int, int]) -> int:
     return depth
 
 
-def _rank(tag: str, precedence: list[str]) -> int:
-    return precedence.index(tag) if tag in precedence else len(precedence)
-
-
-def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[Block]:
+def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[list[tuple[int, str]]]:
     """Runs of lines, with their numbers, between lines that are empty or begin with one of `ends`."""
-    block: Block = []
-    for number, line in lines(path):
-        if line.strip() and not line.startswith(ends):
-            block.append((number, line))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
+    for inside, block in groupby(lines(path), lambda one: bool(one[1].strip()) and not one[1].startswith(ends)):
+        if inside:
+            yield list(block)

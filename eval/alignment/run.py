@@ -84,8 +84,7 @@ def _read(data: str, options: Options) -> read.Loaded:
     missing = [code for code in languages if code not in loaded.rows]
     if missing:
         raise InputError(f"--languages {' '.join(missing)}: no sentence pairs at --data {data}")
-    if options.examples is not None:
-        loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
+    loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
     return loaded
 
 

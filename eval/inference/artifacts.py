@@ -109,7 +109,7 @@ def texts(loaded: Loaded) -> dict[str, Sequence[str]]:
             found[name] = [query.text for query in rows]
         elif isinstance(rows[0], Corpora):
             for corpora in rows:
-                for side, corpus in corpora.sides().items():
+                for side, corpus in corpora.sides.items():
                     found[f"{name}.{corpora.split}.{side}"] = [corpus.sentences[i] for i in corpus.distinct()]
         else:
             found |= {f"{name}.en": [row.english for row in rows], f"{name}.xx": [row.other for row in rows]}

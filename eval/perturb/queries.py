@@ -88,7 +88,7 @@ def _queries(target: Target, loaded: Loaded) -> Iterator[tuple[str, str, str, st
             metric = target.metric if target.protocol else TO_ENGLISH
             yield f"{code}.xx", metric, code, code, [(row.english, row.other) for row in rows]
         elif target.kind == "mining":
-            side = rows[-1].sides()["xx"]
+            side = rows[-1].sides["xx"]
             distinct = [side.sentences[index] for index in side.distinct()]
             yield f"{code}.{rows[-1].split}.xx", target.metric, code, code, [(text, text) for text in distinct]
         else:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from common.errors import InputError
 from data_prep.datasets.bucc import id_sentence
@@ -18,7 +17,7 @@ from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, locate
-from eval.rows import Corpora, Loaded, NotThere, Rows
+from eval.rows import Corpora, Corpus, Loaded, NotThere, Rows
 
 SORTED_FROM = 50  # so many lines in alphabetical order are no accident
 
@@ -60,10 +59,8 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
 
     `split` is "test" if at least as many languages have it as have the sample.
     """
-    notes: list[str] = []
-    rows: dict[str, list[Any]] = {}
-    files: dict[str, dict[str, str]] = {}
-    unlabelled: dict[str, list[Any]] = {}
+    loaded = Loaded("validation", {}, {})
+    rows, files, notes = loaded.rows, loaded.files, loaded.notes
     for code in languages or testset.languages:
         for split in ("validation", "test"):
             for copy in islice(locate(testset, split, code, folder), 1):
@@ -74,7 +71,7 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
                     use = "pairs are mined for the submission, not scored" if mined else "not used"
                     notes.append(f"{other}: no {gold.name} beside it (labels withheld), {use}")
                     if mined:
-                        unlabelled[code] = [_corpora(split, other, english, None)]
+                        loaded.unlabelled[code] = [_corpora(split, other, english, None)]
                         files[code].update(folder.sums([other, english]))
                     continue
                 rows.setdefault(code, []).append(_corpora(split, other, english, gold))
@@ -83,25 +80,23 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
         reason = f"{notes[0]}: nothing to score" if notes else f"no data at --data {folder.path}"
         raise NotThere(f"{reason}; expected {testset.layout} of {testset.obtain}, not the Hub's copy of the gold alone")
     has = {split: sum(any(c.split == split for c in found) for found in rows.values()) for split in testset.splits}
-    split = "test" if has["test"] >= has["validation"] else "validation"
-    if split == "test":
+    if has["test"] >= has["validation"]:
+        loaded.split = "test"
         notes.append("test is BUCC's training set and the threshold's dev its sample, as in XTREME")
-    dev = tuple(code for code, found in rows.items() if found[-1].split != "test")
-    return Loaded(split, rows, files, notes, dev=dev, unlabelled=unlabelled)
+    loaded.dev = tuple(code for code, found in rows.items() if found[-1].split != "test")
+    return loaded
 
 
 def _corpora(split: str, other: Path, english: Path, gold: Path | None) -> Corpora:
-    theirs, ours = (_table(path) for path in (other, english))
+    sides = {name: Corpus(*zip(*_table(path), strict=True)) for name, path in (("xx", other), ("en", english))}
     pairs = [] if gold is None else _table(gold)
-    for path, table in ((other, theirs), (english, ours)):
-        if len({name for name, _ in table}) < len(table):
+    for path, side in zip((other, english), sides.values(), strict=True):
+        if len(set(side.ids)) < len(side.ids):
             raise InputError(f"{path}: an id occurs twice; expected `id<TAB>sentence`, each id once")
-    for column, table in ((0, theirs), (1, ours)):
-        unknown = {pair[column] for pair in pairs} - {name for name, _ in table}
-        if unknown:
+    for column, side in enumerate(sides.values()):
+        if unknown := {pair[column] for pair in pairs} - set(side.ids):
             raise InputError(f"{gold}: {min(unknown)!r} is not the id of a sentence; other files than the corpora's?")
-    (other_ids, others), (english_ids, englishes) = (tuple(zip(*table, strict=True)) for table in (theirs, ours))
-    return Corpora(split, other_ids, others, english_ids, englishes, tuple(pairs))
+    return Corpora(split, sides, tuple(pairs))
 
 
 def _table(path: Path) -> list[tuple[str, str]]:

@@ -114,10 +114,9 @@ def _mine(scores: TargetScores, unit: Unit, code: str, corpora: list[Corpora], u
     """
     mined = {}
     for name, one in [*((code, one) for one in corpora), *((f"{code}.{UNLABELLED}", one) for one in unlabelled)]:
-        sides = one.sides()
-        x, y = (unit(f"{name}.{one.split}.{side}") for side in sides)
+        x, y = (unit(f"{name}.{one.split}.{side}") for side in one.sides)
         k = min(mining.NEIGHBOURS, len(x), len(y))
-        mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *sides.values())
+        mined[one.split] = mining.mine(*neighbors.top_k_both(x, y, k), *one.sides.values())
     dev, test = corpora[0], corpora[-1]
     threshold = mining.best_threshold(mined[dev.split], dev.gold)
     pairs = mining.extract(mined[test.split], threshold)

@@ -152,17 +152,15 @@ class _Sequences:
             raise ValueError("`lengths` and `second` do not add up")
 
 
-def batches_by_tokens(lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Indices of sequences or rows, longest first, cut into groups of at most `budget` tokens (at least one each)."""
-    groups: list[list[int]] = []
-    filled = budget
-    for index in np.argsort(-np.asarray(lengths), kind="stable"):
-        if filled + lengths[index] > budget:
-            groups.append([])
+def by_tokens(rows: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """`rows`, of these lengths, cut in their order into groups of at most `budget` tokens (at least one row each)."""
+    cuts, filled = [], 0
+    for index, length in enumerate(lengths.tolist()):
+        if index and filled + length > budget:
+            cuts.append(index)
             filled = 0
-        groups[-1].append(int(index))
-        filled += int(lengths[index])
-    return [np.array(group) for group in groups]
+        filled += length
+    return np.split(rows, cuts)
 
 
 # On CPU the activations of a block should stay in the cache, and below the size from which malloc maps fresh, zeroed

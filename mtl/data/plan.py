@@ -114,6 +114,7 @@ class Plan:
         if steps is None:
             assert config.epochs is not None
             steps = max(1, math.ceil(config.epochs * self.epoch_examples / examples))
+        self.steps, self.batch_examples = steps, examples
         self.sampler = sampler.Sampler(
             sizes=tuple(source.rows for task in tasks for source in task.sources),
             kind=mixture.kind,
@@ -138,14 +139,6 @@ class Plan:
                     f"micro_tokens {config.micro_tokens} is less than the longest example of {task.name} "
                     f"({task.train.longest} tokens): raise micro_tokens or lower its max_length"
                 )
-
-    @property
-    def steps(self) -> int:
-        return self.sampler.steps
-
-    @property
-    def batch_examples(self) -> int:
-        return self.sampler.batch_examples
 
     def draws(self, number: int, cursors: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(source, task, row) of every example of global step `number`: three int64 [examples]."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,15 @@ class Rows:
         return int(self.length.max())
 
     @cached_property
+    def first_examples(self) -> list[int]:
+        """What is added to the examples of each split, which count from 0, so that they stay distinct."""
+        counts = [int(split.whole("example")[-1]) + 1 if split.rows else 0 for split in self.splits]
+        return [0, *accumulate(counts[:-1])]
+
+    @cached_property
     def example(self) -> np.ndarray:
-        """int32 [rows]: the example of each row; each split counts from 0, here shifted so that they stay distinct."""
-        shifted: list[np.ndarray] = []
-        first = 0
-        for split in self.splits:
-            shifted.append(split.whole("example") + first)
-            first = int(shifted[-1][-1]) + 1 if split.rows else first
+        """int32 [rows]: the example of each row, with `first_examples`."""
+        shifted = [split.whole("example") + n for split, n in zip(self.splits, self.first_examples, strict=True)]
         return np.concatenate(shifted)[slice(None) if self.chosen is None else self.chosen]
 
     def gather(self, rows: np.ndarray, names: Sequence[str]) -> Columns:

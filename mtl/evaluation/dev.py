@@ -105,11 +105,8 @@ class _DevSet:
         self.rows = np.flatnonzero(np.isin(task.dev.example, numbers))
         self.example, self.length = task.dev.example[self.rows], task.dev.length[self.rows]
         self.gold: dict[int, dict[str, Any]] = {}
-        first = 0
-        for prepared in task.dev_prepared:
-            for gold in prepared.dev_examples():
-                self.gold[first + int(gold["example"])] = gold
-            first += int(prepared.dev.whole("example")[-1]) + 1 if prepared.dev.rows else 0
+        for prepared, first in zip(task.dev_prepared, task.dev.first_examples, strict=True):
+            self.gold |= {first + int(gold["example"]): gold for gold in prepared.dev_examples()}
         self.all_columns = self.columns(np.arange(len(self.rows)))
         gold_of_chosen = [self.gold[int(e)] for e in numbers] if self.gold else []
         self.majority = task.type.majority(self.all_columns, gold_of_chosen)

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from common.columns import Columns
-from mtl.data.packing import PackedBatch, at_once, batches_by_tokens, pack
+from mtl.data.packing import PackedBatch, at_once, by_tokens, pack
 from mtl.model.encoder import encode
 from tasks.encoding import Special
 from tasks.head import Head, HeadRows
@@ -52,15 +52,11 @@ def passes(
     budget = at_once(micro_tokens, device)
     starts = np.flatnonzero(np.diff(examples, prepend=examples[0] - 1))
     ends = np.append(starts[1:], len(examples))
-    for group in batches_by_tokens(np.add.reduceat(lengths, starts), budget)[index::shards]:
+    tokens = np.add.reduceat(lengths, starts)
+    order = np.argsort(-tokens, kind="stable")
+    for group in by_tokens(order, tokens[order], budget)[index::shards]:
         rows = np.concatenate([np.arange(starts[example], ends[example]) for example in group])
-        cuts, filled = [], 0
-        for index, length in enumerate(lengths[rows]):
-            if index and filled + length > budget:
-                cuts.append(index)
-                filled = 0
-            filled += length
-        yield np.split(rows, cuts)
+        yield by_tokens(rows, lengths[rows], budget)
 
 
 def packed(

@@ -49,11 +49,7 @@ class Vocabulary:
     @property
     def known(self) -> np.ndarray | None:
         """bool [rows]: the ids that have a trained row; None: all."""
-        if self.ids is None:
-            return None
-        known = np.zeros(self.rows, bool)
-        known[self.ids] = True
-        return known
+        return None if self.ids is None else np.isin(np.arange(self.rows), self.ids)
 
     def identity(self, config: RunConfig) -> dict[str, Any]:
         """What a resumed run must have in common with its checkpoint: the rows in it, and the source of the others."""

@@ -16,7 +16,6 @@ from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from common import files
-from common.run_config import RunConfig
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import export_config, new_encoder
 from mtl.run.checkpoint import State
@@ -35,7 +34,7 @@ def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: s
 
     steps, which no dev score was measured of.
     """
-    card = model_card(setup.run, setup.tasks, state.step, {} if averaged else state.dev, averaged)
+    card = model_card(setup, state.step, {} if averaged else state.dev, averaged)
     poolings = {task.entry.pooling for task in setup.tasks if task.entry.pooling}
     # Where tasks disagree, none says anything, or the pooler is read (a dense layer of its own there), it is the mean.
     first = poolings == {"first"}
@@ -101,18 +100,12 @@ def export_heads(folder: Path, weights: dict[str, Tensor], config: PretrainedCon
         files.write_json(writing / "heads.json", about)
 
 
-def model_card(
-    config: RunConfig,
-    tasks: list[TaskData],
-    step: int,
-    scores: dict[str, dict[str, float]],
-    averaged: Sequence[int] = (),
-) -> str:
+def model_card(setup: Setup, step: int, scores: dict[str, dict[str, float]], averaged: Sequence[int] = ()) -> str:
     """README.md of an exported encoder: its base model, training data with their licences, and dev scores."""
-    encoder = config.encoder
+    encoder, tasks = setup.run.encoder, setup.tasks
     card = _TEMPLATES.get_template("model_card.md.jinja")
     return card.render(
-        config=config,
+        config=setup.run,
         base=encoder if isinstance(encoder, str) else "random weights",
         on_hub=isinstance(encoder, str) and not Path(encoder).exists(),
         step=step,

@@ -70,21 +70,18 @@ class Type(TaskType[Pair]):
         their tokens after the cut, so what the encoder sees) have equal keys as passages and as negatives, and rows of
         one group equal keys of their group: in a batch, such a text is not a wrong answer to the other row's query.
         """
-        max_length, truncated = to.max_length, to.truncated
-        query_length = to.query_length or max_length
         template = template_of(tokenizer)
+        lengths = {"query": to.query_length or to.max_length, "passage": to.max_length, "negative": to.max_length}
         ids = tokenize(tokenizer, (text for e in examples for text in (e.query, e.passage, e.negative) if text))
         rows = []
         for index, example in enumerate(examples):
             sequences = []
-            texts = ((example.query, query_length, "query"), (example.passage, max_length, "passage"))
-            for text, most, name in (*texts, (example.negative, max_length, "negative")):
-                if not text:
-                    continue
-                tokens = ids[text]
-                if len(tokens) > most - 2:
-                    truncated[name] += 1
-                sequences.append(template.single(tokens[: most - 2]))
+            for name, most in lengths.items():
+                if text := getattr(example, name):
+                    tokens = ids[text]
+                    if len(tokens) > most - 2:
+                        to.truncated[name] += 1
+                    sequences.append(template.single(tokens[: most - 2]))
             keys = [_key(np.array(sequence, "<i4").tobytes()) for sequence in sequences[1:]]
             group = _key(b"group " + example.group.encode("utf-8", "replace")) if example.group else keys[0]
             negative = keys[1] if example.negative else -1

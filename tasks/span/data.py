@@ -1,7 +1,7 @@
 """Extractive question answering: a question, a context, and answers that are spans of it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,8 +119,7 @@ class Type(TaskType[Span]):
         return (plain(columns["start"]) > 0).astype(np.int64)
 
     def no_positions(self) -> Positions:
-        none = np.zeros(0, np.int64)
-        return Positions(none, none.reshape(0, 2), none)
+        return replace(super().no_positions(), labels=np.zeros((0, 2), np.int64))
 
     def majority(self, columns: Columns, gold: Sequence[dict[str, Any]]) -> float:
         """The share of unanswerable questions."""
@@ -136,9 +135,7 @@ def windows(length: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
     yield first, length
 
 
-def _context_tokens(
-    tokenizer: Pieces, texts: Iterable[str]
-) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]]:
+def _context_tokens(tokenizer: Pieces, texts: Iterable[str]) -> Iterator[tuple[str, tuple[np.ndarray, ...]]]:
     """Per distinct text: ids int32 [n], character starts and ends int32 [n], and bool [n]: only a word mark."""
     for text, encoding in encodings(tokenizer, texts):
         ids = np.array(encoding.ids, np.int32)

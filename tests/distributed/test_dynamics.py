@@ -7,9 +7,9 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
+from pyarrow import feather
 from torch.nn import functional as F
 
 from common.errors import InputError
@@ -24,8 +24,7 @@ STEPS = 12
 
 
 def table(path: Path) -> dict[str, list]:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all().to_pydict()
+    return feather.read_table(path).to_pydict()
 
 
 def test_a_run_that_keeps_them_is_bitwise_the_one_that_does_not(finished, tmp_path):

@@ -39,8 +39,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def align(pairs: Path, out: Path, *more: object) -> list[dict[str, Any]]:
     assert main(["align", "--data", str(pairs), "--out", str(out), *map(str, more)]) == 0
-    encoders: list[dict[str, Any]] = scores_in(out, "align.json")["encoders"]
-    return encoders
+    return scores_in(out, "align.json")["encoders"]
 
 
 @pytest.mark.parametrize(

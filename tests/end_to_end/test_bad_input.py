@@ -20,10 +20,9 @@ from huggingface_hub import constants as hub_constants
 from hypothesis import strategies as st
 
 import data_prep.__main__ as data_prep_program
-import train
 from common.deepspeed_config import DeepSpeedFile, read_deepspeed
 from common.errors import InputError
-from common.run_config import load
+from common.run_config import REPOSITORY, load
 from data_prep.storage.store import Prepared
 from eval.__main__ import main as evaluate
 from tests.support import second_reading as second
@@ -34,7 +33,6 @@ from tests.support.small import dry_run, write_run
 from tests.support.target_files import laser
 
 prepare = data_prep_program.main
-DS_CONFIGS = Path(train.__file__).parent / "ds_configs"
 
 
 class World(NamedTuple):
@@ -169,7 +167,7 @@ def test_deepspeed_configs(world: World) -> None:
         {"stage": "2"}, {"type": "Adam", "params": {"lr": 1}}, {"tag_validation": "Nope"},
     ]  # fmt: skip
     values_of_keys = st.sampled_from(likely) | ODD
-    shipped = [path.read_bytes() for path in sorted(DS_CONFIGS.glob("*.json"))]
+    shipped = [path.read_bytes() for path in sorted((REPOSITORY / "ds_configs").glob("*.json"))]
 
     def example(draw: Draw, folder: Path) -> bool:
         text = draw(st.sampled_from(shipped))

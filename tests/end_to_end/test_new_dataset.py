@@ -9,10 +9,9 @@ import pytest
 
 from data_prep.datasets import REVISIONS
 from tests.support.hub_server import Client, HubServer, repo_of
-from tests.support.launch import the_error
+from tests.support.launch import REPOSITORY, the_error
 from tests.support.rows import hub_file, run_config, write
 
-ROOT = Path(__file__).resolve().parents[2]
 ROWS = [("A dog ran.", "A dog runs.", 3.8), ("It sat.", "He left.", 0.25)]
 COLUMNS = ["index", "genre", "sentence1", "sentence2", "score"]
 
@@ -20,12 +19,12 @@ COLUMNS = ["index", "genre", "sentence1", "sentence2", "score"]
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A folder with a copy of data_prep, in which the dataset's file is the only change, and what it imports."""
-    page = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs/extending.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
     folder = tmp_path / "package"
-    shutil.copytree(ROOT / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("common", "tasks"):
-        (folder / name).symlink_to(ROOT / name)
+        (folder / name).symlink_to(REPOSITORY / name)
     write(folder / "data_prep/datasets/stsb.py", code)
     return folder
 

@@ -79,9 +79,8 @@ def nearest(queries: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 # Columns of XQuAD and SQuAD.
-CONTEXT = "the small dog runs to the old house"
 QUESTIONS = {
-    "id": ["1", "2"], "question": ["a dog", "a house"], "context": [CONTEXT] * 2,
+    "id": ["1", "2"], "question": ["a dog", "a house"], "context": ["the small dog runs to the old house"] * 2,
     "answers": [{"text": ["dog"], "answer_start": [10]}, {"text": ["house"], "answer_start": [30]}],
 }  # fmt: skip
 
@@ -94,8 +93,7 @@ def write_tests(folder: Path) -> None:
 
 
 def scores_in(folder: Path, name: str = "scores.json") -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    return found
+    return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
 def skip_reports(patch: pytest.MonkeyPatch) -> None:

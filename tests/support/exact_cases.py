@@ -225,8 +225,7 @@ class World:
 
     def found(self, launch: str, name: str) -> dict[str, Any]:
         """What rank 0 saved of a case, see `record` and `parts` of exact_worker.py."""
-        found: dict[str, Any] = torch.load(self.launched(launch) / f"{name}.pt", weights_only=False, map_location="cpu")
-        return found
+        return torch.load(self.launched(launch) / f"{name}.pt", weights_only=False, map_location="cpu")
 
     def distance(self, launch: str, name: str) -> Distance:
         case = LAUNCHES[launch][1][name]

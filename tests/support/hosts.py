@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,23 +64,21 @@ class Host:
         log = self.folder / f"{self.name}.{time.monotonic_ns()}.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                _enter(self.pid, "env", f"--chdir={REPOSITORY}", *command),
-                env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}", "GLOO_SOCKET_IFNAME": CARD}
-                | variables,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                **self._enter(command, GLOO_SOCKET_IFNAME=CARD, **variables), stdout=out, stderr=subprocess.STDOUT
             )
         return Program(process, log)
 
     def tell(self, *command: object) -> str:
         """Runs a short command here, which must succeed: what it printed."""
-        found = subprocess.run(
-            _enter(self.pid, "env", f"--chdir={REPOSITORY}", *command), capture_output=True, text=True, timeout=30,
-            env={**environment(), "PATH": f"{environment()['PATH']}:{PLACES}"}, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        found = subprocess.run(**self._enter(command), capture_output=True, text=True, timeout=30)
         assert found.returncode == 0, f"{self.name}: {command}: {found.stdout}{found.stderr}"
         return found.stdout
+
+    def _enter(self, command: tuple[object, ...], **variables: str) -> dict[str, Any]:
+        """Arguments of `subprocess` for a command here."""
+        spaces = ("--target", str(self.pid), "--net", "--uts", "--pid", "--mount", "--", "env", f"--chdir={REPOSITORY}")
+        around = {**environment(), "PATH": f"{environment()['PATH']}:{PLACES}", **variables}
+        return {"args": [_path("nsenter"), *spaces, *map(str, command)], "env": around, "stdin": subprocess.DEVNULL}
 
     def link(self, state: str) -> None:
         """The cable on this side: `up` or `down`."""
@@ -186,10 +185,6 @@ def finish(programs: list[Program], timeout: float) -> tuple[list[int], list[str
         shown = "\n".join(f"--- {p.log.name}\n{p.text()[-3000:]}" for p in programs)
         raise AssertionError(f"not ended after {timeout} s\n{shown}") from None
     return codes, [p.text() for p in programs]
-
-
-def _enter(pid: int, *command: object) -> list[str]:
-    return [_path("nsenter"), "--target", str(pid), "--net", "--uts", "--pid", "--mount", "--", *map(str, command)]
 
 
 def _path(program: str) -> str:

@@ -13,6 +13,7 @@ import psutil
 import torch
 from safetensors.torch import load_file
 
+from mtl.distributed.shutdown import alive
 from tests.support.launch import REPOSITORY, environment, free_port, start
 
 TIMING = {"tokens_per_second", "seconds_per_step", "memory_gib"}
@@ -58,21 +59,17 @@ class Live:
 
     def look(self) -> None:
         """Takes note of all processes that the launcher has started so far."""
-        try:
+        with suppress(psutil.Error):
             for process in self.launcher.children(recursive=True):
                 self._known.setdefault(process.pid, process)
-        except psutil.Error:
-            pass
 
     def _with(self, word: str) -> list[psutil.Process]:
         self.look()
         found = []
         for process in self._known.values():
-            try:
+            with suppress(psutil.Error):
                 if any(word in part for part in process.cmdline()):
                     found.append(process)
-            except psutil.Error:
-                continue
         return found
 
     @property
@@ -117,10 +114,10 @@ class Live:
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             self.look()
-            if not any(_alive(process) for process in [*self._own(), *self._known.values()]):
+            if not any(alive(process) for process in [*self._own(), *self._known.values()]):
                 return self.code()
             time.sleep(0.1)
-        left = [p.cmdline() for p in self._known.values() if _alive(p)]
+        left = [p.cmdline() for p in self._known.values() if alive(p)]
         raise AssertionError(f"still running after {timeout} s: {left}\n{self.printed[-3000:]}")
 
 
@@ -157,13 +154,6 @@ class Forked(Live):
         return next(filter(None, codes), None if None in codes else 0)
 
 
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
-
-
 def train_and_kill(config: Path, folder: Path, step: int, timeout: float) -> None:
     """Two ranks train in `folder` (runs/NAME) until checkpoint `step` is there; then all of them get SIGKILL."""
     with Forked(config) as live:
@@ -187,9 +177,8 @@ def differences(folder: Path, reference: Path) -> list[str]:
         found += [
             f"{part}: {n}" for n in names if n not in ours or n not in theirs or not torch.equal(ours[n], theirs[n])
         ]
-    for path in reference.glob("dynamics/*.arrow"):
-        if path.read_bytes() != (folder / "dynamics" / path.name).read_bytes():
-            found.append(f"dynamics/{path.name}")
+    tables = [path.relative_to(reference) for path in reference.glob("dynamics/*.arrow")]
+    found += [str(path) for path in tables if (folder / path).read_bytes() != (reference / path).read_bytes()]
     ours, theirs = ([{k: line[k] for k in line.keys() - TIMING} for line in metrics(f)] for f in (folder, reference))
     if ours != theirs:
         found.append("metrics.jsonl")

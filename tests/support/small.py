@@ -60,6 +60,7 @@ def row_of(kind: str, rng: random.Random) -> dict[str, Any]:
 
 
 KINDS = ("classify", "span", "choice", "tag", "mlm")
+ALL = (*KINDS, "regress", "pair")
 SIZES = {"classify": 60, "span": 40, "choice": 25, "tag": 30, "mlm": 20, "pair": 50, "regress": 60}
 LABELS = {"classify": ["no", "yes"]}
 METRICS = {"span": "squad_v2"}

@@ -106,9 +106,8 @@ def test_parallel_text_of_two_files(tmp_path: Path) -> None:
     write(tmp_path / "x.de", "eins\n \nzwei\nnochmal\n")
     write(tmp_path / "x.en.gz", gzip.compress(b"one\ntwo\n\none\n"))
     located = locate.own("pair", f"{tmp_path}/x.{{de,en.gz}}", f"{{{tmp_path}/x.en.gz,{tmp_path}/x.de}}", "opus")
-    found, dropped = [], Counter[str]()
-    for split in ("train", "dev"):
-        found.append(list(read_examples(Job("opus", "pair", None, "en", 16), located, split, dropped)))
+    dropped, job = Counter[str](), Job("opus", "pair", None, "en", 16)
+    found = [list(read_examples(job, located, split, dropped)) for split in ("train", "dev")]
     assert found[0] == [Pair("", "eins", "one", "", "one"), Pair("", "nochmal", "one", "", "one")]
     assert [(pair.query, pair.passage) for pair in found[1]] == [("one", "eins"), ("one", "nochmal")]
     assert dropped == {"an empty line": 4} and [file.name for file in located.train[0].files] == ["x.de", "x.en.gz"]

@@ -150,7 +150,7 @@ def test_from_the_command_to_the_model_card(world, tmp_path, tiny_tokenizer_dir,
     (found,) = setup.tasks
     assert [(source.language, source.rows) for source in found.sources] == [("en", len(NLI)), ("sw", 3)]
     assert len(found.dev) == 2 and [one.manifest["language"] for one in found.prepared] == ["en", "sw"]
-    assert f"; translated into sw by toyworld 1 ({EXACT.licence}) |" in model_card(setup.run, setup.tasks, 0, {})
+    assert f"; translated into sw by toyworld 1 ({EXACT.licence}) |" in model_card(setup, 0, {})
     (folder / "translation.json").unlink()  # as when the command was stopped while it wrote the rows
     fails(lambda: read(config, []), "no training data in sw", str(folder.parent))
 

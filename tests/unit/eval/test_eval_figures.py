@@ -73,8 +73,8 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     rng = np.random.default_rng(1)
     ids, words = [f"i{k}" for k in range(40)], [f"word {k} x" for k in range(40)]
     gold = tuple(zip(ids, ids, strict=True))
-    splits = ("validation", "test")
-    loaded = Loaded("test", {"de": [Corpora(split, ids, words, ids, words, gold) for split in splits]}, {})
+    corpus, splits = Corpus(ids, words), ("validation", "test")
+    loaded = Loaded("test", {"de": [Corpora(split, {"xx": corpus, "en": corpus}, gold) for split in splits]}, {})
     names = [f"de.{split}.{side}" for split in splits for side in ("xx", "en")]
     query = "de.test.xx"
     if target == "lareqa":
@@ -85,7 +85,7 @@ def test_noise_changes_the_queries_alone(tmp_path: Path, target: str) -> None:
     vectors = {name: meaning + 0.5 * rng.normal(size=(40, 8)) for name in names}
     clean = scored(target, loaded, tmp_path, vectors)
     if target == "bucc":
-        mined, corpus = {}, Corpus(ids, words)
+        mined = {}
         for split in splits:
             sides = [unit(vectors[f"de.{split}.{side}"]) for side in ("xx", "en")]
             near = [top_k(one, two, 4) for one, two in (sides, sides[::-1])]
@@ -203,8 +203,8 @@ def drawn(target: str, rng: random.Random, noise: np.random.Generator) -> tuple[
             found |= {f"{code}.en": x, f"{code}.xx": x + 0.7 * noise.normal(size=x.shape)}
         elif kind == "mining":
             ids, x = tuple(f"s{i}" for i in range(N)), noise.normal(size=(N, 8))
-            texts = tuple(f"{code} {i}" for i in range(N))
-            rows = [Corpora("test", ids, texts, ids, texts, tuple((one, one) for one in ids[: N // 2]))]
+            sides = dict.fromkeys(("xx", "en"), Corpus(ids, [f"{code} {i}" for i in range(N)]))
+            rows = [Corpora("test", sides, tuple((one, one) for one in ids[: N // 2]))]
             found |= {f"{code}.test.en": x, f"{code}.test.xx": x + 0.7 * noise.normal(size=x.shape)}
         else:
             rows = [

@@ -247,7 +247,6 @@ TATOEBA: dict[str, Any] = {"tatoeba.deu-eng.eng": None, "tatoeba.deu-eng.deu": N
 # What XTREME's tatoeba_preprocess writes.
 TATOEBA |= {"tatoeba/de-en.en": "".join(f"{i:03}\n" for i in range(60)), "tatoeba/de-en.de": "x\n" * 60}
 LAREQA = "xquad-r/de.json"
-MEWSLIX = "candidate_set_entities.jsonl"
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("tatoeba", {"tatoeba.deu-eng.deu": "x\n"}, "1 lines, .*tatoeba.deu-eng.eng: 2; expected as many"),
     ("tatoeba", {"tatoeba.deu-eng.deu": "x\n \n"}, "line 2: an empty sentence"),
@@ -264,7 +263,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("bucc", {"de-en.training.gold": "de-9\ten-1\n"}, r"de-en\.training\.gold.*'de-9' is not the id"),
     ("lareqa", {LAREQA: squad(ANSWERS, "A.")}, "`sentence_breaks` is missing.*google-research-datasets/lareqa"),
     ("lareqa", {LAREQA: squad({}, "A.\nB. A.", **BREAKS)}, "de.json: no question whose answer begins in a sentence"),
-    ("mewslix", {MEWSLIX: [{**ENTITY, "entity_id": "Q0"}]}, "'Q144'.*is not in it"),
+    ("mewslix", {"candidate_set_entities.jsonl": [{**ENTITY, "entity_id": "Q0"}]}, "'Q144'.*is not in it"),
     ("mewslix", {"wikinews_mentions-test.jsonl": [
         {**DOCUMENT, "mentions": [{**mention, "entity_id": ""} for mention in DOCUMENT["mentions"]]}
     ]}, "this copy has no labels"),

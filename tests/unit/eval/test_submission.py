@@ -19,7 +19,7 @@ from eval.driver.suite import score_job
 from eval.inference.artifacts import Job, Options
 from eval.metrics import score_target
 from eval.read import read
-from eval.rows import UNLABELLED, Corpora, Corpus, Loaded, joined
+from eval.rows import UNLABELLED, Corpora, Loaded, joined
 from eval.suites import LANGUAGES, TARGETS, Source, groups, parse_data
 from tasks.classify.data import Classify
 from tasks.span.data import Span
@@ -221,9 +221,9 @@ def predict_gold(job: Job, loaded: Loaded, suffix: str = "") -> None:
         elif isinstance(rows[0], Corpora):
             for one in rows:
                 partner = dict(one.gold)
-                english = [one.english_ids[n] for n in Corpus(one.english_ids, one.english).distinct()]
-                axes = {name: n for n, name in enumerate([*english, *one.other_ids])}
-                for side, names in (("en", english), ("xx", [partner.get(name, name) for name in one.other_ids])):
+                english = [one.sides["en"].ids[n] for n in one.sides["en"].distinct()]
+                axes = {name: n for n, name in enumerate([*english, *one.sides["xx"].ids])}
+                for side, names in (("en", english), ("xx", [partner.get(name, name) for name in one.sides["xx"].ids])):
                     vectors = np.eye(len(axes), dtype=np.float32)[[axes[name] for name in names]] + 0.1
                     np.save(folder / f"{code}{suffix}.{one.split}.{side}.npy", vectors)
         else:

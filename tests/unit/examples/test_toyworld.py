@@ -25,7 +25,7 @@ def test_same_seed_same_bytes_other_seed_other_text_and_its_licence(tmp_path: Pa
     config = run_config(tmp_path, world / "tokenizer", ["mnli", "ccg", own])
     assert prepare(["--config", config, "--source", str(world), "--jobs", "1"]) == 0
     setup = read(config, [])
-    rows = [line.split(" | ") for line in model_card(setup.run, setup.tasks, 0, {}).splitlines()]
+    rows = [line.split(" | ") for line in model_card(setup, 0, {}).splitlines()]
     assert [row[0] for row in rows if row[3:4] == [LICENCE]] == ["| mnli", "| ccg", "| toy_text"]
 
 

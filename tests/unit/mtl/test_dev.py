@@ -10,10 +10,9 @@ import torch
 from mtl.evaluation.dev import DevEvaluation, mean_score
 from mtl.run import setup
 from tests.support.packing import head_scores, pack_rows
-from tests.support.small import KINDS, write_run, write_tasks
+from tests.support.small import ALL, write_run, write_tasks
 
 CPU = torch.device("cpu")
-ALL = (*KINDS, "regress", "pair")
 
 
 @pytest.fixture(scope="module")

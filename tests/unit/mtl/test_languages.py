@@ -86,7 +86,7 @@ def test_two_heads_by_name_and_plan_and_model_card_know_languages(config: str, c
     made = setup.read(config, [f"tasks={json.dumps(two)}", "tasks.pawsx_de.cap=5"])
     assert made.names == ["pawsx_de", "pawsx", "my_classify"] and made.run.tasks[0].cap == 5
     one = setup.read(config, [])
-    card = model_card(one.run, one.tasks, 1, {})
+    card = model_card(one, 1, {})
     assert "| pawsx (en 0.5, de 0.25, ja 0.25) | classify | 140 | PAWS licence" in card
     assert "machine-translated (Google, 2019; dev by people)" in card
     other = setup.read(config, [entry(languages={"en": 1, "de": 2, "ja": 1})]).plan
@@ -203,7 +203,7 @@ def test_what_is_printed_and_written_of_it(hybrid: str, capsys: Any) -> None:
     assert "en > de 5, en > ja 1, de > ja 1, ja > de 5" in out
     made, other = setup.read(hybrid, []), setup.read(hybrid, ["tasks.pairs.hybrid=0.5"])
     assert made.plan.fingerprint() != other.plan.fingerprint()
-    card = model_card(made.run, made.tasks, 1, {})
+    card = model_card(made, 1, {})
     assert "| pairs (en 0.133, de 0.133, ja 0.133; query and passage in two of them 0.6) | pair | 114 |" in card
 
 

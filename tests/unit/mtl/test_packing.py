@@ -28,10 +28,9 @@ from tasks.encoding import Special
 from tests.support import families
 from tests.support.packing import mask_row, pack_rows, pack_sequences
 from tests.support.rows import fails
-from tests.support.small import KINDS, items_of, write_run, write_tasks
+from tests.support.small import ALL, items_of, write_run, write_tasks
 from tests.support.tokenizers_by_style import OF_FAMILY, STYLES
 
-ALL = (*KINDS, "regress", "pair")
 NO_CLASS = {("eurobert", "span"), ("eurobert", "choice"), ("gte", "span"), ("gte", "choice")}
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("xlm-roberta", {}),
