@@ -29,7 +29,7 @@ from data_prep.run_tasks import load
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Located, locate_training, own
 from data_prep.sources.sources_lock import SourcesLock
-from data_prep.storage.store import Job
+from data_prep.storage.store import Preparation
 from data_prep.translation.command import main as translate
 from data_prep.workers import TokenizerPool
 
@@ -78,7 +78,7 @@ def _prepare(arguments: list[str]) -> None:
 
     # All inputs are looked for before hours of work start.
     files: dict[str, tuple[str, str] | None] = {}
-    located: dict[Job, Located] = {}
+    located: dict[Preparation, Located] = {}
     for index, task in enumerate(tasks):
         codes = dict(zip(task.datasets, task.codes, strict=False))
         for dataset in task.datasets:
@@ -86,7 +86,7 @@ def _prepare(arguments: list[str]) -> None:
             if files.setdefault(dataset, paths) != paths:
                 raise InputError(f"tasks: {dataset} is to be read from two places; give its files in each task")
             language = DATASETS[dataset].language if dataset in DATASETS else codes.get(dataset, task.language)
-            job = Job(dataset, task.kind, task.labels, language, config.length_of(index), task.query_length)
+            job = Preparation(dataset, task.kind, task.labels, language, config.length_of(index), task.query_length)
             if paths is not None:
                 located[job] = own(job.kind, *paths, dataset)
             elif job not in located:

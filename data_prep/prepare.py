@@ -30,7 +30,7 @@ from data_prep.overlap import HeldOutRows
 from data_prep.sources.licence import licence_of
 from data_prep.sources.locate import Located
 from data_prep.storage import store
-from data_prep.storage.store import Job
+from data_prep.storage.store import Preparation
 from data_prep.workers import TokenizerPool
 from tasks.base import Example
 from tasks.encoding import template_of
@@ -40,7 +40,7 @@ SHARD = 1024
 
 
 def prepare(
-    job: Job, located: Located, out: Path, pool: TokenizerPool, against: HeldOutRows | None = None
+    job: Preparation, located: Located, out: Path, pool: TokenizerPool, against: HeldOutRows | None = None
 ) -> tuple[store.Prepared, bool]:
     """The prepared folder of `job` below `out`, and whether it was built now (False: reused).
 
@@ -88,7 +88,7 @@ def prepare(
 
 
 def _build(
-    job: Job, located: Located, pool: TokenizerPool, folder: Path, against: HeldOutRows | None
+    job: Preparation, located: Located, pool: TokenizerPool, folder: Path, against: HeldOutRows | None
 ) -> dict[str, Any]:
     """Writes the Arrow files of both splits; returns the manifest but for what concerns the source."""
     labels = job.labels
@@ -115,7 +115,7 @@ def _build(
 
 
 def _write_split(
-    job: Job,
+    job: Preparation,
     labels: tuple[str, ...] | None,
     located: Located,
     pool: TokenizerPool,
@@ -189,7 +189,7 @@ def _write_split(
     }  # fmt: skip
 
 
-def read_examples(job: Job, located: Located, split: str, dropped: Counter[str]) -> Iterator[Example]:
+def read_examples(job: Preparation, located: Located, split: str, dropped: Counter[str]) -> Iterator[Example]:
     """Validated examples of a split; those left out are counted in `dropped`."""
     parts = located.train if split == "train" else located.dev
     task_type = TASK_TYPES[job.kind]
@@ -213,7 +213,7 @@ def read_examples(job: Job, located: Located, split: str, dropped: Counter[str])
             raise InputError(f"dataset {job.dataset}: {part.name}: no rows in it; copy or download it again")
 
 
-def _hashes(job: Job, located: Located) -> dict[str, str]:
+def _hashes(job: Preparation, located: Located) -> dict[str, str]:
     """Part name -> sha256 of its file, of both splits."""
     hashes = {}
     parts = {part.name: part for part in (*located.train, *located.dev)}  # both splits may be of one file

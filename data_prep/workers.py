@@ -98,7 +98,7 @@ def _work(*item: Any) -> Encoded:
     return encode_shard(_worker_tokenizer, *item)
 
 
-def encode_shard(tokenizer: Pieces, job: store.Job, split: str, first: int, examples: list[Example]) -> Encoded:
+def encode_shard(tokenizer: Pieces, job: store.Preparation, split: str, first: int, examples: list[Example]) -> Encoded:
     """Rows of examples number `first` and following, and what was truncated. `job` with the labels of the data."""
     truncated: Counter[str] = Counter()
     to = Encoding(job.max_length, job.labels, job.query_length, truncated)

@@ -1,6 +1,6 @@
 """Prepared folders: token ids and labels on disk, read without copying.
 
-    data/NAME/<key>-<inputs>/     NAME: the dataset; key: `Job.key`; inputs: a fingerprint of the source files
+    data/NAME/<key>-<inputs>/     NAME: the dataset; key: `Preparation.key`; inputs: a fingerprint of the source files
         train.arrow dev.arrow     one row per sequence (or window, or part of a sentence), see `tasks/encoding.py`
         dev_examples.arrow        span only: id, context, answers of each dev example
         train_ids.arrow           `TaskType.row_id` of each training example, of types with `dynamics`
@@ -51,7 +51,7 @@ def schema(kind: str, split: str, typed: bool = False) -> pa.Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Preparation:
     """One dataset to prepare for one length. `labels` as in the task (None: none, or from the data).
 
     `query_length`: of a `pair` task, whose `max_length` is its passages' (None: the same).
@@ -176,7 +176,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def find(data: Path, dataset: str, key: str, command: str, sources: Sequence[Path] = ()) -> Prepared:
-    """The folder of `dataset` encoded as `key` (see `Job.key`).
+    """The folder of `dataset` encoded as `key` (see `Preparation.key`).
 
     With `sources` (a task's own files) the one made of just these, as they are now; else the one that was prepared or
     confirmed last. Raises `NotPrepared` if there is none; `command` is what makes it.

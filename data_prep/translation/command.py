@@ -37,7 +37,7 @@ from data_prep.sources.folders import Folder
 from data_prep.sources.licence import TRANSLATION_FILE, licence_of
 from data_prep.sources.locate import Located, locate_training
 from data_prep.sources.sources_lock import SourcesLock
-from data_prep.storage.store import SPLITS, Job
+from data_prep.storage.store import SPLITS, Preparation
 from data_prep.translation import processes
 from data_prep.translation.cache import Cache, key_of
 from data_prep.translation.checks import failure
@@ -175,7 +175,7 @@ class Run:
 
     def _examples(self, task: Task, split: str, dropped: Counter[str]) -> Iterator[Example]:
         for dataset in task.datasets:
-            job = Job(dataset, task.kind, task.labels, SOURCE, 0)
+            job = Preparation(dataset, task.kind, task.labels, SOURCE, 0)
             yield from islice(read_examples(job, self._located[dataset], split, dropped), self._limit)
 
     def _translated(

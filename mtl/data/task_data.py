@@ -115,7 +115,7 @@ def open_tasks(
         prepared = []
         for dataset in task.datasets:
             files = [Path(path) for path in task.files.get(dataset, ())]
-            job = store.Job(dataset, task.kind, task.labels, task.language, length, task.query_length)
+            job = store.Preparation(dataset, task.kind, task.labels, task.language, length, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, job.key(fingerprint), command, files))
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")

@@ -14,7 +14,7 @@ import pytest
 from data_prep.formats.own import own
 from data_prep.prepare import read_examples
 from data_prep.sources import locate
-from data_prep.storage.store import Job
+from data_prep.storage.store import Preparation
 from tasks.base import Example
 from tasks.choice.data import Choice
 from tasks.classify.data import Classify
@@ -106,7 +106,7 @@ def test_parallel_text_of_two_files(tmp_path: Path) -> None:
     write(tmp_path / "x.de", "eins\n \nzwei\nnochmal\n")
     write(tmp_path / "x.en.gz", gzip.compress(b"one\ntwo\n\none\n"))
     located = locate.own("pair", f"{tmp_path}/x.{{de,en.gz}}", f"{{{tmp_path}/x.en.gz,{tmp_path}/x.de}}", "opus")
-    dropped, job = Counter[str](), Job("opus", "pair", None, "en", 16)
+    dropped, job = Counter[str](), Preparation("opus", "pair", None, "en", 16)
     found = [list(read_examples(job, located, split, dropped)) for split in ("train", "dev")]
     assert found[0] == [Pair("", "eins", "one", "", "one"), Pair("", "nochmal", "one", "", "one")]
     assert [(pair.query, pair.passage) for pair in found[1]] == [("one", "eins"), ("one", "nochmal")]
