@@ -23,8 +23,9 @@ def shared() -> Path:
     """The folder of real samples; tests that need it are skipped where it is not."""
     folder = Path(os.environ.get("INTERMEZZO_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data" / "README.md").is_file():
-        required = os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1"
-        (pytest.fail if required else pytest.skip)(f"no real samples in {folder}")
+        (pytest.fail if os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1" else pytest.skip)(
+            f"no real samples in {folder}"
+        )
     return folder
 
 

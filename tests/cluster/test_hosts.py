@@ -176,8 +176,7 @@ def test_the_batch_script_of_the_docs(slurm, config, folder, one_host, tmp_path)
 def test_an_array_of_a_study(slurm, one_host, tmp_path, tiny_tokenizer_dir):
     """`python -m studies slurm`: every element of the array ends; one is stopped by USR1, queued again and goes on."""
     config = write_run(tmp_path, tiny_tokenizer_dir, encoder=str(one_host / "encoder"))
-    pairs = [(f"the river {n}", f"der Fluss {n}") for n in range(9)]
-    laser(tmp_path / "tests" / "tatoeba", "deu", pairs)
+    laser(tmp_path / "tests" / "tatoeba", "deu", [(f"the river {n}", f"der Fluss {n}") for n in range(9)])
     study, out = tmp_path / "study.json", tmp_path / "out"
     values = {
         "name": "array", "asks": "Does it?", "base": str(config), "baseline": "none", "hold": None, "seeds": [1],

@@ -110,8 +110,7 @@ def test_a_program_in_a_checkpoint_is_refused_and_not_run(copy, tmp_path, file, 
     arguments, folder = copy
     newest = folder / "checkpoints" / checkpoint.names(folder / "checkpoints")[0]
     mark = tmp_path / "it ran"
-    values = torch.load(newest / file, weights_only=False)
-    torch.save({**values, "more": _Harmful(mark)}, newest / file)
+    torch.save({**torch.load(newest / file, weights_only=False), "more": _Harmful(mark)}, newest / file)
     hashes = {p.name: file_sha256(p) for p in newest.iterdir() if p.name != "manifest.json"}
     checkpoint.write_manifest(newest, hashes)  # whoever did it knows of the manifest
     done = program("train.py", *arguments, "--set", "steps=44", "--accept-changes", ranks=ranks, code=2)

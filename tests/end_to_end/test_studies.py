@@ -63,13 +63,11 @@ def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monke
 
     # Ctrl-C ends the training as well. When the runner is killed, the training that it has started goes on, and the
     # next runner waits for it.
-    command = [sys.executable, "-m", "studies", str(study), "run", "--out", str(out), "--num-gpus", "1"]
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "studies"]  # ignored in the background
+    command += [str(study), "run", "--out", str(out), "--num-gpus", "1"]
     for sent in (signal.SIGINT, signal.SIGKILL):
         with log.open("a") as file:
-            process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=environment(), stdout=file, stderr=file,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in the background
-            )  # fmt: skip
+            process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=file, stderr=file)
         wait_until(lambda: len(list(pool.glob("*"))) == 3, 400, log.read_text)
         time.sleep(random.uniform(5, 10))
         process.send_signal(sent)

@@ -25,11 +25,10 @@ def headline(target: str) -> list[str]:
 def record(target: str, codes: Sequence[str], seed: int, layer: int = 14) -> dict[str, Any]:
     """What a report reads of one target over `codes`, with numbers that follow from (target, language, seed)."""
     about = TARGETS[target]
-    names = aggregate.metric_names(about)
     details: dict[str, dict[str, float]] = {}
     for code in codes:
         rng = random.Random(zlib.crc32(f"{target} {code} {seed}".encode()))
-        details[code] = {**{name: rng.uniform(5, 95) for name in names}, "n": rng.randrange(100, 9000)}
+        details[code] = {n: rng.uniform(5, 95) for n in aggregate.metric_names(about)} | {"n": rng.randrange(100, 9000)}
         if about.kind in ("translation", "classify", "choice"):
             details[code]["chance"] = rng.uniform(1, 4)
     languages = {code: one[headline(target)[0]] for code, one in details.items()}

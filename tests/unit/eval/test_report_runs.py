@@ -136,8 +136,7 @@ def test_three_seeds(tmp_path: Path, alone: bool) -> None:
 
 
 def test_one_seed_and_runs_without_items(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    y = rng.random((2, 2, 20))
+    y = np.random.default_rng(1).random((2, 2, 20))
     places = [written(tmp_path, name, 1, row) for name, row in zip(("base", "other"), y, strict=True)]
     places.append(written(tmp_path, "before", 1, y[1], with_items=False))
     table, _ = differences(tmp_path, places)

@@ -85,8 +85,7 @@ def test_metrics_equal_a_count_by_hand(small):
             with torch.no_grad():
                 scores = head_scores(model, pack_rows([(t, row)], heads, made.special), task.name)
             gold = np.atleast_1d(row["label"] if "label" in row else row["labels"])
-            answer = scores.argmax(-1).reshape(-1).numpy()
-            right += int((answer == gold).sum())
+            right += int((scores.argmax(-1).reshape(-1).numpy() == gold).sum())
             labels += gold.tolist()
         assert found[task.name]["accuracy"] == pytest.approx(right / len(labels))
         assert found[task.name]["majority"] == pytest.approx(max(np.bincount(labels)) / len(labels))

@@ -61,8 +61,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     tokenizer = STYLES[OF_FAMILY[family]](folder / "tokenizer")
     shape = families.shape(family, initializer_range=0.2, **fields)
     encoder = {"model_type": family, "config": shape, "tokenizer": str(tokenizer)}
-    tasks = write_tasks(folder, kinds=ALL)
-    path = write_run(folder, tokenizer, tasks=tasks, encoder=encoder)
+    path = write_run(folder, tokenizer, tasks=write_tasks(folder, kinds=ALL), encoder=encoder)
     made = setup.read(str(path), [])
     model = made.model()
     torch.manual_seed(0)
@@ -77,8 +76,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def rows_of(world: World, kind: str, count: int = 6) -> list[dict[str, Any]]:
-    task = world.made.tasks[ALL.index(kind)]
-    return task.train.take(np.arange(count))
+    return world.made.tasks[ALL.index(kind)].train.take(np.arange(count))
 
 
 def pieces(row: dict[str, Any]) -> list[dict[str, Tensor]]:

@@ -68,10 +68,11 @@ def steps(path: Path) -> dict[str, int | None]:
     return {run.variant.name: run.config.steps for run in resolve(read(str(path)), path.parent).runs}
 
 
-def test_every_study_of_this_project_is_valid() -> None:
+def test_every_study_of_this_project_is_valid(tmp_path) -> None:
     folder = Path("configs/studies")
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in sorted(folder.rglob("*.json"))]
     assert [read(name).name for name in names] == names and "toy/task_count" in names
+    assert main(["difficulty", "plan", "--out", str(tmp_path)]) == 0  # the study, not the program of that name
 
 
 def test_a_study_on_another_has_its_fields_and_another_hash(write, tmp_path) -> None:
@@ -149,11 +150,8 @@ def test_the_plan_counts_a_training_once(write, base, tmp_path) -> None:
     made.runs[0].folder.mkdir()
     (made.runs[0].folder / "done").touch()
     assert "left to do: 4.00 hours" in estimate.render(study, made, tmp_path)
-    later = {
-        "before": {"first": {"base": str(base)}},
-        "variants": {"text": {"encoder": "{first}/encoder"}},
-        "seeds": [1],
-    }
+    first, text = {"base": str(base)}, {"encoder": "{first}/encoder"}
+    later = {"before": {"first": first}, "variants": {"text": text}, "seeds": [1]}
     plan = estimate.render(study := read(str(write(later))), resolve(study, tmp_path), tmp_path)
     assert "left to do: at least" in plan and "1 waiting" in plan
 
@@ -166,10 +164,13 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
 
     first = ids()
     elsewhere = shutil.copytree(base.parent / "data", tmp_path / "moved")
-    assert ids(out=tmp_path / "other", data=str(elsewhere), name="x", log_every=3, micro_tokens=500) == first
+    ignored = {"name": "x", "log_every": 3, "micro_tokens": 500, "checkpoint": {"every": 2}}
+    assert ids(out=tmp_path / "other", data=str(elsewhere), **ignored) == first
     assert ids({"name": "two"}) == first
     assert not set(first) & set(ids(optimizer={"lr": 0.5}))
     assert not set(first) & set(ids(evaluate={"every": 2}))
+    averaged = [ids(export={"average": 3}, checkpoint={"every": every}) for every in (2, 4)]
+    assert not set(averaged[0]) & set(averaged[1])
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
     # Alignment in other languages is another evaluation of the same run.
     paths = (write({"evaluate": {"also": ["align"], "languages": [code]}}) for code in ("de", "sw"))
@@ -406,8 +407,7 @@ def test_a_subset_is_all_that_is_trained_on(config, tmp_path, kind):
     assert made.plan.fingerprint() != setup.read(str(config), []).plan.fingerprint()
     assert data_prep(["--config", str(config), "--jobs", "1", "--set", "max_length=60"]) == 0
     again = setup.read(str(config), [override, "max_length=60"]).tasks[number]
-    kept = store.row_ids(again.prepared).take(pa.array(again.train.chosen)).to_pylist()
-    assert set(kept) == set(wanted)
+    assert set(store.row_ids(again.prepared).take(pa.array(again.train.chosen)).to_pylist()) == set(wanted)
 
 
 def test_wrong_subsets_are_one_line(config, tmp_path):

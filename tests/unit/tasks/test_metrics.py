@@ -145,7 +145,6 @@ def test_words_of_a_sentence_go_together():
 
 
 def test_a_mean_is_students():
-    rng = np.random.default_rng(3)
-    values = rng.random(40)
+    values = np.random.default_rng(3).random(40)
     half = 2.022690911734728 * values.std(ddof=1) / np.sqrt(40)  # t of 39 degrees of freedom, from a table
     assert intervals.mean(values) == pytest.approx((values.mean() - half, values.mean() + half))
