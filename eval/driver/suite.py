@@ -24,6 +24,7 @@ import torch
 from tqdm import tqdm
 
 from common import files
+from common.code_version import code_version
 from common.command_line import progress
 from common.errors import InputError
 from data_prep.sources.folders import check_folders
@@ -282,5 +283,6 @@ def _record(run: TargetRun, scores: TargetScores, protocol: dict[str, Any], job:
         "notes": run.loaded.notes,
         "files": {name: digest for files in run.loaded.files.values() for name, digest in files.items()},
         "setup": run.setup,
+        "commit": code_version(),
         "fingerprint": run.fingerprint,
     }

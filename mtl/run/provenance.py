@@ -1,7 +1,6 @@
 """run.json: what a run was setup with, so that its results can be explained later."""
 
 import platform
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -10,8 +9,9 @@ from typing import Any
 
 import torch
 
+from common.code_version import code_version
 from common.errors import InputError
-from common.run_config import REPOSITORY, read_json
+from common.run_config import read_json
 from data_prep import overlap
 from mtl.run.setup import Setup
 
@@ -25,7 +25,7 @@ def describe(setup: Setup, ranks: int, backend: str) -> dict[str, Any]:
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "commit": _commit(),
+        "commit": code_version(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
         "hardware": {
@@ -58,13 +58,3 @@ def _overlap(setup: Setup) -> dict[str, Any]:
             print(f"warning: {start}: not of train.py, so what its run was checked for is not known", file=sys.stderr)
     own = {p.manifest["dataset"]: overlap.checked(p.manifest) for task in setup.tasks for p in task.prepared}
     return {**before, **own}
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty"]
-    try:
-        return subprocess.check_output(
-            command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, text=True, timeout=10
-        ).strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -149,18 +149,33 @@ def not_run_table(results: Results) -> Table:
 
 
 def provenance_table(results: Results) -> Table:
-    """Code of every trained run as run.json has it; `-dirty`: with changes that are in no commit."""
-    table = Table("Runs", row("variant", "seed", "state", "code", "run"), style="texts")
+    """Code that trained and that scored every run; `-dirty`: with changes that are in no commit."""
+    table = Table("Runs", row("variant", "seed", "state", "trained by", "scored by", "run"), style="texts")
+    versions: dict[str, set[str]] = {"trained": set(), "scored": set()}
     for run in results.runs:
-        path = run.folder / "run.json"
-        code = str(read_json(path).get("commit") or "unknown") if run.identity and path.is_file() else "not trained"
-        dirty = (table.note("trained by code with changes that are in no commit"),) if "-dirty" in code else ()
+        cells = []
+        for what, code in (("trained", _trained_by(run)), ("scored", _scored_by(run))):
+            dirty = any("-dirty" in one for one in code)
+            notes = (table.note(f"{what} by code with changes that are in no commit"),) if dirty else ()
+            cells.append(Cell((", ".join(sorted(code)) or f"not {what}",), notes=notes))
+            versions[what] |= code
         where = str(run.folder) if run.identity else "none"
-        table.rows.append(row(run.variant.name, str(run.seed), run.state, Cell((code,), notes=dirty), where))
-    codes = {cells[3].values[0] for cells in table.rows} - {"not trained"}
-    if len(codes) > 1:
-        table.note(f"the runs were trained by {len(codes)} versions of the code: compare with care")
+        table.rows.append(row(run.variant.name, str(run.seed), run.state, *cells, where))
+    for what, codes in versions.items():
+        if len(codes) > 1:
+            table.note(f"the runs were {what} by {len(codes)} versions of the code: compare with care")
     return table
+
+
+def _trained_by(run: Run) -> set[str]:
+    path = run.folder / "run.json"
+    return {str(read_json(path).get("commit") or "unknown")} if run.identity and path.is_file() else set()
+
+
+def _scored_by(run: Run) -> set[str]:
+    path = run.evaluation / "scores.json"
+    scored = read_json(path)["targets"].values() if run.identity and path.is_file() else ()
+    return {str(one.get("commit") or "unknown") for one in scored}
 
 
 def forgetting_table(results: Results) -> Table | None:

@@ -193,7 +193,8 @@ def test_what_is_missing_or_differs(world: World) -> None:
     assert settings["hot", "optimizer.clip"] == ["1.0", "2.0", "no: beyond the factor"]
     runs = shown["Runs"]
     dirty = [cells for cells in runs.rows if cells[3].startswith("abc-dirty")]
-    assert [cells[:3] for cells in dirty] == [["hot", "2", "done"]] and "in no commit" in runs.noted(dirty[0][3])
+    assert [(*cells[:3], cells[4]) for cells in dirty] == [("hot", "2", "done", "def")]
+    assert "in no commit" in runs.noted(dirty[0][3])
     assert any("2 versions" in note for note in runs.notes.values())
 
 

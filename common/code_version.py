@@ -1,0 +1,18 @@
+"""The version of this code, which results are recorded with."""
+
+import subprocess
+from functools import cache
+
+from common.run_config import REPOSITORY
+
+
+@cache
+def code_version() -> str | None:
+    """The commit, with `-dirty` where files differ from it; None where this is no git checkout."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.check_output(
+            command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, text=True, timeout=10
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
