@@ -38,20 +38,14 @@ def record(target: str, codes: Sequence[str], seed: int, layer: int = 14) -> dic
         protocol |= {"head": target, "training_on_target": "English", "max_length": 128, "training": stages}
     else:
         protocol |= {"layer": layer, "depth": 24, "pooling": "mean", "similarity": "cosine", "head": None}
-    extra: dict[str, Any] = {}
+    extra: dict[str, Any] = {"commit": "def"}
     if about.kind == "mining":
         extra = {name: dict.fromkeys(codes, said) for name, said in
                  (("threshold", 1.0625), ("threshold_from", "validation"), ("scored_on", "test"))}  # fmt: skip
     if about.kind == "answers":
         extra = {"pool": 1234, "rank_distance": 100.0 + seed}
     same = {"truncated": {"too long": 3}, "notes": ["2 rows without gold"], "supplied": [], "seconds": 1.5}
-    scored = {
-        "metric": about.metric,
-        "languages": languages,
-        "details": details,
-        "fingerprint": "f" * 64,
-        "commit": "def",
-    }
+    scored = {"metric": about.metric, "languages": languages, "details": details, "fingerprint": "f" * 64}
     return {**scored, **aggregate.means(details, languages), **extra, "protocol": protocol, **same}
 
 
