@@ -23,9 +23,8 @@ def shared() -> Path:
     """The folder of real samples; tests that need it are skipped where it is not."""
     folder = Path(os.environ.get("INTERMEZZO_SHARED", REPOSITORY.parent / "shared"))
     if not (folder / "data" / "README.md").is_file():
-        (pytest.fail if os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1" else pytest.skip)(
-            f"no real samples in {folder}"
-        )
+        absent = pytest.fail if os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1" else pytest.skip
+        absent(f"no real samples in {folder}")
     return folder
 
 
@@ -59,5 +58,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in long)
     if not torch.cuda.is_available():
         for item in items:
-            if "gpu" in item.keywords:
+            if item.get_closest_marker("gpu"):  # keywords have the names of folders too
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
