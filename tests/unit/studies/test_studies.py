@@ -169,7 +169,7 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     assert ids({"name": "two"}) == first
     assert not set(first) & set(ids(optimizer={"lr": 0.5}))
     assert not set(first) & set(ids(evaluate={"every": 2}))
-    averaged = [ids(export={"average": 3}, checkpoint={"every": every}) for every in (2, 4)]
+    averaged = [ids(export={"average": 2}, checkpoint={"every": every}) for every in (2, 4)]
     assert not set(averaged[0]) & set(averaged[1])
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
     # Alignment in other languages is another evaluation of the same run.
