@@ -46,7 +46,7 @@ SMALL = Kernels(LaunchConfig(32, 16, 4, 1), LaunchConfig(16, 32, 4, 1), LaunchCo
 
 @pytest.fixture(autouse=True)
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "gpu" in request.keywords:
+    if request.node.get_closest_marker("gpu"):
         if triton.knobs.runtime.interpret or not torch.cuda.is_available():
             pytest.skip("needs a GPU, without TRITON_INTERPRET")
         return
