@@ -27,6 +27,7 @@ def table(path: Path) -> dict[str, list]:
     return feather.read_table(path).to_pydict()
 
 
+@pytest.mark.slow
 def test_a_run_that_keeps_them_is_bitwise_the_one_that_does_not(finished, tmp_path):
     """With dropout, on two ranks."""
     config, folder = finished

@@ -37,11 +37,11 @@ def long(tmp_path_factory, tiny_tokenizer_dir) -> Path:
     return write_run(tmp_path_factory.mktemp("long"), tiny_tokenizer_dir, **FIELDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "rank", "number", "cause"),
-    [(2, 1, signal.SIGKILL, KILLED), *(pytest.param(*more, marks=pytest.mark.slow) for more in
-     [(4, 0, signal.SIGKILL, KILLED), (2, 1, signal.SIGSTOP, SILENT)])],
-)  # fmt: skip
+    [(2, 1, signal.SIGKILL, KILLED), (4, 0, signal.SIGKILL, KILLED), (2, 1, signal.SIGSTOP, SILENT)],
+)
 def test_a_rank_that_dies_or_hangs_ends_all(long, tmp_path, ranks, rank, number, cause):
     config = elsewhere(long, tmp_path)
     with Forked(config, "--set", f"silence={SILENCE}", ranks=ranks) as live:

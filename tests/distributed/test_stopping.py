@@ -62,6 +62,7 @@ def test_a_signal_to_one_rank_or_to_the_launcher(finished, tmp_path, start, targ
     assert not differences(live.folder, finished[1])
 
 
+@pytest.mark.slow
 def test_a_stop_in_a_dev_evaluation(finished, tmp_path, monkeypatch):
     """It is given up and done by the resumed run; after the last one no step is left, but the run is not done."""
     config = elsewhere(finished[0], tmp_path)

@@ -48,6 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) 
     return made
 
 
+@pytest.mark.slow
 def test_a_hub_id(folders: dict[str, Path], tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
     config = write_run(tmp_path, tiny_tokenizer_dir, tasks=write_tasks(tmp_path)[:1])
     repos = {name: Repo({path.name: path for path in folder.iterdir()}) for name, folder in folders.items()}

@@ -87,6 +87,7 @@ def manifest(folder: Path, dataset: str) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_one_commit_is_downloaded_once(hub, tmp_path):
     server, online, offline = hub
     first = server.repos[SIQA] = siqa(tmp_path / "hub")

@@ -214,6 +214,7 @@ except MemoryError:
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded() -> None:
     """10,000 x 20,000 within half of what all scores at once would take: the kernel refuses what goes beyond."""
     assert run(sys.executable, "-c", MEMORY).stdout == "bounded\n"
