@@ -25,7 +25,7 @@ def test_neighbours_are_independent():
     """Four draws come from one number: no two of them may go together."""
     torch.manual_seed(1)
     kept = (Dropout(0.5)(torch.ones(4_000_000)) != 0).double().view(-1, 8)
-    assert torch.corrcoef(kept.T) - torch.eye(8).abs().max() < 5 / kept.shape[0] ** 0.5
+    assert (torch.corrcoef(kept.T) - torch.eye(8)).abs().max() < 5 / kept.shape[0] ** 0.5
 
 
 def test_gradient_is_that_of_the_mask():
