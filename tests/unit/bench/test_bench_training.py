@@ -58,13 +58,13 @@ def test_contestants_compute_the_same(tmp_path, family):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A variant switched in place and the Trainer, each against the default."""
+    """A variant switched in place and the Trainer, with and without padding, each against the default."""
     path = tmp_path / "out.json"
     size = ["--shape", "tiny", "--vocabulary", "2000", "--tokens", "2500", "--rows", "4", "--ranks", "2"]
     size += ["--only", "checkpointing", "--json", str(path)]
-    gpu.main([*size, "--rounds", "1", "--steps", "1", "--only", "trainer_grouped"])
+    gpu.main([*size, "--rounds", "1", "--steps", "1", "--only", "trainer_grouped", "--only", "trainer_flat"])
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert list(rows) == ["default", "trainer_grouped", "checkpointing"]
+    assert list(rows) == ["default", "trainer_grouped", "trainer_flat", "checkpointing"]
     for name, row in rows.items():
         assert row["status"] == "ok", (name, row)
         assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 1
