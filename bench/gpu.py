@@ -176,7 +176,8 @@ class Bench:
 
     def attention(self, name: str) -> str:
         if VARIANTS[name].baseline:
-            return "varlen" if VARIANTS[name].baseline == "trainer_flat" else "sdpa with a mask"
+            flat = VARIANTS[name].baseline == "trainer_flat"
+            return "sdpa with a mask" if not flat else "varlen" if torch.cuda.is_available() else "sdpa"
         return self.tune(name).get("attention", self.program(name).about["attention"])
 
     def memory_plan(self) -> dict[int, dict[str, float]]:

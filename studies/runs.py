@@ -22,7 +22,7 @@ from common.files import json_sha256
 from common.run_config import RunConfig, read_json
 from eval.driver import subprocesses
 from eval.driver.results import NAME as SCORES
-from eval.suites import resolve_suite
+from eval.suites import OFFICIAL, resolve_suite
 from studies.study import Evaluation, Export, Variant
 
 State = Literal["missing", "resumable", "running", "failed", "done"]
@@ -127,7 +127,8 @@ def evaluation_name(evaluation: Evaluation, take: str) -> str:
     # align.json and mlm_loss.json of other languages or texts go into another folder.
     absent = {name for name in ("languages", "texts") if not getattr(evaluation, name)}
     options = evaluation.model_dump(exclude={"also", "oracle"} | absent)
-    options["suite"] = sorted(target.name for target in resolve_suite(evaluation.suite)[1])
+    name, targets = resolve_suite(evaluation.suite)
+    options["suite"] = [*sorted(target.name for target in targets), *([name] if name in OFFICIAL else [])]  # languages
     return f"eval-{json_sha256([options, take])[:8]}"
 
 

@@ -6,9 +6,9 @@
 
 Writes DATA/translated/TASK/LANGUAGE/{train,dev}.jsonl, rows as in a user's own files, and translation.json beside them:
 system, licence, and what was left out, by reason. Translated sentences are kept in DATA/translated/cache and used again
-by the next run, task or limit. First comes what is to be done and about how long it takes, by the speed of two batches;
---dry-run ends there. With several processes each translates the sentences whose hash is its own; the first writes the
-rows.
+by the next run, task or limit. It first prints what is to be done and about how long it takes, by the speed of two
+batches; --dry-run ends there. With several processes each translates the sentences whose hash is its own; the first
+writes the rows.
 """
 
 import argparse

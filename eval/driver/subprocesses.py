@@ -21,7 +21,7 @@ import torch
 
 from common.errors import InputError
 from common.run_config import REPOSITORY
-from mtl.distributed.launchers import free_port
+from mtl.distributed import launchers
 from mtl.distributed.shutdown import alive
 
 GPU = torch.cuda.is_available()
@@ -37,14 +37,18 @@ def data_prep(arguments: list[str], log: Path) -> None:
 def deepspeed(
     processes: int, arguments: list[str], log: Path, watch: Watch, what: str = "target training", **more: Any
 ) -> None:
-    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`, for one without the launcher, sooner; `more`: of `run`.
+    """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`; `more`: of `run`.
+
+    One process starts faster by `python train.py`, unless there are variables of a launcher, which it would heed.
 
     Given a number, the launcher takes the first GPUs of the machine, whichever of them CUDA_VISIBLE_DEVICES names.
     """
     launcher = Path(sys.executable).with_name("deepspeed")
     named = {**os.environ, **more.get("environment", {})}.get("CUDA_VISIBLE_DEVICES", "").split(",")
     some = [] if GPU and len(named) == processes and all(map(str.isdecimal, named)) else ["--num_gpus", str(processes)]
-    start = [str(launcher), *some, "--master_port", str(free_port())] if processes > 1 else [sys.executable, "-u"]
+    start = [str(launcher), *some, "--master_port", str(launchers.free_port())]
+    if processes == 1 and not launchers.in_launched():
+        start = [sys.executable, "-u"]
     run([*start, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
 
 
@@ -66,7 +70,7 @@ def accelerate(processes: int, arguments: list[str], log: Path, watch: Watch) ->
     launcher = Path(sys.executable).with_name("accelerate")
     options = [
         "launch", "--multi_gpu", "--gpu_ids", "all", "--num_processes", str(processes), "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(free_port()),
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", str(launchers.free_port()),
         "--num_cpu_threads_per_process", str(max(1, torch.get_num_threads() // processes)),
     ]  # fmt: skip
     run([str(launcher), *options, "-m", "eval.driver.worker", *arguments], log, "prediction", watch)

@@ -19,12 +19,17 @@ _VARIABLES = (
     ("srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", ("SLURM_LOCALID",)),  # last: it may have started the launcher
 )
 _NO_SIZE = ("PMIX_RANK", "PALS_RANKID")  # set beside the ones above, or alone
+_RANKS = ("RANK", *(rank for _, rank, _, _ in _VARIABLES), *_NO_SIZE)
 
 
 def first(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process is rank 0, as far as its launcher says; one without a launcher is."""
-    names = ("RANK", *(rank for _, rank, _, _ in _VARIABLES), *_NO_SIZE)
-    return next((environment[name] for name in names if name in environment), "0") == "0"
+    return next((environment[name] for name in _RANKS if name in environment), "0") == "0"
+
+
+def in_launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a launcher has started this process, or the batch script that it is part of."""
+    return any(name in environment for name in _RANKS)
 
 
 def local_ranks() -> int:

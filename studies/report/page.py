@@ -35,7 +35,8 @@ def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
         f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
         " points, with the 95 % interval for another seed and other test items. Selected by dev in English,"
         " or in a task's own languages if these lack English."
-        " Tables by variant have half of Student's 95 % interval over seeds (±), and differences from the first one."
+        " Tables by suite, family and script have half of Student's 95 % interval over seeds (±), and differences from"
+        " the first variant."
     )
     pages = render.write(folder, study.file.asks, intro, sections(results))
     return [*pages, folder / "study.json"]
@@ -133,7 +134,7 @@ def _heat_maps(results: Results) -> Sequence[Plot]:
 def _by_baseline(results: Results) -> Iterator[Comparison]:
     """Those that have scores: each baseline first, and after it the variants that are compared with it."""
     of = {name: results.study.variants[name].baseline for name in results.entries}
-    for baseline in dict.fromkeys(of.values()):
+    for baseline in [name for name in dict.fromkeys(of.values()) if name in of]:
         names = sorted((name for name in of if of[name] == baseline), key=lambda name: name != baseline)
         yield Comparison([results.entries[name] for name in names], everything=True)
 

@@ -145,7 +145,10 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
 
 
 def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, levels: str) -> Slope | None:
-    """By least squares; a variant without a group is in all of them. None where no line is through two points."""
+    """By least squares; a variant without a group is in all of them. None where no line is through two points.
+
+    With several groups the interval is the wider one of those over seeds and over groups.
+    """
     target, _, metric = name.partition(":")
     points = {
         v.name: (v.at, v.group)
@@ -164,11 +167,16 @@ def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, leve
     if not runs or not (codes := _codes([run.targets[target] for run in runs])):
         return None
     scores = of_items(outcomes_of(runs, target, codes), metric or headline(runs[0].targets[target]), codes)
-    # The lines of a group have the same tasks, say, with every seed: they are no replicates of one another.
-    grouped = len(weights) > 1
-    lines = np.kron(np.full((1, len(seeds)), 1 / len(seeds)) if grouped else np.eye(len(seeds)), np.array(weights))
-    over = f"{len(lines)} {'group' if grouped else 'seed'}{'s' * (len(lines) > 1)}"
-    return None if scores is None else Slope(name, levels, over, contrast(scores, [lines]))
+    if scores is None:
+        return None
+    # Lines of a group have the same tasks, say, with every seed; those of several groups share points without a group.
+    count, each = len(seeds), np.array(weights)
+    lines = {f"{count} seed{'s' * (count > 1)}": np.kron(np.eye(count), each.mean(axis=0, keepdims=True))}
+    if len(each) > 1:
+        lines[f"{len(each)} groups"] = np.kron(np.full((1, count), 1 / count), each)
+    found = {over: contrast(scores, [some]) for over, some in lines.items()}
+    over = max(found, key=lambda one: np.ptp(found[one].interval))
+    return Slope(name, levels, over, found[over])
 
 
 def _codes(records: Sequence[dict[str, Any]]) -> list[str]:

@@ -109,8 +109,7 @@ def test_ids_stay_with_their_rows(made):
     texts = map(json.loads, made[0].with_name("classify.train.jsonl").read_text().splitlines())
     digests = [sha256(f"{row['text_a']}\n{row['text_b']}".encode()).hexdigest()[:16] for row in texts]
     assert found["id"] == [digests[row] for row in found["row"]] and len(set(found["id"])) == len(found["id"])
-    labels = data["classify"].train.gather(np.array(found["row"]), ["label"])["label"]
-    assert found["label"] == labels.tolist()
+    assert found["label"] == data["classify"].train.gather(np.array(found["row"]), ["label"])["label"].tolist()
 
 
 def test_a_run_without_gold_labels_is_refused(made):

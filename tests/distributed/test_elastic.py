@@ -54,5 +54,4 @@ def test_two_one_two(steady, tmp_path):
 
 def test_two_four(steady, tmp_path):
     config, reference = steady
-    four = go_on(config, reference, tmp_path / "four", 40, 4)
-    close(four, reference, 10)
+    close(go_on(config, reference, tmp_path / "four", 40, 4), reference, 10)

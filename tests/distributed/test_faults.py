@@ -173,8 +173,7 @@ def test_a_full_disk_fails_the_save_and_nothing_else(small_disk, tmp_path, tiny_
     assert not list(checkpoints.glob(".writing*"))
     # Asked to, it trains on; the checkpoint before stays as it was.
     before = {p: p.stat().st_mtime_ns for p in (checkpoints / checkpoint.name_of(left.step)).iterdir()}
-    more = ["--set", "checkpoint.on_failure=continue"]
-    printed = program("train.py", "--config", config, *more, ranks=2).printed
+    printed = program("train.py", "--config", config, "--set", "checkpoint.on_failure=continue", ranks=2).printed
     assert "training goes on without it" in printed
     assert "dev at step 16" in printed
     assert "Traceback" not in printed, printed
@@ -193,8 +192,7 @@ def test_a_second_run_and_an_orphan_are_refused_and_a_stale_lock_is_not(long, tm
         first.send_signal(signal.SIGKILL)
         while psutil.pid_exists(first.pid):
             time.sleep(0.1)
-        resume = program("train.py", "--config", config, code=2)
-        the_error(resume.stderr, f"(process {orphan.pid}) still works there")
+        the_error(program("train.py", "--config", config, code=2).stderr, f"(process {orphan.pid}) still works there")
     # As from another host that crashed: a lock that nobody touches any more.
     lock = live.folder / ".lock"
     entry = json.loads((lock / "rank-00001.json").read_text())

@@ -165,8 +165,7 @@ def test_early_stopping(tmp_path, tiny_tokenizer_dir):
     path = write_run(
         tmp_path, tiny_tokenizer_dir, steps=30, optimizer={"lr": 1e-30}, evaluate={"every": 2, "patience": 2}
     )
-    done = program("train.py", "--config", path)
-    assert "no better mean dev score in 2 evaluations" in done.printed
+    assert "no better mean dev score in 2 evaluations" in program("train.py", "--config", path).printed
     assert (tmp_path / "runs/small/done").read_text() == "step 6\n"
     more = program("train.py", "--config", path, "--set", "evaluate.patience=3")
     assert "resuming" in more.printed
@@ -181,6 +180,5 @@ def test_the_offloaded_optimizer_resumes_bitwise_with_trimmed_embeddings(steady,
     arguments += ["--set", "checkpoint.every=3", "--set", f"output={tmp_path}"]
     program("train.py", *arguments)
     again = rewind(tmp_path / "small", tmp_path / "again" / "small", 3)
-    done = program("train.py", *arguments[:-1], f"output={tmp_path / 'again'}")
-    assert "after step 3" in done.printed
+    assert "after step 3" in program("train.py", *arguments[:-1], f"output={tmp_path / 'again'}").printed
     assert not differences(again, tmp_path / "small")

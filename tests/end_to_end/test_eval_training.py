@@ -215,8 +215,7 @@ def chain(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(world)
     for name in ("first", "second"):
         change(world, name)
-    target = replace(suites.TARGETS["toy_xnli"], training=("first", "second"))
-    monkeypatch.setitem(suites.TARGETS, "toy_xnli", target)
+    monkeypatch.setitem(suites.TARGETS, "toy_xnli", replace(suites.TARGETS["toy_xnli"], training=("first", "second")))
     return world
 
 

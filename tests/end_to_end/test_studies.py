@@ -46,6 +46,10 @@ def contents(out: Path) -> dict[str, int]:
     return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in found}
 
 
+def trainings(pool: Path) -> int:
+    return sum(path.read_text().count("train.py") for path in pool.glob("*/study.log"))
+
+
 def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
     assert main([str(study), "plan", "--out", str(out)]) == 0
@@ -65,13 +69,16 @@ def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monke
     # next runner waits for it.
     command = ["env", "--default-signal=INT", sys.executable, "-m", "studies"]  # ignored in the background
     command += [str(study), "run", "--out", str(out), "--num-gpus", "1"]
-    for sent in (signal.SIGINT, signal.SIGKILL):
+    for sent, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        begun = trainings(pool)
         with log.open("a") as file:
             process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(), stdout=file, stderr=file)
-        wait_until(lambda: len(list(pool.glob("*"))) == 3, 400, log.read_text)
-        time.sleep(random.uniform(5, 10))
+        wait_until(lambda before=begun: trainings(pool) > before, 400, log.read_text)
+        time.sleep(random.uniform(0, 5))
         process.send_signal(sent)
-        process.wait(100)
+        assert process.wait(100) == code
+        assert sent != signal.SIGINT or main([str(study), "status", "--out", str(out)]) == 0
+        assert sent != signal.SIGINT or "running" not in capsys.readouterr().out
     before = contents(out)
 
     run(out)
@@ -80,8 +87,7 @@ def test_killed_moved_and_shared(study: Path, tmp_path: Path, capsys: Any, monke
     # Both seeds of `none` are one run.
     assert sorted(Path(name).name for name in after) == ["done"] * 3 + ["scores.json"] * 3
     assert not list(pool.glob("*/checkpoints"))
-    stored = json.loads((out / "studies/toy/task_count/study.json").read_text())
-    (found,) = stored["comparisons"]
+    (found,) = json.loads((out / "studies/toy/task_count/study.json").read_text())["comparisons"]
     assert (found["a"], found["b"], found["target"], found["seeds"]) == ("none", "a1", "toy_tatoeba", 2)
     assert found["crossed"] and found["interval"][0] <= found["difference"] <= found["interval"][1]
     assert (out / "studies/toy/task_count/report.html").is_file()

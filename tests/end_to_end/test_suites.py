@@ -56,6 +56,7 @@ def test_every_target_of_the_suite(suite: str, home: Path, shared: Path, monkeyp
     scores = scores_in(home / "run" / "eval")
     assert not scores["not_run"]
     targets = {name: scores["targets"][name] for name in SUITES[suite]}
+    assert all("commit" in record for record in targets.values())
     for name, record in targets.items():
         assert record["languages"] and all(0 <= score <= 100 for score in record["languages"].values()), name
         official, missing = TARGETS[name].of_suite(suite), record["suites"][suite]["missing_languages"]

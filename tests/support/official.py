@@ -27,8 +27,7 @@ def score(target: str, rows: list[Any], predicted: Path) -> float:
     text = predicted.read_text(encoding="ascii")  # the scorer opens files in the locale's encoding
     if target == "bucc":
         found, gold = {tuple(line.split("\t")) for line in text.splitlines()}, set(rows)
-        right = len(found & gold)
-        return 100 * 2 * right / (len(found) + len(gold))
+        return 100 * 2 * len(found & gold) / (len(found) + len(gold))
     if target == "mewslix":
         wanted = {m["example_id"]: m["entity_id"] for row in rows for m in row["mentions"]}
         ranked = {key: found[:TOP] for key, found in json.loads(text).items()}

@@ -50,6 +50,7 @@ def test_contestants_compute_the_same(tmp_path, family):
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         encode(model.encoder.train(), batch, tokens=read).sum().backward()
     shape = replace(flops.shape_of(run.source), window=None)  # SDPA with a mask computes what is outside a window, too
+    assert flops._near(9, 4) == sum(abs(i - j) < 4 for i in range(9) for j in range(9))
     # The others' attention ends with its projection, of tokens that no head reads as well.
     needless = 6 * shape.width**2 * (batch.tokens - len(read)) * (family not in ("xlm-roberta", "bert"))
     assert counter.get_total_flops() == flops.of_batch(shape, batch) + needless

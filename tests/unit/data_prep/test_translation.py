@@ -255,3 +255,5 @@ def test_two_processes_of_accelerate_give_what_one_gives(world, tmp_path) -> Non
     run("accelerate", "launch", "--multi_gpu", "--num_processes", 2, "--main_process_port", 0, *command, two)
     processes = {path.stem.partition("-")[2] for path in two.rglob("cache/**/*.jsonl")}
     assert len(processes) == 2 and cached(one) == cached(two)
+    rows = [{p.relative_to(out): p.read_bytes() for p in out.glob("translated/mnli/*/*.json*")} for out in (one, two)]
+    assert rows[0] == rows[1] and len(rows[0]) == 6

@@ -58,8 +58,7 @@ def test_tatoeba_by_nlu_evals_counts_equal_sentences(tmp_path: Path) -> None:
     vectors = {"de.en": np.concatenate([distinct, distinct[:10]]), "de.xx": other}
     target = by_protocol(TARGETS["tatoeba"], "nlu-evals")
     found = scored(target, Loaded("test", {"de": rows}, {}), tmp_path, vectors)
-    nearest = (unit(other) @ unit(distinct).T).argmax(axis=1)
-    expected = 100 * (nearest == np.arange(40) % 30).mean()
+    expected = 100 * ((unit(other) @ unit(distinct).T).argmax(axis=1) == np.arange(40) % 30).mean()
     details = {"accuracy": pytest.approx(expected), "n": 40, "chance": 100 / 30}
     assert 0 < expected < 100 and found.details["de"] == details and not found.submission
 

@@ -14,8 +14,7 @@ SIZES = (1_104_934, 392_702, 363_846, 130_319, 87_599, 39_905, 38_015, 25_588, 9
 
 
 def sampler(by_task=False, kind="capped", sizes=SIZES, cap=2**17, steps=2000, batch=32, seed=1, **more):
-    capped = tuple(min(n, cap) for n in sizes)
-    return Sampler(sizes, kind, capped, seed, batch, steps, by_task, **more)
+    return Sampler(sizes, kind, tuple(min(n, cap) for n in sizes), seed, batch, steps, by_task, **more)
 
 
 @pytest.mark.parametrize(

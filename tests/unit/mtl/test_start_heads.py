@@ -218,8 +218,7 @@ def test_half_a_set_of_shards(tmp_path: Path, tiny_tokenizer_dir: Path, model: A
     (folder / "model.safetensors").unlink()
     *_, last = masked_lm.shards(folder, model.state_dict(), "pytorch_model.bin")
     (folder / last).unlink()
-    missing = "pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names"
-    fails(lambda: load_encoder(folder), missing)
+    fails(lambda: load_encoder(folder), "pytorch_model-00002-of-00002.bin, which pytorch_model.bin.index.json names")
 
 
 # To train on from: weights that are missing or of another kind, or another config

@@ -116,16 +116,20 @@ def test_study_json(world: World) -> None:
     assert stored["slopes"][0]["axis"] == "steps" and stored["slopes"][0]["crossed"]
 
 
-@pytest.mark.parametrize("groups", [{}, {"long": "a", "hot": "b"}])
-def test_slope(world: World, tmp_path: Path, groups: dict[str, str]) -> None:
-    """Of items without spread the crossed interval is Student's: over seeds or, of several groups, over their lines."""
+@pytest.mark.parametrize(("grouped", "over"), [(False, "3 seeds"), (True, "2 groups"), (True, "3 seeds")])
+def test_slope(world: World, tmp_path: Path, grouped: bool, over: str) -> None:
+    """Of items without spread the crossed interval is Student's: over seeds or, if that is wider, over groups."""
+    groups = {"long": "a", "hot": "b"} if grouped else {}
     variants = {name: replace(one, group=groups.get(name, "")) for name, one in world.study.variants.items()}
-    study, y = replace(world.study, variants=variants), np.random.default_rng(1).random((3, 3))  # [variants, seeds]
+    study, y = replace(world.study, variants=variants), 0.3 + 0.1 * np.random.default_rng(1).random((3, 3))
+    if grouped:  # y: [variants, seeds]; the line of the second group is that of the first, or a steeper one
+        y[2] = y[0] + 3 * (y[1] - y[0]) + 0.3 * (over == "2 groups")
     every = y[:, :, None, None] + np.zeros((3, 4))
     (slope,) = gather(study, [made(tmp_path, study, name, s, every) for name in NAMES for s in SEEDS]).slopes
     # By least squares over 1, 2 and 4.
-    lines = 100 * (y[1:] - y[0]).mean(axis=1) / [1, 3] if groups else np.polyfit([1, 2, 4], 100 * y, 1)[0]
-    assert (slope.found.difference, slope.over) == (pytest.approx(lines.mean()), "2 groups" if groups else "3 seeds")
+    each = 100 * (y[1:] - y[0]) / [[1], [3]] if grouped else np.polyfit([1, 2, 4], 100 * y, 1)[:1]
+    lines = each.mean(axis=int(over == "2 groups"))
+    assert (slope.found.difference, slope.over) == (pytest.approx(lines.mean()), over)
     assert slope.found.interval == pytest.approx(tuple(scipy.stats.ttest_1samp(lines, 0).confidence_interval()))
 
 

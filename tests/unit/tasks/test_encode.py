@@ -243,6 +243,5 @@ def test_tags_stand_at_the_first_token_of_their_words(style: Any) -> None:
         assert row["input_ids"].tolist() == whole["input_ids"]
         begins = np.cumsum([0, *(len(word) + 1 for word in words[:-1])])  # with the space, which may be a token
         ends = [end for _, end in whole["offset_mapping"]]
-        first = [next(n for n, end in enumerate(ends) if end > begin) for begin in begins]
-        assert row["positions"].tolist() == first
+        assert row["positions"].tolist() == [next(n for n, end in enumerate(ends) if end > begin) for begin in begins]
         assert [sorted(set(words))[label] for label in row["labels"]] == list(words)
