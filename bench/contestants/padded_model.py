@@ -38,7 +38,6 @@ class Padded(nn.Module):
         self.heads = model.heads
         self.kinds = model.kinds
         self.reads_whole_sequences = family.reads_whole_sequences(config)
-        self.first_position = family.first_position(config)
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int], **types: Tensor) -> Tensor:
         """The last hidden states, [n, width, H]."""
@@ -72,6 +71,7 @@ class Flat(Padded):
     def __init__(self, setup: Setup, model: MultiTaskModel) -> None:
         super().__init__(setup, model)
         self.encoder.config._attn_implementation = attention.NAME
+        self.first_position = model.encoder.family.first_position(setup.source)
 
     def hidden(self, input_ids: Tensor, attention_mask: Tensor, lengths: Sequence[int], **types: Tensor) -> Tensor:
         device, width = input_ids.device, input_ids.shape[1]

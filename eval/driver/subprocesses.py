@@ -39,17 +39,18 @@ def deepspeed(
 ) -> None:
     """`deepspeed --num_gpus PROCESSES train.py ARGUMENTS`; `more`: of `run`.
 
-    One process starts faster by `python train.py`, unless there are variables of a launcher, which it would heed.
-
-    Given a number, the launcher takes the first GPUs of the machine, whichever of them CUDA_VISIBLE_DEVICES names.
+    One process needs no launcher and starts faster without. Where another launcher's variables are set, DeepSpeed's
+    replaces them; `train.py` alone would take itself for one of that launcher's ranks.
     """
-    launcher = Path(sys.executable).with_name("deepspeed")
+    train = [str(REPOSITORY / "train.py"), *arguments]
+    if processes == 1 and not launchers.launched():
+        run([sys.executable, "-u", *train], log, what, watch, **more)
+        return
+    # Given a number, the launcher takes the first GPUs of the machine, whichever of them CUDA_VISIBLE_DEVICES names.
     named = {**os.environ, **more.get("environment", {})}.get("CUDA_VISIBLE_DEVICES", "").split(",")
     some = [] if GPU and len(named) == processes and all(map(str.isdecimal, named)) else ["--num_gpus", str(processes)]
-    start = [str(launcher), *some, "--master_port", str(launchers.free_port())]
-    if processes == 1 and not launchers.in_launched():
-        start = [sys.executable, "-u"]
-    run([*start, str(REPOSITORY / "train.py"), *arguments], log, what, watch, **more)
+    launcher = [str(Path(sys.executable).with_name("deepspeed")), *some, "--master_port", str(launchers.free_port())]
+    run([*launcher, *train], log, what, watch, **more)
 
 
 def last_step(folder: Path) -> int:

@@ -41,10 +41,7 @@ def applicable(runs: Sequence[Run], target: str, noise: str, metric: str) -> tup
 
 
 def falls_of(runs: Sequence[Run], target: str, noise: str, metric: str, drop: float) -> list[str]:
-    """Cells: the language that falls most, and the shares of languages that fall more than twice `drop`, of queries
-
-    that noise touches. A language's fall is the mean over the runs; `drop` is that of all languages, in percent.
-    """
+    """Cells of the columns `FALLS`. A language's fall is the mean over the runs; drop: of all languages, in percent."""
     each = [run.targets[target]["perturbed"][noise]["metrics"][metric]["languages"] for run in runs]
     codes = [code for code in each[0] if all(code in one for one in each)]
     drops = {code: float(np.mean([one[code]["drop"] for one in each])) for code in codes}

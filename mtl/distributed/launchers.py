@@ -27,7 +27,7 @@ def first(environment: Mapping[str, str] = os.environ) -> bool:
     return next((environment[name] for name in _RANKS if name in environment), "0") == "0"
 
 
-def in_launched(environment: Mapping[str, str] = os.environ) -> bool:
+def launched(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a launcher has started this process, or the batch script that it is part of."""
     return any(name in environment for name in _RANKS)
 

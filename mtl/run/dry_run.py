@@ -57,7 +57,7 @@ def report(setup: Setup, ranks: int) -> str:
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"
         )
-    if 1.1 * tokens / ranks < config.micro_tokens:  # steps vary: micro_tokens are to be a few more than the mean
+    if 1.1 * tokens / ranks < config.micro_tokens:  # micro_tokens leave room for steps above the mean
         lines += [
             "",
             f"warning: a rank gets about {tokens / ranks:,.0f} tokens a step, less than micro_tokens "
