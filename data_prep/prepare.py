@@ -22,7 +22,7 @@ import pyarrow as pa
 from tqdm import tqdm
 
 from common import files
-from common.errors import InputError, writing
+from common.errors import InputError, loading, writing
 from common.fields import EmptyText
 from data_prep.datasets import SHA256
 from data_prep.datasets.schema import Dropped
@@ -218,7 +218,8 @@ def _hashes(job: Preparation, located: Located) -> dict[str, str]:
     hashes = {}
     parts = {part.name: part for part in (*located.train, *located.dev)}  # both splits may be of one file
     for part in tqdm(parts.values(), desc=f"{job.dataset}: sha256", unit=" files", leave=False, file=sys.stderr):
-        found = [files.file_sha256(file) for file in part.files]
+        with loading(part.name, "links into a cache of the Hub need what they link to: copy it with cp -rL"):
+            found = [files.file_sha256(file) for file in part.files]
         hashes[part.name] = found[0] if len(found) == 1 else store.short_hash(found)
     return hashes
 

@@ -40,9 +40,10 @@ def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Spa
 
 
 def translated_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
-    """A row of a machine translation, in which an answer may have been lost or moved."""
+    """A row of a machine translation (of SQuAD 1.1), in which an answer may have been lost or moved."""
     span = _searched(upstream_squad(row, where, labels))
-    if not all(span.context.startswith(answer, start) for answer, start in span.answers):
+    there = (answer.strip() and span.context.startswith(answer, start) for answer, start in span.answers)
+    if not (span.answers and all(there)):
         raise Dropped("answer not in the translated context")
     return span
 

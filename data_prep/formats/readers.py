@@ -193,21 +193,23 @@ def text(path: Path) -> Rows:
 
 def tsv(path: Path, columns: Sequence[str] | None = None) -> Rows:
     """Tab-separated without quoting (GLUE): quotes are characters like any other; with a header line or `columns`."""
-    rows = ((f"{path}: line {number}", line.split("\t")) for number, line in lines(path))
+    rows = ((f"{path}: line {number}", line.split("\t")) for number, line in lines(path) if line)
     header = [] if columns is None else [("", list(columns))]
     hint = "; a line break inside a field? QQP: take QQP-clean.zip, where they are repaired"
     return _with_header(chain(header, rows), hint)
 
 
-def quoted_tsv(path: Path, columns: Sequence[str]) -> Rows:
+def quoted_tsv(path: Path, columns: Sequence[str], lenient: bool = False) -> Rows:
     """Tab-separated with csv's quoting, CRLF and no header, as XTREME's scripts write XNLI and PAWS-X.
 
-    A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files.
+    A row has all `columns`, or all but the last one: XTREME leaves the label out of its test files. Another one is an
+    error or, if `lenient`, empty.
     """
-    for where, fields in _csv(path, "\t"):
-        if len(columns) - len(fields) not in (0, 1):
+    for where, fields in _csv(path, "\t", strict=not lenient):
+        fits = len(columns) - len(fields) in (0, 1)
+        if not fits and not lenient:
             raise InputError(f"{where}: {len(fields)} fields; expected {', '.join(columns)} (XTREME's TSV)")
-        yield where, dict(zip(columns, fields, strict=False))
+        yield where, dict(zip(columns, fields, strict=False)) if fits else {}
 
 
 def csv_quoted(path: Path) -> Rows:
@@ -224,10 +226,10 @@ def _with_header(rows: Iterator[tuple[str, list[str]]], hint: str = "") -> Rows:
         yield where, dict(zip(header, fields, strict=True))
 
 
-def _csv(path: Path, delimiter: str) -> Iterator[tuple[str, list[str]]]:
+def _csv(path: Path, delimiter: str, strict: bool = True) -> Iterator[tuple[str, list[str]]]:
     """(file and first line, fields) of each row that is not empty."""
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter=delimiter, strict=True)
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), delimiter=delimiter, strict=strict)
     first = 1
     try:
         for fields in reader:

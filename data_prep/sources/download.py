@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from common.errors import InputError, reason, writing
 from common.files import file_sha256
+from common.files import lock as locked
 from data_prep.datasets.schema import Published
 from data_prep.sources.sources_lock import SourcesLock
 
@@ -37,12 +38,14 @@ def fetch_published(files: Sequence[Published], lock: SourcesLock) -> Path:
     Raises `InputError` in one line that names file, mirrors and reason, and where the user may put the file himself.
     """
     folder = lock.folder / FOLDER
-    for file in files:
-        path = folder / file.path
-        expected = file.sha256 or lock.read().files.get(file.path)
-        digest = _held(path, file, lock, expected) or _fetch(path, file, lock, expected)
-        if path.name.endswith((".tar.bz2", ".tar.gz", ".tgz")):
-            _unpack(path, digest)
+    busy = f"{folder}: another process downloads to it; waiting for it"
+    with writing(folder), locked(folder / ".lock", busy, wait=True):
+        for file in files:
+            path = folder / file.path
+            expected = file.sha256 or lock.read().files.get(file.path)
+            digest = _held(path, file, lock, expected) or _fetch(path, file, lock, expected)
+            if path.name.endswith((".tar.bz2", ".tar.gz", ".tgz")):
+                _unpack(path, digest)
     return folder
 
 
@@ -69,22 +72,21 @@ def _fetch(path: Path, file: Published, lock: SourcesLock, expected: str | None)
         raise InputError(f"{path}: not there, and HF_HUB_OFFLINE is set; unset it once, or put {file.urls[0]} there")
     part = path.with_name(f".{path.name}.part")
     reasons: dict[str, str] = {}  # of each mirror the last one
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for url in file.urls:
-            for attempt in range(ATTEMPTS):
-                if attempt:
-                    time.sleep(_PAUSE * 2**attempt)
-                problem = _transfer(url, part)
-                if problem is None:
-                    digest = file_sha256(part)
-                    if expected in (None, digest):
-                        lock.put_file(file.path, digest)
-                        os.replace(part, path)
-                        return digest
-                    part.unlink()
-                    problem = f"sha256 {digest[:12]}... instead of {str(expected)[:12]}..."
-                reasons[url] = problem
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for url in file.urls:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                time.sleep(_PAUSE * 2**attempt)
+            problem = _transfer(url, part)
+            if problem is None:
+                digest = file_sha256(part)
+                if expected in (None, digest):
+                    lock.put_file(file.path, digest)
+                    os.replace(part, path)
+                    return digest
+                part.unlink()
+                problem = f"sha256 {digest[:12]}... instead of {str(expected)[:12]}..."
+            reasons[url] = problem
     problems = "; ".join(f"{url}: {problem}" for url, problem in reasons.items())
     raise InputError(
         f"{file.path}: could not be downloaded ({problems}; {ATTEMPTS} attempts each); check the connection, or put the"

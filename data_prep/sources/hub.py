@@ -95,7 +95,9 @@ def _download(name: str, path: str, revision: str, place: str) -> Path:
     """The file in the cache, with the checksum that the Hub has of it; a damaged one is fetched again."""
     for attempt in range(ATTEMPTS):
         file = Path(hf_hub_download(name, path, repo_type="dataset", revision=revision, force_download=attempt > 0))
-        checksum = file.resolve().name  # huggingface_hub names the cached bytes by it
+        if not file.is_symlink():
+            return file  # a cache without links does not say the checksum
+        checksum = file.readlink().name  # a blob's; blobs may be links themselves, to bytes with another kind of name
         # Those of the large file storage by sha256, others by git's own.
         if checksum == (file_sha256(file) if len(checksum) == 64 else git_hash(file.read_bytes())):
             return file

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from common import files
 from common.command_line import positive
 from common.config_fields import nearest
-from common.errors import InputError
+from common.errors import InputError, writing
 from common.table import table
 from data_prep.datasets import DATASETS, TASKS
 from data_prep.datasets.schema import Task
@@ -73,9 +73,10 @@ def main(arguments: Sequence[str]) -> None:
     if processes.RANK == 0:
         _print_public(tasks, codes)
     run = Run(system, tasks, places, Path(options.data), options.limit)
-    run.translate(codes, options.batch_tokens, options.dry_run)
-    if processes.RANK == 0 and not options.dry_run:
-        run.write(codes)
+    with writing(run.out):
+        run.translate(codes, options.batch_tokens, options.dry_run)
+        if processes.RANK == 0 and not options.dry_run:
+            run.write(codes)
 
 
 def _task(name: str) -> Task:
@@ -209,8 +210,8 @@ class Run:
         """Writes one split; returns what the manifest says of it."""
         left_out: Counter[str] = Counter()
         rows = 0
-        writing = folder / f".{split}.jsonl"
-        with writing.open("w", encoding="utf-8") as file:
+        unfinished = folder / f".{split}.jsonl"
+        with unfinished.open("w", encoding="utf-8") as file:
             for example in self._examples(task, split, left_out):
                 try:
                     row = TASK_TYPES[task.kind].translated(example, task.labels or (), texts)
@@ -219,8 +220,8 @@ class Run:
                     continue
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 rows += 1
-        files.fsync(writing)
-        writing.replace(folder / f"{split}.jsonl")
+        files.fsync(unfinished)
+        unfinished.replace(folder / f"{split}.jsonl")
         return {"rows": rows, "of": rows + left_out.total(), "left_out": dict(left_out.most_common())}
 
     def _licence(self, task: Task, code: str) -> str:

@@ -106,7 +106,7 @@ def _agree(found: str, alone: str, code: str) -> bool:
 def _occurs(alone: str, text: str, code: str) -> bool:
     """Whether words of `text` agree with an answer translated by itself; as inflected words may do by chance."""
     if language(code).script in UNSPACED:
-        return alone in text
+        return "".join(_words(alone)) in "".join(_words(text))
     words, length = text.split(), len(_words(alone))
     return any(_agree(" ".join(words[at : at + length]), alone, code) for at in range(len(words) - length + 1))
 

@@ -34,7 +34,6 @@ class Type(TaskType[Span]):
     metrics = ("squad", "squad_v2")
     columns = (("start", INT), ("end", INT))
     dev_columns = (("offset_start", INTS), ("offset_end", INTS))
-    stored = ("start", "end")
     translatable = True
     dynamics = True
     gold = pa.schema(
@@ -75,34 +74,34 @@ class Type(TaskType[Span]):
         A token belongs to the answer if it covers one of its characters. Pieces that are only the word mark (a lone
         `\u2581`) are ignored: their offsets name the first character of the piece that follows.
         """
-        max_length, truncated = to.max_length, to.truncated
         template = template_of(tokenizer)
         questions = tokenize(tokenizer, (e.question for e in examples))
         contexts = dict(_context_tokens(tokenizer, (e.context for e in examples)))
-        longest_question = min(QUESTION_TOKENS, (max_length - template.pair_specials) // 2)
+        longest_question = min(QUESTION_TOKENS, (to.max_length - template.pair_specials) // 2)
         rows = []
         for index, example in enumerate(examples):
             question = questions[example.question]
             if len(question) > longest_question:
-                truncated["question"] += 1
+                to.truncated["question"] += 1
                 question = question[:longest_question]
             ids, starts, ends, bare = contexts[example.context]
             answer = _answer_tokens(example, starts, ends, bare)
             if example.answers and answer is None:
-                truncated["answer without a token"] += 1
+                to.truncated["answer without a token"] += 1
             before = template.before_second(len(question))
-            room = max_length - before - 1
+            room, fits = to.max_length - before - 1, answer is None
             for first, last in windows(len(ids), room, min(STRIDE, room // 3)):
                 sequence = np.array(template.pair(question, ids[first:last].tolist()), np.int32)
-                offset_start = np.full(len(sequence), -1, np.int32)
-                offset_end = offset_start.copy()
-                offset_start[before:-1] = starts[first:last]
-                offset_end[before:-1] = ends[first:last]
+                covered = np.full((2, len(sequence)), -1, np.int32)
+                covered[:, before:-1] = starts[first:last], ends[first:last]
                 start = end = 0
                 if answer is not None and first <= answer[0] and answer[1] < last:
                     start, end = answer[0] - first + before, answer[1] - first + before
-                offsets = {"offset_start": offset_start, "offset_end": offset_end}
+                    fits = True
+                offsets = {"offset_start": covered[0], "offset_end": covered[1]}
                 rows.append(make_row(template, [sequence], 1, index, [before], start=start, end=end, **offsets))
+            if not fits:
+                to.truncated["answer that fits in no window"] += 1
         return rows
 
     def gold_record(self, example: Span) -> dict[str, Any]:

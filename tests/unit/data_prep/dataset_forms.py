@@ -47,6 +47,7 @@ IMPOSSIBLE = {
     "id": "2", "question": "why", "answers": [], "plausible_answers": [{"text": "dog"}], "is_impossible": True,
 }  # fmt: skip
 SPAN = ("1", "who", "the dog runs", [("dog", 4), ("dog", 4)])
+UNANSWERED = {"id": "2", "question": "who", "answers": []}
 LOST = {"id": "2", "question": "who", "answers": [{"text": "cat", "answer_start": 4}]}
 NONE: dict = {"text": [], "answer_start": []}
 SQUAD_ROW = {
@@ -210,11 +211,11 @@ HALVES = [
         train="translated", dev="",
     ),
     form(
-        "pawsx_xtreme.ja", "PAWSX/translate-train/en-ja-{}.tsv", 'x\ty\t"a ""b"\tc\t1\nx\ty\tz\tc\td\n', PAWSX_PAIR,
+        "pawsx_xtreme.ja", "PAWSX/translate-train/en-ja-{}.tsv", 'x\ty\t"a ""b"\tc\t1\nx\ty\tz\tc\t1\td\n', PAWSX_PAIR,
         "no label 0 or 1", train="translated", dev="",
     ),
     form(
-        "squad_v1_xtreme.th", "SQuAD/translate-train/squad.translate.{}.en-th.json", squad_json(ANSWERED, LOST),
+        "squad_v1_xtreme.th", "SQuAD/translate-train/squad.translate.{}.en-th.json", squad_json(ANSWERED, UNANSWERED),
         SPAN, "answer not in the translated context", dev="",
     ),
     form(

@@ -45,6 +45,7 @@ except (NotThere, InputError) as error:
 class Programs(Client):
     """Our programs in such a process."""
 
+    home: Path
     tokenizer: Path
 
     def prepared(self, folder: Path, task: str, code: int = 0) -> tuple[str, str]:
@@ -62,7 +63,8 @@ class Programs(Client):
 @pytest.fixture(scope="module")
 def running(tmp_path_factory, tiny_tokenizer_dir) -> Iterator[tuple[HubServer, Programs, Programs]]:
     """The Hub, our programs, and ours without network, with the same cache."""
-    home, Programs.tokenizer = tmp_path_factory.mktemp("hf"), tiny_tokenizer_dir
+    home = Programs.home = tmp_path_factory.mktemp("hf")
+    Programs.tokenizer = tiny_tokenizer_dir
     with HubServer() as server, Programs(server, home) as one, Programs(server, home, HF_HUB_OFFLINE="1") as other:
         yield server, one, other
 
@@ -99,7 +101,11 @@ def test_one_commit_is_downloaded_once(hub, tmp_path):
     assert sorted(name for name in server.downloads() if "parquet" in name) == fetched
     source = json.loads(manifest(tmp_path, "siqa").read_text())["source"]
     assert f"commit {first.sha}" in source["from"]
-    assert source["files"][f"{SIQA}/default/{FILE}"] == first.entry(f"default/{FILE}")["lfs"]["oid"]
+    oid = first.entry(f"default/{FILE}")["lfs"]["oid"]
+    assert source["files"][f"{SIQA}/default/{FILE}"] == oid
+    # As where repositories share their files, the blob is a link.
+    (blob,) = online.home.glob(f"hub/datasets--*/blobs/{oid}")
+    blob.symlink_to(blob.rename(tmp_path / "shared"))
     # The main branch moves on: the commit of the first download stays, and nobody is asked.
     assert siqa(tmp_path / "hub2").sha != first.sha
     server.repos[SIQA], server.log = siqa(tmp_path / "hub2"), []
