@@ -95,8 +95,10 @@ class DeepSpeedFile(Strict):
         stage, accumulate = self.zero_optimization.stage, self.data_types.grad_accum_dtype
         if not self.bf16.enabled and accumulate == "bf16":
             raise ValueError("data_types.grad_accum_dtype bf16 needs bf16.enabled")
-        if self.bf16.enabled and stage == 0 and accumulate == "fp32":
-            raise ValueError("zero_optimization.stage 0 with bf16 cannot accumulate in fp32; use stage 1 or 2")
+        if (
+            self.bf16.enabled and stage == 0
+        ):  # DeepSpeed 0.19.8 cannot accumulate in float32 there, nor show its masters
+            raise ValueError("zero_optimization.stage 0 with bf16 keeps no float32 weights to export; use stage 1 or 2")
         if self.zero_optimization.offload_optimizer is not None and stage == 0:
             raise ValueError("zero_optimization.offload_optimizer needs stage 1 or 2")
         return self

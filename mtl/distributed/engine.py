@@ -77,7 +77,10 @@ def connect() -> tuple[int, int, torch.device]:
 
 
 def _find_interface() -> None:
-    """Sets gloo's interface to the one that leads to rank 0; by default it is that of the host name: 127.0.1.1."""
+    """Sets gloo's interface to the one that leads to rank 0; by default it is that of the host name: 127.0.1.1.
+
+    On rank 0's own host, to which its name may be 127.0.1.1 as well, it is the one of the default route.
+    """
     if "GLOO_SOCKET_IFNAME" in os.environ:
         return
     try:
@@ -85,6 +88,9 @@ def _find_interface() -> None:
         with socket.socket(target[0], target[1]) as probe:
             probe.connect(target[4])  # sends nothing: the routing table gives the source address
             own = probe.getsockname()[0]
+            if own.startswith("127.") and int(os.environ.get("WORLD_SIZE", "1")) > launchers.local_ranks():
+                probe.connect(("192.0.2.1", 9))  # of no network (RFC 5737)
+                own = probe.getsockname()[0]
     except OSError:
         return  # the rendezvous will report what is wrong
     for name, addresses in psutil.net_if_addrs().items():
@@ -240,8 +246,10 @@ class Engine:
     def load(self, folder: Path, tag: str, saved_ranks: int) -> None:
         """Loads weights and optimizer from folder/tag, which `saved_ranks` ranks wrote (a collective call).
 
-        Raises `InputError` if a file holds anything but tensors, plain values and `SAFE_CLASSES`.
+        Settings of the optimizer are those of this run's config, not of the checkpoint. Raises `InputError` if a file
+        holds anything but tensors, plain values and `SAFE_CLASSES`.
         """
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self._inner.param_groups]
         os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
         torch.serialization.add_safe_globals(list(SAFE_CLASSES))
         try:
@@ -255,6 +263,10 @@ class Engine:
                 f"{folder / tag}: holds {name[1] if name else 'something'}, which no checkpoint of this program does: "
                 "it may be code made to run here; refused"
             ) from None
+        for group, own in zip(self._inner.param_groups, settings, strict=True):
+            group.update(own)
+        if self.stage:
+            self.ds.optimizer.clip_grad = self.config.optimizer.clip
 
     def peak_memory(self) -> float:
         """Peak device memory in GiB since the last call (CPU: of the process so far)."""

@@ -28,9 +28,13 @@ def load(ds: Any, folder: Path, rank: int, ranks: int) -> None:
     partitions = [torch.load(path, map_location="cpu", weights_only=True, mmap=True)[_OPTIMIZER] for path in by_rank]
     zero = ds.optimizer
     inner = zero.optimizer
-    for number, group in enumerate(zero.bit16_groups):
+    # Stage 1 with bf16 is a class of its own in DeepSpeed, with other names.
+    bf16 = hasattr(zero, "bf16_groups")
+    groups = zero.bf16_groups if bf16 else zero.bit16_groups
+    own = zero.fp32_groups_flat_partition if bf16 else zero.single_partition_of_fp32_groups
+    for number, group in enumerate(groups):
         total = sum(parameter.numel() for parameter in group)
-        master = zero.single_partition_of_fp32_groups[number]
+        master = own[number]
         masters = [old["single_partition_of_fp32_groups"][number] for old in partitions]
         states = [old["base_optimizer_state"]["state"][number] for old in partitions]
         # Masters are stored without the padding, moments with it; it is always at the end.

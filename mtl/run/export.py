@@ -18,6 +18,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from common import files
 from mtl.data.task_data import TaskData
 from mtl.model.encoder import export_config, new_encoder
+from mtl.model.families import family_of
 from mtl.run.checkpoint import State
 from mtl.run.setup import Setup
 
@@ -30,12 +31,13 @@ _TEMPLATES = jinja2.Environment(
 
 
 def export_run(setup: Setup, weights: dict[str, Tensor], state: State, suffix: str, averaged: Sequence[int]) -> None:
-    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`; averaged: their mean after these
+    """Writes `encoder` and `heads` (+ `suffix`) of a run from `Engine.full_weights`.
 
-    steps, which no dev score was measured of.
+    averaged: the steps after which they were, if it is their mean, of which no dev score was measured.
     """
     card = model_card(setup, state.step, {} if averaged else state.dev, averaged)
-    poolings = {task.entry.pooling for task in setup.tasks if task.entry.pooling}
+    default = "pooler" if family_of(setup.source).has_pooler else "first"
+    poolings = {task.entry.pooling or default for task in setup.tasks if task.task.kind == "pair"}
     # Where tasks disagree, none says anything, or the pooler is read (a dense layer of its own there), it is the mean.
     first = poolings == {"first"}
     export_encoder(setup.run.folder / f"encoder{suffix}", weights, setup.source, setup.tokenizer, card, first)
@@ -65,10 +67,7 @@ def export_encoder(
 
 
 def _sentence_transformers(folder: Path, width: int, first: bool) -> None:
-    """The files by which sentence-transformers loads the folder: the encoder, then the mean over all tokens, or the
-
-    first one.
-    """
+    """The files by which sentence-transformers loads the folder: the encoder, then all tokens' mean, or the first."""
     parts = (("Transformer", ""), ("Pooling", "1_Pooling"))
     modules = [
         {"idx": index, "name": str(index), "path": path, "type": f"sentence_transformers.models.{name}"}
