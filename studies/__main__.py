@@ -51,7 +51,7 @@ def _study(arguments: list[str]) -> int:
     add("--out", type=Path, default=Path("runs"), metavar="DIR", help="the folder with studies/ (default: runs)")
     add("--source", action="append", default=[], metavar="DIR", help="of training data: `hub` or a folder; repeat")
     add("--data", action="append", default=[], metavar="DIR", help="of test data: `hub` or a folder; repeat")
-    add("--num-gpus", "--num_gpus", type=positive, dest="processes", metavar="N", help="of a run (default: all, or 1)")
+    add("--num-gpus", "--num_gpus", type=positive, dest="processes", metavar="N", help="of a run (default: all/jobs)")
     add("--jobs", type=positive, default=1, metavar="N", help="runs at the same time (default: 1)")
     add("--only", type=positive, metavar="K", help="run: number K of the plan alone")
     add("--stop-on-failure", action="store_true", help="run: end after the first run that fails")
@@ -74,7 +74,10 @@ def _study(arguments: list[str]) -> int:
         print(estimate.status(resolve(study, given.out)))
         return 0
     if given.command == "report":
-        print(*report.write(study, resolve(study, given.out).runs, folder), sep="\n")
+        made = resolve(study, given.out)
+        if not any(run.identity for run in made.runs):  # a page that is there is kept
+            raise InputError(f"{study.name}: its data are not prepared: python -m studies {given.name} run comes first")
+        print(*report.write(study, made.runs, folder), sep="\n")
         return 0
     import torch
 
@@ -99,7 +102,7 @@ def _study(arguments: list[str]) -> int:
     code = Runner(study, options).run()
     made = resolve(study, given.out)
     print(estimate.status(made))
-    if given.only is None:
+    if given.only is None and any(run.identity for run in made.runs):
         print(*report.write(study, made.runs, folder), sep="\n")
     return code
 

@@ -30,15 +30,10 @@ def steps_of(study: Study, plans: Mapping[str, Plan]) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for variant in study.variants.values():
         if variant.trained:
-            reference = _reference(study, variant)
-            found[variant.name] = _steps(study, reference, variant, plans)
+            baseline = study.variants[variant.baseline]
+            same = (v for v in study.variants.values() if v.baseline == baseline.name and v.trained)
+            found[variant.name] = _steps(study, baseline if baseline.trained else next(same), variant, plans)
     return found
-
-
-def _reference(study: Study, variant: Variant) -> Variant:
-    baseline = study.variants[variant.baseline]
-    same = (v for v in study.variants.values() if v.baseline == baseline.name and v.trained)
-    return baseline if baseline.trained else next(same)
 
 
 def _steps(study: Study, reference: Variant, variant: Variant, plans: Mapping[str, Plan]) -> int | None:

@@ -97,7 +97,9 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
     # Nothing resumes from them. Here, because a training may end after its runner was killed.
     shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
     # Scored by one call, so that the clean vectors are there.
-    suite = [SUITE, *(step for step in run.variant.evaluation.also if step not in STEPS)]
+    asked = run.variant.evaluation
+    against = study.file.against if asked.trains and not asked.direct else []
+    suite = [SUITE, *(step for step in asked.also if step not in STEPS)]
     for step in run.steps:
         if step in run.finished:
             continue
@@ -105,14 +107,15 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
         if step == ORACLE:
             for export in run.exports:
                 if SUITE not in export.finished:
-                    place.start(_suite(export, place), run, what, watch)
+                    place.start(_suite(export, place, against), run, what, watch)
                     _check(study, export)
                     files.write_json(export.evaluation / FINISHED, [*export.finished, SUITE])
-                place.start([*_suite(export, place), "--dev"], run, what, watch)
+                place.start([*_suite(export, place, against), "--dev"], run, what, watch)
         elif step == STRATA:
             place.start(["studies", "difficulty", str(run.folder)], run, what, watch)
         else:
-            place.start(_beside(step, run, place) if step in STEPS else _suite(run, place), run, what, watch)
+            command = _beside(step, run, place) if step in STEPS else _suite(run, place, against)
+            place.start(command, run, what, watch)
         if step in suite:
             _check(study, run)
         done = [*_valid(run), *suite] if step in suite else [*run.finished, step]
@@ -127,11 +130,12 @@ def _valid(run: Run) -> list[str]:
     return [step for step in run.finished if there.issuperset(noises.get(step, ()))]
 
 
-def _suite(run: Run, place: Place) -> list[str]:
+def _suite(run: Run, place: Place, against: Sequence[str]) -> list[str]:
     asked = run.variant.evaluation
     command = ["eval", "--encoder", run.encoder, "--out", str(run.evaluation), "--suite", asked.suite]
     command += ["--pooling", asked.pooling, "--prepared", run.config.data, "--num-gpus", str(place.processes)]
     command += [f"--{option}" for option in ("direct", "centre") if getattr(asked, option)]
+    command += ["--against", ",".join(against)] if against else []
     for option in ("examples", "layer", "query_prefix", "passage_prefix", "perturb"):
         value = getattr(asked, option)
         command += [] if value in (None, "") else [f"--{option.replace('_', '-')}={value}"]
@@ -171,11 +175,9 @@ def data_of(step: str, asked: Evaluation, data: Sequence[str]) -> list[str]:
 
 def _check(study: Study, run: Run) -> None:
     scores = read_json(run.evaluation / "scores.json")
-    headless = run.variant.evaluation.direct and not run.variant.trained  # it has no intermediate head to predict by
     for name in study.primaries:
         target, _, metric = name.partition(":")
-        predicted = TARGETS[target].training and not TARGETS[target].retrieval
-        if target not in scores["targets"] and not (headless and predicted):
+        if target not in scores["targets"] and study.scored(run.variant, name):
             raise InputError(f"primary target {target}: {scores['not_run'].get(target, 'no scores')}")
         details = scores["targets"].get(target, {}).get("details", {}).values()
         if metric and not all(metric in one for one in details):

@@ -22,6 +22,7 @@ from common import files
 from common.command_line import progress
 from common.errors import InputError
 from eval.driver.subprocesses import GPU, ProgramFailed
+from eval.inference.encoder import EvaluatedEncoder
 from mtl.distributed.shutdown import STOPPED
 from studies import phases
 from studies.phases import Place
@@ -83,23 +84,25 @@ class Runner:
     def _ready(self) -> Resolved:
         """Does what comes before the variants, and prepares data, until all runs have an identity."""
         done: set[str] = set()
+        for variant in self.study.variants.values():
+            if not variant.trained and "{" not in str(variant.config.encoder):
+                EvaluatedEncoder(str(variant.config.encoder)).folder  # noqa: B018 (downloads it)
         while True:
             made = resolve(self.study, self.options.out)
-            for name, config in made.unprepared.items():
-                if name in done:
-                    raise InputError(f"{self.study.path}: {name}: its data were prepared and are not found")
-                done.add(name)
-                _say(f"{name}: preparing the training data")
-                path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                phases.prepare(config, path, self._place(0), self.study.file.against)
-            waiting = [run for run in made.before if run.identity and run.state != "done"]
-            if not made.unprepared and not waiting:
-                return made
             if not made.unprepared:
+                waiting = [run for run in made.before if run.identity and run.state != "done"]
                 self._all(deque(waiting))
-                if self.failures or self._stop.is_set():
+                if not waiting or self.failures or self._stop.is_set():
                     return made
+                continue
+            name, config = next(iter(made.unprepared.items()))  # others may need no more than its data
+            if name in done:
+                raise InputError(f"{self.study.path}: {name}: its data were prepared and are not found")
+            done.add(name)
+            _say(f"{name}: preparing the training data")
+            path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            phases.prepare(config, path, self._place(0), self.study.file.against)
 
     def _all(self, queue: deque[Run]) -> None:
         with ThreadPoolExecutor(self.options.jobs) as pool:
@@ -143,6 +146,7 @@ class Runner:
 
             try:
                 if not run.trained:
+                    self._check_data(run)
                     phases.train(run, place, watch)
                 bar.set_description(f"{run.title}: evaluation")
                 phases.evaluate(self.study, run, place, watch)
@@ -157,6 +161,12 @@ class Runner:
                 self._failed(run, str(error))
                 return
         _say(f"{run.title}: done in {time.monotonic() - began:.0f} s ({run.folder})")
+
+    def _check_data(self, run: Run) -> None:
+        """Another program may have prepared them anew since, with other rows left out: training takes the newest."""
+        made = resolve(self.study, self.options.out)
+        if run.identity not in {one.identity for one in (*made.before, *made.runs)}:
+            raise InputError("its data were prepared anew, with another --against, say; run the same command again")
 
     def _failed(self, run: Run, reason: str) -> None:
         reason = reason if LOG in reason else f"{reason} (log: {run.folder / LOG})"

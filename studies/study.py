@@ -228,6 +228,19 @@ class Study:
         """(variant, its baseline) of all that are compared."""
         return [(v.name, v.baseline) for v in self.variants.values() if v.name != v.baseline]
 
+    def scored(self, variant: Variant, primary: str) -> bool:
+        """Whether a variant can have it: an encoder as it is has no intermediate head to predict by."""
+        target = TARGETS[primary.partition(":")[0]]
+        headless = variant.evaluation.direct and not variant.trained
+        return not (headless and target.training and not target.retrieval)
+
+    @property
+    def declared(self) -> list[tuple[str, str, str]]:
+        """(variant, its baseline, primary) of all comparisons that are the answer, whether run or not."""
+        both = ((self.variants[b], self.variants[a]) for b, a in self.comparisons)
+        every = itertools.product(both, self.primaries)
+        return [(b.name, a.name, name) for (b, a), name in every if self.scored(b, name) and self.scored(a, name)]
+
 
 def read(name: str) -> Study:
     """The study `name`: a path, or the name of a file of configs/studies. `InputError` names file, field, variant.

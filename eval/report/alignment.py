@@ -140,9 +140,10 @@ def heat_maps(entries: Sequence[Entry], measure: Measure) -> list[Plot]:
     lowest, highest = (0.0, 1.0) if every.isna().all(axis=None) else (every.min(axis=None), every.max(axis=None))
     limits = (0.0 if measure.percent else lowest, highest)
     n = pairs(_encoders(entries))
+    of = entries[0].name.replace("/", "_")  # a page may have several comparisons
     return [
         heat(
-            f"align_{measure.key}_{number}", f"{entry.name}: {measure.title}, by layer and language ({n})",
+            f"align_{measure.key}_{of}_{number}", f"{entry.name}: {measure.title}, by layer and language ({n})",
             grid, limits, f".{measure.decimals}f", measure.low,
         )
         for number, (entry, grid) in enumerate(zip(entries, grids, strict=True), start=1)

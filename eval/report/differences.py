@@ -115,7 +115,7 @@ def estimate_cells(table: Table, found: Difference, margin: float = 0.5) -> list
     """Difference, crossed interval, Student's, seeds, visible difference, verdict."""
     one = found.of
     student = "one seed" if one.student is None else spoken(one.student)
-    note = (table.note("one seed: says nothing about training again"),) if one.seeds == 1 else ()
+    note = (table.note("one seed: does not cover run-to-run variation"),) if one.seeds == 1 else ()
     crossed = Cell((spoken(one.interval),), notes=note)
     return row(signed(one.difference), crossed, student, str(one.seeds), number(one.visible), one.verdict(margin))
 

@@ -83,8 +83,7 @@ def read(paths: Sequence[str]) -> list[Run]:
             for encoder in read_json(path)["encoders"]:
                 if encoder["languages"]:
                     aligned.setdefault(encoder["fingerprint"], encoder)
-    runs = [_read(file) for file in files]
-    return [replace(run, alignment=aligned.get(run.scores["fingerprint"])) for run in runs]
+    return [replace(run, alignment=aligned.get(run.scores["fingerprint"])) for run in map(_read, files)]
 
 
 def _find(place: str) -> Path:

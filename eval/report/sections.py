@@ -134,8 +134,7 @@ def _target(comparison: Comparison, target: Target) -> Section:
     by_class = _by_class(comparison, [target])
     if len(by_class["family"]) > 1:
         section.blocks += _class_bars(comparison, by_class, name, name + " by {}, without English")
-    others = [metric for metric in record["scores"] if metric not in main]
-    if others:
+    if others := [metric for metric in record["scores"] if metric not in main]:
         section.blocks.append(Section("More metrics", [tables.language_table(comparison, name, others)]))
     section.blocks.append(Section("Protocol", [tables.protocol_table(comparison, name)]))
     return section

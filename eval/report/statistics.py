@@ -84,11 +84,11 @@ def of_items(
 ) -> Scores | None:
     """A metric's unweighted mean over languages, by default all of the first run's.
 
-    None where a run has not all of them, and for a mean over items that are not the same in all runs. Of ratios, an
-    item that a run lacks has counts of 0: BUCC's are the sentences in its pairs.
+    None where a run has not all of them, or not this metric, and for a mean over items that are not the same in all
+    runs. Of ratios, an item that a run lacks has counts of 0: BUCC's are the sentences in its pairs.
     """
     languages = list(runs[0]) if languages is None else languages
-    if not all(language in run for language in languages for run in runs):
+    if not all(code in run and metric in run[code].metrics for code in languages for run in runs):
         return None
     ids = {name for run in runs for language in languages for name in run[language].ids}
     number = {name: i for i, name in enumerate(sorted(ids))}
@@ -231,11 +231,14 @@ def uneven(drops: Mapping[str, float], drop: float) -> tuple[str, float]:
     return max(drops, key=lambda code: drops[code]), 100 * far / len(drops)
 
 
-def holm(estimates: Sequence[Estimate]) -> list[Estimate]:
-    """With p adjusted for all of them (Holm 1979): the k-th smallest of m times m - k + 1, never falling, at most 1."""
+def holm(estimates: Sequence[Estimate], m: int) -> list[Estimate]:
+    """With p adjusted for m comparisons (Holm 1979): the k-th smallest times m - k + 1, never falling, at most 1.
+
+    m counts also those that are not known yet, whose p may be any.
+    """
     p = np.array([one.p for one in estimates], dtype=np.float64)
     order = np.argsort(p, kind="stable")
-    adjusted = np.minimum(1.0, np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order]))
+    adjusted = np.minimum(1.0, np.maximum.accumulate((m - np.arange(len(p))) * p[order]))
     return [replace(one, p=float(q)) for one, q in zip(estimates, adjusted[np.argsort(order)], strict=True)]
 
 

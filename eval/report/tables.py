@@ -72,8 +72,7 @@ class Table:
         return [self._cell(values, metrics, compared=i > 0) for i, values in enumerate(zip(*metrics, strict=True))]
 
     def _cell(self, values: Sequence[Value], metrics: Sequence[Sequence[Value]], compared: bool) -> Cell:
-        reasons = dict.fromkeys(value.missing for value in values if value.missing)
-        if reasons:
+        if reasons := dict.fromkeys(value.missing for value in values if value.missing):
             words = dict.fromkeys(reason.split(":")[0].split(" for ")[0] for reason in reasons)
             return Cell((", ".join(words),), notes=tuple(self.note(reason) for reason in reasons))
         halves = tuple("" if value.half is None else number(value.half, self.decimals) for value in values)

@@ -5,11 +5,12 @@ shards. A config may name another file (`transformers_weights`), which then come
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from safetensors import safe_open
 
 from common.errors import InputError
@@ -29,8 +30,10 @@ def weight_files(spec: str | Path) -> list[Path]:
         return _select(str(spec), lambda name: folder / name if (folder / name).is_file() else None)
 
     def cached(name: str) -> Path | None:
-        path = try_to_load_from_cache(str(spec), name)
-        return Path(path) if isinstance(path, str) else None
+        with suppress(HFValidationError):  # a folder that is not there
+            path = try_to_load_from_cache(str(spec), name)
+            return Path(path) if isinstance(path, str) else None
+        return None
 
     return _select(str(spec), cached)
 

@@ -22,7 +22,7 @@ from studies.runs import Run
 from studies.study import Study
 
 ENOUGH = 5  # seeds of a claim
-_ONE_SEED = " One seed: other test items alone, nothing about training again."
+_ONE_SEED = " One seed: this covers other test items, not run-to-run variation."
 
 
 def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -50,6 +50,9 @@ def sections(results: Results) -> list[Section]:
         answer.blocks.append("No primary target has been scored, with its items, for a variant and its baseline yet.")
     elif min(one.found.of.seeds for one in results.compared if one.primary) < ENOUGH:
         answer.blocks.append(f"Fewer than {ENOUGH} seeds: a lead, not a claim.")
+    known = {(one.b, one.a, one.target) for one in results.compared}
+    if absent := [f"{b} - {a} on {name}" for b, a, name in study.declared if (b, a, name) not in known]:
+        answer.blocks.append(f"No comparison yet, or no seed, language or items in common: {', '.join(absent)}.")
     answer.blocks += [_slope(one, study.file.compare.axis) for one in results.slopes]
     answer.blocks += [f"Published: {line.text} ({line.source})" for line in study.file.published]
     answer.blocks += [study.file.notes] if study.file.notes else []
@@ -68,12 +71,12 @@ def sections(results: Results) -> list[Section]:
     robust = [tables.robustness_table(results, target) for target in results.targets]
     found.append(Section("Robustness", [table for table in robust if table.rows]))
     found.append(noise.section(results))
-    absent, settings = tables.not_run_table(results), tables.settings_table(results)
+    not_run, settings = tables.not_run_table(results), tables.settings_table(results)
     if study.file.compare.adversarial and (pairs := tables.adversarial_table(results)).rows:
         found.append(Section("Adversarial language pairs", [pairs]))
     if (forgotten := tables.forgetting_table(results)) is not None:
         found.append(Section("Forgetting", [forgotten]))
-    found.append(Section("Not run", [absent if absent.rows else "Every run has scores of every target."]))
+    found.append(Section("Not run", [not_run if not_run.rows else "Every run has scores of every target."]))
     found.append(Section("Settings", [settings if settings.rows else "No setting of the configs differs."]))
     return [*[section for section in found if section.blocks], Section("Runs", [tables.provenance_table(results)])]
 
@@ -147,7 +150,8 @@ def _groups(results: Results, comparison: Comparison) -> Section:
         if target.name in results.study.primaries
         and not any(comparison.not_run(e, target.name) for e in comparison.entries)
     ]
-    section = Section(f"By family and script, against {comparison.entries[0].name}")
+    names = ", ".join(target.name for target in primary)
+    section = Section(f"By family and script ({names}), against {comparison.entries[0].name}")
     for kind in ("family", "script"):
         if classes := comparison.by_class(primary, kind):
             section.blocks.append(class_table(comparison, classes, kind))

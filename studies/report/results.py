@@ -134,7 +134,8 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
             if (one := _compare(study, scored, a, b, name)) is not None:
                 results.compared.append(one)
     primary = [i for i, one in enumerate(results.compared) if one.primary]
-    for i, adjusted in zip(primary, holm([results.compared[i].found.of for i in primary]), strict=True):
+    estimates = [results.compared[i].found.of for i in primary]
+    for i, adjusted in zip(primary, holm(estimates, len(study.declared)), strict=True):
         one = results.compared[i]
         results.compared[i] = replace(one, found=replace(one.found, of=adjusted))
     if study.file.compare.axis:

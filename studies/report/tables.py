@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ from eval.report.load import FILE
 from eval.report.load import Run as Scored
 from eval.report.statistics import Scores, estimate, of_items
 from eval.report.tables import Cell, Table, number, row, run_notes, signed
-from eval.suites import TARGETS
+from eval.suites import TARGETS, resolve_suite
 from studies.report.results import Results
-from studies.runs import Run
+from studies.runs import SUITE, Run
 from studies.study import Study
 
 _ORACLE = (
@@ -133,15 +134,17 @@ def _said(value: Any) -> str:
 
 
 def not_run_table(results: Results) -> Table:
-    """Runs without scores and their state, and targets that a run's evaluation lacks."""
+    """Runs without scores and their state, and targets and other steps that a run's evaluation lacks."""
     table = Table("Not run", row("variant", "what", "why", "seeds"), style="texts")
     seeds: dict[tuple[str, str, str], list[str]] = {}
+    asked = [target.name for target in resolve_suite(results.study.file.evaluate.suite)[1]]
     for run in results.runs:
-        path = run.evaluation / FILE
+        why = run.failure or run.state
+        reasons = {"the run": why}
         if run.evaluated:
-            reasons = {target: str(why) for target, why in read_json(path)["not_run"].items()}
-        else:
-            reasons = {"the run": run.failure or run.state}
+            scores = read_json(run.evaluation / FILE)
+            reasons = {name: why for name in [*asked, *run.steps] if name not in scores["targets"] and name != SUITE}
+            reasons |= scores["not_run"]
         for what, why in reasons.items():
             seeds.setdefault((run.variant.name, what, why), []).append(str(run.seed))
     table.rows = [row(*key, ", ".join(some)) for key, some in seeds.items()]
@@ -154,7 +157,8 @@ def provenance_table(results: Results) -> Table:
     versions: dict[str, set[str]] = {"trained": set(), "scored": set()}
     for run in results.runs:
         cells = []
-        for what, code in (("trained", _trained_by(run)), ("scored", _scored_by(run))):
+        for what, path in (("trained", run.folder / "run.json"), ("scored", run.evaluation / FILE)):
+            code = _commits(path) if run.identity and path.is_file() else set()
             dirty = any("-dirty" in one for one in code)
             notes = (table.note(f"{what} by code with changes that are in no commit"),) if dirty else ()
             cells.append(Cell((", ".join(sorted(code)) or f"not {what}",), notes=notes))
@@ -167,15 +171,10 @@ def provenance_table(results: Results) -> Table:
     return table
 
 
-def _trained_by(run: Run) -> set[str]:
-    path = run.folder / "run.json"
-    return {str(read_json(path).get("commit") or "unknown")} if run.identity and path.is_file() else set()
-
-
-def _scored_by(run: Run) -> set[str]:
-    path = run.evaluation / "scores.json"
-    scored = read_json(path)["targets"].values() if run.identity and path.is_file() else ()
-    return {str(one.get("commit") or "unknown") for one in scored}
+def _commits(path: Path) -> set[str]:
+    """What run.json, or every target of scores.json, says."""
+    found = read_json(path)
+    return {str(one.get("commit") or "unknown") for one in found.get("targets", {"": found}).values()}
 
 
 def forgetting_table(results: Results) -> Table | None:

@@ -141,7 +141,7 @@ def test_one_seed_and_runs_without_items(tmp_path: Path) -> None:
     places.append(written(tmp_path, "before", 1, y[1], with_items=False))
     table, _ = differences(tmp_path, places)
     crossed = table.cell("other", "95 % crossed")
-    assert "nothing about training again" in table.noted(crossed) and table.cell("other", "95 % Student") == "one seed"
+    assert "run-to-run variation" in table.noted(crossed) and table.cell("other", "95 % Student") == "one seed"
     assert not any(row[0].startswith("before") for row in table.rows)
     page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "Not compared, since not all runs have the same items beside their scores: before on " in page

@@ -120,8 +120,8 @@ def test_holm_and_verdicts() -> None:
     def one(p: float, difference: float = 1.0, half: float = 0.9) -> Estimate:
         return Estimate(difference, (difference - half, difference + half), None, 3, p, 2.0)
 
-    adjusted = [found.p for found in statistics.holm([one(p) for p in (0.02, 0.01, 0.03, 0.9)])]
-    assert adjusted == pytest.approx([0.06, 0.04, 0.06, 0.9])
+    adjusted = [found.p for found in statistics.holm([one(p) for p in (0.02, 0.01, 0.03, 0.9)], 6)]
+    assert adjusted == pytest.approx([0.1, 0.06, 0.12, 1.0])
     assert one(0.01).verdict() == "better" and one(0.01, -1).verdict() == "worse"
     assert one(0.06).verdict() == "indistinguishable"
     assert one(0.01, 0.2, 0.1).verdict(0.5) == "equivalent" and one(0.01, 0.2, 0.1).verdict(0.25) == "better"

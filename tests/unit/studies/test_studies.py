@@ -247,6 +247,18 @@ def test_noise_is_scored_with_the_suite_and_mlm_loss_has_a_head(write, monkeypat
         commands.clear()
 
 
+def test_rows_left_out_stay_out(write, monkeypatch) -> None:
+    """Of target training too; a run whose data were prepared anew is not trained. An encoder that is not there."""
+    asked = {"evaluate": {"suite": "toy_xnli"}, "compare": {"primary": ["toy_xnli"]}}
+    run = resolve(read(str(path := write(asked))), path.parent).runs[0]
+    fails(lambda: runner(path)._check_data(replace(run, identity="another")), "prepared anew")
+    run.evaluation.mkdir(parents=True)
+    commands = started(monkeypatch, lambda _: {"toy_xnli": {}})
+    evaluated(write({**asked, "against": ["toy_xnli", "toy_xquad"]}), run)
+    assert commands[0][commands[0].index("--against") + 1] == "toy_xnli,toy_xquad"
+    fails(runner(write({"variants": {"plain": {"train": False, "encoder": "/no/encoder"}}})).run, "/no/encoder")
+
+
 def test_align_and_mlm_loss_find_their_data_or_nothing_runs(write, tmp_path, capsys) -> None:
     (pairs := tmp_path / "pairs").mkdir()
     (other := tmp_path / "other").mkdir()

@@ -17,7 +17,7 @@ from eval.report.perturbed import drop_blocks
 from studies import estimate, report
 from studies.report.page import sections, sentence
 from studies.report.results import Results, gather
-from studies.report.tables import adversarial_table, pools_table
+from studies.report.tables import adversarial_table, not_run_table, pools_table
 from studies.resolve import Resolved
 from studies.runs import Run
 from studies.study import Comparison, Evaluation, Study, read
@@ -164,6 +164,7 @@ def test_what_the_page_says(world: World) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line and "], 3 seeds.\n" in text
+    assert "in common: never - short on tatoeba.\n" in text
     assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
     robust = shown["tatoeba: over languages without English"]
     each = 100 * y[2].mean(axis=(0, 2))
@@ -179,7 +180,7 @@ def test_what_the_page_says(world: World) -> None:
     drops = drop_blocks(Compared([gather(study, runs).entries["long"]], everything=True), "tatoeba")
     assert "long, typo@0.2, en→xx is left out: not all seeds" in repr(drops)
     alone = gather(study, [run for run in runs if run.seed == 1])
-    assert sentence(alone.compared[1]).endswith(". One seed: other test items alone, nothing about training again.")
+    assert sentence(alone.compared[1]).endswith(". One seed: this covers other test items, not run-to-run variation.")
     assert not any(one["crossed"] for kind in ("comparisons", "slopes") for one in alone.plain()[kind])
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert 'class="fits"' in page.partition('id="plot-primaries"')[2].partition("<img")[0]  # on a phone
@@ -192,6 +193,9 @@ def test_what_is_missing_or_differs(world: World) -> None:
     shown = world.shown
     absent = shown["Not run"].rows[1:]
     assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
+    wider = gather(asking(world.study, evaluate=Evaluation(suite="tatoeba,xnli")), world.runs)
+    rows = [[cell.values[0] for cell in cells] for cells in not_run_table(wider).rows]
+    assert ["short", "xnli", "done", "1, 2, 3"] in rows
     settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
     assert settings["hot", "steps"] == ["10", "30", "yes"] and settings["hot", "optimizer.lr"][1:] == ["0.5", "yes"]
     assert settings["hot", "optimizer.clip"] == ["1.0", "2.0", "no: beyond the factor"]
