@@ -11,8 +11,7 @@ def code_version() -> str | None:
     """The commit, with `-dirty` where files differ from it; None where this is no git checkout."""
     command = ["git", "describe", "--always", "--dirty"]
     try:
-        return subprocess.check_output(
-            command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, text=True, timeout=10
-        ).strip()
+        output = subprocess.check_output(command, cwd=REPOSITORY, stderr=subprocess.DEVNULL, text=True, timeout=10)
+        return output.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -42,7 +42,6 @@ def codes(*texts: str) -> tuple[str, ...]:
     return tuple(sorted(code for text in texts for code in text.split()))
 
 
-ALL = tuple(LANGUAGES)
 ISO3 = {code: one.iso3 for code, one in LANGUAGES.items()}
 
 # The names in the configurations `udpos.NAME` of google/xtreme, which holds the 33 languages of XTREME (UD 2.5).

@@ -100,10 +100,9 @@ def _work(*item: Any) -> Encoded:
 
 def encode_shard(tokenizer: Pieces, job: store.Preparation, split: str, first: int, examples: list[Example]) -> Encoded:
     """Rows of examples number `first` and following, and what was truncated. `job` with the labels of the data."""
-    truncated: Counter[str] = Counter()
-    to = Encoding(job.max_length, job.labels, job.query_length, truncated)
+    to = Encoding(job.max_length, job.labels, job.query_length)
     rows = TASK_TYPES[job.kind].encode(tokenizer, examples, to)
     for row in rows:
         row["example"] += first
     columns = store.schema(job.kind, split, template_of(tokenizer).typed)
-    return pa.RecordBatch.from_pylist(rows, columns), truncated
+    return pa.RecordBatch.from_pylist(rows, columns), to.truncated

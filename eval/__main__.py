@@ -90,7 +90,12 @@ def _evaluate(arguments: list[str]) -> int:
         "--data", action="append", metavar="[TARGET[:LANGUAGES]=]DIR",
         help="folder with the test data, or `hub` (default); repeat: where to look next; udpos:lt,pl=DIR: for these",
     )  # fmt: skip
-    add("--out", type=Path, metavar="DIR", help="where to write (default: ENCODER/../eval); for several: the report")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="default: ENCODER/../eval, of a Hub id below runs/; for several: the report",
+    )
     add("--layer", type=int, help="layer of the sentence vectors (default: 14 of 24, scaled to the depth)")
     add("--query-prefix", default="", metavar="TEXT", help="before each sentence or query to embed: 'query: ' for E5")
     add("--passage-prefix", default="", metavar="TEXT", help="before each candidate of LAReQA and Mewsli-X")

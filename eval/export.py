@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 import transformers
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from common import files
@@ -54,15 +53,13 @@ def assemble(evaluated: EvaluatedEncoder, head: LoadedHead) -> PreTrainedModel:
             f"{head.kind} task: use the head in {heads_folder_of(evaluated.folder)}, beside the encoder"
         )
     model = factory.from_config(config)
-    state: dict[str, Tensor] = {
-        f"{model.base_model_prefix}.{name}": tensor for name, tensor in evaluated.model.state_dict().items()
-    }
+    prefix = f"{model.base_model_prefix}."
+    state = {prefix + name: tensor for name, tensor in evaluated.model.state_dict().items()}
     state |= head.module.export_state()
     missing, unexpected = model.load_state_dict(state, strict=False)
     # Not every head reads the pooler; tied weights and buffers come back by themselves.
     tied = set(model.all_tied_weights_keys) if config.tie_word_embeddings else set()
-    pooler = f"{model.base_model_prefix}.pooler."
-    assert all(name.startswith(pooler) for name in unexpected), unexpected
+    assert all(name.startswith(f"{prefix}pooler.") for name in unexpected), unexpected
     assert set(missing) <= tied, missing
     model.tie_weights()
     return model.eval()

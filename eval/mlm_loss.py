@@ -120,8 +120,7 @@ def _loss(
     encoder: EvaluatedEncoder, head: Head, code: str, texts: Sequence[Example], options: Options
 ) -> dict[str, Any]:
     """Mean loss of a masked token in nats, share of them predicted right, and how many there are."""
-    task_type = TASK_TYPES[KIND]
-    rows = task_type.encode(encoder.tokenizer, texts, Encoding(options.max_length))
+    rows = TASK_TYPES[KIND].encode(encoder.tokenizer, texts, Encoding(options.max_length))
     if not rows:
         raise InputError(f"{code}: no texts")
     special = adapted(special_of(encoder.tokenizer), encoder.config)

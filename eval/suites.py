@@ -175,8 +175,7 @@ def parse_data(text: str) -> Source:
     if name not in TARGETS:
         raise InputError(f"--data {text}: unknown target {name!r}; expected one of {', '.join(TARGETS)}")
     known = TARGETS[name].of_suite("")
-    unknown = [code for code in codes if code not in known]
-    if unknown:
+    if unknown := [code for code in codes if code not in known]:
         raise InputError(f"--data {text}: {name} has no language {unknown[0]!r}; it has {' '.join(known) or 'no list'}")
     if codes and TARGETS[name].kind in ("answers", "entities"):
         raise InputError(f"--data {text}: {name} has one pool for all languages; give --data {name}={place}")

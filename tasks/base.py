@@ -91,20 +91,24 @@ class TaskType(ABC, Generic[E]):
 
     metrics: dev metrics a task of this type may have, the default first. labels: whether a task names its labels,
     may leave them to the training data, or has none. columns: Arrow columns that `encode` adds; dev_columns: those of
-    the dev split alone. stored: the stored columns that `complete` and `positions` need.
+    the dev split alone.
     """
 
     metrics: ClassVar[tuple[str, ...]]
     labels: ClassVar[Literal["required", "optional", "none"]] = "none"
     columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
     dev_columns: ClassVar[tuple[tuple[str, pa.DataType], ...]] = ()
-    stored: ClassVar[tuple[str, ...]] = ()
     all_embeddings = False  # whether the loss reaches every row of the word embeddings
     whole = False  # whether a position stands for its sequence, of which some families' heads read every token
     accuracy = True  # whether a unit is right or wrong; else its loss alone is logged in training
     translatable = False  # whether it has `translated`
     dynamics = False  # whether a row has a gold answer whose probability training dynamics follow; such rows have ids
     gold: ClassVar[pa.Schema | None] = None  # of what dev scoring needs of an example besides its rows
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The names of `columns`, which `complete` and `positions` need."""
+        return tuple(name for name, _ in self.columns)
 
     # Data preparation
 

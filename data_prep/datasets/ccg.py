@@ -1,17 +1,13 @@
 """CCGbank (Hockenmaier and Steedman 2007): sections 02-21 to train, 00 to develop, 23 to test."""
 
-from common import fields
 from data_prep.datasets.schema import Dataset, Files, Task
 from data_prep.formats import readers
-from tasks.tag.data import Tag
+from tasks.registry import TASK_TYPES
 
 SECTIONS = {"train": tuple(f"{section:02d}" for section in range(2, 22)), "dev": ("00",)}
 
 
-def ccg(row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
-    words, tags = fields.texts(row, "words", where), fields.texts(row, "tags", where)
-    return Tag(str(row.get("id") or ""), tuple(words), tuple(tags))
-
+ccg = TASK_TYPES["tag"].from_row
 
 TRAINING = Dataset(
     "ccg",

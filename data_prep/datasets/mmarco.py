@@ -18,7 +18,7 @@ from common.errors import InputError
 from common.languages import LANGUAGES, codes
 from data_prep.datasets.schema import Dataset, Files, Published, Task, by_language, splits
 from data_prep.formats import readers
-from tasks.pair.data import Pair
+from tasks.registry import TASK_TYPES
 
 COMMIT = "6d039c4638c0ba3e46a9cb7b498b145e7edc6230"
 TRIPLES = 400_000
@@ -36,11 +36,9 @@ def triples(path: Path, passages: str, ids: str) -> readers.Rows:
         named.append((where, columns))
     queries = _texts(path, {query for _, (query, *_) in named})
     texts = _texts(path.parent / passages, {name for _, (_, *two) in named for name in two})
-    for where, (query, positive, negative) in named:
-        row = {"id": f"{query}-{positive}-{negative}", "query_id": query, "group": f"{query}-{positive}"}
-        for field, name, known in zip(
-            ("query", "positive", "negative"), (query, positive, negative), (queries, texts, texts), strict=True
-        ):
+    for where, columns in named:
+        row = {"id": "-".join(columns), "query_id": columns[0], "group": "-".join(columns[:2])}
+        for field, name, known in zip(("query", "positive", "negative"), columns, (queries, texts, texts), strict=True):
             if name not in known:
                 other = path if known is queries else path.parent / passages
                 raise InputError(f"{where}: {field} {name} is not in {other}; are the files whole?")
@@ -60,8 +58,7 @@ def _texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
     return found
 
 
-def pair(row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
-    return Pair(row["id"], row["query"], row["positive"], row["negative"], row["group"])
+pair = TASK_TYPES["pair"].from_row
 
 
 def by_query(row: fields.RawRow, split: str, language: str) -> bool:

@@ -6,7 +6,7 @@ language has fewer). Only the files that hold these are downloaded.
 
 from itertools import chain
 
-from common.languages import ALL
+from common.languages import LANGUAGES
 from data_prep.datasets.schema import MULTIPLE, Dataset, Hub, Task, by_language, splits
 from tasks.registry import TASK_TYPES
 
@@ -32,7 +32,7 @@ TRAINING = tuple(
         ),
         language=code,
     )
-    for code in ALL
+    for code in LANGUAGES
 )
 WIKIS = by_language(TRAINING)
 TASKS = (  # on one head all 50 languages, or those of the entry; or one language

@@ -66,8 +66,7 @@ class Preparation:
 
     def key(self, tokenizer_fingerprint: str) -> str:
         """Names a way of encoding: 12 hex digits that change with anything that changes the rows, but for the input."""
-        labels = list(self.labels) if self.labels is not None else None
-        parts: list[Any] = [self.dataset, self.kind, labels, self.max_length, tokenizer_fingerprint]
+        parts: list[Any] = [self.dataset, self.kind, self.labels, self.max_length, tokenizer_fingerprint]
         parts += TASK_TYPES[self.kind].encoding_parts(self.max_length, self.query_length)
         return short_hash([*parts, ENCODING_VERSION, QUESTION_TOKENS, STRIDE])
 
@@ -88,8 +87,7 @@ class Prepared:
         """Opens the folder; `InputError` if it is not one. What is in its files is for `verify` to see."""
         self.path = path
         self.manifest = _read_manifest(path)
-        labels = self.manifest["labels"]
-        self.labels: tuple[str, ...] | None = tuple(labels) if labels is not None else None
+        self.labels: tuple[str, ...] | None = tuple(self.manifest["labels"] or ()) or None
         kind, typed = self.manifest["kind"], self.manifest.get("token_types", False)
         self.train, self.dev = (Split(path / f"{split}.arrow", schema(kind, split, typed)) for split in SPLITS)
 

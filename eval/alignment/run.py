@@ -81,8 +81,7 @@ def _read(data: str, options: Options) -> read.Loaded:
     target = TARGETS["tatoeba"]
     languages = options.languages or (target.languages["xtreme"] if data == "hub" else ())
     loaded = read.read(target, languages, data)
-    missing = [code for code in languages if code not in loaded.rows]
-    if missing:
+    if missing := [code for code in languages if code not in loaded.rows]:
         raise InputError(f"--languages {' '.join(missing)}: no sentence pairs at --data {data}")
     loaded.rows = {code: rows[: options.examples] for code, rows in loaded.rows.items()}
     return loaded

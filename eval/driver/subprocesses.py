@@ -55,12 +55,10 @@ def deepspeed(
 
 def last_step(folder: Path) -> int:
     """The last step that train.py has logged in its run folder; 0 before the first."""
-    try:
-        with (folder / "metrics.jsonl").open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # called ten times a second
-            return int(json.loads(file.read().splitlines()[-1])["step"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return 0
+    with suppress(OSError, ValueError, LookupError, TypeError), (folder / "metrics.jsonl").open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 65536))  # called ten times a second
+        return int(json.loads(file.read().splitlines()[-1])["step"])
+    return 0
 
 
 def accelerate(processes: int, arguments: list[str], log: Path, watch: Watch) -> None:
@@ -167,8 +165,7 @@ def _reason(log: Path, began: int, what: str, code: int) -> str:
     with log.open("rb") as file:
         file.seek(began)
         lines = file.read().decode("utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    if errors:
+    if errors := [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]:
         return f"{errors[0]} (log: {log})"
     last = next((line.strip() for line in reversed(lines) if any(map(str.isalpha, line))), "nothing was printed")
     return f"{what} ended with exit code {code}: {last.removeprefix('traceback : ')[:200]} (log: {log})"

@@ -214,8 +214,7 @@ def _run_one(
         if run.loaded.perturbed:
             from eval.perturb import queries
 
-            earlier = result["targets"].get(run.target.name, {})
-            record["perturbed"] = dict(earlier.get("perturbed", {}))
+            record["perturbed"] = dict(result["targets"].get(run.target.name, {}).get("perturbed", {}))
             found, outcomes = queries.measure(run.target, job, run.loaded, scores.items)
             for noise, one in outcomes.items():
                 items.write(folder, f"{run.target.name}~{noise}", one, run.fingerprint)

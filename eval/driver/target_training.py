@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -119,8 +120,7 @@ class Stage:
 
     def work(self) -> int:
         """Cost of the run in forward passes of examples: three per example (backward counts twice)."""
-        plan = self._plan
-        return 3 * plan.steps * plan.batch_examples
+        return 3 * self._plan.steps * self._plan.batch_examples
 
     def train(self, total: int, advance: Callable[[int], Any]) -> None:
         """Runs it; calls `advance` with progress increments that sum to `total`."""
@@ -182,13 +182,9 @@ def _sets(*values: str) -> list[str]:
 
 def _has(source: str, dataset: str) -> bool:
     """Whether data_prep finds the dataset there; assumed for the Hub."""
-    if source == "hub":
-        return True
-    try:
-        locate_training(DATASETS[dataset], [Folder.open(Path(source))])
-    except InputError:
-        return False
-    return True
+    with suppress(InputError):
+        return source == "hub" or bool(locate_training(DATASETS[dataset], [Folder.open(Path(source))]))
+    return False
 
 
 def chain(names: Sequence[str], evaluated: EvaluatedEncoder, base: Path, options: Options) -> list[Stage]:

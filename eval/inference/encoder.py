@@ -92,9 +92,7 @@ class EvaluatedEncoder:
     @cached_property
     def model(self) -> PreTrainedModel:
         with loading(f"--encoder {self.spec}"):
-            encoder = load_encoder(self.folder)
-            encoder.to(self.device)
-        return encoder
+            return load_encoder(self.folder).to(self.device)
 
     @cached_property
     def heads(self) -> dict[str, LoadedHead]:

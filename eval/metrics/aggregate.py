@@ -62,8 +62,7 @@ def by_suite(target: Target, languages: Mapping[str, float]) -> dict[str, Any]:
     """Mean of the headline metric over each official suite's languages, with the languages that are missing."""
     result = {}
     for suite, codes in target.languages.items():
-        present = {code: languages[code] for code in codes if code in languages}
-        if present:
+        if present := {code: languages[code] for code in codes if code in languages}:
             missing = [code for code in codes if code not in languages]
             result[suite] = {"score": score.mean(present), "languages": len(present), "missing_languages": missing}
     return result

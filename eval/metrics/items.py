@@ -111,9 +111,6 @@ def read(folder: Path, target: str, language: str, fingerprint: str) -> Outcomes
     said = table.schema.metadata
     if said[b"fingerprint"].decode() != fingerprint:
         return None
-    metrics = {
-        name: Metric(tuple(one["numerator"]), tuple(one["denominator"]))
-        for name, one in json.loads(said[b"metrics"]).items()
-    }
+    metrics = {name: Metric(*map(tuple, one.values())) for name, one in json.loads(said[b"metrics"]).items()}
     columns = {name: table[name].to_numpy() for name in table.column_names if name != "id"}
     return Outcomes(columns, metrics, table["id"].to_pylist())

@@ -14,20 +14,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from eval.metrics.items import Metric, Outcomes, means
 from tasks.classify.data import Classify
 from tasks.span.squad import squad_scores, word_f1
-
-# Recorded in a target's protocol in scores.json.
-SQUAD_PROTOCOL: dict[str, Any] = {"normalisation": "SQuAD v1.1 (English articles, ASCII punctuation)"}
-MLQA_PROTOCOL: dict[str, Any] = {
-    "normalisation": "MLQA (articles of the context's language, Unicode punctuation, Chinese by characters)"
-}
-DISTRACTORS = {"distractors": "pairs of label 0, the half of a language with the most character bigrams in common"}
 
 # Whole words only. Hindi and Chinese have none; Arabic is not here because its article is not a word of its own.
 _ARTICLES = {

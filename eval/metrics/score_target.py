@@ -82,18 +82,28 @@ def labels_of(target: Target) -> tuple[str, ...]:
     return TEST_SETS[target.data or target.name].labels or ()
 
 
+# What the protocol says of a kind of target, then of single ones.
+_PROTOCOLS: dict[str, dict[str, Any]] = {
+    "span": {
+        "normalisation": "SQuAD v1.1 (English articles, ASCII punctuation)",
+        "n_best": N_BEST,
+        "max_answer_length": MAX_ANSWER_LENGTH,
+        "null": "never: every question has an answer",
+    },
+    "mlqa": {"normalisation": "MLQA (articles of the context's language, Unicode punctuation, Chinese by characters)"},
+    "panx": {
+        "metric": "entity F1, micro (CoNLL; seqeval, default mode)",
+        "I- without B-": "opens an entity",
+        "word without prediction": "in no entity",
+    },
+    "udpos": {
+        "metric": "f1: chunk F1 on bare UPOS tags (official; seqeval up to 0.0.15); accuracy: share of words",
+        "word without prediction": "in no chunk; wrong for accuracy",
+    },
+    "pawsx": {"distractors": "pairs of label 0, the half of a language with the most character bigrams in common"},
+}
+
+
 def protocol(target: Target, head_length: int) -> dict[str, Any]:
     """Settings that the metrics of predictions depend on, beside the training."""
-    if target.kind == "tag":
-        from eval.metrics import tagging
-
-        return {**(tagging.POS_PROTOCOL if target.name == "udpos" else tagging.NER_PROTOCOL), "max_length": head_length}
-    if target.kind == "span":
-        return {
-            **(score.MLQA_PROTOCOL if target.name == "mlqa" else score.SQUAD_PROTOCOL),
-            "n_best": N_BEST,
-            "max_answer_length": MAX_ANSWER_LENGTH,
-            "null": "never: every question has an answer",
-            "max_length": head_length,
-        }
-    return {"max_length": head_length, **(score.DISTRACTORS if target.name == "pawsx" else {})}
+    return {**_PROTOCOLS.get(target.kind, {}), **_PROTOCOLS.get(target.name, {}), "max_length": head_length}

@@ -22,19 +22,8 @@ XTREME was published and is used here. The papers call the score F1, sometimes a
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from eval.metrics.items import CHUNKS, Metric, Outcomes, counts
-
-NER_PROTOCOL: dict[str, Any] = {
-    "metric": "entity F1, micro (CoNLL; seqeval, default mode)",
-    "I- without B-": "opens an entity",
-    "word without prediction": "in no entity",
-}
-POS_PROTOCOL: dict[str, Any] = {
-    "metric": "f1: chunk F1 on bare UPOS tags (official; seqeval up to 0.0.15); accuracy: share of words",
-    "word without prediction": "in no chunk; wrong for accuracy",
-}
 
 Sentences = Sequence[Sequence[str]]
 Predicted = Sequence[Sequence[str | None]]

@@ -120,13 +120,11 @@ def measure(
 def _record(clean: ByLanguage, noisy: ByLanguage, metric: str, touched: Mapping[str, float]) -> dict[str, Any] | None:
     """touched: percent of the queries of each language that noise changes."""
     codes = [code for code in clean if touched[code]]
-    if not codes:
-        return None
-    whole = relative_drop([(clean, noisy)], metric, codes)
-    each = {code: relative_drop([(clean, noisy)], metric, [code]) for code in codes}
-    languages = {code: asdict(one) | {"touched": touched[code]} for code, one in each.items() if one is not None}
+    whole = relative_drop([(clean, noisy)], metric, codes) if codes else None
     if whole is None:
         return None
+    each = {code: relative_drop([(clean, noisy)], metric, [code]) for code in codes}
+    languages = {code: asdict(one) | {"touched": touched[code]} for code, one in each.items() if one is not None}
     worst, beyond = uneven({code: one["drop"] for code, one in languages.items()}, whole.drop)
     rest = {"languages": languages, "not_applicable": [code for code in clean if code not in codes]}
     return {**asdict(whole), "worst": worst, "beyond_twice": beyond, **rest}

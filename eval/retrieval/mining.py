@@ -19,7 +19,6 @@ and if all pairs together are best it is the lowest score (there an IndexError).
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -27,12 +26,6 @@ from eval.metrics.items import CHUNKS, Outcomes, counts
 from eval.rows import Corpus
 
 NEIGHBOURS = 4
-PROTOCOL: dict[str, Any] = {
-    "margin": f"ratio, k = {NEIGHBOURS}, both directions",
-    "mining": "max: greedy one to one over the best neighbours of both directions, margins above 0",
-    "threshold": "the one of highest F1 on dev: midpoint between the last pair taken and the next",
-    "repeated_sentences": "embedded once; left out of the pairs, not of the gold",
-}
 
 Neighbours = tuple[np.ndarray, np.ndarray]  # (cosines float [n, k], indices int [n, k]), as `neighbors.top_k` returns
 Pair = tuple[str, str]  # (id of the source sentence, id of the target sentence)

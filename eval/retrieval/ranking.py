@@ -11,18 +11,11 @@ et al. 2023, as used there (section 4.1). Rankings come best first; where scores
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from eval.metrics.items import Outcomes, means
 from eval.suites import TOP_K
-
-LAREQA_PROTOCOL: dict[str, Any] = {
-    "metric": f"mAP@{TOP_K}, divisor min(relevant, {TOP_K}); mean over a language's questions, then over languages",
-    "pool": "the sentences of all languages together",
-}
-MEWSLIX_PROTOCOL: dict[str, Any] = {"metric": f"mAP@{TOP_K}; one entity is right, so it is MRR@{TOP_K}"}
 
 
 def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int = TOP_K) -> float:

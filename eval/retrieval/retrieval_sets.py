@@ -38,24 +38,20 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
         for number, (where, paragraph) in enumerate(copy.parts[0].rows(), 1):
             context = fields.text(paragraph, "context", where)
             breaks = _breaks(paragraph, len(context), where)
-            sentences = [context[start:end] for start, end in breaks]
-            names = [f"{code}_{number}_{i}" for i in range(len(sentences))]
-            loaded.pool += [
-                Candidate(name, passage_text(s, context), code) for name, s in zip(names, sentences, strict=True)
-            ]
+            named = [(f"{code}_{number}_{i}", context[start:end]) for i, (start, end) in enumerate(breaks)]
+            loaded.pool += [Candidate(name, passage_text(sentence, context), code) for name, sentence in named]
             for question in paragraph["qas"]:
                 answers = fields.answers(question, "answer_start", where)
                 if len(answers) != 1 or not answers[0][0]:
                     raise InputError(f"{where}: expected one answer a question, found {len(answers)} (withheld?)")
-                begins = answers[0][1]
-                inside = [i for i, (start, end) in enumerate(breaks) if start <= begins < end]
+                inside = [i for i, (start, end) in enumerate(breaks) if start <= answers[0][1] < end]
                 if not inside:
                     outside += 1
                     continue
                 name = fields.text(question, "id", where)
                 questions[code].append((name, fields.text(question, "question", where)))
                 # A sentence that occurs twice in its paragraph is right in both places.
-                same = [n for n, s in zip(names, sentences, strict=True) if s == sentences[inside[0]]]
+                same = [n for n, sentence in named if sentence == named[inside[0]][1]]
                 right.setdefault(name, []).extend(same)
         if not questions[code]:
             raise InputError(f"{copy.where}: no question whose answer begins in a sentence; is it XQuAD-R's file?")
@@ -63,8 +59,7 @@ def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> L
             loaded.notes.append(f"{copy.where}: {outside} questions left out: their answer begins in no sentence")
     if not questions:
         raise _absent(testset, folder)
-    missing = [code for code in testset.languages if code not in questions]
-    if missing:
+    if missing := [code for code in testset.languages if code not in questions]:
         loaded.notes.append(f"the pool lacks {' '.join(missing)}: easier than the official one ({testset.rows})")
     for code, asked in questions.items():
         loaded.rows[code] = [Query(f"{name}_{code}", text, tuple(right[name])) for name, text in asked]

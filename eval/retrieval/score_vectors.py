@@ -19,9 +19,17 @@ Read = Callable[[str], np.ndarray]  # name of an artifact -> its vectors, float3
 Unit = Callable[[str], Tensor]  # the same of length 1, on the device
 RANKED = 256  # queries scored against the whole pool at once: 13 MB for the 13,014 sentences of LAReQA
 PROTOCOLS: dict[str, dict[str, Any]] = {
-    "mining": mining.PROTOCOL,
-    "answers": ranking.LAREQA_PROTOCOL,
-    "entities": ranking.MEWSLIX_PROTOCOL,
+    "mining": {
+        "margin": f"ratio, k = {mining.NEIGHBOURS}, both directions",
+        "mining": "max: greedy one to one over the best neighbours of both directions, margins above 0",
+        "threshold": "the one of highest F1 on dev: midpoint between the last pair taken and the next",
+        "repeated_sentences": "embedded once; left out of the pairs, not of the gold",
+    },
+    "answers": {
+        "metric": f"mAP@{TOP_K}, divisor min(relevant, {TOP_K}); mean over a language's questions, then over languages",
+        "pool": "the sentences of all languages together",
+    },
+    "entities": {"metric": f"mAP@{TOP_K}; one entity is right, so it is MRR@{TOP_K}"},
     "translation": {
         "direction": f"{TO_OTHER} (query: English sentence, index: the other language); {TO_ENGLISH} in details"
     },

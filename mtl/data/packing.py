@@ -41,8 +41,7 @@ class PackedBatch:
         return self.input_ids.shape[1]
 
     def to(self, device: torch.device | str) -> "PackedBatch":
-        target = torch.device(device)
-        return _map_tensors(self, lambda tensor: tensor.to(target, non_blocking=True))
+        return _map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "PackedBatch":
         """The same in page-locked memory, from which `to` copies while the GPU computes."""

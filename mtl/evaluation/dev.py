@@ -88,7 +88,7 @@ class DevEvaluation:
             index = int(np.searchsorted(dev.examples, example.example))
             units[index] = example.totals[2:]
             if head.outcome:
-                rows = list(zip(dev.rows_of(example.rows), example.scores, strict=True))
+                rows = list(zip(dev.task.dev.take(dev.rows[example.rows]), example.scores, strict=True))
                 outcomes[index] = head.example_outcome(rows, dev.gold.get(example.example), dev.task.task.metric)
         return totals, outcomes, units
 
@@ -117,10 +117,6 @@ class _DevSet:
         columns = task.dev.gather(rows, [*self.special.columns, *task.type.stored])
         draw = Draw(self.seed, DEV_STEP, rows, numbers, self.special, self.probability, task.entry.pooling)
         return task.type.complete(columns, draw)
-
-    def rows_of(self, numbers: list[int]) -> list[dict[str, Any]]:
-        """The chosen rows with these numbers, all of their columns."""
-        return self.task.dev.take(self.rows[numbers])
 
     def scores(
         self, model: MultiTaskModel, totals: np.ndarray, outcomes: np.ndarray, units: np.ndarray

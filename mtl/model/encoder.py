@@ -298,11 +298,10 @@ class MultiTaskModel(nn.Module):
         loss: sum over heads of batch.weights * summed unit losses, float32 scalar; stats: float32 [heads, 2], detached:
         summed unit losses, and correct units. How many units there are is known from the plan.
         """
-        rows_of = [batch.heads[name] for name in self.kinds]
         total = batch.weights.new_zeros(())
         stats = []
-        for index, (name, rows, hidden) in enumerate(zip(self.kinds, rows_of, self._read(batch), strict=True)):
-            head = self.head(name)
+        for index, (name, hidden) in enumerate(zip(self.kinds, self._read(batch), strict=True)):
+            head, rows = self.head(name), batch.heads[name]
             scores = head(hidden, self.encoder, rows.mean)
             loss, unit_losses, correct = head.loss(scores, rows)
             if self.visits is not None and len(rows.counts) and TASK_TYPES[self.kinds[name]].dynamics:

@@ -131,7 +131,7 @@ def save(engine: "Engine", run: RunConfig, state: State, more: Callable[[Path], 
                 shutil.rmtree(folder / name, ignore_errors=True)
                 os.replace(writing, folder / name)
                 files.fsync(folder)
-                set_latest(folder, name)
+                files.write_text(folder / LATEST, f"{name}\n")
                 prune(folder, run, state.best_step)
     except collectives.AgreedError as error:
         if engine.rank == 0:
@@ -160,11 +160,6 @@ def name_of(step: int) -> str:
 def names(folder: Path) -> list[str]:
     """Checkpoints in `folder`, newest first."""
     return sorted((p.name for p in folder.glob("step-*") if p.is_dir()), reverse=True)
-
-
-def set_latest(folder: Path, name: str) -> None:
-    """Writes `latest`, which DeepSpeed's own tools read; this program sorts the names."""
-    files.write_text(folder / LATEST, name + "\n")
 
 
 def prune(folder: Path, run: RunConfig, best_step: int) -> None:

@@ -122,7 +122,7 @@ def open_run(
                 for name in checkpoint.names(folder):
                     if name > at:  # damaged: not to count among the newest
                         files.put_aside(folder / name, f"damaged-{name}")
-                checkpoint.set_latest(folder, at)
+                files.write_text(folder / checkpoint.LATEST, f"{at}\n")
         except BaseException:
             lock.release_all()
             raise

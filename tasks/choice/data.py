@@ -36,7 +36,6 @@ class Type(TaskType[Choice]):
 
     metrics = ("accuracy",)
     columns = (("label", INT),)
-    stored = ("label",)
     whole = True
     translatable = True
     dynamics = True
@@ -83,10 +82,9 @@ class Type(TaskType[Choice]):
         The prompt loses tokens at its start (its end is what the choice continues), a choice is kept whole unless it
         alone is longer than the room.
         """
-        max_length, truncated = to.max_length, to.truncated
         template = template_of(tokenizer)
         ids = tokenize(tokenizer, (text for e in examples for text in (e.prompt, *e.choices)))
-        room = max_length - template.pair_specials
+        room = to.max_length - template.pair_specials
         rows = []
         for index, example in enumerate(examples):
             prompt = ids[example.prompt]
@@ -102,9 +100,9 @@ class Type(TaskType[Choice]):
                 sequences.append(template.pair(kept, choice))
                 second.append(template.before_second(len(kept)))
             if cut_prompt:
-                truncated["prompt"] += 1
+                to.truncated["prompt"] += 1
             if cut_choice:
-                truncated["choice"] += 1
+                to.truncated["choice"] += 1
             rows.append(make_row(template, sequences, 1, index, second, label=example.label))
         return rows
 

@@ -28,7 +28,6 @@ class Type(TaskType[Classify]):
     metrics = ("accuracy",)
     labels = "required"
     columns = (("label", INT),)
-    stored = ("label",)
     whole = True
     translatable = True
     dynamics = True
@@ -44,9 +43,6 @@ class Type(TaskType[Classify]):
         fields.check_text(example.text_a, "text_a", where)
         if example.text_b is not None:
             fields.check_text(example.text_b, "text_b", where)
-        if example.label < 0 or (labels is not None and example.label >= len(labels)):
-            expected = f"0 to {len(labels) - 1}" if labels else "0 or more"
-            raise fields.wrong(where, "label", expected, example.label)
 
     def translated(self, example: Classify, labels: fields.Labels, to: Translation) -> dict[str, Any]:
         row = {"id": example.id, "text_a": to.text(example.text_a), "label": labels[example.label]}

@@ -42,7 +42,6 @@ class Type(TaskType[Pair]):
 
     metrics = ("map@20",)
     columns = tuple((name, pa.int64()) for name in KEYS)
-    stored = KEYS
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Pair:
         query, passage = (fields.text(row, fields.column(row, names, where), where) for names in (QUERY, PASSAGE))

@@ -34,7 +34,6 @@ class Type(TaskType[Regress]):
 
     metrics = ("pearson",)
     columns = (("label", FLOAT),)
-    stored = ("label",)
     whole = True
     accuracy = False
 

@@ -30,7 +30,6 @@ class Type(TaskType[Tag]):
     metrics = ("token_accuracy",)
     labels = "optional"
     columns = (("positions", INTS), ("labels", INTS))
-    stored = ("positions", "labels")
     dynamics = True
 
     def from_row(self, row: fields.RawRow, where: str, labels: fields.Labels) -> Tag:
@@ -68,14 +67,13 @@ class Type(TaskType[Tag]):
         `units` counts the others.
         """
         assert to.labels is not None
-        max_length, truncated = to.max_length, to.truncated
         template = template_of(tokenizer)
         # A byte-level tokenizer has no token for what it does not know.
         unk = tokenizer.mask_token_id if tokenizer.unk_token_id is None else tokenizer.unk_token_id
         space = " " if template.spaced else ""
         number = {label: i for i, label in enumerate(to.labels)}
         ids = tokenize(tokenizer, (space + word for e in examples for word in e.words))
-        room = max_length - 2
+        room = to.max_length - 2
         rows = []
         for index, example in enumerate(examples):
             tokens: list[int] = []
@@ -84,7 +82,7 @@ class Type(TaskType[Tag]):
             for word, tag in zip(example.words, example.tags, strict=True):
                 pieces = ids[space + word] or [unk]
                 if len(pieces) > room:
-                    truncated["word"] += 1
+                    to.truncated["word"] += 1
                     pieces = pieces[:room]
                 if len(tokens) + len(pieces) > room:
                     rows.append(_row(template, tokens, positions, numbers, index))
