@@ -37,26 +37,19 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def align(pairs: Path, out: Path, *more: object) -> list[dict[str, Any]]:
-    assert main(["align", "--data", str(pairs), "--out", str(out), *map(str, more)]) == 0
-    return scores_in(out, "align.json")["encoders"]
+PART = ("--layers", "2,3", "--languages", "ru,de", "--examples", "12", "--pooling", "cls")
 
 
 @pytest.mark.parametrize(
     ("options", "layers", "sizes"),
-    [
-        ((), [0, 1, 2, 3, 4], {"de": 24, "fr": 24, "ru": 10}),
-        (
-            ("--layers", "2,3", "--languages", "ru,de", "--examples", 12, "--pooling", "cls"),
-            [2, 3],
-            {"de": 12, "ru": 10},
-        ),
-    ],
+    [((), [0, 1, 2, 3, 4], {"de": 24, "fr": 24, "ru": 10}), (PART, [2, 3], {"de": 12, "ru": 10})],
 )
 def test_two_encoders(
     runs: tuple[Path, Path], pairs: Path, tmp_path: Path, capsys: Any, options: Any, layers: Any, sizes: dict[str, int]
 ) -> None:
-    encoders = align(pairs, tmp_path, "--encoder", runs[0], "--encoder", runs[1], *options)
+    two = [f"--encoder={run}" for run in runs]
+    assert main(["align", "--data", str(pairs), "--out", str(tmp_path), *two, *options]) == 0
+    encoders = scores_in(tmp_path, "align.json")["encoders"]
     assert [one["name"] for one in encoders] == ["a", "b"]
     pooling = "cls" if options else "mean"
     for folder, one in zip(runs, encoders, strict=True):

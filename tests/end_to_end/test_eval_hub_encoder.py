@@ -32,24 +32,17 @@ result = made.identity()["encoder"]
 """
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_dir: Path) -> dict[str, Path]:
+@pytest.mark.slow
+def test_a_hub_id(tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
     """The same encoder as one .bin file, as shards of .bin, and in both formats."""
-    root = tmp_path_factory.mktemp("encoders")
-    torch.manual_seed(0)
     model = transformers.AutoModel.from_config(masked_lm.shape(tiny_tokenizer_dir))
-    made = {name: masked_lm.write(root / name, tiny_tokenizer_dir, model) for name in ("bin", "shards", "both")}
+    folders = {name: masked_lm.write(tmp_path / name, tiny_tokenizer_dir, model) for name in ("bin", "shards", "both")}
     state = dict(model.state_dict())
     for name in ("bin", "shards"):
-        (made[name] / "model.safetensors").unlink()
+        (folders[name] / "model.safetensors").unlink()
     for name in ("bin", "both"):
-        torch.save(state, made[name] / "pytorch_model.bin")
-    masked_lm.shards(made["shards"], state, "pytorch_model.bin")
-    return made
-
-
-@pytest.mark.slow
-def test_a_hub_id(folders: dict[str, Path], tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+        torch.save(state, folders[name] / "pytorch_model.bin")
+    masked_lm.shards(folders["shards"], state, "pytorch_model.bin")
     config = write_run(tmp_path, tiny_tokenizer_dir, tasks=write_tasks(tmp_path)[:1])
     repos = {name: Repo({path.name: path for path in folder.iterdir()}) for name, folder in folders.items()}
     without = {name: path for name, path in repos["bin"].files.items() if name != "pytorch_model.bin"}

@@ -16,19 +16,6 @@ ROWS = [("A dog ran.", "A dog runs.", 3.8), ("It sat.", "He left.", 0.25)]
 COLUMNS = ["index", "genre", "sentence1", "sentence2", "score"]
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A folder with a copy of data_prep, in which the dataset's file is the only change, and what it imports."""
-    page = (REPOSITORY / "docs/extending.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    folder = tmp_path / "package"
-    shutil.copytree(REPOSITORY / "data_prep", folder / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("common", "tasks"):
-        (folder / name).symlink_to(REPOSITORY / name)
-    write(folder / "data_prep/datasets/stsb.py", code)
-    return folder
-
-
 def line_of(listed: tuple[int, str, str]) -> list[str]:
     """The columns of the dataset's line in the output of `list`."""
     (line,) = (line for line in listed[1].splitlines() if line.startswith("stsb "))
@@ -43,7 +30,14 @@ def prepared(data: Path) -> tuple[list[float], list[bytes]]:
     return labels, [train.read_bytes(), dev.read_bytes()]
 
 
-def test_the_dataset_of_the_guide(package: Path, tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+def test_the_dataset_of_the_guide(tmp_path: Path, tiny_tokenizer_dir: Path) -> None:
+    """In a copy of data_prep its file is the only change."""
+    page, package = (REPOSITORY / "docs/extending.md").read_text(encoding="utf-8"), tmp_path / "package"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    shutil.copytree(REPOSITORY / "data_prep", package / "data_prep", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("common", "tasks"):
+        (package / name).symlink_to(REPOSITORY / name)
+    write(package / "data_prep/datasets/stsb.py", code)
     glue, damaged, hub = tmp_path / "glue", tmp_path / "damaged", tmp_path / "hub"
     first, second, scores = zip(*ROWS, strict=True)
     table = pa.table({"sentence1": first, "sentence2": second, "label": pa.array(scores, pa.float32())})

@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mtl.data.packing import PackedBatch, columns_of, pack
-from mtl.model.encoder import MultiTaskModel, encode
 from tasks.encoding import Special
 from tasks.mlm.data import mask_tokens
 from tasks.registry import TASK_TYPES
@@ -33,12 +31,6 @@ def mask_row(row: Mapping[str, Any], special: Special, probability: float, key: 
     """A row of masked language modelling as a step with this key reads it."""
     ids, positions, labels = mask_tokens(row["input_ids"], special, probability, key)
     return {"input_ids": ids, "lengths": row["lengths"], "positions": positions, "labels": labels}
-
-
-def head_scores(model: MultiTaskModel, batch: PackedBatch, name: str) -> Tensor:
-    """The scores of one head on its rows of `batch`, float32."""
-    hidden = encode(model.encoder, batch, tokens=batch.heads[name].tokens)
-    return model.head(name)(hidden, model.encoder).float()
 
 
 def pack_sequences(sequences: Sequence[Sequence[int] | np.ndarray], pad: int) -> PackedBatch:

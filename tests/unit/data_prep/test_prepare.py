@@ -171,11 +171,11 @@ def test_equal_input_is_reused_and_other_input_is_built(tmp_path, data_prep, tin
     first = data_prep([mine(train, dev)])
     again = data_prep([mine(train, dev)], "--jobs", "2")
     assert first.built() and not again.built() and again.folder() == first.folder()
-    copied = data_prep([mine(shutil.copy(train, tmp_path / "copy.jsonl"), dev)])  # the same bytes elsewhere
-    assert not copied.built() and copied.folder() == first.folder()
-
     other = shutil.copytree(tiny_tokenizer_dir, tmp_path / "tokenizer")
     more = tokenizer.load(other)
+    more.save_pretrained(other)  # of the same content, as the bytes of the rows elsewhere
+    copied = data_prep([mine(shutil.copy(train, tmp_path / "copy.jsonl"), dev)], tokenizer=other)
+    assert not copied.built() and copied.folder() == first.folder()
     more.add_tokens(["dog"])
     more.save_pretrained(other)
     runs = [

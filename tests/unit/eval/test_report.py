@@ -213,10 +213,6 @@ def test_plots(world: World, page: Page) -> None:
 # Means over languages, targets, groups and suites as the official evaluator takes them
 
 
-def whole(suite: str, seed: int) -> dict[str, Any]:
-    return scores(f"run{seed}", suite, seed)
-
-
 def average(result: dict[str, Any], suite: str) -> dict[str, Any]:
     return aggregate.average(result, suite, resolve_suite(suite)[1])
 
@@ -232,7 +228,7 @@ def official(result: dict[str, Any]) -> dict[str, Fraction]:
 
 @pytest.mark.parametrize("suite", ["xtreme", "xtreme-r"])
 def test_average_of_a_complete_suite(suite: str) -> None:
-    result = whole(suite, 1)
+    result = scores("run", suite, 1)
     tasks, found = official(result), average(result, suite)
     assert sorted(tasks) == sorted(name for members in GROUPS[suite].values() for name in members)
     assert found["score"] == pytest.approx(float(sum(tasks.values()) / len(tasks)))
@@ -245,7 +241,7 @@ def test_average_of_a_complete_suite(suite: str) -> None:
 
 def test_a_target_counts_over_the_languages_of_the_suite() -> None:
     """One scores.json may hold Tatoeba of XTREME-R's 41 languages: XTREME's average takes its own 36 of them."""
-    result, larger = whole("xtreme", 3), whole("xtreme-r", 4)
+    result, larger = scores("run", "xtreme", 3), scores("run", "xtreme-r", 4)
     own = result["targets"]["tatoeba"]
     larger["targets"]["tatoeba"]["languages"] |= own["languages"]
     larger["targets"]["tatoeba"]["details"] |= own["details"]

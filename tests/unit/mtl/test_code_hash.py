@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 import data_prep
 import mtl
 from common.run_config import REPOSITORY
@@ -19,34 +17,29 @@ from tasks.registry import NAMES
 from tests.support.launch import run
 
 
-@pytest.fixture
-def copied(tmp_path: Path) -> Path:
-    """The repository's product packages, with a module three folders deep."""
+def test_a_module_that_is_changed_added_removed_or_moved_changes_the_hash(tmp_path: Path) -> None:
+    """Of the repository's product packages, with a module three folders deep."""
     shutil.copy(REPOSITORY / "train.py", tmp_path)
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
         deep = tmp_path / package / "one" / "two"
         deep.mkdir(parents=True)
         (deep / "deep.py").write_text("x = 1\n")
-    return tmp_path
-
-
-def test_a_module_that_is_changed_added_removed_or_moved_changes_the_hash(copied: Path) -> None:
-    hashes = [code_hash(copied)]
+    hashes = [code_hash(tmp_path)]
     for path in ("train.py", "mtl/run/setup.py", *(f"{package}/one/two/deep.py" for package in PACKAGES)):
-        (copied / path).write_text((copied / path).read_text() + "\n")
-        hashes.append(code_hash(copied))
-    deep = copied / "mtl" / "one" / "two" / "deep.py"
+        (tmp_path / path).write_text((tmp_path / path).read_text() + "\n")
+        hashes.append(code_hash(tmp_path))
+    deep = tmp_path / "mtl" / "one" / "two" / "deep.py"
     for change in (
         lambda: deep.with_name("more.py").touch(),
         lambda: deep.rename(deep.parent.parent / "deep.py"),
         lambda: (deep.parent.parent / "deep.py").unlink(),
     ):
         change()
-        hashes.append(code_hash(copied))
+        hashes.append(code_hash(tmp_path))
     assert len(set(hashes)) == len(hashes)
-    (copied / "mtl" / "notes.txt").write_text("not code")
-    assert code_hash(copied) == hashes[-1]
+    (tmp_path / "mtl" / "notes.txt").write_text("not code")
+    assert code_hash(tmp_path) == hashes[-1]
 
 
 def loaded(package: ModuleType, *more: str) -> set[str]:

@@ -100,20 +100,10 @@ def test_every_epoch_of_a_source_holds_every_row_once(sizes, batch, by_task, see
 # How a global step is divided. The weights of its loss: tests/distributed/test_exact.py
 
 
-def step_of(lengths):
-    n = len(lengths)
-    zeros = np.zeros(n, dtype=np.int64)
-    count = np.array([n])
-    return Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), count, count, np.array([1.0 / n]), count)
-
-
-@given(
-    lengths=st.lists(st.integers(2, 300), min_size=1, max_size=60),
-    ranks=st.integers(1, 9),
-    capacity=st.integers(300, 2000),
-)
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=60), st.integers(1, 9), st.integers(300, 2000))
 def test_every_example_goes_to_one_rank_and_fits(lengths, ranks, capacity):
-    step = step_of(lengths)
+    zeros, count = np.zeros(len(lengths), dtype=np.int64), np.array([len(lengths)])
+    step = Step(0, zeros, zeros, np.array(lengths, dtype=np.int64), count, count, 1 / count, count)
     shares = step.divide(ranks, capacity)
     assert all(len(row) == ranks for row in shares)
     assert sorted(np.concatenate([p for row in shares for p in row]).tolist()) == list(range(len(lengths)))
