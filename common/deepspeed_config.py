@@ -95,9 +95,8 @@ class DeepSpeedFile(Strict):
         stage, accumulate = self.zero_optimization.stage, self.data_types.grad_accum_dtype
         if not self.bf16.enabled and accumulate == "bf16":
             raise ValueError("data_types.grad_accum_dtype bf16 needs bf16.enabled")
-        if (
-            self.bf16.enabled and stage == 0
-        ):  # DeepSpeed 0.19.8 cannot accumulate in float32 there, nor show its masters
+        # DeepSpeed 0.19.8 cannot accumulate in float32 there, and does not give out its master weights.
+        if self.bf16.enabled and stage == 0:
             raise ValueError("zero_optimization.stage 0 with bf16 keeps no float32 weights to export; use stage 1 or 2")
         if self.zero_optimization.offload_optimizer is not None and stage == 0:
             raise ValueError("zero_optimization.offload_optimizer needs stage 1 or 2")

@@ -61,7 +61,8 @@ class TaskEntry(Strict):
     head: Place | None = None
     # pair: a text's vector; by default the pooler's or, where the encoder has none, `first`
     pooling: Literal["mean", "first", "pooler"] | None = None
-    # pair: scores are cosines / temperature; fixed, or {"learned": start}, the default with 0.01
+    # pair: scores are cosines / temperature; fixed, or {"learned": start}, the default with 0.01: what is learned is
+    # 1 / temperature, which moves by about head_lr a step (as in XTREME-R)
     temperature: Annotated[float, Field(gt=0, le=100)] | Learned | None = None
     # alpha, of a pair task in several `languages`: the pairs of a step are of one language (query and passage) with
     # probability alpha, else of two, all ordered pairs of different languages alike

@@ -38,7 +38,7 @@ def test_whatever_ends_it_nothing_is_left_behind_and_the_same_command_goes_on(
     for split in ("train", "validation_matched"):
         write_parquet(tmp_path / "data" / "nyu-mll" / "glue" / "mnli", split, nli([0, 1, 2] * 40))
     for code in ("en", "de"):
-        write_parquet(tmp_path / "data" / "facebook" / "xnli" / code, "test", nli([0, 1, 2] * 2000))
+        write_parquet(tmp_path / "data" / "facebook" / "xnli" / code, "test", nli([0, 1, 2] * 1000))
     values = (f"steps={STEPS}", "batch.examples=16", "evaluate.examples=20", "log_every=1")
     sets = [word for value in values for word in ("--set", value)]
     places = ["--encoder", encoder, "--data", tmp_path / "data", "--prepared", tmp_path / "prepared", "--out", out]
