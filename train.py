@@ -125,7 +125,7 @@ def train(args: argparse.Namespace, rank: int, world: int, watchdog: Any) -> int
 
     # Loop.
     stop_code = 0
-    with RunLog(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state.step, plan.steps) as log:
+    with RunLog(run.folder, rank == 0, json.dumps(run.model_dump(), indent=1), state, plan.steps) as log:
         # A resumed run has its heads from the checkpoint, whatever their initial weights were.
         for note in (*notes, *(model.notes if resumed is None else ())):
             log.print(note)

@@ -169,7 +169,7 @@ def _located(testset: Dataset, split: str, code: str, place: Folder | SourcesLoc
         source = next(hub for hub in testset.hub if not hub.languages or code in hub.languages)
         problem = str(error).partition("; check the connection")[0]
         message = f"{problem}; check the connection, or give --data DIR with {layouts(testset)}"
-        if not source.unconfirmed:
+        if not source.unconfirmed and "no such split" not in problem:
             raise InputError(message) from None
         notes.append(message)
         return []

@@ -4,8 +4,9 @@ Each yields one row per sentence, {"words": [str], "tags": [str]}; `tags` is mis
 XTREME's test files do. A sentence ends at an empty line.
 
 CoNLL-U holds multi-word tokens twice: as a range (`3-4 im`) and as its parts (`3 in`, `4 dem`). XTREME's POS data have
-the written form, with the tag of that part which stands highest in the tree (its `scripts/download_data.sh` calls
-conllu_to_conll.py with --replace_subtokens_with_fused_forms). `conllu` does the same, so that words and tags are those
+the written form, with the tag of that part which has the fewest ancestors, by basic and enhanced dependencies together
+(its `scripts/download_data.sh` calls conllu_to_conll.py with --replace_subtokens_with_fused_forms; lib/conll.py has
+both kinds of edges in one graph). `conllu` does the same, so that words and tags are those
 that XTREME scores; empty nodes (`8.1`), which are not written in the text, are passed over.
 """
 
@@ -59,7 +60,7 @@ def conllu(path: Path) -> Rows:
     for block in blocks(path):
         forms: dict[int, str] = {}
         tags: dict[int, str] = {}
-        heads: dict[int, int] = {}
+        parents: dict[int, set[int]] = {}
         ranges: dict[int, tuple[int, str]] = {}
         for number, line in block:
             if line.startswith("#"):
@@ -67,13 +68,14 @@ def conllu(path: Path) -> Rows:
             fields = line.split("\t")
             if len(fields) != 10:
                 raise InputError(f"{path}: line {number}: expected CoNLL-U's 10 columns, found {len(fields)}")
-            place, form, tag, head = fields[0], fields[1], fields[3], fields[6]
+            place, form, tag = fields[0], fields[1], fields[3]
+            edges = (fields[6], *(edge.partition(":")[0] for edge in fields[8].split("|")))
             first, dash, last = place.partition("-")
             if _numbers(first, last) and dash:
                 ranges[int(first)] = (int(last), form)
             elif _numbers(place):
                 forms[int(place)], tags[int(place)] = form, tag
-                heads[int(place)] = int(head) if _numbers(head) else 0
+                parents[int(place)] = {int(head) for head in edges if _numbers(head)}
             elif not _numbers(*place.split(".")):
                 raise InputError(f"{path}: line {number}: expected a word's number, found {shorten(place)}")
         if not forms:
@@ -85,7 +87,7 @@ def conllu(path: Path) -> Rows:
                 continue
             last_written, form = ranges.get(number, (number, forms[number]))
             parts = [n for n in range(number, last_written + 1) if n in forms]
-            best = min(parts, key=lambda n: (_depth(n, heads), precedence.get(tags[n], len(precedence)), n))
+            best = min(parts, key=lambda n: (_ancestors(n, parents), precedence.get(tags[n], len(precedence)), n))
             row["words"].append(form.replace("\u200c", "").replace(" ", ""))
             row["tags"].append(tags[best])
         yield f"{path}: line {block[0][0]}", row
@@ -95,13 +97,14 @@ def _numbers(*texts: str) -> bool:
     return all(text.isdecimal() and len(text) < 7 for text in texts)  # int() refuses thousands of digits
 
 
-def _depth(node: int, heads: dict[int, int]) -> int:
-    """Steps from a word up to the root."""
-    depth = 0
-    while node and depth <= len(heads):  # a tree with a circle is not walked for ever
-        node = heads.get(node, 0)
-        depth += 1
-    return depth
+def _ancestors(node: int, parents: dict[int, set[int]]) -> int:
+    """How many other words, the root (0) among them, a word depends on, also through others."""
+    found, todo = set[int](), [node]
+    while todo:
+        new = parents.get(todo.pop(), set()) - found
+        found |= new
+        todo += new
+    return len(found - {node})
 
 
 def blocks(path: Path, ends: tuple[str, ...] = ()) -> Iterator[list[tuple[int, str]]]:

@@ -135,7 +135,7 @@ def plan(
             continue
         rows = loaded[target.name]
         protocol = {"split": rows.split, "precision": "float32"}
-        protocol["n"] = f"first {options.examples}" if options.examples else "all"
+        protocol["n"] = f"first {options.examples}" if options.examples and target.kind != "mining" else "all"
         if target.retrieval:
             prefixes = {"query_prefix": options.query_prefix, "passage_prefix": options.passage_prefix}
             protocol |= {name: prefix for name, prefix in prefixes.items() if prefix}

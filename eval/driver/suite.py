@@ -223,7 +223,7 @@ def _run_one(
         result["targets"][run.target.name] = record
     else:
         result["unscored"][run.target.name] = run.fingerprint
-    submission.replace(folder / "submission", run.target.name, {} if options.examples else scores.submission)
+    submission.replace(folder / "submission", run.target.name, {} if run.protocol["n"] != "all" else scores.submission)
     items.write(folder, run.target.name, scores.items, run.fingerprint)
     shutil.rmtree(work_folder)
 

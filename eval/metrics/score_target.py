@@ -99,6 +99,7 @@ _PROTOCOLS: dict[str, dict[str, Any]] = {
     "udpos": {
         "metric": "f1: chunk F1 on bare UPOS tags (official; seqeval up to 0.0.15); accuracy: share of words",
         "word without prediction": "in no chunk; wrong for accuracy",
+        "fused words of CoNLL-U": "tag of the part with the fewest ancestors, enhanced dependencies included",
     },
     "pawsx": {"distractors": "pairs of label 0, the half of a language with the most character bigrams in common"},
 }

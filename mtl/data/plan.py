@@ -100,7 +100,9 @@ class Plan:
         capped = [int(min(len(task.train), task.entry.cap or math.inf, mixture.cap or default)) for task in tasks]
         shares = tuple(task.entry.share for task in tasks)
         self.epoch_examples = sum(capped)
-        if mixture.kind != "fixed" and any(shares):  # an epoch is one of the tasks without a share
+        if mixture.kind != "fixed" and any(
+            share is not None for share in shares
+        ):  # an epoch is one of the tasks without a share
             counted = sum(n for n, share in zip(capped, shares, strict=True) if share is None)
             self.epoch_examples = round(counted / (1.0 - sum(share or 0.0 for share in shares)))
         self.mean_length = np.array([task.mean_length for task in tasks])

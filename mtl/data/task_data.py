@@ -117,6 +117,8 @@ def open_tasks(
             files = [Path(path) for path in task.files.get(dataset, ())]
             job = store.Preparation(dataset, task.kind, task.labels, task.language, length, task.query_length)
             prepared.append(store.find(Path(config.data), dataset, job.key(fingerprint), command, files))
+        if len({p.labels for p in prepared}) > 1:
+            raise InputError(f"{task.name}: its files have different labels: give `labels` in the task entry")
         if not any(p.train.rows for p in prepared):
             raise InputError(f"{task.name}: its prepared training split has no rows ({prepared[0].path})")
         chosen = None if entry.subset is None else _chosen_rows(task.name, entry.subset, prepared)

@@ -6,7 +6,7 @@ ZeRO stage. Needs prepared data, the tokenizer and the encoder's config, no weig
 
 from typing import Any
 
-from mtl.run.memory_estimate import memory, parameters
+from mtl.run.memory_estimate import masked_logits, memory, parameters
 from mtl.run.setup import Setup
 
 
@@ -35,7 +35,7 @@ def report(setup: Setup, ranks: int) -> str:
             lines += ["", *_hybrid(row, task.entry.hybrid)]
     count = min(20, max(2, 200_000 // plan.batch_examples))  # a batch of a million examples takes seconds to draw
     sampled = [plan.step(number) for number in range(0, plan.steps, max(1, plan.steps // count))]
-    tokens = sum(step.tokens for step in sampled) / len(sampled)
+    tokens = sum(row["examples"] * row["mean_length"] for row in rows) / plan.steps
     micro = max(len(step.divide(ranks, config.micro_tokens)) for step in sampled)
     encoder, heads = parameters(setup)
     stage = ds.get("zero_optimization", {}).get("stage", 0)
@@ -48,11 +48,12 @@ def report(setup: Setup, ranks: int) -> str:
         *(["blocks: what follows attention is compiled (compile)"] if setup.compiled else []),
         "",
         f"GiB per GPU, ZeRO stage {stage} ({config.deepspeed}, fast_zero2 {'on' if config.fast_zero2 else 'off'}), "
-        "estimated:",
+        "estimated without gradient_checkpointing:",
         "GPUs   weights  gradients  optimizer  buckets  activations   sum",
     ]
+    logits = masked_logits(setup)
     for count in sorted({1, 8, 64, ranks}):
-        m = memory(encoder + heads, ds, setup.source, config.micro_tokens, count, config.fast_zero2)
+        m = memory(encoder + heads, ds, setup.source, config.micro_tokens, count, config.fast_zero2, logits)
         lines.append(
             f"{count:>4} {m['weights']:>9.2f} {m['gradients']:>10.2f} {m['optimizer']:>10.2f} "
             f"{m['buckets']:>8.2f} {m['activations']:>12.2f} {sum(m.values()):>5.1f}"

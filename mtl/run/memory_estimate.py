@@ -11,6 +11,7 @@ from mtl.distributed.launchers import local_ranks
 from mtl.model.encoder import new_encoder
 from mtl.model.families import family_of, fresh_head
 from mtl.run.setup import Setup, describe_encoder
+from tasks.mlm.data import MLM_PROBABILITY
 
 GIB = 2**30
 
@@ -25,8 +26,20 @@ def parameters(setup: Setup) -> tuple[int, int]:
     return count[0] - untrained, count[1]
 
 
+def masked_logits(setup: Setup) -> float:
+    """Logits of the LM head per token of a micro-batch that is all text; 0 without an `mlm` task."""
+    text = any(task.task.kind == "mlm" for task in setup.tasks)
+    return MLM_PROBABILITY * setup.source.vocab_size if text else 0.0
+
+
 def memory(
-    total: int, ds: dict[str, Any], config: PretrainedConfig, micro_tokens: int, ranks: int, fast_zero2: bool = True
+    total: int,
+    ds: dict[str, Any],
+    config: PretrainedConfig,
+    micro_tokens: int,
+    ranks: int,
+    fast_zero2: bool = True,
+    logits: float = 0.0,
 ) -> dict[str, float]:
     """Estimated GiB per rank: weights, gradients, optimizer (master copy and two moments), buckets, activations.
 
@@ -38,7 +51,7 @@ def memory(
     than a bucket is one by itself, and not counted as more.
     Activations, in half precision per token and block: 18 bytes per hidden unit and 4 per unit of the MLP, 8 where it
     is gated (Korthikanti et al. 2022, equation 1 without the attention matrix, which no back-end here keeps), twice
-    that in float32.
+    that in float32. A logit (`masked_logits`) is kept as computed, and in float32 after the softmax and as a gradient.
     """
     half = ds.get("bf16", {}).get("enabled", False)
     zero = ds.get("zero_optimization", {})
@@ -60,7 +73,7 @@ def memory(
         "gradients": total * gradients,
         "optimizer": 0 if offload else total * states / (ranks if stage else 1),
         "buckets": bucketed * width,
-        "activations": width * units * micro_tokens * config.num_hidden_layers,
+        "activations": (width * units * config.num_hidden_layers + (width + 8) * logits) * micro_tokens,
     }
     return {name: size / GIB for name, size in parts.items()}
 
@@ -75,7 +88,8 @@ def ran_out(error: BaseException) -> bool:
 def advice(setup: Setup, ranks: int, tokens: int, available: float) -> str:
     """What to lower after memory ran out in a micro-batch of `tokens` tokens; `available`: GiB that a rank may use."""
     config = setup.run
-    parts = memory(sum(parameters(setup)), setup.ds, setup.source, config.micro_tokens, ranks, config.fast_zero2)
+    total, logits = sum(parameters(setup)), masked_logits(setup)
+    parts = memory(total, setup.ds, setup.source, config.micro_tokens, ranks, config.fast_zero2, logits)
     fixed = sum(parts.values()) - parts["activations"]
     plan = ", ".join(f"{name} {size:.1f}" for name, size in parts.items())
     problem = (

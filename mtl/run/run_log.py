@@ -15,17 +15,19 @@ from tqdm import tqdm
 
 from common import files
 from common.command_line import progress
+from mtl.run.checkpoint import State
 
 
 class RunLog:
     """`step` counts finished optimizer steps."""
 
-    def __init__(self, folder: Path, active: bool, config_text: str, step: int, steps: int) -> None:
+    def __init__(self, folder: Path, active: bool, config_text: str, state: State, steps: int) -> None:
         self.active = active
         if not active:
             return
         self.path = folder / "metrics.jsonl"
-        _drop_after(self.path, step)
+        _drop_after(self.path, state)
+        step = state.step
         self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self.pending, self.warned = "", False
         threading.excepthook = _ignore_os_errors  # of the writer's thread: `_add_scalar` reports them
@@ -119,14 +121,18 @@ def _ignore_os_errors(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def _drop_after(path: Path, step: int) -> None:
-    """Keeps the lines of `path` up to and including `step`; a torn last line goes too."""
+def _drop_after(path: Path, state: State) -> None:
+    """Keeps the lines of `path` up to and including the resumed step, and those of dev evaluations up to the last one
+
+    that it knows of: another of this step is done again. A torn last line goes too.
+    """
     if not path.exists():
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
+            values = json.loads(line)
+            if values["step"] <= (state.evaluated if values["kind"] == "dev" else state.step):
                 kept.append(line + "\n")
         except (json.JSONDecodeError, KeyError):
             break

@@ -48,6 +48,7 @@ class Trainer:
         if state.step:
             self._set_resume_hint()
         self.evaluate()  # if the run was stopped during this one
+        self.metrics.resume()  # nothing of this is training
 
     def _set_resume_hint(self) -> None:
         self.watchdog.resume_hint = f"the same command goes on after step {self._saved}"

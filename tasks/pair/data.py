@@ -59,7 +59,7 @@ class Type(TaskType[Pair]):
             fields.check_text(example.negative, "negative", where)
 
     def identity(self, example: Pair) -> dict[str, str]:
-        found = {"text": f"{example.query}\n{example.passage}"}
+        found = {"text": f"{example.query}\n{example.passage}", "question": example.query, "context": example.passage}
         return {**found, "text (negative)": f"{example.query}\n{example.negative}"} if example.negative else found
 
     def encode(self, tokenizer: Pieces, examples: Sequence[Pair], to: Encoding) -> list[Row]:

@@ -65,6 +65,7 @@ def test_data_that_change_under_a_run(tmp_path, tiny_tokenizer_dir):
             file.write(b"\x7f" * (victim.stat().st_size // 4))
         assert live.end(60) != 0
     the_error(live.printed, str(victim))
+    assert checkpoint.names(live.folder / "checkpoints")
     the_error(program("train.py", "--config", config, code=2).stderr, f"{victim}: altered since it was written")
 
 

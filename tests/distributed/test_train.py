@@ -40,6 +40,11 @@ def test_metrics_and_curves(finished):
     train = metrics(folder, kind="train", task="all")
     assert [x["step"] for x in train] == list(range(2, STEPS + 1, 2))
     assert all(x["tokens_per_second"] > 0 and 0 < x["packing"] <= 1 and x["grad_norm"] > 0 for x in train)
+    plan = setup.read(str(finished[0]), []).plan
+    tokens = [plan.step(number).tokens for number in range(STEPS)]
+    assert [x["tokens_per_step"] for x in train] == [
+        sum(two) / 2 for two in zip(tokens[::2], tokens[1::2], strict=True)
+    ]
     losses = [x["loss"] for x in metrics(folder, kind="train", task="my_tag")]
     assert np.mean(losses[-4:]) < 0.8 * np.mean(losses[:4])
     dev = {x["task"]: x for x in metrics(folder, kind="dev", step=STEPS)}

@@ -103,8 +103,8 @@ def test_an_epoch_is_one_of_the_tasks_without_a_share(config: str) -> None:
     sets = ["mixture.kind=proportional", "batch.examples=1", "epochs=3"]
     others = json.loads(Path(config).read_text())["tasks"][1:]
     alone = setup.read(config, [*sets, f"tasks={json.dumps(others)}"])
-    beside = setup.read(config, [*sets, "tasks.pawsx.share=0.25"])
-    assert beside.plan.steps * 0.75 == alone.plan.steps
+    beside, none = (setup.read(config, [*sets, f"tasks.pawsx.share={share}"]) for share in (0.25, 0))
+    assert beside.plan.steps * 0.75 == none.plan.steps == alone.plan.steps
     assert [line["probability"] for line in beside.plan.expected()] == [0.25, 0.75]
 
 

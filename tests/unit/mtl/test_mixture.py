@@ -97,6 +97,15 @@ def test_every_epoch_of_a_source_holds_every_row_once(sizes, batch, by_task, see
             assert sorted(found[first : first + size]) == list(range(size))
 
 
+def test_epochs_and_seeds_have_orders_of_their_own():
+    drawn = [
+        Sampler((50,), "proportional", (50,), seed, 50, 2, False).batch(n)[1].tolist()
+        for seed in (1, 2)
+        for n in (0, 1)
+    ]
+    assert len(set(map(tuple, drawn))) == 4
+
+
 # How a global step is divided. The weights of its loss: tests/distributed/test_exact.py
 
 
