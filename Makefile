@@ -32,7 +32,7 @@ SELECT ?= not real and not slow
 test: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m "$(SELECT)" -rs
 
-# Phases 2 and 3 from multilingual-e5-small on samples of the real datasets: about 90 minutes on two cores.
+# Phases 2 and 3 from multilingual-e5-small on samples of the real datasets: about 110 minutes on two cores.
 SAMPLES ?= ../shared
 real-run: .venv/installed unlock data/e5-small
 	ENCODER=data/e5-small DATA=$(SAMPLES)/data bash examples/real/run.sh
@@ -47,7 +47,7 @@ real-study: .venv/installed unlock data/e5-small
 	        --data tatoeba=data/real/tatoeba --data xnli=$(SAMPLES)/data || exit; done
 
 data/e5-small: | .venv/installed
-	python $(SAMPLES)/tools/real_encoder.py $@
+	python $(SAMPLES)/tools/real_encoder.py $@.part && mv $@.part $@
 
 test-slow: .venv/installed unlock
 	$(PYTEST) $(PARALLEL) -m slow -rs

@@ -13,10 +13,10 @@ class EmptyText(InputError):
     """A text without visible characters: an error in a user's file, dropped and counted in public datasets."""
 
 
-def shorten(value: object, limit: int = 60) -> str:
-    """The repr of `value` for a one-line message, truncated to `limit` characters."""
+def shorten(value: object) -> str:
+    """The repr of `value` for a one-line message, truncated to 60 characters."""
     text = repr(value)
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def wrong(where: str, field: str, expected: str, found: object) -> InputError:

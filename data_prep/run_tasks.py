@@ -62,22 +62,22 @@ def _known(entry: TaskEntry, name: str) -> Task:
 
 def _in_languages(task: Task, entry: TaskEntry) -> Task:
     """`task` with the datasets in the languages of its entry."""
-    there, files = task.by_language, {}
+    known, files = task.by_language, {}
     if entry.translated is not None:
         # Written last, so the rows beside it are complete.
         found = sorted(path.parent for path in Path(entry.translated, str(entry.task)).glob(f"*/{TRANSLATION_FILE}"))
         names = {folder.name: f"{entry.task}.{folder.name}-translated" for folder in found}
         files = {names[folder.name]: (str(folder / "train.jsonl"), str(folder / "dev.jsonl")) for folder in found}
-        there = {task.language: task.datasets, **{code: (name,) for code, name in names.items()}}
-    codes = [entry.language] if entry.language is not None else there if entry.languages == "all" else entry.languages
-    missing = [str(code) for code in codes or () if code not in there]
+        known = {task.language: task.datasets, **{code: (name,) for code, name in names.items()}}
+    codes = [entry.language] if entry.language is not None else known if entry.languages == "all" else entry.languages
+    missing = [str(code) for code in codes or () if code not in known]
     if missing:
         below = f" in {Path(entry.translated, str(entry.task))}/" if entry.translated is not None else ""
-        there_are = f"{', '.join(missing)}{below}; there: {' '.join(there)}"
-        raise InputError(f"tasks: {entry.task}: no training data in {there_are}")
+        what = f"{', '.join(missing)}{below}; there: {' '.join(known)}"
+        raise InputError(f"tasks: {entry.task}: no training data in {what}")
     if entry.train is not None or entry.dev is not None:
         raise InputError(f"tasks: {entry.task}: own files have no languages; give no `train` and `dev`")
-    pairs = [(str(code), dataset) for code in codes or () for dataset in there[str(code)]]
+    pairs = [(str(code), dataset) for code in codes or () for dataset in known[str(code)]]
     datasets, languages = tuple(name for _, name in pairs), tuple(code for code, _ in pairs)
     return replace(task, datasets=datasets, codes=languages, files=files)
 

@@ -23,7 +23,7 @@ from data_prep.datasets.schema import Dataset, Dropped, Files, Hub, shown, with_
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, downloaded, languages_in, locate
 from data_prep.sources.sources_lock import SourcesLock
-from eval.rows import Loaded, NotThere, Rows, Translation
+from eval.rows import Loaded, NoData, Rows, Translation
 from eval.suites import Target
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
@@ -37,14 +37,14 @@ def read(target: Target, languages: Sequence[str], data: str, dev: bool = False)
     One split for all languages: of those that carry labels, the one with most languages (equal: the target's first).
     `Loaded.dev` says where that is not the test. `dev`: never the test.
     Tests without labels are in `Loaded.unlabelled`, those of the same form of copy.
-    Raises `NotThere` if there is nothing, `InputError` if a file or a row is wrong.
+    Raises `NoData` if there is nothing, `InputError` if a file or a row is wrong.
     """
     if dev and not target.dev:
-        raise NotThere(f"{target.name} has no dev data in its languages")
+        raise NoData(f"{target.name} has no dev data in its languages")
     testset = TEST_SETS[target.data or target.name]
     splits = testset.splits[dev:]
     if data == "hub" and not languages:
-        raise NotThere("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
+        raise NoData("not on the Hub: give --data DIR, the folder that `python -m examples.toyworld` wrote")
     place = _open(testset, data)
     if isinstance(place, SourcesLock):
         return _read(testset, languages, place, splits[:1], data)
@@ -70,7 +70,7 @@ def _open(testset: Dataset, data: str) -> Folder | SourcesLock:
     try:
         return downloaded(testset, lock, "--data")
     except InputError as error:
-        raise NotThere(f"{error}; or give --data DIR with {testset.layout}") from None
+        raise NoData(f"{error}; or give --data DIR with {testset.layout}") from None
 
 
 def _rows(copy: Copy, code: str, folder: Folder | None, whole: dict[tuple[Path, ...], Rows]) -> tuple[Rows, bool]:
@@ -133,7 +133,7 @@ def _read(
 
     form = max(found, key=worth, default=None)
     if form is None:
-        raise NotThere(f"no data at --data {data}; expected {layouts(testset)}")
+        raise NoData(f"no data at --data {data}; expected {layouts(testset)}")
     split = max(splits, key=lambda split: len(found[form][split]))
     chosen, unlabelled = found[form][split], withheld[form][tests[0]]
     loaded = Loaded(split, {}, {})
@@ -150,7 +150,7 @@ def _read(
         use = "predicted for the submission, not scored" if (copy, rows) in unlabelled.values() else "not used"
         loaded.notes.append(f"{copy.where}: labels withheld ({source} has them): {use}")
     if not loaded.files:
-        raise NotThere(loaded.notes[0])
+        raise NoData(loaded.notes[0])
     loaded.notes += notes
     for copy, _ in [*chosen.values(), *unlabelled.values()]:
         if isinstance(copy.source, Hub) and copy.source.differs:

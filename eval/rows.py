@@ -17,7 +17,7 @@ Rows = list[tuple[str, dict[str, Any]]]  # (file and row, for messages; fields a
 UNLABELLED = "unlabelled"
 
 
-class NotThere(InputError):
+class NoData(InputError):
     """Nothing to score: no data of this target, or a copy without labels. A suite names it and goes on."""
 
 

@@ -32,7 +32,7 @@ class Intermezzo:
         run, encoder = self.setup.run, self.engine.model.encoder
         encoder.packed_backend = tune.get("attention", run.attention)
         if tune.get("compile", self.setup.compiled):
-            self._compiled = self._compiled or Compiled()  # keeps its compiled code between turns
+            self._compiled = self._compiled or Compiled(encoder.family.after_attention)  # keeps its code between turns
             encoder.compiled = self._compiled
         else:
             encoder.compiled = None

@@ -28,7 +28,7 @@ TASKS: dict[str, Task] = {task.name: task for task in _all("TASKS")}
 
 _EVERY = (*DATASETS.values(), *TEST_SETS.values())
 REVISIONS: dict[str, str | None] = {
-    **{copy.id: copy.revision for dataset in _EVERY for copy in dataset.hub},
+    **{copy.id: copy.revision for dataset in _EVERY for copy in dataset.hub if copy.revision},
     **{dataset.hub_files[0]: dataset.hub_files[1] for dataset in _EVERY if dataset.hub_files is not None},
 }
 SHA256 = {name: value for dataset in _EVERY for files in dataset.files for name, value in files.sha256.items()}

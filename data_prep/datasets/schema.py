@@ -221,7 +221,7 @@ def with_label(dataset: Dataset, column: str, row: fields.RawRow) -> fields.RawR
         return {**row, column: {"text": [], "answer_start": []} if isinstance(row.get(column), dict) else []}
     if dataset.kind == "tag":
         return {**row, column: [first] * len(words or ())}
-    return {**row, column: {"classify": first, "choice": 0}[dataset.kind]} if dataset.kind != "translation" else row
+    return {**row, column: {"classify": first}.get(dataset.kind, 0)} if dataset.kind != "translation" else row
 
 
 def names(code: str) -> dict[str, str]:

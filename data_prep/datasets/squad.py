@@ -42,8 +42,8 @@ def stripped_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Spa
 def translated_squad(row: fields.RawRow, where: str, labels: fields.Labels) -> Span:
     """A row of a machine translation (of SQuAD 1.1), in which an answer may have been lost or moved."""
     span = _searched(upstream_squad(row, where, labels))
-    there = (answer.strip() and span.context.startswith(answer, start) for answer, start in span.answers)
-    if not (span.answers and all(there)):
+    found = (answer.strip() and span.context.startswith(answer, start) for answer, start in span.answers)
+    if not (span.answers and all(found)):
         raise Dropped("answer not in the translated context")
     return span
 

@@ -20,7 +20,7 @@ from eval.inference.artifacts import Options
 from eval.inference.encoder import EvaluatedEncoder, head_fingerprint
 from eval.metrics import score_target
 from eval.read import read
-from eval.rows import Loaded, NotThere, joined
+from eval.rows import Loaded, NoData, joined
 from eval.suites import Source, Target, groups
 from mtl.model.saved_heads import LoadedHead
 
@@ -98,7 +98,7 @@ def _first_test(
     for place in places:
         try:
             some = read(target, codes, place, dev=options.dev)
-        except NotThere as error:
+        except NoData as error:
             reasons.append(str(error))
             continue
         for _, _, rows in some.artifacts() if target.kind != "mining" else ():  # which needs both sides whole

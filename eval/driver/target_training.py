@@ -155,21 +155,19 @@ class Stage:
     def record(self) -> dict[str, Any]:
         """What scores.json records: config, settings, steps, the dev score that selected the encoder.
 
-        With `--against` by dataset how many training rows were left out, by the test that has them as well.
+        By dataset the tests that its rows were checked against, and how many were left out (`data_prep.overlap`).
         """
         run = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         about = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
         lines = (self.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         dev = [line for line in map(json.loads, lines) if line["kind"] == "dev" and line["task"] == "all"]
         best = max(dev, key=lambda line: line["mean"]) if dev else None
-        datasets = [name for task in load(self.config, self.options.overrides)[1] for name in task.datasets]
-        left_out = {name: about.get("overlap", {}).get(name, {}).get("left_out") for name in datasets}
         fields = ("notes", "batch", "epochs", "steps", "optimizer", "max_length", "seed")
         return {
             "config": f"configs/targets/{self.name}.json",
             **{name: run[name] for name in fields},
             "overrides": self.options.overrides,
-            **({"left_out": left_out} if self.options.against else {}),
+            "overlap": about.get("overlap", {}),
             "data": {name: task["data"] for name, task in about["plan"]["tasks"].items()},
             "selected_at_step": best["step"] if best else None,
             "dev": 100 * best["mean"] if best else None,

@@ -16,7 +16,7 @@ from mtl.model.encoder import load_config, load_encoder
 from mtl.model.saved_heads import LoadedHead, heads_folder_of, load_heads
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-_HUB_FILES = ["*.json", "sentencepiece.bpe.model"]  # besides weights
+_HUB_FILES = ["*.json", "sentencepiece.bpe.model", "vocab.txt", "merges.txt"]  # besides weights
 
 
 @dataclass

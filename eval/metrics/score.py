@@ -64,13 +64,12 @@ def majority(labels: Sequence[Hashable]) -> float:
     return 100 * Counter(labels).most_common(1)[0][1] / len(labels)
 
 
-def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], v2: bool = False) -> Outcomes:
+def squad(predictions: Sequence[str | None], golds: Sequence[Sequence[str]]) -> Outcomes:
     """ "f1" and "em": means over questions of the maximum over gold answers.
 
-    None: no prediction, scored 0 (the v2.0 script omits such a question from the mean instead).
-    v1.1 needs a gold answer for every question (`ValueError`); `v2` scores those without as unanswerable.
+    None: no prediction, scored 0. v1.1 needs a gold answer for every question (`ValueError`).
     """
-    return _questions(predictions, golds, lambda prediction, wanted: squad_scores(prediction, wanted, v2))
+    return _questions(predictions, golds, squad_scores)
 
 
 def mlqa(predictions: Sequence[str | None], golds: Sequence[Sequence[str]], language: str) -> Outcomes:

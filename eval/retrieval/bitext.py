@@ -17,7 +17,7 @@ from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, locate
-from eval.rows import Corpora, Corpus, Loaded, NotThere, Rows
+from eval.rows import Corpora, Corpus, Loaded, NoData, Rows
 
 SORTED_FROM = 50  # so many lines in alphabetical order are no accident
 
@@ -78,7 +78,7 @@ def read_bucc(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loa
                 files[code] = {**files.get(code, {}), **folder.sums([other, english, gold])}
     if not rows:
         reason = f"{notes[0]}: nothing to score" if notes else f"no data at --data {folder.path}"
-        raise NotThere(f"{reason}; expected {testset.layout} of {testset.obtain}, not the Hub's copy of the gold alone")
+        raise NoData(f"{reason}; expected {testset.layout} of {testset.obtain}, not the Hub's copy of the gold alone")
     has = {split: sum(any(c.split == split for c in found) for found in rows.values()) for split in testset.splits}
     if has["test"] >= has["validation"]:
         loaded.split = "test"

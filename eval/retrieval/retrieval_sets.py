@@ -23,7 +23,7 @@ from data_prep.datasets.schema import Dataset
 from data_prep.formats import readers
 from data_prep.sources.folders import Folder
 from data_prep.sources.locate import Copy, locate
-from eval.rows import Candidate, Loaded, NotThere, Query, Rows
+from eval.rows import Candidate, Loaded, NoData, Query, Rows
 
 
 def read_lareqa(testset: Dataset, folder: Folder, languages: Sequence[str]) -> Loaded:
@@ -95,8 +95,8 @@ def _copies(testset: Dataset, split: str, languages: Sequence[str], folder: Fold
             yield code, copy
 
 
-def _absent(testset: Dataset, folder: Folder) -> NotThere:
-    return NotThere(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
+def _absent(testset: Dataset, folder: Folder) -> NoData:
+    return NoData(f"no data at --data {folder.path}; expected {testset.layout} ({testset.obtain})")
 
 
 def _breaks(paragraph: dict[str, Any], length: int, where: str) -> list[tuple[int, int]]:
@@ -130,10 +130,10 @@ def read_mewslix(testset: Dataset, folder: Folder, languages: Sequence[str]) -> 
                 usable[split][code] = queries, folder.sums(copy.parts[0].files)
     split = max(usable, key=lambda s: len(usable[s]))
     if not usable[split]:
-        raise NotThere(f"{notes[0]} (this copy has no labels)") if notes else _absent(testset, folder)
+        raise NoData(f"{notes[0]} (this copy has no labels)") if notes else _absent(testset, folder)
     found = next((paths for name in CANDIDATES if (paths := folder.find((name,), "", testset.name))), None)
     if found is None:
-        raise NotThere(
+        raise NoData(
             f"no candidates at --data {folder.path}: expected {' or '.join(CANDIDATES)} beside the mentions"
             f" ({testset.obtain})"
         )

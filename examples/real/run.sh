@@ -4,8 +4,8 @@
 #   ENCODER=DIR DATA=DIR [SEEDS="1 2 3"] [STEPS=150] [OUT=runs/real] bash examples/real/run.sh
 #
 # Tatoeba by the last layer, each sentence after "query: " (ENCODER is an E5 model); XNLI and XCOPA by the intermediate
-# heads, without target training; TyDiQA after one epoch of target training. Rows that TyDiQA's, XNLI's or XCOPA's test
-# sets have as well are left out of the training data (TyDiQA's from target training too). XQuAD is not reported: the samples of SQuAD are its questions.
+# heads, without target training; TyDiQA after one epoch of target training. Rows that these test sets have
+# as well are left out of all training data. XQuAD is not reported: the samples of SQuAD are its questions.
 # FULL=1: Tatoeba and XNLI whole, target training of PAWS-X and POS as well. The same command goes on where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -18,6 +18,7 @@ ranks=$((gpus > 0 ? gpus : 2))
 deepspeed=zero2$([ "$gpus" -eq 0 ] && echo _cpu || true).json
 say() { printf '\n== %s\n' "$*"; }
 began=$SECONDS
+tests=tydiqa,xnli,xcopa${FULL:+,pawsx,udpos}
 mkdir -p "$OUT/tatoeba"
 for code in ${LANGUAGES:-deu fra rus cmn kaz tha est tam}; do # of Tatoeba
   test -f "$DATA/raw/tatoeba/tatoeba.$code-eng.$code" || { echo "error: no Tatoeba of $code in $DATA" >&2 && exit 2; }
@@ -31,7 +32,7 @@ evaluate() { # ENCODER NAME
   python -m eval "${common[@]}" --suite tatoeba --data "tatoeba=$tatoeba" --layer 12 --query-prefix "query: "
   [ "$2" = before ] || python -m eval "${common[@]}" --suite xnli,xcopa --direct "${rows[@]}"
   python -m eval "${common[@]}" --suite "tydiqa${FULL:+,pawsx,udpos}" --source "$DATA" --prepared "$OUT/data" \
-    --against tydiqa --set epochs=1 --set micro_tokens=2048 --set max_length=256 --set optimizer.lr=1e-4
+    --against "$tests" --set epochs=1 --set micro_tokens=2048 --set max_length=256 --set optimizer.lr=1e-4
 }
 
 say "before: the encoder as it is"
@@ -39,7 +40,7 @@ evaluate "$ENCODER" before
 
 say "the training data, without rows of the tests"
 sets=(--set "encoder=$ENCODER" --set "data=$OUT/data" --set "output=$OUT" --set "steps=$STEPS")
-python -m data_prep --config real/nine.json --source "$DATA" --against tydiqa,xnli,xcopa "${sets[@]}"
+python -m data_prep --config real/nine.json --source "$DATA" --against "$tests" "${sets[@]}"
 for seed in $SEEDS; do
   say "phase 2, seed $seed"
   deepspeed --num_gpus "$ranks" --log_level error train.py --config real/nine.json "${sets[@]}" \

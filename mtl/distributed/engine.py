@@ -28,7 +28,6 @@ import numpy as np
 import psutil
 import torch
 from deepspeed.accelerator import get_accelerator
-from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
 from deepspeed.runtime.checkpoint_engine.torch_checkpoint_engine import TorchCheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import LossScaler
 from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -238,9 +237,7 @@ class Engine:
     def save(self, folder: Path, tag: str) -> str | None:
         """Writes DeepSpeed's checkpoint in folder/tag (a collective call): None, or the error on this rank."""
         self._files.problem = None
-        # DeepSpeed's converter to its universal format asks for it.
-        client: dict[str, Any] = {UNIVERSAL_CHECKPOINT_INFO: {}}
-        self.ds.save_checkpoint(str(folder), tag=tag, client_state=client, save_latest=False)
+        self.ds.save_checkpoint(str(folder), tag=tag, save_latest=False)
         return self._files.problem
 
     def load(self, folder: Path, tag: str, saved_ranks: int) -> None:
@@ -254,7 +251,7 @@ class Engine:
         torch.serialization.add_safe_globals(list(SAFE_CLASSES))
         try:
             if self.stage and saved_ranks != self.world:
-                reshard.load(self.ds, folder / tag, self.rank, self.world)
+                reshard.load(self.ds, folder / tag, self.rank)
             elif self.ds.load_checkpoint(str(folder), tag=tag)[0] is None:
                 raise RuntimeError(f"{folder / tag}: DeepSpeed found nothing to load")
         except pickle.UnpicklingError as error:

@@ -36,8 +36,7 @@ class AdamW(SkipsInactive, torch.optim.AdamW):
 def fill_state(optimizer: torch.optim.Optimizer) -> None:
     """Allocates the moments and step count of every parameter, all zero, instead of at its first step.
 
-    Memory then does not grow later, and checkpoints have the same structure whichever heads have had examples so far
-    (DeepSpeed's converter to its universal format needs that).
+    Memory then does not grow later, and checkpoints have the same structure whichever heads have had examples so far.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:

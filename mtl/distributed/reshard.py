@@ -4,8 +4,8 @@ DeepSpeed flattens each parameter group, pads it at its end and divides it into 
 checkpoint loads on the same number of ranks only. Here every rank reads its new partition of master weights and both
 moments from the old ones; files are memory-mapped, so it reads little else.
 
-DeepSpeed's own solution is the universal format: converting works (and is tested, for those who want it), but loading
-fails where a rank's partition of a small group is all padding, as of the bias of a head on four ranks.
+DeepSpeed's own solution is the universal format, which fails to load where a rank's partition of a small group is all
+padding, as of the bias of a head on four ranks.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Tensor
 _OPTIMIZER = "optimizer_state_dict"
 
 
-def load(ds: Any, folder: Path, rank: int, ranks: int) -> None:
+def load(ds: Any, folder: Path, rank: int) -> None:
     """Loads `folder`, written by any number of ranks, into the DeepSpeed engine `ds` (stage 1 or 2)."""
     model = torch.load(folder / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=True, mmap=True)
     ds.module.load_state_dict(model["module"])

@@ -42,7 +42,7 @@ class DevEvaluation:
         self.rank, self.world, self.sum = rank, world, sum_over_ranks
         self.sets = [_DevSet(task, plan.config, special) for task in plan.tasks if len(task.dev)]
 
-    def run(self, model: MultiTaskModel, device: torch.device) -> Scores | None:
+    def run(self, model: MultiTaskModel) -> Scores | None:
         """Scores of every task that has dev rows; None, on all ranks, if one wanted to stop (a collective call)."""
         model.eval()
         scores: Scores = {}

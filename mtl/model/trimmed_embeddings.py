@@ -97,7 +97,7 @@ class TrimmedEmbedding(nn.Embedding):
         row_of_id = torch.full((whole.num_embeddings,), count)  # `count`: no row, so the look-up fails
         row_of_id[ids] = torch.arange(count)
         weight = whole.weight.detach()
-        padding = None if pad is None else int(row_of_id[pad])
+        padding = None if pad is None or row_of_id[pad] == count else int(row_of_id[pad])
         super().__init__(count, whole.embedding_dim, padding_idx=padding, _weight=weight[ids])
         self.row_of_id: Tensor
         self.register_buffer("row_of_id", row_of_id, persistent=False)

@@ -105,7 +105,7 @@ class Trainer:
         state = self.state
         if not self.due(self.run.evaluate.every) or state.evaluated == state.step:
             return
-        scores = self.dev.run(self.engine.model, self.engine.device)
+        scores = self.dev.run(self.engine.model)
         if scores is None:
             self.evaluation_interrupted = True  # the run stops; a resumed one evaluates this step
             return

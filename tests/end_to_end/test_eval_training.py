@@ -241,7 +241,7 @@ def test_a_chain_with_the_real_trainer(chain: Path, monkeypatch: pytest.MonkeyPa
     fork_programs(monkeypatch)
     change(chain, "second", optimizer={"lr": 1e-12, "head_lr": 1e-12})
     scores = evaluate(chain, "toy_xnli", "--against", "xnli")["targets"]["toy_xnli"]
-    assert [stage["left_out"] for stage in scores["protocol"]["training"]] == [{"mnli": {"xnli": 1}}] * 2
+    assert [s["overlap"]["mnli"]["left_out"] for s in scores["protocol"]["training"]] == [{"xnli": 1}] * 2
     folder = chain / "run" / "eval" / "targets"
     for file in ("encoder_last/model.safetensors", "heads_last/heads.safetensors"):
         first, second = load_file(folder / "first" / file.replace("_last", "")), load_file(folder / "second" / file)

@@ -49,6 +49,7 @@ def main() -> None:
 def make(case: dict[str, Any]) -> tuple[setup.Setup, engine.Engine]:
     made = read(case["config"], tuple(case["set"]))
     runner = engine.Engine(made.model(), made.run, {**made.ds, **case.get("ds", {})}, made.plan.steps)
+    assert runner.ds.module.encoder.is_gradient_checkpointing == made.run.gradient_checkpointing
     if case.get("same_norm"):
         runner.ds.optimizer.scaled_global_norm = lambda norm_type=2: grad_norm.norm(runner.ds.optimizer).cpu()
     return made, runner

@@ -18,10 +18,13 @@ from tasks.classify.data import Classify
 from tasks.mlm.data import Text
 from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
+from tasks.regress.data import Regress
 from tasks.span.data import Span
 from tasks.tag.data import Tag
 
-KINDS = {Choice: "choice", Classify: "classify", Pair: "pair", Span: "span", Tag: "tag", Text: "mlm"}
+KINDS = {
+    Choice: "choice", Classify: "classify", Pair: "pair", Regress: "regress", Span: "span", Tag: "tag", Text: "mlm",
+}  # fmt: skip
 
 
 def fails(call, *parts: str) -> str:
@@ -92,6 +95,8 @@ def plain(example, labels: tuple[str, ...] = ()):
     match example:
         case Classify(_, a, b, label):
             return (a, b, labels[label])
+        case Regress(_, a, b, label):
+            return (a, b, label)
         case Span(name, question, context, answers):
             return (name, question, context, list(answers))
         case Choice(_, prompt, choices, label):

@@ -62,10 +62,6 @@ def two_columns(data: bytes) -> list[Row]:
     return [{"words": [w for w in a.split(" ") if w], "tags": [t for t in b.split(" ") if t]} for a, b in fields]
 
 
-def text_lines(data: bytes) -> list[Row]:
-    return [{"text": line} for line in lines(data)]
-
-
 def named(label: Any, labels: list[str]) -> Any:
     """The name of a label given by its name or its index."""
     label = str(label) if type(label) is int else label
@@ -136,7 +132,7 @@ FORMS = [
     Form("tag", "jsonl", jsonl({"words": ["a", "dog"], "tags": ["D", "N"]}), json_lines),
     Form("tag", "tsv", b"a small dog\tD A N\nrun\tV\n", two_columns),
     Form("mlm", "jsonl", jsonl({"text": "the old house near the river"}, {"text": "a letter"}), json_lines),
-    Form("mlm", "txt", b"the old house\n\nder kleine Hund\n", text_lines),
+    Form("mlm", "txt", b"the old house\n\nder kleine Hund\n", lambda data: [{"text": line} for line in lines(data)]),
     Form("pair", "jsonl", jsonl({"query": "who runs", "passage": "the small dog"}), json_lines),
 ]
 

@@ -65,7 +65,7 @@ def test_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     size += ["--only", "checkpointing", "--json", str(path)]
     gpu.main([*size, "--rounds", "1", "--steps", "1", "--only", "trainer_grouped", "--only", "trainer_flat"])
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert list(rows) == ["default", "trainer_grouped", "trainer_flat", "checkpointing"]
+    assert list(rows) == ["default", "checkpointing", "trainer_grouped", "trainer_flat"]
     for name, row in rows.items():
         assert row["status"] == "ok", (name, row)
         assert row["tokens_per_second"] > 0 and len(row["rounds"]) == 1

@@ -42,12 +42,6 @@ def is_path(text: str) -> bool:
     return path.split("/")[0] in TOP if "/" in path else path == "train.py" or path.startswith("test_")
 
 
-def collected_in(path: Path) -> set[str]:
-    """Functions that pytest collects from a file; the project has no test classes."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_and_links_exist(page: Path) -> None:
     paths = [text.partition("::")[0] for text in in_backticks(page) if is_path(text)]
@@ -64,7 +58,8 @@ def test_the_guarantees_name_tests_that_pytest_collects() -> None:
     named = [re.findall(r"`(tests/[^`]+)`", row) for row in rows]
     assert len(rows) > 20 and all(named)
     for file, _, function in (name.partition("::") for names in named for name in names):
-        collected = collected_in(ROOT / file)
+        body = ast.parse((ROOT / file).read_text(encoding="utf-8")).body  # the project has no test classes
+        collected = {n.name for n in body if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")}
         assert Path(file).name.startswith("test_") and collected, file
         assert not function or function in collected, (file, function)
 

@@ -30,14 +30,14 @@ SIQA, FILE = "lighteval/siqa", "train-00000-of-00001.parquet"
 READ = """
 import os
 from common.errors import InputError
-from eval.read import NotThere, read
+from eval.read import NoData, read
 from eval.suites import TARGETS
 os.chdir({folder!r})
 try:
     loaded = read(TARGETS[{name!r}], tuple({codes!r}.split()), "hub")
     rows = {{code: [repr(row) for row in rows] for code, rows in loaded.rows.items()}}
     result = {{"split": loaded.split, "rows": rows, "files": loaded.files}}
-except (NotThere, InputError) as error:
+except (NoData, InputError) as error:
     result = f"{{type(error).__name__}}: {{error}}"
 """
 
@@ -183,12 +183,12 @@ def test_test_data_come_from_the_hub_as_well(hub, tmp_path):
     assert not any("train" in name for name in server.downloads())
     assert {code: len(rows) for code, rows in found["mewslix"]["rows"].items()} == {"de": 1, "uk": 1}
     # A repository whose columns nobody has confirmed is named as missing.
-    assert online.read(tmp_path, "udpos", "lt").startswith("NotThere: ")
+    assert online.read(tmp_path, "udpos", "lt").startswith("NoData: ")
     assert {name: offline.read(tmp_path, name, codes) for name, codes in wanted.items()} == found
     assert "not in the cache" in offline.read(tmp_path, "xnli", "de fr")
     for name in ("bucc", "lareqa"):
         message = offline.read(tmp_path, name, "de")
-        assert message.startswith("NotThere: ") and "HF_HUB_OFFLINE is set" in message and "--data DIR" in message
+        assert message.startswith("NoData: ") and "HF_HUB_OFFLINE is set" in message and "--data DIR" in message
 
 
 # Files that their authors publish: resumed, checked against a checksum, mirrored, or refused with a sentence

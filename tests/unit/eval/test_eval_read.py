@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from common.errors import InputError
 from common.labels import UPOS
-from eval.read import NotThere, read
+from eval.read import NoData, read
 from eval.rows import Candidate, Query, Translation
 from eval.suites import TARGETS, by_protocol
 from tasks.classify.data import Classify
@@ -226,7 +226,7 @@ def test_tatoeba_and_udpos_of_xtreme_on_the_hub(tmp_path: Path) -> None:
 
 
 def test_no_data(tmp_path: Path) -> None:
-    with pytest.raises(NotThere, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"):
+    with pytest.raises(NoData, match=r"no data at .*mteb/tatoeba-bitext-mining/xx-eng/test-\*.parquet or tatoeba"):
         load("tatoeba", "fr", tmp_path)
 
 

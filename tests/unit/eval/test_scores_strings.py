@@ -57,7 +57,6 @@ def test_an_unanswered_question_counts_as_zero() -> None:
     # Also where the empty answer would have been right.
     assert score.mlqa([None, "x"], [["the"], ["x"]], "en").scores() == {"f1": 50.0, "em": 50.0}
     assert score.squad([None, "x"], [["the"], ["x"]]).scores() == {"f1": 50.0, "em": 50.0}
-    assert score.squad([None, ""], [[], []], v2=True).scores() == {"f1": 50.0, "em": 50.0}
     assert score.accuracy([None, 1], [0, 1]).scores() == {"accuracy": 50.0}
     assert score.majority(["a", "b", "b", "c"]) == 50.0
 

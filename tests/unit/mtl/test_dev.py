@@ -13,8 +13,6 @@ from mtl.run import setup
 from tests.support.packing import pack_rows
 from tests.support.small import ALL, write_run, write_tasks
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory, tiny_tokenizer_dir):
@@ -39,7 +37,7 @@ def scores_of(made, model, ranks):
             barrier.wait()
             return total
 
-        return DevEvaluation(made.plan, made.special, rank, ranks, add_up, lambda: False).run(model, CPU)
+        return DevEvaluation(made.plan, made.special, rank, ranks, add_up, lambda: False).run(model)
 
     with ThreadPoolExecutor(ranks) as pool:
         return next(iter(pool.map(run, range(ranks))))

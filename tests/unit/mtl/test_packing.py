@@ -172,7 +172,7 @@ def test_vectors_of_pairs_and_the_reloaded_encoder(world: World) -> None:
         assert (ours - F.normalize(torch.cat(vectors))).abs().max().item() < 1e-5, pooling
 
 
-def test_trimmed_embeddings_change_nothing(world: World, tmp_path: Path) -> None:
+def test_trimmed_embeddings_change_nothing(world: World) -> None:
     task = f"tasks={json.dumps(json.loads(world.config.read_text())['tasks'][:1])}"  # my_classify
     whole, trimmed = (setup.read(str(world.config), [task, f"trim_word_embeddings={x}"]) for x in ("false", "true"))
     assert trimmed.vocabulary.trained < whole.vocabulary.trained
@@ -308,6 +308,9 @@ def test_a_micro_step_reads_nothing(small_run, trimmed, settings):
     model = made.model().train()
     if "gradient_checkpointing=true" in settings:
         model.encoder.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    calls: list[Any] = []
+    linear = next(part for part in model.encoder.encoder.layer[0].modules() if isinstance(part, torch.nn.Linear))
+    linear.register_forward_hook(lambda *_: calls.append(1))
     items = items_of(made, 3)
     heads = list(model.kinds.items())
     model.to("meta")
@@ -316,6 +319,7 @@ def test_a_micro_step_reads_nothing(small_run, trimmed, settings):
         loss, stats = model(pack_rows(some, heads, made.special).to("meta"))
         loss.backward()
         assert stats.shape == (len(heads), 2) and not stats.requires_grad
+    assert len(calls) == 3 * (2 if "gradient_checkpointing=true" in settings else 1)
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
     with pytest.raises(RuntimeError):  # a read would be seen
         loss.item()

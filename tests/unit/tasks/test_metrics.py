@@ -12,6 +12,7 @@ from sklearn.metrics import label_ranking_average_precision_score
 
 from tasks import intervals
 from tasks.pair import gradient_caching
+from tasks.regress import model as regress
 from tasks.span import squad
 from tests.support.slow_text import slow_f1, slow_words
 
@@ -48,6 +49,17 @@ def test_known_values() -> None:
     assert squad.squad_scores("", ["the"], v2=True) == (1.0, 1.0)
     with pytest.raises(ValueError, match="without a gold answer"):
         squad.squad_scores("cat", [])
+
+
+def test_correlations() -> None:
+    """Pearson's, Spearman's of the ranks, and Fisher's interval (tanh of z +- 1.96 / sqrt(n - 3)), by NumPy."""
+    x, y = np.array([[1.0, 2.0, 4.0, 3.0, 9.0], [1.0, 3.0, 2.0, 4.0, 5.0]])
+    head, outcomes, columns = regress.Head.__new__(regress.Head), np.stack([x, y], 1), {}
+    found = head.dev_metrics(np.array([6.0, 3.0, 0.0, 0.0]), outcomes, columns)
+    r = np.corrcoef(x, y)[0, 1]
+    assert found == pytest.approx({"pearson": r, "spearman": np.corrcoef(x.argsort().argsort(), y)[0, 1], "loss": 2.0})
+    bounds = np.tanh(np.arctanh(r) + np.array([-1, 1]) * 1.959964 / np.sqrt(len(x) - 3))
+    assert head.dev_interval(r, outcomes, outcomes, columns) == pytest.approx(tuple(bounds))
 
 
 def best_of_all(windows, n_best, longest):
