@@ -95,8 +95,8 @@ class Evaluation(Strict):
 
     @property
     def trains(self) -> bool:
-        """Whether a target of the suite has target training."""
-        return any(target.training for target in resolve_suite(self.suite)[1])
+        """Whether there is target training."""
+        return not self.direct and any(target.training for target in resolve_suite(self.suite)[1])
 
 
 class Comparison(Strict):
@@ -186,7 +186,8 @@ class Variant:
     """A variant at one level of every factor. `name`: VARIANT, or VARIANT/LEVEL; `baseline`: the one to compare with.
 
     config: its run config before `hold` has set the steps; trained: whether there is a run to train at all; own_length:
-    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level.
+    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level; against:
+    targets whose test rows are left out of target training, in order, none where there is no target training.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Variant:
     at: float | None = None
     group: str = ""
     levels: dict[str, str] = field(default_factory=dict)
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,7 @@ def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[s
         at=next((change.at for change in reversed(changes) if change.at is not None), None),
         group=next((change.group for change in reversed(changes) if change.group), ""),
         levels=levels,
+        against=tuple(sorted(file.against)) if checked.trains else (),
     )
 
 

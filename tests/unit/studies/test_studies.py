@@ -28,7 +28,7 @@ from studies.hold import tokens_per_step
 from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
-from studies.runs import FINISHED, Run, locked
+from studies.runs import FINISHED, Run, evaluation_name, locked
 from studies.study import STEPS, read
 from tests.support.rows import fails
 from tests.support.small import KINDS, write_run, write_tasks
@@ -254,8 +254,10 @@ def test_rows_left_out_stay_out(write, monkeypatch) -> None:
     fails(lambda: runner(path)._check_data(replace(run, identity="another")), "prepared anew")
     run.evaluation.mkdir(parents=True)
     commands = started(monkeypatch, lambda _: {"toy_xnli": {}})
-    evaluated(write({**asked, "against": ["toy_xnli", "toy_xquad"]}), run)
+    fewer = read(str(path := write({**asked, "against": ["toy_xquad", "toy_xnli"]}))).variants["both"]
+    evaluated(path, replace(run, variant=fewer))
     assert commands[0][commands[0].index("--against") + 1] == "toy_xnli,toy_xquad"
+    assert evaluation_name(fewer) != run.evaluation.name
     fails(runner(write({"variants": {"plain": {"train": False, "encoder": "/no/encoder"}}})).run, "/no/encoder")
 
 
