@@ -128,8 +128,8 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
             scored.setdefault(name, {})[run.seed] = replace(read, config=config, scores=about)
     entries = {name: Entry(name, tuple(by_seed.values())) for name, by_seed in scored.items()}
     results = Results(study, runs, entries, [], [])
+    names = dict.fromkeys([*study.primaries, *results.targets])
     for b, a in study.comparisons:
-        names = [*results.targets, *(name for name in study.primaries if ":" in name)]
         for name in names if a in scored and b in scored else ():
             if (one := _compare(study, scored, a, b, name)) is not None:
                 results.compared.append(one)
