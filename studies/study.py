@@ -32,7 +32,7 @@ Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
 PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
 # Of each pair a config has one: giving it takes the other out.
-_EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
+EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
 
 
 def _study_name(text: str) -> str:
@@ -327,7 +327,7 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         old = result.get(name)
         if not sign:
             if value is not None:
-                result.pop(_EXCLUSIVE.get(key, ""), None)
+                result.pop(EXCLUSIVE.get(key, ""), None)
             result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         elif not isinstance(value, list) or not isinstance(old, list):
             raise InputError(f"`{key}`: both `{name}` and what is to change in it must be lists")

@@ -28,8 +28,8 @@ SEEDS = (1, 2, 3)
 NOISE = {"typo@0.2": 0.7, "typo@0.05": 0.9}  # what it leaves of every outcome
 STUDY = {
     "name": "small", "asks": "Do more steps help <b>retrieval</b>?", "base": "demo.json", "baseline": "short",
-    "variants": {"short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2}, "never": {"steps": 40},
-                 "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}},
+    "variants": {"short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2},
+                 "never": {"train": False, "encoder": "x"}, "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}},
     "seeds": SEEDS, "evaluate": {"suite": "tatoeba", "also": [f"perturb:{noise}" for noise in NOISE]},
     "compare": {"primary": ["tatoeba"], "equivalence": 0.5, "axis": "steps"},
     "published": [{"text": "neither consistently outperforms", "source": "arXiv:2005.13013, abstract"}],
@@ -199,6 +199,7 @@ def test_what_is_missing_or_differs(world: World) -> None:
     settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
     assert settings["hot", "steps"] == ["10", "30", "yes"] and settings["hot", "optimizer.lr"][1:] == ["0.5", "yes"]
     assert settings["hot", "optimizer.clip"] == ["1.0", "2.0", "no: beyond the factor"]
+    assert ("never", "train") in settings and ("never", "steps") not in settings
     runs = shown["Runs"]
     dirty = [cells for cells in runs.rows if cells[3].startswith("abc-dirty")]
     assert [(*cells[:3], cells[4]) for cells in dirty] == [("hot", "2", "done", "def")]
