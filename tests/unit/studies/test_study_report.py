@@ -15,7 +15,7 @@ from eval.report.compare import Comparison as Compared
 from eval.report.load import Entry
 from eval.report.perturbed import drop_blocks
 from studies import estimate, report
-from studies.report.page import sections, sentence
+from studies.report.page import sections, sentence, slope_sentence
 from studies.report.results import Results, gather
 from studies.report.tables import adversarial_table, not_run_table, pools_table
 from studies.resolve import Resolved
@@ -193,6 +193,7 @@ def test_what_is_missing_or_differs(world: World) -> None:
     shown = world.shown
     absent = shown["Not run"].rows[1:]
     assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
+    assert ": none, until all" in slope_sentence(gather(world.study, world.runs[3:]).slopes[0], "steps")
     wider = gather(asking(world.study, evaluate=Evaluation(suite="tatoeba,xnli")), world.runs)
     rows = [[cell.values[0] for cell in cells] for cells in not_run_table(wider).rows]
     assert ["short", "xnli", "done", "1, 2, 3"] in rows
