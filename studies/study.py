@@ -27,6 +27,7 @@ from eval.suites import TARGETS, resolve_suite
 
 FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
+DECLARED = "sha256_at_first_run"  # in a study's folder
 Export = Literal["encoder", "encoder_last", "encoder_mean"]
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite

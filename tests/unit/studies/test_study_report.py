@@ -20,7 +20,7 @@ from studies.report.results import Results, gather
 from studies.report.tables import adversarial_table, not_run_table, pools_table
 from studies.resolve import Resolved
 from studies.runs import Run
-from studies.study import Comparison, Evaluation, Study, read
+from studies.study import DECLARED, Comparison, Evaluation, Study, read
 from tests.support.scores_files import Table, aligned, record, scores, set_outcomes, tables
 
 CODES, NAMES = ("de", "nl", "sw"), ("short", "long", "hot")
@@ -89,13 +89,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     y[2, :, 2] = y[0, :, 2]  # nothing in Swahili
     runs = [made(folder, study, name, seed, y) for name in NAMES for seed in SEEDS]
     runs += [Run(study.variants["never"], seed, study.variants["never"].config) for seed in SEEDS]
-    paths = report.write(study, runs, folder / "out")
-    assert sorted(path.name for path in paths) == ["report.html", "report.md", "study.json"]
-    stored = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
+    (folder / DECLARED).write_text("0123456789abcdef", encoding="utf-8")
+    assert sorted(path.name for path in report.write(study, runs, folder)) == ["report.html", "report.md", "study.json"]
+    stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     visible = max(one["visible"] for one in stored["comparisons"])
     plan = estimate.render(study, Resolved(runs=runs), folder)
     assert f"could see: {visible:.1f} points with 3 seeds, by the variances of the 3 that are done" in plan
-    return World(folder / "out", y, study, runs, tables(folder / "out" / "report.md"))
+    return World(folder, y, study, runs, tables(folder / "report.md"))
 
 
 def test_study_json(world: World) -> None:
@@ -164,7 +164,7 @@ def test_what_the_page_says(world: World) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line and "], 3 seeds.\n" in text
-    assert "in common: never - short on tatoeba.\n" in text
+    assert "in common: never - short on tatoeba.\n" in text and "when its sha256 was 0123456789abcdef. " in text
     assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
     robust = shown["tatoeba: over languages without English"]
     each = 100 * y[2].mean(axis=(0, 2))
