@@ -98,7 +98,6 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
     shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
     # Scored by one call, so that the clean vectors are there.
     asked = run.variant.evaluation
-    against = study.file.against if asked.trains and not asked.direct else []
     suite = [SUITE, *(step for step in asked.also if step not in STEPS)]
     for step in run.steps:
         if step in run.finished:
@@ -107,14 +106,14 @@ def evaluate(study: Study, run: Run, place: Place, watch: Watch) -> None:
         if step == ORACLE:
             for export in run.exports:
                 if SUITE not in export.finished:
-                    place.start(_suite(export, place, against), run, what, watch)
+                    place.start(_suite(export, place), run, what, watch)
                     _check(study, export)
                     files.write_json(export.evaluation / FINISHED, [*export.finished, SUITE])
-                place.start([*_suite(export, place, against), "--dev"], run, what, watch)
+                place.start([*_suite(export, place), "--dev"], run, what, watch)
         elif step == STRATA:
             place.start(["studies", "difficulty", str(run.folder)], run, what, watch)
         else:
-            command = _beside(step, run, place) if step in STEPS else _suite(run, place, against)
+            command = _beside(step, run, place) if step in STEPS else _suite(run, place)
             place.start(command, run, what, watch)
         if step in suite:
             _check(study, run)
@@ -130,16 +129,16 @@ def _valid(run: Run) -> list[str]:
     return [step for step in run.finished if there.issuperset(noises.get(step, ()))]
 
 
-def _suite(run: Run, place: Place, against: Sequence[str]) -> list[str]:
+def _suite(run: Run, place: Place) -> list[str]:
     asked = run.variant.evaluation
     command = ["eval", "--encoder", run.encoder, "--out", str(run.evaluation), "--suite", asked.suite]
     command += ["--pooling", asked.pooling, "--prepared", run.config.data, "--num-gpus", str(place.processes)]
     command += [f"--{option}" for option in ("direct", "centre") if getattr(asked, option)]
-    command += ["--against", ",".join(against)] if against else []
+    command += ["--against", ",".join(run.variant.against)] if run.variant.against else []
     for option in ("examples", "layer", "query_prefix", "passage_prefix", "perturb"):
         value = getattr(asked, option)
         command += [] if value in (None, "") else [f"--{option.replace('_', '-')}={value}"]
-    sets = asked.set if asked.direct or not asked.trains else [*asked.set, f"seed={run.seed}"]
+    sets = [*asked.set, f"seed={run.seed}"] if asked.trains else asked.set
     for option, values in (("data", place.data), ("source", place.source), ("set", sets)):
         command += [argument for value in values for argument in (f"--{option}", value)]
     return command

@@ -118,8 +118,8 @@ def _open(study: Study, name: str, config: RunConfig) -> Setup | None:
 def _untrained(variant: Variant, seed: int, config: RunConfig) -> str:
     """The identity of an encoder as it is; without target training all seeds are the same run."""
     weights = setups.encoder_identity(str(config.encoder))["weights"]
-    trains = variant.evaluation.trains and not variant.evaluation.direct
-    return json_sha256({"untrained": weights, "seed": seed if trains else None})[:16] if weights else ""
+    drawn = seed if variant.evaluation.trains else None
+    return json_sha256({"untrained": weights, "seed": drawn})[:16] if weights else ""
 
 
 def _run(variant: Variant, seed: int, config: RunConfig, pool: Path, identity: str, measured: bool = True) -> Run:
@@ -127,7 +127,7 @@ def _run(variant: Variant, seed: int, config: RunConfig, pool: Path, identity: s
     if not identity:
         return Run(variant, seed, placed, measured=measured)
     folder = pool / identity
-    evaluation = folder / evaluation_name(variant.evaluation, variant.take)
+    evaluation = folder / evaluation_name(variant)
     return Run(variant, seed, placed, identity, folder, evaluation, measured)
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -28,7 +29,7 @@ from studies import phases
 from studies.phases import Place
 from studies.resolve import Resolved, resolve
 from studies.runs import FAILED, LOG, Run, locked
-from studies.study import STEPS, Study
+from studies.study import DECLARED, STEPS, Study
 
 # Exit codes of programs that were asked to stop: 75, those of shells for signals, and the signals themselves.
 _SIGNALLED = {STOPPED, *(code for s in (SIGINT, SIGUSR1, SIGTERM) for code in (128 + s, -s))}
@@ -56,7 +57,7 @@ class Runner:
     """`run` does the work; `failures`: (run, reason) so far."""
 
     def __init__(self, study: Study, options: Options) -> None:
-        self.study, self.options = study, options
+        self.study, self.options, self._results = study, options, options.out / "studies" / study.name
         self.failures: list[tuple[Run, str]] = []
         self._stop = threading.Event()
         self._signalled = False
@@ -100,11 +101,14 @@ class Runner:
                 raise InputError(f"{self.study.path}: {name}: its data were prepared and are not found")
             done.add(name)
             _say(f"{name}: preparing the training data")
-            path = self.options.out / "studies" / self.study.name / "configs" / f"{name.replace('/', '.')}.json"
+            path = self._results / "configs" / f"{name.replace('/', '.')}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             phases.prepare(config, path, self._place(0), self.study.file.against)
 
     def _all(self, queue: deque[Run]) -> None:
+        self._results.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError), (self._results / DECLARED).open("x") as file:  # by the first one that runs it
+            file.write(self.study.sha256)
         with ThreadPoolExecutor(self.options.jobs) as pool:
             try:
                 for future in [pool.submit(self._work, queue, slot) for slot in range(self.options.jobs)]:

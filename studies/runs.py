@@ -23,7 +23,7 @@ from common.run_config import RunConfig, read_json
 from eval.driver import subprocesses
 from eval.driver.results import NAME as SCORES
 from eval.suites import OFFICIAL, resolve_suite
-from studies.study import Evaluation, Export, Variant
+from studies.study import Export, Variant
 
 State = Literal["missing", "resumable", "running", "failed", "done"]
 LOG, FAILED, LOCK, FINISHED = "study.log", "failed.json", ".study.lock", "finished.json"
@@ -85,11 +85,9 @@ class Run:
     @property
     def exports(self) -> list["Run"]:
         """The run itself, then as each of its other exports is evaluated."""
-        others = (take for take in get_args(Export) if take != self.variant.take and (self.folder / take).is_dir())
-        return [self, *(replace(
-            self, variant=replace(self.variant, take=take),
-            evaluation=self.folder / evaluation_name(self.variant.evaluation, take),
-        ) for take in others)]  # fmt: skip
+        names = (take for take in get_args(Export) if take != self.variant.take and (self.folder / take).is_dir())
+        others = [replace(self.variant, take=take) for take in names]
+        return [self, *(replace(self, variant=v, evaluation=self.folder / evaluation_name(v)) for v in others)]
 
     @property
     def evaluated(self) -> bool:
@@ -122,14 +120,15 @@ class Run:
         return subprocesses.last_step(self.folder) if self.identity else 0
 
 
-def evaluation_name(evaluation: Evaluation, take: str) -> str:
-    """The folder, within that of a run, of an evaluation with these options."""
+def evaluation_name(variant: Variant) -> str:
+    """The folder, within that of a run, of the evaluation of a variant."""
+    evaluation = variant.evaluation
     # align.json and mlm_loss.json of other languages or texts go into another folder.
     absent = {name for name in ("languages", "texts") if not getattr(evaluation, name)}
     options = evaluation.model_dump(exclude={"also", "oracle"} | absent)
     name, targets = resolve_suite(evaluation.suite)
     options["suite"] = [*sorted(target.name for target in targets), *([name] if name in OFFICIAL else [])]  # languages
-    return f"eval-{json_sha256([options, take])[:8]}"
+    return f"eval-{json_sha256([options, variant.take, *variant.against])[:8]}"
 
 
 @contextmanager

@@ -27,12 +27,13 @@ from eval.suites import TARGETS, resolve_suite
 
 FOLDER = "configs/studies"
 POOL = "runs"  # beside the studies' folders: the runs of all of them
+DECLARED = "sha256_at_first_run"  # in a study's folder
 Export = Literal["encoder", "encoder_last", "encoder_mean"]
 Hold = Literal["steps", "task_steps", "examples", "tokens", "epochs"]
 STEPS = ("align", "mlm_loss")  # what may be measured beside the suite
 PERTURB = "perturb:"  # the same, with what `--perturb` takes: scored with the suite
 # Of each pair a config has one: giving it takes the other out.
-_EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
+EXCLUSIVE = {"steps": "epochs", "epochs": "steps", "tokens": "examples", "examples": "tokens"}
 
 
 def _study_name(text: str) -> str:
@@ -95,8 +96,8 @@ class Evaluation(Strict):
 
     @property
     def trains(self) -> bool:
-        """Whether a target of the suite has target training."""
-        return any(target.training for target in resolve_suite(self.suite)[1])
+        """Whether there is target training."""
+        return not self.direct and any(target.training for target in resolve_suite(self.suite)[1])
 
 
 class Comparison(Strict):
@@ -186,7 +187,8 @@ class Variant:
     """A variant at one level of every factor. `name`: VARIANT, or VARIANT/LEVEL; `baseline`: the one to compare with.
 
     config: its run config before `hold` has set the steps; trained: whether there is a run to train at all; own_length:
-    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level.
+    whether the variant itself gives steps or epochs; at, group, take: see `Change`; levels: factor -> level; against:
+    targets whose test rows are left out of target training, in order, none where there is no target training.
     """
 
     name: str
@@ -199,6 +201,7 @@ class Variant:
     at: float | None = None
     group: str = ""
     levels: dict[str, str] = field(default_factory=dict)
+    against: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,6 +309,7 @@ def _variant(file: StudyFile, base: dict[str, Any], variant: str, levels: dict[s
         at=next((change.at for change in reversed(changes) if change.at is not None), None),
         group=next((change.group for change in reversed(changes) if change.group), ""),
         levels=levels,
+        against=tuple(sorted(file.against)) if checked.trains else (),
     )
 
 
@@ -324,7 +328,7 @@ def merged(values: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         old = result.get(name)
         if not sign:
             if value is not None:
-                result.pop(_EXCLUSIVE.get(key, ""), None)
+                result.pop(EXCLUSIVE.get(key, ""), None)
             result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         elif not isinstance(value, list) or not isinstance(old, list):
             raise InputError(f"`{key}`: both `{name}` and what is to change in it must be lists")

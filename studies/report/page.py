@@ -19,7 +19,7 @@ from eval.report.tables import class_table, number, signed, suite_tables
 from eval.suites import OFFICIAL, resolve_suite
 from studies.report.results import Compared, Results, Slope, gather
 from studies.runs import Run
-from studies.study import Study
+from studies.study import DECLARED, Study
 
 ENOUGH = 5  # seeds of a claim
 _ONE_SEED = " One seed: this covers other test items, not run-to-run variation."
@@ -27,16 +27,17 @@ _ONE_SEED = " One seed: this covers other test items, not run-to-run variation."
 
 def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
     """Writes report.html, report.md, plots/ and study.json into `folder` and returns the paths of the files."""
-    results = gather(study, runs)
+    results, declared = gather(study, runs), folder / DECLARED
     folder.mkdir(parents=True, exist_ok=True)
+    first = declared.read_text("utf-8") if declared.is_file() else study.sha256
+    changed = f"The study file has changed since its first run, when its sha256 was {first[:16]}. "
     files.write_json(folder / "study.json", results.plain())
     intro = (
         f"Study {study.name} ({study.path}, sha256 {study.sha256[:16]}), seeds"
-        f" {', '.join(map(str, study.file.seeds))}. Scores are percentages, means over languages; differences are in"
-        " points, with the 95 % interval for another seed and other test items. Selected by dev in English,"
-        " or in a task's own languages if these lack English."
-        " Tables by suite, family and script have half of Student's 95 % interval over seeds (±), and differences from"
-        " the first variant."
+        f" {', '.join(map(str, study.file.seeds))}. {changed * (first != study.sha256)}Scores are percentages, means"
+        " over languages; differences are in points, with the 95 % interval for another seed and other test items."
+        " Selected by dev in English, or in a task's own languages if these lack English. Tables by suite, family and"
+        " script have half of Student's 95 % interval over seeds (±), and differences from the first variant."
     )
     pages = render.write(folder, study.file.asks, intro, sections(results))
     return [*pages, folder / "study.json"]
@@ -44,20 +45,19 @@ def write(study: Study, runs: Sequence[Run], folder: Path) -> list[Path]:
 
 def sections(results: Results) -> list[Section]:
     """All sections, in reading order."""
-    study = results.study
-    answer = Section("Answer", [*(sentence(one) for one in results.compared if one.primary)])
-    if not answer.blocks:
+    study, primary = results.study, [one for one in results.compared if one.primary]
+    answer = Section("Answer", [*map(sentence, primary)])
+    if not primary:
         answer.blocks.append("No primary target has been scored, with its items, for a variant and its baseline yet.")
-    elif min(one.found.of.seeds for one in results.compared if one.primary) < ENOUGH:
+    elif min(one.found.of.seeds for one in primary) < ENOUGH:
         answer.blocks.append(f"Fewer than {ENOUGH} seeds: a lead, not a claim.")
     known = {(one.b, one.a, one.target) for one in results.compared}
     if absent := [f"{b} - {a} on {name}" for b, a, name in study.declared if (b, a, name) not in known]:
         answer.blocks.append(f"No comparison yet, or no seed, language or items in common: {', '.join(absent)}.")
-    answer.blocks += [_slope(one, study.file.compare.axis) for one in results.slopes]
+    answer.blocks += [slope_sentence(one, study.file.compare.axis) for one in results.slopes]
     answer.blocks += [f"Published: {line.text} ({line.source})" for line in study.file.published]
     answer.blocks += [study.file.notes] if study.file.notes else []
-    if drawn := _forest(results):
-        answer.blocks.append(drawn)
+    answer.blocks += [_forest(primary)] if primary else []
     found, comparisons = [answer], list(_by_baseline(results))
     view = resolve_suite(study.file.evaluate.suite)
     for one in comparisons if view[0] in OFFICIAL else ():
@@ -91,21 +91,19 @@ def sentence(one: Compared) -> str:
     return text + _ONE_SEED * (of.seeds == 1)
 
 
-def _slope(one: Slope, axis: str) -> str:
+def slope_sentence(one: Slope, axis: str) -> str:
+    """Slope over steps on tatoeba: +0.41 points [-0.62, +1.53], 3 seeds."""
     at, of = f" at {one.levels}" if one.levels else "", one.found
-    text = f"Slope over {axis} on {one.target}{at}: {signed(of.difference, 2)} points {spoken(of.interval, 2)}"
+    text = f"Slope over {axis} on {one.target}{at}"
+    if of is None:
+        return f"{text}: none, until all variants on the axis have a seed, languages and items of it in common."
+    text += f": {signed(of.difference, 2)} points {spoken(of.interval, 2)}"
     return f"{text}, {one.over}.{_ONE_SEED * (of.seeds == 1)}"
 
 
-def _forest(results: Results) -> Plot | None:
-    rows = {
-        f"{one.b} - {one.a}, {one.target}": (one.found.of.difference, *one.found.of.interval)
-        for one in results.compared
-        if one.primary
-    }
-    if not rows:
-        return None
-    margin = results.study.file.compare.equivalence
+def _forest(primary: Sequence[Compared]) -> Plot:
+    found = {f"{one.b} - {one.a}, {one.target}": one.found.of for one in primary}
+    rows, margin = {name: (of.difference, *of.interval) for name, of in found.items()}, primary[0].margin
     caption = f"Primary targets: difference and 95 % interval; shaded: ± {margin:g}, equivalent"
     return forest("primaries", caption, rows, margin)
 

@@ -52,13 +52,14 @@ class Slope:
     """Of a primary target over the study's axis, in points per unit, at some levels of its factors.
 
     Each seed has one. Where variants have several groups (orders, say) each group has one, the mean over its seeds.
-    `found.seeds` counts these lines, `over` says what they are: "4 groups".
+    `found.seeds` counts these lines, `over` says what they are: "4 groups". Both are empty until every variant that is
+    on the axis and can have the target has it with one seed: a slope over fewer would be another figure.
     """
 
     target: str
     levels: str
-    over: str
-    found: Estimate
+    over: str = ""
+    found: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Results:
                 {"axis": self.study.file.compare.axis, "target": one.target, "levels": one.levels, "over": one.over}
                 | {"slope": one.found.difference, "interval": list(one.found.interval), "crossed": one.found.seeds > 1}
                 for one in self.slopes
+                if one.found is not None
             ],
         }
 
@@ -128,8 +130,8 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
             scored.setdefault(name, {})[run.seed] = replace(read, config=config, scores=about)
     entries = {name: Entry(name, tuple(by_seed.values())) for name, by_seed in scored.items()}
     results = Results(study, runs, entries, [], [])
+    names = dict.fromkeys([*study.primaries, *results.targets])
     for b, a in study.comparisons:
-        names = [*results.targets, *(name for name in study.primaries if ":" in name)]
         for name in names if a in scored and b in scored else ():
             if (one := _compare(study, scored, a, b, name)) is not None:
                 results.compared.append(one)
@@ -140,36 +142,35 @@ def gather(study: Study, runs: Sequence[Run]) -> Results:
         results.compared[i] = replace(one, found=replace(one.found, of=adjusted))
     if study.file.compare.axis:
         for levels in dict.fromkeys("/".join(variant.levels.values()) for variant in study.variants.values()):
-            slopes = (_slope(study, scored, name, levels) for name in study.primaries)
-            results.slopes.extend(one for one in slopes if one is not None)
+            results.slopes.extend(_slope(study, scored, name, levels) for name in study.primaries)
     return results
 
 
-def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, levels: str) -> Slope | None:
-    """By least squares; a variant without a group is in all of them. None where no line is through two points.
+def _slope(study: Study, scored: dict[str, dict[int, load.Run]], name: str, levels: str) -> Slope:
+    """By least squares; a variant without a group is in all of them. Nothing is found with fewer than two points.
 
     With several groups the interval is the wider one of those over seeds and over groups.
     """
-    target, _, metric = name.partition(":")
+    nothing, (target, _, metric) = Slope(name, levels), name.partition(":")
     points = {
         v.name: (v.at, v.group)
         for v in study.variants.values()
-        if v.at is not None and "/".join(v.levels.values()) == levels and v.name in scored
+        if v.at is not None and "/".join(v.levels.values()) == levels and study.scored(v, name)
     }
-    seeds = [s for s in study.file.seeds if all(target in scored[n].get(s, _NOTHING).targets for n in points)]
+    seeds = [s for s in study.file.seeds if all(target in scored.get(n, {}).get(s, _NOTHING).targets for n in points)]
     runs = [scored[name][seed] for seed in seeds for name in points]
     weights = []
     for group in dict.fromkeys(group for _, group in points.values() if group) or [""]:
         x = np.array([at if own in ("", group) else np.nan for at, own in points.values()], dtype=float)
         centred = np.nan_to_num(x - np.nanmean(x)) if x.size else x
         if not (centred**2).sum():
-            return None
+            return nothing
         weights.append(centred / (centred**2).sum())
     if not runs or not (codes := _codes([run.targets[target] for run in runs])):
-        return None
+        return nothing
     scores = of_items(outcomes_of(runs, target, codes), metric or headline(runs[0].targets[target]), codes)
     if scores is None:
-        return None
+        return nothing
     # Lines of a group have the same tasks, say, with every seed; those of several groups share points without a group.
     count, each = len(seeds), np.array(weights)
     lines = {f"{count} seed{'s' * (count > 1)}": np.kron(np.eye(count), each.mean(axis=0, keepdims=True))}

@@ -24,7 +24,7 @@ from eval.report.tables import Cell, Table, number, row, run_notes, signed
 from eval.suites import TARGETS, resolve_suite
 from studies.report.results import Results
 from studies.runs import SUITE, Run
-from studies.study import Study
+from studies.study import EXCLUSIVE, Study
 
 _ORACLE = (
     "mean of the export that is best by dev data of each language, out of encoder/, encoder_last/ and encoder_mean/: in"
@@ -38,6 +38,7 @@ _REGRESSION = (
 )
 Part = tuple[str, str, Sequence[str]]  # (name, metric, languages)
 _OF_A_RUN = ("name", "output", "seed", "notes")  # fields of a run config that are no setting
+_OF_ANY = ("train", "take", "encoder", "evaluation")  # settings that an encoder that is not trained has too
 
 
 def difference_table(results: Results) -> Table:
@@ -96,6 +97,7 @@ def settings_table(results: Results) -> Table:
     """Settings of the resolved configs in which a variant differs from its baseline, and whether the file says so.
 
     A nested setting is named by its path. What is not the factor changes with it: steps that `hold` computes, say.
+    Where one of the two is not trained, settings of the training are left out.
     """
     study = results.study
     runs = {run.variant.name: run for run in reversed(results.runs)}
@@ -103,9 +105,9 @@ def settings_table(results: Results) -> Table:
     table = Table("Settings that differ from the baseline", header, style="texts")
     for b, a in study.comparisons:
         first, second = (_flat(runs[name]) for name in (a, b))
-        declared = _declared(study, b) | _declared(study, a)
+        declared, trained = _declared(study, b) | _declared(study, a), all(study.variants[v].trained for v in (a, b))
         for key in sorted(first.keys() | second.keys()):
-            if first.get(key) != second.get(key):
+            if first.get(key) != second.get(key) and (trained or key.partition(".")[0] in _OF_ANY):
                 own = "yes" if any(f"{key}.".startswith(f"{path}.") for path in declared) else "no: beyond the factor"
                 table.rows.append(row(b, key, _said(first.get(key)), _said(second.get(key)), own))
     return table
@@ -121,12 +123,13 @@ def _flat(run: Run) -> dict[str, Any]:
 
 
 def _declared(study: Study, name: str) -> set[str]:
-    """Paths of the settings that the file changes in a variant or in its levels."""
+    """Paths of the settings that the file changes in a variant or in its levels, or takes out by giving others."""
     variant = study.variants[name]
     changes = [study.file.variants[name.partition("/")[0]]]
     changes += [study.file.factors[factor][level] for factor, level in variant.levels.items()]
     given = [pd.json_normalize(change.model_dump(exclude_unset=True)) for change in changes]
-    return {str(path).rstrip("+-") for one in given for path in one}
+    paths = {str(path).rstrip("+-") for one in given for path in one}
+    return paths | {p.removesuffix(key) + other for key, other in EXCLUSIVE.items() for p in paths if p.endswith(key)}
 
 
 def _said(value: Any) -> str:

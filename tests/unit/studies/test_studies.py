@@ -28,8 +28,8 @@ from studies.hold import tokens_per_step
 from studies.report.results import oracle
 from studies.resolve import resolve
 from studies.runner import Options, Runner
-from studies.runs import FINISHED, Run, locked
-from studies.study import STEPS, read
+from studies.runs import FINISHED, Run, evaluation_name, locked
+from studies.study import DECLARED, STEPS, read
 from tests.support.rows import fails
 from tests.support.small import KINDS, write_run, write_tasks
 
@@ -167,10 +167,9 @@ def test_identity_is_what_the_result_depends_on(write, base, tmp_path) -> None:
     ignored = {"name": "x", "log_every": 3, "micro_tokens": 500, "checkpoint": {"every": 2}}
     assert ids(out=tmp_path / "other", data=str(elsewhere), **ignored) == first
     assert ids({"name": "two"}) == first
-    assert not set(first) & set(ids(optimizer={"lr": 0.5}))
-    assert not set(first) & set(ids(evaluate={"every": 2}))
-    averaged = [ids(export={"average": 2}, checkpoint={"every": every}) for every in (2, 4)]
-    assert not set(averaged[0]) & set(averaged[1])
+    others = [ids(optimizer={"lr": 0.5}), ids(evaluate={"every": 2})]
+    others += [ids(export={"average": 2}, checkpoint={"every": every}) for every in (2, 4)]
+    assert len(set().union(first, *others)) == 4 * 5
     assert ids({"seeds": [2, 1]}) == [first[i] for i in (1, 0, 3, 2)]
     # Alignment in other languages is another evaluation of the same run.
     paths = (write({"evaluate": {"also": ["align"], "languages": [code]}}) for code in ("de", "sw"))
@@ -254,8 +253,10 @@ def test_rows_left_out_stay_out(write, monkeypatch) -> None:
     fails(lambda: runner(path)._check_data(replace(run, identity="another")), "prepared anew")
     run.evaluation.mkdir(parents=True)
     commands = started(monkeypatch, lambda _: {"toy_xnli": {}})
-    evaluated(write({**asked, "against": ["toy_xnli", "toy_xquad"]}), run)
+    fewer = read(str(path := write({**asked, "against": ["toy_xquad", "toy_xnli"]}))).variants["both"]
+    evaluated(path, replace(run, variant=fewer))
     assert commands[0][commands[0].index("--against") + 1] == "toy_xnli,toy_xquad"
+    assert evaluation_name(fewer) != run.evaluation.name
     fails(runner(write({"variants": {"plain": {"train": False, "encoder": "/no/encoder"}}})).run, "/no/encoder")
 
 
@@ -319,7 +320,7 @@ def states(path: Path) -> list[str]:
     return [run.state for run in resolve(read(str(path)), path.parent).runs]
 
 
-def test_a_failed_run_stops_no_other_unless_asked_and_is_tried_again(write, monkeypatch, capsys) -> None:
+def test_a_failed_run_stops_no_other_unless_asked_and_is_tried_again(write, tmp_path, monkeypatch, capsys) -> None:
     programs, path = Programs(monkeypatch), write()
     programs.broken = {"both seed 1"}
     assert runner(path, stop_on_failure=True).run() == 1
@@ -332,6 +333,7 @@ def test_a_failed_run_stops_no_other_unless_asked_and_is_tried_again(write, monk
     programs.broken, programs.trained = set(), []
     assert runner(path).run() == 0
     assert programs.trained == ["both seed 1"] and states(path) == ["done"] * 4
+    assert (tmp_path / "studies/small/one" / DECLARED).read_text() == read(str(path)).sha256
 
 
 def test_two_runners_and_two_studies_share_the_runs(write, monkeypatch) -> None:

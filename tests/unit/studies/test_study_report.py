@@ -15,12 +15,12 @@ from eval.report.compare import Comparison as Compared
 from eval.report.load import Entry
 from eval.report.perturbed import drop_blocks
 from studies import estimate, report
-from studies.report.page import sections, sentence
+from studies.report.page import sections, sentence, slope_sentence
 from studies.report.results import Results, gather
 from studies.report.tables import adversarial_table, not_run_table, pools_table
 from studies.resolve import Resolved
 from studies.runs import Run
-from studies.study import Comparison, Evaluation, Study, read
+from studies.study import DECLARED, Comparison, Evaluation, Study, read
 from tests.support.scores_files import Table, aligned, record, scores, set_outcomes, tables
 
 CODES, NAMES = ("de", "nl", "sw"), ("short", "long", "hot")
@@ -28,8 +28,8 @@ SEEDS = (1, 2, 3)
 NOISE = {"typo@0.2": 0.7, "typo@0.05": 0.9}  # what it leaves of every outcome
 STUDY = {
     "name": "small", "asks": "Do more steps help <b>retrieval</b>?", "base": "demo.json", "baseline": "short",
-    "variants": {"short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2}, "never": {"steps": 40},
-                 "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}},
+    "variants": {"short": {"steps": 10, "at": 1}, "long": {"steps": 20, "at": 2},
+                 "never": {"train": False, "encoder": "x"}, "hot": {"steps": 30, "optimizer": {"lr": 0.5}, "at": 4}},
     "seeds": SEEDS, "evaluate": {"suite": "tatoeba", "also": [f"perturb:{noise}" for noise in NOISE]},
     "compare": {"primary": ["tatoeba"], "equivalence": 0.5, "axis": "steps"},
     "published": [{"text": "neither consistently outperforms", "source": "arXiv:2005.13013, abstract"}],
@@ -89,13 +89,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     y[2, :, 2] = y[0, :, 2]  # nothing in Swahili
     runs = [made(folder, study, name, seed, y) for name in NAMES for seed in SEEDS]
     runs += [Run(study.variants["never"], seed, study.variants["never"].config) for seed in SEEDS]
-    paths = report.write(study, runs, folder / "out")
-    assert sorted(path.name for path in paths) == ["report.html", "report.md", "study.json"]
-    stored = json.loads((folder / "out" / "study.json").read_text(encoding="utf-8"))
+    (folder / DECLARED).write_text("0123456789abcdef", encoding="utf-8")
+    assert sorted(path.name for path in report.write(study, runs, folder)) == ["report.html", "report.md", "study.json"]
+    stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     visible = max(one["visible"] for one in stored["comparisons"])
     plan = estimate.render(study, Resolved(runs=runs), folder)
     assert f"could see: {visible:.1f} points with 3 seeds, by the variances of the 3 that are done" in plan
-    return World(folder / "out", y, study, runs, tables(folder / "out" / "report.md"))
+    return World(folder, y, study, runs, tables(folder / "report.md"))
 
 
 def test_study_json(world: World) -> None:
@@ -148,8 +148,8 @@ def test_averages_of_an_official_suite(world: World) -> None:
 
 def test_other_metrics_than_the_headline(world: World) -> None:
     """Tatoeba's other direction has half of every outcome here; LAReQA's settings stand in a table of their own."""
-    study = asking(world.study, compare=Comparison(primary=["tatoeba", "tatoeba:xx->en"], equivalence=0))
-    whole, half = (one for one in gather(study, world.runs).compared if one.b == "hot")
+    study = asking(world.study, compare=Comparison(primary=["tatoeba:xx->en", "tatoeba"], equivalence=0))
+    half, whole = (one for one in gather(study, world.runs).compared if one.b == "hot")
     assert half.target == "tatoeba:xx->en" and half.primary and half.verdict == "better"
     assert half.found.of.difference == pytest.approx(whole.found.of.difference / 2)
     seeds = [{"map_mono": 60.0, "map_cross": 40.0, "map_multi": 30.0 + seed} for seed in (1, 2)]
@@ -164,7 +164,7 @@ def test_what_the_page_says(world: World) -> None:
     text = (folder / "report.md").read_text(encoding="utf-8")
     (line,) = (one for one in text.splitlines() if one.startswith("hot - short on tatoeba: +"))
     assert "3 seeds, 3 languages: better; could have seen" in line and "], 3 seeds.\n" in text
-    assert "in common: never - short on tatoeba.\n" in text
+    assert "in common: never - short on tatoeba.\n" in text and "when its sha256 was 0123456789abcdef. " in text
     assert "Fewer than 5 seeds" in text and "neither consistently outperforms (arXiv:2005.13013" in text
     robust = shown["tatoeba: over languages without English"]
     each = 100 * y[2].mean(axis=(0, 2))
@@ -193,12 +193,14 @@ def test_what_is_missing_or_differs(world: World) -> None:
     shown = world.shown
     absent = shown["Not run"].rows[1:]
     assert ["never", "the run", "missing", "1, 2, 3"] in absent and ["short", "bucc", "no data", "1, 2, 3"] in absent
+    assert ": none, until all" in slope_sentence(gather(world.study, world.runs[3:]).slopes[0], "steps")
     wider = gather(asking(world.study, evaluate=Evaluation(suite="tatoeba,xnli")), world.runs)
     rows = [[cell.values[0] for cell in cells] for cells in not_run_table(wider).rows]
     assert ["short", "xnli", "done", "1, 2, 3"] in rows
     settings = {(cells[0], cells[1]): cells[2:] for cells in shown["Settings that differ from the baseline"].rows[1:]}
     assert settings["hot", "steps"] == ["10", "30", "yes"] and settings["hot", "optimizer.lr"][1:] == ["0.5", "yes"]
     assert settings["hot", "optimizer.clip"] == ["1.0", "2.0", "no: beyond the factor"]
+    assert ("never", "train") in settings and ("never", "steps") not in settings
     runs = shown["Runs"]
     dirty = [cells for cells in runs.rows if cells[3].startswith("abc-dirty")]
     assert [(*cells[:3], cells[4]) for cells in dirty] == [("hot", "2", "done", "def")]
