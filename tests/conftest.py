@@ -15,13 +15,11 @@ from tests.support.tiny_tokenizer import make_tokenizer
 settings.register_profile("intermezzo", deadline=None)
 settings.load_profile("intermezzo")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real samples; tests that need it are skipped where it is not."""
-    folder = Path(os.environ.get("INTERMEZZO_SHARED", REPOSITORY.parent / "shared"))
+    folder = Path(os.environ.get("INTERMEZZO_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     if not (folder / "data" / "README.md").is_file():
         absent = pytest.fail if os.environ.get("INTERMEZZO_REQUIRE_REAL") == "1" else pytest.skip
         absent(f"no real samples in {folder}")

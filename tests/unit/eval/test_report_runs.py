@@ -90,12 +90,9 @@ def test_errors_are_one_line(tmp_path: Path, capsys) -> None:
 # Differences: crossed and Student's intervals
 
 
-CODES = ("de", "nl")
-
-
 def written(folder: Path, name: str, seed: int, y: np.ndarray, with_items: bool = True) -> Path:
     """A run of Tatoeba with outcomes [languages, items] of the English queries."""
-    result: dict[str, Any] = scores(name, "tatoeba", seed, {"tatoeba": CODES})
+    result: dict[str, Any] = scores(name, "tatoeba", seed, {"tatoeba": ("de", "nl")})
     found = set_outcomes(result, y)
     place = write_run(folder, result, seed, lr=len(name) * 1e-5)
     if with_items:

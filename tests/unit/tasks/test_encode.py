@@ -21,7 +21,7 @@ from tasks.pair.data import Pair
 from tasks.registry import TASK_TYPES
 from tasks.span.data import Span
 from tasks.tag.data import Tag
-from tests.support.rows import KINDS
+from tests.support.rows import kind_of
 from tests.support.tiny_tokenizer import LINES
 from tests.support.tokenizers_by_style import STYLES
 
@@ -66,7 +66,7 @@ def tok(request):
 def rows_of(tok, examples, max_length: int, **more) -> list[dict]:
     """Encoded rows, of which every sequence is `<s> ... </s>` and not too long."""
     examples = examples if isinstance(examples, list) else [examples]
-    rows = TASK_TYPES[KINDS[type(examples[0])]].encode(tok, examples, Encoding(max_length, **more))
+    rows = TASK_TYPES[kind_of(examples[0])].encode(tok, examples, Encoding(max_length, **more))
     for row in rows:
         assert row["input_ids"].dtype == row["lengths"].dtype == np.int32
         assert row["length"] == len(row["input_ids"]) == row["lengths"].sum()
