@@ -27,6 +27,7 @@ TEST_SETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _all("TEST
 TASKS: dict[str, Task] = {task.name: task for task in _all("TASKS")}
 
 _EVERY = (*DATASETS.values(), *TEST_SETS.values())
+# Datasets may share a repository: one that names no revision leaves those of the others in force.
 REVISIONS: dict[str, str | None] = {
     **{copy.id: copy.revision for dataset in _EVERY for copy in dataset.hub if copy.revision},
     **{dataset.hub_files[0]: dataset.hub_files[1] for dataset in _EVERY if dataset.hub_files is not None},

@@ -184,7 +184,7 @@ def overlap_notes(runs: Sequence[Run], target: Target) -> list[str]:
             overlaps = [run.overlap, *(stage.get("overlap", {}) for stage in stages)]
             data = [(d, a) for one in overlaps for d, a in one.items() if a["kind"] in ("pair", TEST_SETS[name].kind)]
             unchecked = dict.fromkeys(dataset for dataset, about in data if name not in about["against"])
-            what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (data_prep --against)"
+            what = f"trained on {', '.join(unchecked)}, not checked for rows of this test (--against)"
             left = {dataset: count for dataset, about in data if (count := about["left_out"].get(name, 0))}
             without = [f"trained without {count:,} rows of {d} that this test has too" for d, count in left.items()]
             for text in [what] * bool(unchecked) + without:

@@ -92,7 +92,7 @@ def sentence(one: Compared) -> str:
 
 
 def slope_sentence(one: Slope, axis: str) -> str:
-    """Slope over steps on tatoeba: +0.41 points [-0.62, +1.53], 3 seeds."""
+    """Such as "Slope over steps on tatoeba: +0.41 points [-0.62, +1.53], 3 seeds."."""
     at, of = f" at {one.levels}" if one.levels else "", one.found
     text = f"Slope over {axis} on {one.target}{at}"
     if of is None:

@@ -53,7 +53,7 @@ class Slope:
 
     Each seed has one. Where variants have several groups (orders, say) each group has one, the mean over its seeds.
     `found.seeds` counts these lines, `over` says what they are: "4 groups". Both are empty until every variant that is
-    on the axis and can have the target has it with one seed: a slope over fewer would be another figure.
+    on the axis and can have the target is scored on it, with a seed in common: fewer would answer another question.
     """
 
     target: str

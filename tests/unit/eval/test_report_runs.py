@@ -163,7 +163,7 @@ def test_unchecked_and_left_out_rows_are_noted(tmp_path):
     }
     (runs[1] / "run.json").write_text(json.dumps({"overlap": overlap}))
     assert main(["report", *map(str, runs), "--out", str(tmp_path / "out")]) == 0
-    unchecked = "nine: trained on squad_v1, not checked for rows of this test (data_prep --against)"
+    unchecked = "nine: trained on squad_v1, not checked for rows of this test (--against)"
     left_out = "nine: trained without 1,275 rows of squad_v1 that this test has too"
     table = next(one for name, one in tables(tmp_path / "out" / "report.md").items() if "mean over lang" in name)
     notes = {head.split()[0]: table.noted(head) for head in table.rows[0][1:]}
